@@ -1,0 +1,39 @@
+"""tagbox recognises what is in pictures: multi-label tags from one COCO-format dataset.
+
+The public names are imported when first used (PEP 562), so that `import tagbox` stays light and
+scoring never loads torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "TagboxError": "tagbox.errors",
+    "Dataset": "tagbox.data.dataset",
+    "Predictions": "tagbox.evaluation.predictions",
+    "DataConfig": "tagbox.config",
+    "ClassifierConfig": "tagbox.config",
+}
+
+if TYPE_CHECKING:
+    from tagbox.config import ClassifierConfig as ClassifierConfig
+    from tagbox.config import DataConfig as DataConfig
+    from tagbox.data.dataset import Dataset as Dataset
+    from tagbox.errors import TagboxError as TagboxError
+    from tagbox.evaluation.predictions import Predictions as Predictions
+
+__all__ = ["__version__", *_EXPORTS]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'tagbox' has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])

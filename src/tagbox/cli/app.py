@@ -1,0 +1,40 @@
+"""The `tagbox` command: one function a subcommand, and the one place where errors meet a user."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cyclopts import App, CycloptsError
+
+import tagbox
+from tagbox.cli.console import say_error
+from tagbox.errors import TagboxError
+
+# Nothing opens a socket for statistics, whatever library a command loads later.
+os.environ.setdefault("OPENVINO_TELEMETRY_DISABLE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+app = App(
+    name="tagbox",
+    help="Recognise what is in pictures: check data, train, evaluate and use multi-label classifiers.",
+    version=tagbox.__version__,
+)
+
+
+def main() -> None:
+    """Run the command line; every expected failure ends in one sentence and a non-zero exit code."""
+    try:
+        result = app(result_action="return_value", exit_on_error=False)
+    except CycloptsError:
+        sys.exit(2)
+    except TagboxError as error:
+        say_error(error)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of a pipe (`tagbox ... | head`) has gone; that is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(result if isinstance(result, int) else 0)

@@ -1,0 +1,87 @@
+"""What the commands print: people read stderr, programs read stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tagbox.errors import TagboxError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console(*, stderr: bool = True) -> Console:
+    """A rich console; stderr unless the output is the command's result."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """One line for the person at the terminal."""
+    print(message, file=sys.stderr)
+
+
+def say_error(error: TagboxError) -> None:
+    """The error's one sentence, with its code."""
+    print(f"tagbox: error [{error.code}]: {error}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout; NaN and infinities never appear."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def print_table(title: str, headers: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """A table on stdout; columns after the first are right-aligned when they hold numbers."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    body = [[*row] for row in rows]
+    for index, header in enumerate(headers):
+        numeric = all(isinstance(row[index], (int, float)) for row in body) and bool(body)
+        table.add_column(header, justify="right" if numeric else "left", overflow="fold")
+    for row in body:
+        table.add_row(*[_cell(value) for value in row])
+    console(stderr=False).print(table)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def progress_bar(description: str, total: int, unit: str = "images") -> Iterator[Any]:
+    """Yield `advance(n)`: a bar with rate and time left on a terminal, nothing in a log file."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    screen = console()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=screen,
+        disable=not screen.is_terminal,
+    ) as progress:
+        task = progress.add_task(description, total=total, rate="")
+
+        def advance(count: int = 1) -> None:
+            progress.advance(task, count)
+            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
+            if speed:
+                progress.update(task, rate=f"{speed:.0f} {unit}/s")
+
+        yield advance

@@ -1,0 +1,278 @@
+"""`Dataset`: what is on disk, in NumPy columns.
+
+One of the two values that carry everything (the other is `tagbox.evaluation.predictions.Predictions`).
+There is no Python object for each annotation, so memory stays small and loader processes can share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.errors import TagboxError
+
+PRESENT, ABSENT, UNKNOWN = 1, 0, -1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Images:
+    """N images, a row each.
+
+    Attributes
+    ----------
+    ids
+        (N,) int64, unique; the original ids, or 1..N where the format has none.
+    files
+        (N,) str; path of each picture relative to `root` (or absolute).
+    widths, heights
+        (N,) int32 pixels as the source states them; 0 where it does not.
+    labelled
+        (N,) bool; False for a test image whose labels nobody gave (not the same as an empty image).
+    root
+        The folder that `files` are relative to.
+    """
+
+    ids: NDArray[np.int64]
+    files: NDArray[np.str_]
+    widths: NDArray[np.int32]
+    heights: NDArray[np.int32]
+    labelled: NDArray[np.bool_]
+    root: Path
+
+    def __post_init__(self) -> None:
+        _same_length(self, "ids", "files", "widths", "heights", "labelled")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def path(self, row: int) -> Path:
+        """Where the picture of image `row` lies."""
+        return self.root / str(self.files[row])
+
+    @cached_property
+    def stems(self) -> NDArray[np.str_]:
+        """(N,) str; file names without folder and extension, what submissions call an image."""
+        return np.array([Path(name).stem for name in self.files.tolist()], dtype=np.str_)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Categories:
+    """K categories; the row 0..K-1 is the index that models and label files use.
+
+    Attributes
+    ----------
+    names
+        K unique names.
+    ids
+        (K,) int64; the original category ids.
+    supercategories
+        K names, empty strings where the source has none.
+    """
+
+    names: tuple[str, ...]
+    ids: NDArray[np.int64]
+    supercategories: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _same_length(self, "names", "ids", "supercategories")
+        if len(set(self.names)) != len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise TagboxError(
+                "duplicate-category-name",
+                f"the category name {twice!r} stands twice",
+                hint="give every category its own name, or merge them with --mapping",
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def from_names(cls, names: Sequence[str]) -> Categories:
+        """Categories known by name only: ids 0..K-1, no supercategories."""
+        return cls(
+            names=tuple(names),
+            ids=np.arange(len(names), dtype=np.int64),
+            supercategories=("",) * len(names),
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Annotations:
+    """M annotations, a row each.
+
+    Attributes
+    ----------
+    image_rows, category_rows
+        (M,) int32; rows of `Images` and `Categories`.
+    boxes
+        (M, 4) float64 xywh in pixels as read; NaN where there is none.
+    has_box
+        (M,) bool.
+    areas
+        (M,) float64 pixels²; NaN where the source has none.
+    crowd
+        (M,) bool; COCO's ``iscrowd``.
+    ids
+        (M,) int64; the original ids, or 1..M.
+    """
+
+    image_rows: NDArray[np.int32]
+    category_rows: NDArray[np.int32]
+    boxes: NDArray[np.float64]
+    has_box: NDArray[np.bool_]
+    areas: NDArray[np.float64]
+    crowd: NDArray[np.bool_]
+    ids: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        _same_length(
+            self, "image_rows", "category_rows", "boxes", "has_box", "areas", "crowd", "ids"
+        )
+        if self.boxes.shape[1:] != (4,):
+            raise ValueError(f"boxes must be (M, 4), got {self.boxes.shape}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: NDArray[np.intp]) -> Annotations:
+        """The annotations at `rows`, in that order."""
+        return Annotations(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @classmethod
+    def from_labels(
+        cls, image_rows: NDArray[np.int32], category_rows: NDArray[np.int32]
+    ) -> Annotations:
+        """Annotations that say only "this category is in this image": no boxes, ids 1..M."""
+        count = len(image_rows)
+        return cls(
+            image_rows=np.asarray(image_rows, np.int32),
+            category_rows=np.asarray(category_rows, np.int32),
+            boxes=np.full((count, 4), np.nan),
+            has_box=np.zeros(count, bool),
+            areas=np.full(count, np.nan),
+            crowd=np.zeros(count, bool),
+            ids=np.arange(1, count + 1, dtype=np.int64),
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Source:
+    """Where the records came from, so that a split copies original records untouched.
+
+    Attributes
+    ----------
+    path
+        The file or folder that was read.
+    format
+        ``coco``, ``cls``, ``csv``, ``yolo``, ``labelme``, ``folders``, or ``memory``.
+    image_positions
+        (N,) int64; position of each image's record in the source's own list.
+    annotation_positions
+        (M,) int64; likewise for annotations.
+    """
+
+    path: Path
+    format: str
+    image_positions: NDArray[np.int64]
+    annotation_positions: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dataset:
+    """Images, categories, annotations and where they came from; immutable.
+
+    Attributes
+    ----------
+    unknown
+        (U, 2) int32 pairs (image row, category row) of which nobody said present or absent.
+    crowd_is_present
+        Whether a crowd region counts as "this category appears in the image".
+    """
+
+    images: Images
+    categories: Categories
+    annotations: Annotations
+    source: Source
+    unknown: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    crowd_is_present: bool = True
+
+    def __post_init__(self) -> None:
+        for column, limit in (
+            (self.annotations.image_rows, len(self.images)),
+            (self.annotations.category_rows, len(self.categories)),
+        ):
+            if len(column) and not (int(column.min()) >= 0 and int(column.max()) < limit):
+                raise ValueError("an annotation row points outside the images or categories")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int8]:
+        """(N, K) int8: 1 present, 0 absent, -1 unknown (every category of an unlabelled image)."""
+        table = np.zeros((len(self.images), len(self.categories)), np.int8)
+        table[~self.images.labelled] = UNKNOWN
+        table[self.unknown[:, 0], self.unknown[:, 1]] = UNKNOWN
+        kept = slice(None) if self.crowd_is_present else ~self.annotations.crowd
+        table[self.annotations.image_rows[kept], self.annotations.category_rows[kept]] = PRESENT
+        table.flags.writeable = False
+        return table
+
+    def take(self, rows: NDArray[np.intp] | Sequence[int]) -> Dataset:
+        """The images at `rows`, in that order, with their annotations; categories stay."""
+        rows = np.asarray(rows, np.intp)
+        new_row = np.full(len(self.images), -1, np.int32)
+        new_row[rows] = np.arange(len(rows), dtype=np.int32)
+        kept = np.flatnonzero(new_row[self.annotations.image_rows] >= 0)
+        annotations = self.annotations.take(kept)
+        unknown = self.unknown[new_row[self.unknown[:, 0]] >= 0]
+        images = replace(
+            self.images,
+            **{
+                name: getattr(self.images, name)[rows]
+                for name in ("ids", "files", "widths", "heights", "labelled")
+            },
+        )
+        return replace(
+            self,
+            images=images,
+            annotations=replace(annotations, image_rows=new_row[annotations.image_rows]),
+            unknown=np.column_stack([new_row[unknown[:, 0]], unknown[:, 1]]).astype(np.int32),
+            source=replace(
+                self.source,
+                image_positions=self.source.image_positions[rows],
+                annotation_positions=self.source.annotation_positions[kept],
+            ),
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over ids, files, categories and labels: the same data, the same value."""
+        digest = hashlib.sha256()
+        digest.update("\0".join(self.categories.names).encode())
+        digest.update("\0".join(self.images.files.tolist()).encode())
+        digest.update(self.images.ids.tobytes())
+        digest.update(np.ascontiguousarray(self.labels).tobytes())
+        return digest.hexdigest()
+
+
+def memory_source(images: int, annotations: int, path: Path = Path("memory")) -> Source:
+    """The source of a dataset that was made, not read."""
+    return Source(
+        path=path,
+        format="memory",
+        image_positions=np.arange(images, dtype=np.int64),
+        annotation_positions=np.arange(annotations, dtype=np.int64),
+    )
+
+
+def _same_length(value: object, *names: str) -> None:
+    lengths = {name: len(getattr(value, name)) for name in names}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"columns of {type(value).__name__} differ in length: {lengths}")

@@ -1,0 +1,51 @@
+"""The one error that reaches a user: a file, a place in it, what was found, what to do."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+
+class TagboxError(Exception):
+    """Bad input, said in one sentence.
+
+    Parameters
+    ----------
+    code
+        Stable kebab-case name of the kind of fault (``"json-syntax"``), for programs and tests.
+    found
+        What was found, in words, without a closing full stop.
+    file
+        The file or folder at fault.
+    where
+        The field, line or record in it: ``"annotations[3].bbox"``, ``"line 7"``.
+    hint
+        What to do about it, without a closing full stop.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        found: str,
+        *,
+        file: str | PathLike[str] | None = None,
+        where: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.code = code
+        self.found = found
+        self.file = None if file is None else str(file)
+        self.where = where
+        self.hint = hint
+        place = ": ".join(part for part in (self.file, where) if part)
+        sentence = f"{place}: {found}" if place else found
+        super().__init__(f"{sentence}; {hint}." if hint else f"{sentence}.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process boundaries (decode workers); keyword-only fields need saying how.
+        return _rebuild, (self.code, self.found, self.file, self.where, self.hint)
+
+
+def _rebuild(
+    code: str, found: str, file: str | None, where: str | None, hint: str | None
+) -> TagboxError:
+    return TagboxError(code, found, file=file, where=where, hint=hint)

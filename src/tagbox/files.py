@@ -1,0 +1,112 @@
+"""Writing so that a kill at any moment leaves the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tagbox.errors import TagboxError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on a clean exit it is flushed to disk and renamed over it.
+
+    The parent folder is made when missing. On an exception the temporary file is removed and
+    ``path`` is untouched.
+
+    Raises
+    ------
+    TagboxError
+        ``cannot-write`` when the operating system refuses the folder or the file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes private files; the finished one gets the permissions any new file gets.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def atomic_write(path: Path, content: bytes | str) -> None:
+    """Write ``content`` (text as UTF-8) to ``path`` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside ``path`` that takes its place on a clean exit.
+
+    Raises
+    ------
+    TagboxError
+        ``exists`` when ``path`` holds something and ``overwrite`` is false; ``cannot-write`` when
+        the operating system refuses.
+    """
+    if not overwrite and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise TagboxError(
+            "exists",
+            "already exists and is not empty",
+            file=path,
+            hint="choose another name or pass --overwrite",
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o777 & ~umask)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        yield temporary
+        replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Move the folder ``new`` to ``path``; what stood there is removed only once ``new`` is in place."""
+    old = path.with_name(f".{path.name}.old.tmp")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        os.rename(path, old)
+    os.rename(new, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in blocks."""
+    with open(path, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def cannot_write(path: Path, error: OSError) -> TagboxError:
+    """The error for an operating system that refuses to write ``path``."""
+    return TagboxError(
+        "cannot-write",
+        error.strerror or str(error),
+        file=path,
+        hint="check that the folder can be written and the disk has room",
+    )
