@@ -1,0 +1,154 @@
+"""Keeping, renaming and merging a dataset's categories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from tagbox.data.dataset import Categories, Dataset
+from tagbox.data.text import near, read_text
+from tagbox.errors import TagboxError
+
+
+def keep(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Only the categories `names`, in the dataset's own order; images stay, all of them.
+
+    Raises
+    ------
+    TagboxError
+        ``unknown-category`` with the nearest names.
+    """
+    _check_known(names, dataset.categories.names, dataset.source.path, "--categories")
+    kept = set(names)
+    return regroup(dataset, {name: name for name in dataset.categories.names if name in kept})
+
+
+def group_by_supercategory(dataset: Dataset) -> Dataset:
+    """One category for each supercategory; a category without one keeps its name.
+
+    Raises
+    ------
+    TagboxError
+        ``no-supercategories`` when there are none.
+    """
+    categories = dataset.categories
+    if not any(categories.supercategories):
+        raise TagboxError(
+            "no-supercategories",
+            "its categories have no supercategories",
+            file=dataset.source.path,
+            hint="merge categories with a --mapping file instead of --group-by",
+        )
+    grouped = regroup(
+        dataset,
+        {
+            name: group or name
+            for name, group in zip(categories.names, categories.supercategories, strict=True)
+        },
+    )
+    blank = ("",) * len(grouped.categories)
+    return replace(grouped, categories=replace(grouped.categories, supercategories=blank))
+
+
+def apply_mapping(dataset: Dataset, mapping: Mapping[str, str | None], file: Path) -> Dataset:
+    """Rename and merge categories; those mapped to None are dropped, those not named stay.
+
+    Raises
+    ------
+    TagboxError
+        ``unknown-category`` for a name the dataset does not have, with the nearest names.
+    """
+    _check_known(list(mapping), dataset.categories.names, file, None)
+    names = {name: mapping.get(name, name) for name in dataset.categories.names}
+    return regroup(dataset, {old: new for old, new in names.items() if new is not None})
+
+
+def read_mapping(path: Path) -> dict[str, str | None]:
+    """A YAML file of ``old name: new name``, null to drop.
+
+    Raises
+    ------
+    TagboxError
+        ``mapping-file`` when it is not that, ``file-missing`` when it is not there.
+    """
+    try:
+        values = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise TagboxError(
+            "mapping-file",
+            f"this is not YAML: {getattr(error, 'problem', None) or error}",
+            file=path,
+            where=f"line {mark.line + 1}" if mark else None,
+            hint="write one 'old name: new name' a line",
+        ) from error
+    if not isinstance(values, dict) or not values:
+        raise TagboxError(
+            "mapping-file",
+            "expected lines 'old name: new name'",
+            file=path,
+            hint="write null as the new name to drop a category",
+        )
+    for old, new in values.items():
+        if not isinstance(old, str) or not isinstance(new, (str, type(None))):
+            raise TagboxError(
+                "mapping-file",
+                f"{old!r}: {new!r} is not a pair of names",
+                file=path,
+                where=str(old),
+                hint="put names that look like numbers, yes or no in quotes",
+            )
+    return values
+
+
+def regroup(dataset: Dataset, new_names: Mapping[str, str]) -> Dataset:
+    """Give categories new names; equal names merge, absent ones are dropped with their annotations.
+
+    A merged category takes the id, supercategory and place of the first one merged into it. It
+    is unknown in an image where one of its members is unknown and none is present.
+
+    Parameters
+    ----------
+    new_names
+        Old name to new name.
+    """
+    old = dataset.categories
+    names = list(dict.fromkeys(new_names[name] for name in old.names if name in new_names))
+    place = {name: row for row, name in enumerate(names)}
+    new_row = np.array(
+        [place[new_names[name]] if name in new_names else -1 for name in old.names], np.int32
+    )
+    first = [int(np.flatnonzero(new_row == row)[0]) for row in range(len(names))]
+    kept = np.flatnonzero(new_row[dataset.annotations.category_rows] >= 0)
+    annotations = dataset.annotations.take(kept)
+    unknown = dataset.unknown[new_row[dataset.unknown[:, 1]] >= 0]
+    unknown = np.column_stack([unknown[:, 0], new_row[unknown[:, 1]]]).astype(np.int32)
+    return replace(
+        dataset,
+        categories=Categories(
+            names=tuple(names),
+            ids=old.ids[first],
+            supercategories=tuple(old.supercategories[row] for row in first),
+        ),
+        annotations=replace(annotations, category_rows=new_row[annotations.category_rows]),
+        unknown=np.unique(unknown, axis=0),
+        source=replace(
+            dataset.source, annotation_positions=dataset.source.annotation_positions[kept]
+        ),
+    )
+
+
+def _check_known(names: Sequence[str], known: Sequence[str], file: Path, where: str | None) -> None:
+    for name in names:
+        if name not in known:
+            raise TagboxError(
+                "unknown-category",
+                f"there is no category {name!r}",
+                file=file,
+                where=where or name,
+                hint=near(name, known, noun="categories"),
+            )
