@@ -1,0 +1,139 @@
+"""The whole evaluation of a classifier as one JSON object; `docs/evaluate-json.md` documents its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.config import Objective
+from tagbox.data.dataset import UNKNOWN
+from tagbox.evaluation.label_metrics import count_labels, label_metrics
+from tagbox.evaluation.ranking import average_precision, mean_average_precision
+from tagbox.evaluation.thresholds import Thresholds, cross_fitted_decisions, tune
+
+NO_PROBABILITIES = "needs probabilities, and there are only label sets"
+NO_POSITIVES = "no category has a positive among the scored images"
+
+
+def evaluate_labels(
+    truth: NDArray[np.int8],
+    *,
+    categories: Sequence[str],
+    probabilities: NDArray[np.floating[Any]] | None = None,
+    decisions: NDArray[np.bool_] | None = None,
+    thresholds: Thresholds | None = None,
+    objective: Objective = "challenge_f1",
+    intervals: bool = True,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score probabilities, or label sets, against the truth.
+
+    Parameters
+    ----------
+    truth
+        (N, K) int8: 1 present, 0 absent, -1 unknown.
+    categories
+        K names.
+    probabilities, decisions
+        (N, K) floats in [0, 1], or (N, K) bool; exactly one of the two.
+    thresholds
+        The model's; the top-level figures are at them. Without, those are at 0.5, and ``at_global`` and
+        ``at_per_category`` are cross-fitted for `objective` on these images.
+    objective
+        What is tuned for when `thresholds` are not given.
+    intervals
+        Whether to bootstrap.
+    seed
+        Of folds and resamples.
+
+    Returns
+    -------
+    dict
+        Plain JSON values, no NaN. What cannot be said is missing and named, with the reason, under ``absent``.
+    """
+    if (probabilities is None) == (decisions is None):
+        raise ValueError("give probabilities or decisions, one of the two")
+    names = list(categories)
+    result: dict[str, Any] = {
+        "images": len(truth),
+        "categories": len(names),
+        "positives": int(np.count_nonzero(truth == 1)),
+        "unknown_labels": int(np.count_nonzero(truth == UNKNOWN)),
+    }
+    absent: dict[str, str] = {}
+    if probabilities is None:
+        assert decisions is not None
+        for key in ("map", "thresholds", "at_0.5", "at_global", "at_per_category"):
+            absent[key] = NO_PROBABILITIES
+        result |= label_metrics(truth, decisions)
+        result["per_category"] = _category_table(truth, decisions, names, None, None)
+    else:
+        used = thresholds or Thresholds(objective=objective)
+        decisions = used.decide(probabilities)
+        ap = average_precision(truth, probabilities)
+        ranking = _ranking(ap, names)
+        if ranking["map"] is None:
+            absent["map"] = NO_POSITIVES
+        result |= ranking | label_metrics(truth, decisions)
+        result["thresholds"] = used.to_dict() | {"source": "given" if thresholds else "default"}
+        at = {"at_0.5": used.decide(probabilities, 0.5)}
+        if thresholds is None:
+            tuned = tune(truth, probabilities, objective, seed=seed)
+            result["tuning"] = tuned.report
+            crossed = cross_fitted_decisions(truth, probabilities, objective, seed=(seed, 0))
+            at |= {f"at_{mode}": said for mode, said in crossed.items()}
+        else:
+            at["at_global"] = used.decide(probabilities, "global")
+            if used.per_category is None:
+                absent["at_per_category"] = "the thresholds hold none for single categories"
+            else:
+                at["at_per_category"] = used.decide(probabilities, "per_category")
+        for key, said in at.items():
+            crossed_here = thresholds is None and key != "at_0.5"
+            result[key] = {"map": ranking["map"], **label_metrics(truth, said)}
+            result[key] |= {"cross_fitted": crossed_here}
+        levels = used.levels(len(names))
+        result["per_category"] = _category_table(truth, decisions, names, ap, levels)
+    result["absent"] = absent
+    return result
+
+
+def _ranking(ap: NDArray[np.float64], names: Sequence[str]) -> dict[str, Any]:
+    skipped = [name for name, value in zip(names, ap, strict=True) if np.isnan(value)]
+    return {"map": mean_average_precision(ap), "map_skipped": skipped}
+
+
+def _category_table(
+    truth: NDArray[np.int8],
+    decisions: NDArray[np.bool_],
+    names: Sequence[str],
+    ap: NDArray[np.float64] | None,
+    levels: NDArray[np.float32] | None,
+) -> list[dict[str, Any]]:
+    counts = count_labels(truth, decisions)
+    rows = []
+    for k, name in enumerate(names):
+        row: dict[str, Any] = {
+            "name": name,
+            "support": int(counts.support[k]),
+            "precision": float(counts.precision[k]),
+            "recall": float(counts.recall[k]),
+            "f1": float(counts.f1[k]),
+            "tp": int(counts.tp[k]),
+            "fp": int(counts.fp[k]),
+            "fn": int(counts.fn[k]),
+        }
+        if ap is not None and levels is not None:
+            row["ap"] = None if np.isnan(ap[k]) else float(ap[k])
+            row["threshold"] = float(levels[k])
+        rows.append(row)
+    return rows
+
+
+def headline(result: Mapping[str, Any]) -> dict[str, float]:
+    """The figures a person wants first, those that are there."""
+    keys = ("map", "challenge_f1", "micro_f1", "macro_f1", "cf1", "of1", "hamming_loss")
+    return {key: result[key] for key in keys if result.get(key) is not None}
