@@ -1,0 +1,89 @@
+"""`history.csv`: one row an epoch, columns that do not move."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tagbox.errors import TagboxError
+from tagbox.files import atomic_write
+
+Row = Mapping[str, float | int | None]
+"""One epoch: ``epoch``, ``train_loss``, ``val_loss``, ``val_map``, ... and any other figure.
+
+``train_NAME`` and ``val_NAME`` are the same figure of the two sides; charts lay them on each other.
+"""
+
+
+def columns(rows: Sequence[Row]) -> list[str]:
+    """Names of all columns: ``epoch``, then the losses, then the rest as first seen."""
+    seen = dict.fromkeys(name for row in rows for name in row)
+    first = [name for name in ("epoch", "train_loss", "val_loss") if name in seen]
+    return [*first, *(name for name in seen if name not in first)]
+
+
+def write_history(rows: Sequence[Row], path: Path) -> None:
+    """Write all rows, atomically; what a row lacks, None and NaN are empty cells.
+
+    Numbers are written so that they read back to the same value.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = columns(rows)
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_cell(row.get(name)) for name in names])
+    atomic_write(path, text.getvalue())
+
+
+def read_history(path: Path) -> list[dict[str, float | int | None]]:
+    """Read what `write_history` wrote; empty cells are None.
+
+    Raises
+    ------
+    TagboxError
+        ``history-missing`` where there is no such file; ``history-bad`` for a row of another length
+        than the header or a cell that is not a number.
+    """
+    try:
+        lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    except FileNotFoundError as error:
+        raise TagboxError(
+            "history-missing", "no such file", file=path, hint="give the folder of a finished run"
+        ) from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _bad(path, 1, f"cannot be read ({error})") from error
+    rows = []
+    for number, cells in enumerate(lines[1:], start=2):
+        if len(cells) != len(lines[0]):
+            raise _bad(path, number, f"{len(cells)} cells, the header has {len(lines[0])}")
+        rows.append({n: _number(c, n, path, number) for n, c in zip(lines[0], cells, strict=True)})
+    return rows
+
+
+def _cell(value: float | int | None) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return str(int(value)) if isinstance(value, int) else repr(float(value))
+
+
+def _number(cell: str, name: str, path: Path, line: int) -> float | int | None:
+    if not cell:
+        return None
+    try:
+        return int(cell) if cell.lstrip("-").isdigit() else float(cell)
+    except ValueError as error:
+        raise _bad(path, line, f"{cell!r} in the column {name} is not a number") from error
+
+
+def _bad(path: Path, line: int, found: str) -> TagboxError:
+    return TagboxError(
+        "history-bad",
+        found,
+        file=path,
+        where=f"line {line}",
+        hint="train the run again or restore the file",
+    )

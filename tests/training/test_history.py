@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagbox.errors import TagboxError
+from tagbox.training.history import read_history, write_history
+
+
+def test_columns_are_stable_and_empty_cells_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    rows = [
+        {"val_map": 0.25, "epoch": 1, "val_loss": 0.5, "train_loss": 1.0},
+        {"val_map": math.nan, "epoch": 2, "val_loss": None, "train_loss": 0.1, "learning_rate": 1},
+    ]
+    write_history(rows, path)
+    assert path.read_text() == (
+        "epoch,train_loss,val_loss,val_map,learning_rate\n1,1.0,0.5,0.25,\n2,0.1,,,1\n"
+    )
+    assert read_history(path) == [
+        {"epoch": 1, "train_loss": 1.0, "val_loss": 0.5, "val_map": 0.25, "learning_rate": None},
+        {"epoch": 2, "train_loss": 0.1, "val_loss": None, "val_map": None, "learning_rate": 1},
+    ]
+
+
+numbers = st.none() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False)
+
+
+@given(st.lists(st.fixed_dictionaries({"epoch": numbers, "val_loss": numbers}), min_size=1))
+def test_numbers_read_back_to_the_same_value(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, float | int | None]]
+) -> None:
+    path = tmp_path_factory.mktemp("history") / "history.csv"
+    write_history(rows, path)
+    assert read_history(path) == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "found"),
+    [
+        ("epoch,val_loss\n1,0.5\n2\n", "line 3", "1 cells, the header has 2"),
+        ("epoch,val_loss\n1,good\n", "line 2", "'good' in the column val_loss is not a number"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, text: str, where: str, found: str) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text(text)
+    with pytest.raises(TagboxError) as caught:
+        read_history(path)
+    assert (caught.value.code, caught.value.where, caught.value.found) == (
+        "history-bad",
+        where,
+        found,
+    )
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TagboxError, match="no such file") as caught:
+        read_history(tmp_path / "history.csv")
+    assert caught.value.code == "history-missing"
