@@ -136,6 +136,35 @@ class DataConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SynthConfig(Config):
+    """A generated dataset."""
+
+    images: int = 1000
+    """Training images."""
+    val: int = 0
+    """Validation images, in a part of their own."""
+    test: int = 0
+    """Test images, in a part of their own."""
+    width: int = 640
+    """Width of the pictures in pixels."""
+    height: int = 480
+    """Height of the pictures in pixels."""
+    seed: int = 0
+    """Seed; the same seed gives the same bytes."""
+    format: Literal["coco", "cls"] = "coco"
+    """COCO JSON files with pictures beside them, or a challenge folder with `.cls` labels."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.images <= 10**8, "images", self.images, "from 1 to 100000000")
+        for name in ("val", "test"):
+            value = getattr(self, name)
+            require(0 <= value <= 10**8, name, value, "from 0 to 100000000")
+        for name in ("width", "height"):
+            require(32 <= getattr(self, name) <= 8192, name, getattr(self, name), "from 32 to 8192")
+        require(self.seed >= 0, "seed", self.seed, "at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassifierConfig(Config):
     """How a multi-label classifier is trained."""
 

@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError
 
 import tagbox
 from tagbox.cli.console import say_error
+from tagbox.cli.synth import synth
 from tagbox.errors import TagboxError
 
 # Nothing opens a socket for statistics, whatever library a command loads later.
@@ -20,6 +21,8 @@ app = App(
     help="Recognise what is in pictures: check data, train, evaluate and use multi-label classifiers.",
     version=tagbox.__version__,
 )
+
+app.command(synth)
 
 
 def main() -> None:

@@ -1,0 +1,226 @@
+"""Writing generated scenes to disk as a COCO dataset or a challenge folder."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tagbox.config import SynthConfig
+from tagbox.data.synthetic.scene import (
+    COVERED_BELOW,
+    SMALL_AREA,
+    SPEC_VERSION,
+    SceneObject,
+    make_scene,
+)
+from tagbox.data.synthetic.shapes import shapes
+from tagbox.files import atomic_folder, cannot_write
+
+PARTS = ("train", "val", "test")
+_FIRST_ID = {"train": 1, "val": 100_000_001, "test": 200_000_001}
+_CHUNK = 16  # Images a task: the pictures are written by the worker, only the truth comes back.
+_JPEG = {"quality": 90, "subsampling": 2}
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was written.
+
+    Attributes
+    ----------
+    folder
+        The folder that was made.
+    parts
+        What to hand to other commands for each part: a COCO JSON each, or the challenge folder.
+    images, objects
+        How many there are, over all parts.
+    small, covered
+        Share of the objects that are small (`SMALL_AREA`) and partly covered (`COVERED_BELOW`).
+    """
+
+    folder: Path
+    parts: dict[str, Path]
+    images: int
+    objects: int
+    small: float
+    covered: float
+
+
+def generate(
+    out: Path,
+    config: SynthConfig | None = None,
+    *,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Generated:
+    """Write a generated dataset to the folder `out`, whole or not at all.
+
+    Parameters
+    ----------
+    out
+        Folder to make; refused when it exists and is not empty, unless `overwrite`.
+    config
+        How many images, their size, the seed and the format.
+    workers
+        Processes. With more than one a script needs the ``if __name__ == "__main__"`` guard that
+        `multiprocessing` asks for; the bytes written do not depend on it.
+    progress
+        Called with the number of images just written.
+
+    Raises
+    ------
+    TagboxError
+        ``exists`` or ``cannot-write``.
+    """
+    config = config or SynthConfig()
+    counts = {"train": config.images, "val": config.val, "test": config.test}
+    truth: dict[str, list[tuple[SceneObject, ...]]] = {}
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        jobs = [
+            _Job(config.seed, part, start, min(start + _CHUNK, count), config.width, config.height)
+            for part, count in counts.items()
+            for start in range(0, count, _CHUNK)
+        ]
+        for part, count in counts.items():
+            if count:
+                _picture_folder(folder, config, part).mkdir(parents=True)
+        workers = max(1, min(workers, math.ceil(sum(counts.values()) / (4 * _CHUNK))))
+        for job, objects in zip(jobs, _run(jobs, folder, config, workers), strict=True):
+            truth.setdefault(job.part, []).extend(objects)
+            if progress is not None:
+                progress(len(objects))
+        write = _write_coco if config.format == "coco" else _write_cls
+        relative = {part: write(folder, part, objects, config) for part, objects in truth.items()}
+    every = [o for scenes in truth.values() for scene in scenes for o in scene]
+    small = SMALL_AREA * config.width * config.height
+    return Generated(
+        folder=out,
+        parts={part: out / path for part, path in relative.items()},
+        images=sum(counts.values()),
+        objects=len(every),
+        small=sum(o.area < small for o in every) / max(1, len(every)),
+        covered=sum(o.visible < COVERED_BELOW for o in every) / max(1, len(every)),
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Images `start` to `stop` of one part."""
+
+    seed: int
+    part: str
+    start: int
+    stop: int
+    width: int
+    height: int
+
+
+def _run(
+    jobs: list[_Job], folder: Path, config: SynthConfig, workers: int
+) -> Iterator[list[tuple[SceneObject, ...]]]:
+    folders = [_picture_folder(folder, config, job.part) for job in jobs]
+    if workers == 1:
+        yield from map(_paint, jobs, folders)
+        return
+    # Spawned, not forked: the caller may have started threads (torch does).
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        try:
+            yield from pool.map(_paint, jobs, folders)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _paint(job: _Job, folder: Path) -> list[tuple[SceneObject, ...]]:
+    """Paint and write the pictures of a job; runs in a worker process."""
+    result = []
+    for index in range(job.start, job.stop):
+        scene = make_scene(job.seed, PARTS.index(job.part), index, job.width, job.height)
+        path = folder / f"{_stem(job.part, index)}.jpg"
+        try:
+            scene.picture.save(path, "JPEG", **_JPEG)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        result.append(scene.objects)
+    return result
+
+
+def _stem(part: str, index: int) -> str:
+    return f"{_FIRST_ID[part] + index:012d}"
+
+
+def _picture_folder(folder: Path, config: SynthConfig, part: str) -> Path:
+    return folder / part if config.format == "coco" else folder / "images" / part
+
+
+def _write_coco(
+    folder: Path, part: str, scenes: list[tuple[SceneObject, ...]], config: SynthConfig
+) -> Path:
+    """Write a part's instances JSON; returns its path relative to `folder`."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for index, objects in enumerate(scenes):
+        image_id = _FIRST_ID[part] + index
+        images.append(
+            {
+                "id": image_id,
+                "file_name": f"{_stem(part, index)}.jpg",
+                "width": config.width,
+                "height": config.height,
+            }
+        )
+        for thing in objects:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": thing.category + 1,
+                    "bbox": list(thing.box),
+                    "area": thing.area,
+                    "iscrowd": 0,
+                    "segmentation": [],
+                    "visible": round(thing.visible, 4),
+                }
+            )
+    description = f"tagbox generated scenes, spec v{SPEC_VERSION}, seed {config.seed}, {part}"
+    document = {
+        "info": {"description": description, "version": str(SPEC_VERSION)},
+        "licenses": [],
+        "images": images,
+        "categories": [
+            {"id": row + 1, "name": shape.name, "supercategory": shape.supercategory}
+            for row, shape in enumerate(shapes())
+        ],
+        "annotations": annotations,
+    }
+    path = Path("annotations") / f"instances_{part}.json"
+    (folder / path).parent.mkdir(exist_ok=True)
+    (folder / path).write_bytes(msgspec.json.encode(document))
+    return path
+
+
+def _write_cls(
+    folder: Path, part: str, scenes: list[tuple[SceneObject, ...]], config: SynthConfig
+) -> Path:
+    """Write a part's `.cls` files (test: one JSON beside them); returns the challenge folder."""
+    (folder / "names.txt").write_text("".join(f"{shape.name}\n" for shape in shapes()))
+    rows = [sorted({thing.category for thing in objects}) for objects in scenes]
+    if part == "test":
+        # As in the challenge: test pictures come without labels, whose truth is kept apart.
+        truth = {_stem(part, index): present for index, present in enumerate(rows)}
+        (folder / "test_labels.json").write_bytes(msgspec.json.encode(truth))
+        return Path()
+    labels = folder / "labels" / part
+    labels.mkdir(parents=True)
+    for index, present in enumerate(rows):
+        (labels / f"{_stem(part, index)}.cls").write_text("".join(f"{row}\n" for row in present))
+    return Path()
