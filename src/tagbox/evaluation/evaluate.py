@@ -83,7 +83,7 @@ def evaluate_labels(
         if thresholds is None:
             tuned = tune(truth, probabilities, objective, seed=seed)
             result["tuning"] = tuned.report
-            crossed = cross_fitted_decisions(truth, probabilities, objective, seed=(seed, 0))
+            crossed = cross_fitted_decisions(truth, probabilities, objective, seed=seed)
             at |= {f"at_{mode}": said for mode, said in crossed.items()}
         else:
             at["at_global"] = used.decide(probabilities, "global")

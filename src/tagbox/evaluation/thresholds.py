@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tagbox.config import Objective
 from tagbox.data.dataset import PRESENT
+from tagbox.data.stratify import stratify
 from tagbox.errors import TagboxError
 from tagbox.evaluation.label_metrics import count_labels
 from tagbox.evaluation.threshold_search import (
@@ -290,7 +291,7 @@ def cross_fitted_decisions(
     objective: Objective = "challenge_f1",
     *,
     folds: int = 5,
-    seed: int | tuple[int, ...] = 0,
+    seed: int = 0,
 ) -> dict[Mode, NDArray[np.bool_]]:
     """What thresholds tuned on the other folds say of each image: decisions that no tuning has seen.
 
@@ -300,8 +301,9 @@ def cross_fitted_decisions(
         ``"global"`` and ``"per_category"``, (N, K) bool each. One image alone is judged at 0.5.
     """
     said = {mode: np.zeros(truth.shape, bool) for mode in TUNED_MODES}
-    part = _deal(truth, max(2, min(folds, len(truth))), np.random.default_rng(seed))
-    for fold in range(int(part.max(initial=-1)) + 1):
+    folds = max(2, min(folds, len(truth)))
+    part = stratify(truth, [1 / folds] * folds, seed)
+    for fold in np.unique(part):
         held = part == fold
         other = Thresholds(per_category=(0.5,) * truth.shape[1], objective=objective)
         if (truth[~held] == PRESENT).any():
@@ -323,7 +325,7 @@ def _cross_fit(
     pooled: dict[str, list[float]] = {mode: [] for mode in TUNED_MODES}
     for repeat in range(repeats if len(truth) > 1 else 0):
         said = cross_fitted_decisions(
-            truth, probabilities, objective, folds=folds, seed=(seed, repeat)
+            truth, probabilities, objective, folds=folds, seed=seed + repeat
         )
         for mode in TUNED_MODES:
             pooled[mode].append(_score(truth, said[mode], objective))
@@ -359,19 +361,6 @@ def _verdict(one: float | None, many: float | None) -> dict[str, str]:
 
 def _score(truth: NDArray[np.int8], said: NDArray[np.bool_], objective: Objective) -> float:
     return float(objective_value(objective, truth, said, count_labels(truth, said)))
-
-
-def _deal(truth: NDArray[np.int8], folds: int, random: np.random.Generator) -> NDArray[np.intp]:
-    """(N,) a fold for each image: shuffled, ordered by the rarest category in it, dealt out in turn."""
-    present = truth == PRESENT
-    support = present.sum(axis=0)
-    rarest = np.where(present, support, np.iinfo(support.dtype).max).argmin(axis=1)
-    rarest[~present.any(axis=1)] = truth.shape[1]
-    shuffled = random.permutation(len(truth))
-    order = shuffled[np.argsort(rarest[shuffled], kind="stable")]
-    part = np.empty(len(truth), np.intp)
-    part[order] = np.arange(len(truth)) % folds
-    return part
 
 
 def _is_threshold(value: object) -> bool:
