@@ -1,0 +1,138 @@
+"""A perceptual fingerprint: pictures that look the same have nearly the same one.
+
+A double difference hash. The picture is averaged into a grid of 9 × 9 cells of brightness; 64 bits
+say whether a cell is brighter than its left neighbour, 64 more whether it is than the one above
+(N. Krawetz, "Kind of like that", 2013, uses the first 64). Two pictures are *near* when at most
+`THRESHOLD` of the 128 bits differ and their grids correlate by at least `CORRELATION`.
+
+Measured by ``benchmarks/near_duplicates.py`` on 470 COCO pictures: of their 110,215 pairs none is
+near (the closest unrelated pair differs in 28 bits), while re-encoding at JPEG quality 20 to 90, halving,
+a thumbnail of 128 pixels and grey copies are found in at least 99.8 %, a brightening by 1.2 in 98.7 %
+and a crop of 2 % at every side in 91 %. Mirror images and stronger crops are not looked for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+CELLS = 9
+BITS = 2 * (CELLS - 1) ** 2
+THRESHOLD = 12
+"""Bits of 128 that may differ between two pictures that look the same."""
+CORRELATION = 0.95
+"""Least correlation of the two brightness grids."""
+FLAT = 2.0
+"""Standard deviation of the grid, of 255, under which a picture shows too little to be compared."""
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+class Fingerprint(NamedTuple):
+    """What two pictures are compared by.
+
+    Attributes
+    ----------
+    bits
+        (2,) uint64.
+    grid
+        (81,) float16, zero mean and unit length; zeros for a flat picture, which is near to nothing.
+    """
+
+    bits: NDArray[np.uint64]
+    grid: NDArray[np.float16]
+
+
+def fingerprint(image: NDArray[np.uint8]) -> Fingerprint:
+    """The fingerprint of a picture.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8 RGB of any size.
+    """
+    brightness = cell_means(image) @ _LUMA
+    left = brightness[:-1, 1:] > brightness[:-1, :-1]
+    above = brightness[1:, :-1] > brightness[:-1, :-1]
+    bits = np.packbits(np.concatenate([left.ravel(), above.ravel()])).view(np.uint64)
+    centred = (brightness - brightness.mean()).ravel()
+    if centred.std() < FLAT:
+        return Fingerprint(bits, np.zeros(CELLS * CELLS, np.float16))
+    return Fingerprint(bits, (centred / np.linalg.norm(centred)).astype(np.float16))
+
+
+def cell_means(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(9, 9, 3) float64; the mean colour of each cell of an (H, W, 3) picture."""
+    height, width = image.shape[:2]
+    rows = np.arange(CELLS) * height // CELLS
+    columns = np.arange(CELLS) * width // CELLS
+    # Of a picture under 9 pixels some cells are the same pixel; reduceat then repeats it.
+    sums = np.add.reduceat(image, rows, axis=0, dtype=np.uint32)
+    sums = np.add.reduceat(sums, columns, axis=1)
+    tall = np.maximum(np.diff(rows, append=height), 1)
+    wide = np.maximum(np.diff(columns, append=width), 1)
+    return np.asarray(sums / (tall[:, None, None] * wide[None, :, None]))
+
+
+def nearest_earlier(
+    bits: NDArray[np.uint64],
+    grids: NDArray[np.float16],
+    contents: NDArray[np.intp],
+    sides: NDArray[np.intp],
+    *,
+    across: bool,
+) -> list[tuple[int, int, int]]:
+    """For each picture the nearest one before it that looks the same.
+
+    If two hashes differ in at most t bits then, cut into t + 1 pieces, they agree in one piece: only
+    pictures that agree in a piece are compared, which takes seconds for 100,000 of them.
+
+    Parameters
+    ----------
+    bits, grids
+        (N, 2) uint64 and (N, 81) float16; the parts of N fingerprints.
+    contents
+        (N,); pictures of the same bytes have the same number and are not reported.
+    sides
+        (N,); which side of a split each picture is on.
+    across
+        Compare pictures of different sides, else of the same side.
+
+    Returns
+    -------
+    list of (row, earlier row, bits that differ)
+        Sorted by row.
+    """
+    nearest: dict[int, tuple[int, int]] = {}
+    rows = np.flatnonzero(grids.any(axis=1))
+    table = np.unpackbits(bits.view(np.uint8).reshape(len(bits), -1), axis=1)
+    for piece in np.array_split(np.arange(BITS), THRESHOLD + 1):
+        keys = table[:, piece] @ (1 << np.arange(len(piece)))
+        order = rows[np.argsort(keys[rows], kind="stable")]
+        sorted_keys = keys[order]
+        one, two = bits[order].T.copy()
+        starts = np.arange(len(order))
+        for step in range(1, len(order)):
+            # Neighbours at this distance in key order that still share the key: all pairs in the end.
+            starts = starts[starts + step < len(order)]
+            starts = starts[sorted_keys[starts] == sorted_keys[starts + step]]
+            if not len(starts):
+                break
+            half = np.bitwise_count(one[starts] ^ one[starts + step])
+            close = starts[half <= THRESHOLD]
+            distance = np.bitwise_count(one[close] ^ one[close + step]) + np.bitwise_count(
+                two[close] ^ two[close + step]
+            )
+            close, distance = close[distance <= THRESHOLD], distance[distance <= THRESHOLD]
+            first, second = order[close], order[close + step]
+            kept = contents[first] != contents[second]
+            kept &= (sides[first] != sides[second]) == across
+            for a, b, d in zip(
+                first[kept].tolist(), second[kept].tolist(), distance[kept].tolist(), strict=True
+            ):
+                early, late = min(a, b), max(a, b)
+                if float(grids[a].astype(np.float32) @ grids[b].astype(np.float32)) >= CORRELATION:
+                    nearest[late] = min(nearest.get(late, (BITS, late)), (d, early))
+    return [(late, early, distance) for late, (distance, early) in sorted(nearest.items())]
