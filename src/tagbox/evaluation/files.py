@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.data.formats.coco import syntax_error
+from tagbox.data.json_errors import syntax_error
 from tagbox.data.submission import read_submission
 from tagbox.data.text import cannot_read, near, read_text
 from tagbox.errors import TagboxError
@@ -61,8 +61,8 @@ def read_predictions(path: Path, categories: Sequence[str]) -> Predictions:
     Raises
     ------
     TagboxError
-        ``predictions-format``, ``predictions-csv``, ``probability-range``, ``duplicate-image``, ``duplicate-category-name``, and what
-        `tagbox.data.submission.read_submission` raises.
+        ``predictions-format``, ``predictions-csv``, ``probability-range``,
+        ``duplicate-image``, ``duplicate-category-name``, and what `tagbox.data.submission.read_submission` raises.
     """
     return read_claims(path, categories)[0]
 
