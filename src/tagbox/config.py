@@ -112,7 +112,7 @@ class DataConfig(Config):
 
     images: Path | None = None
     """Folder of the pictures; without it they are searched beside the labels."""
-    format: Literal["auto", "coco", "cls", "csv", "yolo", "labelme", "folders"] = "auto"
+    format: Literal["auto", "coco", "cls", "labels", "csv", "yolo", "labelme", "folders"] = "auto"
     """Format of the dataset; recognised when not given."""
     names: Path | None = None
     """File of category names, one a line, for formats that only hold indices."""

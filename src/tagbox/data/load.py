@@ -9,7 +9,16 @@ from tagbox.config import DataConfig
 from tagbox.data import categories as category_tools
 from tagbox.data import split
 from tagbox.data.dataset import Dataset
+from tagbox.data.formats.cls import read_cls
 from tagbox.data.formats.coco import read_coco
+from tagbox.data.formats.csv import read_csv
+from tagbox.data.formats.folders import read_folders
+from tagbox.data.formats.labelme import read_labelme
+from tagbox.data.formats.labels import read_labels
+from tagbox.data.formats.yolo import read_yolo
+from tagbox.data.recognise import find_source
+from tagbox.data.recognise import recognise as recognise
+from tagbox.errors import TagboxError
 
 NAMES = {
     "coco": "COCO JSON",
@@ -34,8 +43,8 @@ def load_dataset(path: Path | str, config: DataConfig | None = None) -> Dataset:
     TagboxError
         ``format-unknown`` and what the format's reader raises.
     """
-    path, config = Path(path), config or DataConfig()
-    dataset = read_coco(path, config.images)
+    config = config or DataConfig()
+    dataset = read(Path(path), config)
     if config.mapping is not None:
         mapping = category_tools.read_mapping(config.mapping)
         dataset = category_tools.apply_mapping(dataset, mapping, config.mapping)
@@ -47,6 +56,59 @@ def load_dataset(path: Path | str, config: DataConfig | None = None) -> Dataset:
     if config.max_images is not None:
         dataset = split.sample(dataset, config.max_images, config.sample_seed)
     return dataset
+
+
+def read(path: Path, config: DataConfig) -> Dataset:
+    """The dataset as it stands in its files; `load_dataset` without the changes the config asks for."""
+    format: str = config.format
+    if format == "auto":
+        format, path = find_source(path)
+    elif not path.exists():
+        raise TagboxError(
+            "file-missing", "no such file or folder", file=path, hint="check the path"
+        )
+    elif path.is_dir() and format in ("coco", "csv", "labels"):
+        found, inside = find_source(path)
+        path = inside if found == format else path
+    elif path.is_file() and format in ("cls", "labelme", "folders"):
+        raise TagboxError(
+            "not-a-folder",
+            f"the format {format} is a folder",
+            file=path,
+            hint="point at the folder",
+        )
+    if config.names is not None and format == "coco":
+        raise TagboxError(
+            "config-value",
+            "a COCO file names its categories itself",
+            file=path,
+            where="names",
+            hint="leave it out; --mapping renames categories",
+        )
+    if config.images is not None and format == "folders":
+        raise TagboxError(
+            "config-value",
+            "a folder a class holds its pictures itself",
+            file=path,
+            where="images",
+            hint="leave it out",
+        )
+    match format:
+        case "coco":
+            return read_coco(path, config.images)
+        case "labels":
+            return read_labels(path, config.images, config.names)
+        case "cls":
+            return read_cls(path, config.images, config.names)
+        case "csv":
+            return read_csv(path, config.images, config.names)
+        case "yolo":
+            return read_yolo(path, config.images, config.names)
+        case "labelme":
+            return read_labelme(path, config.images, config.names)
+        case "folders":
+            return read_folders(path, config.names)
+    raise ValueError(f"no format {format!r}")
 
 
 def describe(dataset: Dataset) -> str:

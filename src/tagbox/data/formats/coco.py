@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
+from tagbox.data.json_errors import syntax_error
 from tagbox.data.locate import check_relative, locate_images
-from tagbox.data.text import cannot_read, line_and_column, not_utf8
+from tagbox.data.text import cannot_read
 from tagbox.errors import TagboxError
 
 # A lookup table is faster than a binary search while ids are not absurdly large.
@@ -300,38 +301,3 @@ def _check_known(rows: NDArray[np.int32], wanted: NDArray[np.int64], path: Path,
             where=f"annotations[{first}].{what}_id",
             hint=f"add it to {plural} or remove the annotation",
         )
-
-
-def syntax_error(error: Exception, content: memoryview, path: Path) -> TagboxError:
-    """What msgspec says of malformed JSON, with line and column."""
-    if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error):
-        return not_utf8(path, "a text in it")
-    message = str(error).removeprefix("JSON is malformed: ")
-    reason, _, rest = message.partition(" (byte ")
-    if not rest:
-        return TagboxError(
-            "json-syntax",
-            "the JSON ends too early",
-            file=path,
-            where=line_and_column(content, len(content)),
-            hint="the file is cut off; export or copy it again",
-        )
-    offset = int(rest.rstrip(")"))
-    around = bytes(content[max(0, offset - 9) : offset + 9])
-    for word in (b"-Infinity", b"Infinity", b"NaN"):
-        place = around.find(word)
-        if place >= 0 and place <= min(offset, 9) < place + len(word):
-            return TagboxError(
-                "json-number",
-                f"{word.decode()} is not a number in JSON",
-                file=path,
-                where=line_and_column(content, offset - min(offset, 9) + place),
-                hint="write a number or null",
-            )
-    return TagboxError(
-        "json-syntax",
-        f"this is not JSON: {reason}",
-        file=path,
-        where=line_and_column(content, offset),
-        hint="mend the file there or export it again",
-    )

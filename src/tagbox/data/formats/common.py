@@ -1,0 +1,134 @@
+"""What the formats without COCO's records share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
+from tagbox.data.text import read_text
+from tagbox.errors import TagboxError
+
+
+def build_dataset(
+    *,
+    path: Path,
+    format: str,
+    root: Path,
+    files: Sequence[str],
+    categories: Categories,
+    annotations: Annotations,
+    labelled: Sequence[bool] | NDArray[np.bool_],
+    sizes: NDArray[np.int32] | None = None,
+    unknown: NDArray[np.int32] | None = None,
+) -> Dataset:
+    """A dataset of a format that has no ids; `sizes` is (N, 2) width and height."""
+    count = len(files)
+    sizes = np.zeros((count, 2), np.int32) if sizes is None else sizes
+    return Dataset(
+        images=Images(
+            ids=image_ids(files),
+            files=np.array(files, dtype=np.str_).reshape(count),
+            widths=sizes[:, 0],
+            heights=sizes[:, 1],
+            labelled=np.array(labelled, np.bool_).reshape(count),
+            root=root,
+        ),
+        categories=categories,
+        annotations=annotations,
+        source=Source(
+            path=path,
+            format=format,
+            image_positions=np.arange(count, dtype=np.int64),
+            annotation_positions=np.arange(len(annotations), dtype=np.int64),
+        ),
+        unknown=np.zeros((0, 2), np.int32) if unknown is None else unknown,
+    )
+
+
+def from_label_lists(labels: Sequence[Sequence[int]]) -> Annotations:
+    """One annotation without a box for each category of each image; ``labels[n]`` are rows."""
+    counts = [len(rows) for rows in labels]
+    return Annotations.from_labels(
+        np.repeat(np.arange(len(labels), dtype=np.int32), counts),
+        np.array([row for rows in labels for row in rows], np.int32),
+    )
+
+
+def image_ids(files: Sequence[str]) -> NDArray[np.int64]:
+    """The file stems as numbers where all of them are (``000000000139`` is 139), else 1..N."""
+    stems = [PurePosixPath(name).stem for name in files]
+    if all(stem.isascii() and stem.isdigit() and len(stem) <= 18 for stem in stems):
+        ids = np.array([int(stem) for stem in stems], np.int64)
+        if len(np.unique(ids)) == len(ids):
+            return ids
+    return np.arange(1, len(files) + 1, dtype=np.int64)
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Category names, one a line; the line's number from 0 is the index.
+
+    Raises
+    ------
+    TagboxError
+        ``names-file`` for a blank line between names or no name at all,
+        ``duplicate-category-name``.
+    """
+    names = [line.strip() for line in read_text(path).rstrip().splitlines()]
+    if not names or not all(names):
+        where = f"line {names.index('') + 1}" if names else None
+        raise TagboxError(
+            "names-file",
+            "expected a category name on every line",
+            file=path,
+            where=where,
+            hint="write one name a line, in the order of the indices",
+        )
+    first: dict[str, int] = {}
+    for number, name in enumerate(names, 1):
+        if name in first:
+            raise TagboxError(
+                "duplicate-category-name",
+                f"the category name {name!r} stands already in line {first[name]}",
+                file=path,
+                where=f"line {number}",
+                hint="give every category its own name",
+            )
+        first[name] = number
+    return tuple(names)
+
+
+def by_stem(files: Sequence[str], folder: Path) -> dict[str, str]:
+    """Stem to file of pictures in one folder.
+
+    Raises
+    ------
+    TagboxError
+        ``image-ambiguous`` when two pictures share a stem.
+    """
+    index: dict[str, str] = {}
+    for name in files:
+        stem = PurePosixPath(name).stem
+        if stem in index:
+            raise TagboxError(
+                "image-ambiguous",
+                f"{index[stem]!r} and {name!r} differ only in their extension or folder",
+                file=folder,
+                hint="rename or remove one of the two",
+            )
+        index[stem] = name
+    return index
+
+
+def label_without_image(path: Path, missing: Sequence[str], folder: Path) -> TagboxError:
+    """The error for label files whose pictures are not there; `path` is the first of them."""
+    others = f" (and {len(missing) - 1:,} more label files like it)" if len(missing) > 1 else ""
+    return TagboxError(
+        "label-without-image",
+        f"there is no picture of that name in {folder}{others}",
+        file=path,
+        hint="add the picture, remove the label file, or name the right folder with --images",
+    )

@@ -1,0 +1,279 @@
+"""CSV: ``image,labels`` with the labels in one cell, or a column a category with 1, 0 or unknown."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tagbox.data.dataset import Annotations, Categories, Dataset
+from tagbox.data.formats.common import build_dataset, from_label_lists, read_names
+from tagbox.data.locate import check_relative, locate_images
+from tagbox.data.text import near, read_text
+from tagbox.errors import TagboxError
+from tagbox.files import atomic_write
+
+IMAGE_COLUMNS = ("image", "images", "file", "file_name", "filename", "path", "image_id", "name")
+LABEL_COLUMNS = ("labels", "label", "tags", "categories", "classes", "category", "class")
+SEPARATORS = ("|", ";", ",")
+PRESENT = {"1", "1.0", "true", "yes"}
+ABSENT = {"0", "0.0", "false", "no"}
+UNKNOWN = {"", "?", "-1", "-1.0", "nan"}
+
+
+class Row(NamedTuple):
+    """A line of the file that is not blank."""
+
+    line: int
+    cells: list[str]
+
+
+def read_csv(path: Path, images: Path | None = None, names: Path | None = None) -> Dataset:
+    r"""Read a CSV (or, with tabs, a TSV) file with a header.
+
+    Narrow form, ``image,labels``: the labels of an image in one cell. They are separated by the
+    first of ``|``, ``;`` and ``,`` (in quotes) that occurs anywhere in the column, else by spaces;
+    labels in further cells of the line count as well. An empty cell is an image with nothing in
+    it, ``?`` an unlabelled one. Where all labels are numbers and `names` is given, they are
+    indices.
+
+    Wide form, ``image,cat,dog,…``: 1, 0, or nothing, ``?`` or -1 for unknown. An image of which
+    everything is unknown is unlabelled.
+
+    Parameters
+    ----------
+    path
+        The file.
+    images
+        Folder of the pictures; searched when not given.
+    names
+        Category names in order. Without it the order is the columns' (wide) or the alphabet's.
+
+    Raises
+    ------
+    TagboxError
+        ``csv-header``, ``csv-line``, ``csv-duplicate`` with the line, ``unknown-category`` for a
+        label that `names` does not list, ``file-name-outside``, ``images-folder-missing``.
+    """
+    rows = _rows(path)
+    header = [cell.strip() for cell in rows[0].cells]
+    known = None if names is None else read_names(names)
+    lowered = [cell.lower() for cell in header]
+    image_column = _image_column(lowered, header, path)
+    label_column = next((c for c, n in enumerate(lowered) if n in LABEL_COLUMNS), None)
+    body = rows[1:]
+    files = [
+        row.cells[image_column].strip() if len(row.cells) > image_column else "" for row in body
+    ]
+    _check_files(files, body, path)
+    unknown = np.zeros((0, 2), np.int32)
+    if label_column is not None:
+        categories, annotations, labelled = _narrow(body, label_column, len(header), known, path)
+    else:
+        categories, annotations, labelled, unknown = _wide(body, image_column, header, known, path)
+    check_relative(files, path, "image {} (counted from 0)")
+    root, located = locate_images(path, files, images)
+    return build_dataset(
+        path=path,
+        format="csv",
+        root=root,
+        files=located,
+        categories=categories,
+        annotations=annotations,
+        labelled=labelled,
+        unknown=unknown,
+    )
+
+
+def write_csv(dataset: Dataset, path: Path) -> None:
+    """Write ``image,labels`` with ``|`` between labels; the wide form where labels are unknown."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = dataset.categories.names
+    if len(dataset.unknown) or any("|" in name or name == "?" for name in names):
+        writer.writerow(["image", *names])
+        words = {1: "1", 0: "0", -1: "?"}
+        for file, labels in zip(dataset.images.files.tolist(), dataset.labels, strict=True):
+            writer.writerow([file, *[words[value] for value in labels.tolist()]])
+    else:
+        writer.writerow(["image", "labels"])
+        present = dataset.labels == 1
+        for row, file in enumerate(dataset.images.files.tolist()):
+            labels_here = [names[index] for index in present[row].nonzero()[0].tolist()]
+            cell = "|".join(labels_here) if dataset.images.labelled[row] else "?"
+            writer.writerow([file, cell])
+    atomic_write(path, out.getvalue())
+
+
+def _rows(path: Path) -> list[Row]:
+    text = read_text(path)
+    first = text.partition("\n")[0]
+    delimiter = max(",", ";", "\t", key=first.count) if first else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows = []
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows.append(Row(reader.line_num, cells))
+    except csv.Error as error:
+        raise _fault(path, reader.line_num, str(error), "check the quotes in this line") from error
+    if not rows:
+        raise TagboxError(
+            "csv-header", "the file is empty", file=path, hint="begin it with 'image,labels'"
+        )
+    return rows
+
+
+def _image_column(lowered: list[str], header: list[str], path: Path) -> int:
+    column = next((c for name in IMAGE_COLUMNS for c, n in enumerate(lowered) if n == name), None)
+    if column is None or len(header) < 2:
+        raise TagboxError(
+            "csv-header",
+            f"found the columns {', '.join(map(repr, header))}",
+            file=path,
+            where="line 1",
+            hint="name them image and labels, or image and one column a category",
+        )
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise TagboxError(
+            "csv-header",
+            f"the column {twice!r} stands twice",
+            file=path,
+            where="line 1",
+            hint="give every column its own name",
+        )
+    return column
+
+
+def _check_files(files: list[str], body: list[Row], path: Path) -> None:
+    first: dict[str, int] = {}
+    for name, row in zip(files, body, strict=True):
+        if not name:
+            raise _fault(path, row.line, "the image is missing", "name the picture's file")
+        if name in first:
+            raise TagboxError(
+                "csv-duplicate",
+                f"the image {name!r} stands already in line {first[name]}",
+                file=path,
+                where=f"line {row.line}",
+                hint="put all labels of an image in one line",
+            )
+        first[name] = row.line
+
+
+def _narrow(
+    body: list[Row], column: int, width: int, known: tuple[str, ...] | None, path: Path
+) -> tuple[Categories, Annotations, list[bool]]:
+    last = column == width - 1
+    cells: list[list[str]] = []
+    for row in body:
+        if len(row.cells) > width and not last:
+            raise _fault(
+                path, row.line, f"found {len(row.cells)} cells under {width} columns", _QUOTE
+            )
+        stop = None if last else column + 1
+        cells.append([cell.strip() for cell in row.cells[column:stop] if cell.strip()])
+    text = "".join(cell for row in cells for cell in row)
+    separator = next((s for s in SEPARATORS if s in text), None)
+    if separator is None and known and all(c in known or c == "?" for row in cells for c in row):
+        separator = SEPARATORS[0]
+    labelled = [row != ["?"] for row in cells]
+    labels = [
+        [word.strip() for cell in row for word in cell.split(separator) if word.strip()]
+        if is_labelled
+        else []
+        for row, is_labelled in zip(cells, labelled, strict=True)
+    ]
+    seen = {label for row in labels for label in row}
+    index: dict[str, int]
+    if known is not None and seen and not seen & set(known) and all(map(_is_index, seen)):
+        index = {str(position): position for position in range(len(known))}
+        labels = [[str(int(label)) for label in row] for row in labels]
+    else:
+        known = known or tuple(sorted(seen))
+        index = {name: position for position, name in enumerate(known)}
+    rows: list[list[int]] = []
+    for row, words in zip(body, labels, strict=True):
+        for word in words:
+            if word not in index:
+                raise TagboxError(
+                    "unknown-category",
+                    f"the names file does not list {word!r}",
+                    file=path,
+                    where=f"line {row.line}",
+                    hint=near(word, list(index)),
+                )
+        rows.append(sorted({index[word] for word in words}))
+    return Categories.from_names(known), from_label_lists(rows), labelled
+
+
+def _wide(
+    body: list[Row], image_column: int, header: list[str], known: tuple[str, ...] | None, path: Path
+) -> tuple[Categories, Annotations, list[bool], np.ndarray[tuple[int, int], np.dtype[np.int32]]]:
+    columns = [c for c in range(len(header)) if c != image_column]
+    titles = [header[c] for c in columns]
+    if not all(titles):
+        raise TagboxError(
+            "csv-header", "a column has no name", file=path, where="line 1", hint="name it"
+        )
+    order = list(known) if known is not None else titles
+    for title in titles:
+        if title not in order:
+            raise TagboxError(
+                "unknown-category",
+                f"the names file does not list the column {title!r}",
+                file=path,
+                where="line 1",
+                hint=near(title, order),
+            )
+    place = [order.index(title) for title in titles]
+    present: list[list[int]] = []
+    unknown: list[tuple[int, int]] = []
+    labelled: list[bool] = []
+    unseen = [index for index in range(len(order)) if index not in place]
+    for image, row in enumerate(body):
+        if len(row.cells) != len(header):
+            raise _fault(
+                path, row.line, f"found {len(row.cells)} cells under {len(header)} columns", _QUOTE
+            )
+        values = [_value(row.cells[c], header[c], row.line, path) for c in columns]
+        labelled.append(any(value is not None for value in values))
+        present.append([p for p, value in zip(place, values, strict=True) if value])
+        if labelled[-1]:
+            gaps = [p for p, value in zip(place, values, strict=True) if value is None]
+            unknown += [(image, p) for p in sorted(gaps + unseen)]
+    return (
+        Categories.from_names(order),
+        from_label_lists([sorted(row) for row in present]),
+        labelled,
+        np.array(unknown, np.int32).reshape(-1, 2),
+    )
+
+
+def _value(cell: str, column: str, line: int, path: Path) -> bool | None:
+    word = cell.strip().lower()
+    if word in PRESENT or word in ABSENT:
+        return word in PRESENT
+    if word in UNKNOWN:
+        return None
+    raise _fault(
+        path,
+        line,
+        f"{cell.strip()!r} in column {column!r} is neither 1 nor 0",
+        "write 1, 0, or ? for unknown; or name the column of labels 'labels'",
+    )
+
+
+def _is_index(label: str) -> bool:
+    return label.isascii() and label.isdigit()
+
+
+def _fault(path: Path, line: int, problem: str, hint: str) -> TagboxError:
+    return TagboxError("csv-line", problem, file=path, where=f"line {line}", hint=hint)
+
+
+_QUOTE = "put cells that hold commas in quotes"

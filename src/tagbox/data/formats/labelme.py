@@ -1,0 +1,243 @@
+"""A folder of labelme JSON files, one beside each picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tagbox.data.dataset import Annotations, Categories, Dataset
+from tagbox.data.formats.common import build_dataset, read_names
+from tagbox.data.json_errors import syntax_error
+from tagbox.data.locate import check_relative, list_images
+from tagbox.data.text import cannot_read, near
+from tagbox.errors import TagboxError
+from tagbox.files import atomic_write
+
+
+class Shape(msgspec.Struct):
+    """A drawn shape; its box is what is kept of it."""
+
+    label: str
+    points: list[tuple[float, float]]
+    shape_type: str = "polygon"
+
+    def box(self) -> tuple[float, float, float, float] | None:
+        """Xywh around the shape, None for a point."""
+        points = np.array(self.points, np.float64).reshape(-1, 2)
+        if self.shape_type == "circle" and len(points) == 2:
+            radius = float(np.hypot(*(points[1] - points[0])))
+            points = np.array([points[0] - radius, points[0] + radius])
+        if len(points) < 2 or self.shape_type in ("point", "points"):
+            return None
+        (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
+        return left, top, right - left, bottom - top
+
+
+class File(msgspec.Struct):
+    """What is read of a file; the picture embedded as ``imageData`` is not."""
+
+    shapes: list[Shape]
+    imagePath: str  # noqa: N815, the format's own spelling
+    imageWidth: int | None = None  # noqa: N815
+    imageHeight: int | None = None  # noqa: N815
+    flags: dict[str, bool] | None = None
+
+
+def read_labelme(path: Path, images: Path | None = None, names: Path | None = None) -> Dataset:
+    """Read every ``*.json`` with ``shapes`` under a folder.
+
+    A picture's categories are those of its shapes and its flags that are set. Shapes become the
+    boxes around them, points have none. Pictures without a JSON file are unlabelled.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    images
+        Folder of the pictures; else they lie beside their JSON files, in ``images/``, or in
+        ``../images``.
+    names
+        Category names in order; alphabetical when not given.
+
+    Raises
+    ------
+    TagboxError
+        ``json-syntax``, ``json-number``, ``labelme-field`` with the path of the value,
+        ``file-name-outside``, ``unknown-category`` for a label that `names` does not list,
+        ``duplicate-image`` when two files describe one picture.
+    """
+    sources = labelme_files(path)
+    if not sources:
+        raise TagboxError(
+            "format-unknown", "there is no labelme JSON in it", file=path, hint="check the path"
+        )
+    records = {source: read_labelme_file(source) for source in sources}
+    root = images or _root(path, records)
+    seen = {label for record in records.values() for label in _labels(record)}
+    known = read_names(names) if names is not None else tuple(sorted(seen))
+    row_of = {name: row for row, name in enumerate(known)}
+    files: dict[str, Path] = {}
+    image_rows: list[int] = []
+    category_rows: list[int] = []
+    boxes: list[tuple[float, float, float, float] | None] = []
+    for source, record in records.items():
+        name = _picture(source, record, path, root)
+        if name in files:
+            raise TagboxError(
+                "duplicate-image",
+                f"{str(files[name].name)!r} describes the same picture {name!r}",
+                file=source,
+                where="imagePath",
+                hint="keep one of the two files",
+            )
+        image = len(files)
+        files[name] = source
+        claims = [(s.label, s.box()) for s in record.shapes]
+        claims += [(label, None) for label, is_set in (record.flags or {}).items() if is_set]
+        for label, box in claims:
+            if label not in row_of:
+                raise TagboxError(
+                    "unknown-category",
+                    f"the names file does not list the label {label!r}",
+                    file=source,
+                    hint=near(label, known),
+                )
+            image_rows.append(image)
+            category_rows.append(row_of[label])
+            boxes.append(box)
+    sizes = [(r.imageWidth or 0, r.imageHeight or 0) for r in records.values()]
+    others = [name for name in list_images(root) if name not in files]
+    has_box = np.array([box is not None for box in boxes], np.bool_)
+    return build_dataset(
+        path=path,
+        format="labelme",
+        root=root,
+        files=[*files, *others],
+        categories=Categories.from_names(known),
+        annotations=Annotations(
+            image_rows=np.array(image_rows, np.int32),
+            category_rows=np.array(category_rows, np.int32),
+            boxes=np.array([b or (np.nan,) * 4 for b in boxes], np.float64).reshape(-1, 4),
+            has_box=has_box,
+            areas=np.full(len(boxes), np.nan),
+            crowd=np.zeros(len(boxes), bool),
+            ids=np.arange(1, len(boxes) + 1, dtype=np.int64),
+        ),
+        labelled=[True] * len(files) + [False] * len(others),
+        sizes=np.array([*sizes, *[(0, 0)] * len(others)], np.int32).reshape(-1, 2),
+    )
+
+
+def read_labelme_file(path: Path) -> File:
+    """One file.
+
+    Raises
+    ------
+    TagboxError
+        ``json-syntax``, ``json-number``, ``labelme-field``.
+    """
+    try:
+        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    try:
+        return msgspec.json.decode(content, type=File)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at `$.")
+        raise TagboxError(
+            "labelme-field",
+            problem[:1].lower() + problem[1:],
+            file=path,
+            where=place.rstrip("`") or None,
+            hint="open the picture in labelme and save it again",
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise syntax_error(error, memoryview(content), path) from error
+
+
+def labelme_files(folder: Path) -> list[Path]:
+    """The JSON files under `folder` that look like labelme's, sorted."""
+    return [path for path in sorted(folder.rglob("*.json")) if is_labelme(path)]
+
+
+def is_labelme(path: Path) -> bool:
+    """Whether a JSON file speaks of shapes in its first or last part."""
+    size = path.stat().st_size
+    with open(path, "rb") as opened:
+        head = opened.read(4096)
+        opened.seek(max(0, size - 4096))
+        tail = opened.read()
+    return b'"shapes"' in head or (b'"imagePath"' in tail and b'"imageData"' in head + tail)
+
+
+def write_labelme(dataset: Dataset, folder: Path) -> None:
+    """Write a labelme file a labelled picture into `folder`: boxes as rectangles, the rest as flags.
+
+    Raises
+    ------
+    TagboxError
+        ``cannot-write``.
+    """
+    annotations, names = dataset.annotations, dataset.categories.names
+    order = np.argsort(annotations.image_rows, kind="stable")
+    bounds = np.searchsorted(annotations.image_rows[order], np.arange(len(dataset) + 1))
+    for image in np.flatnonzero(dataset.images.labelled).tolist():
+        shapes: list[dict[str, Any]] = []
+        flags: dict[str, bool] = {}
+        for row in order[bounds[image] : bounds[image + 1]].tolist():
+            name = names[annotations.category_rows[row]]
+            if not annotations.has_box[row]:
+                flags[name] = True
+                continue
+            x, y, w, h = annotations.boxes[row].tolist()
+            shapes.append(
+                {
+                    "label": name,
+                    "points": [[x, y], [x + w, y + h]],
+                    "group_id": None,
+                    "shape_type": "rectangle",
+                    "flags": {},
+                }
+            )
+        name = str(dataset.images.files[image])
+        record = {
+            "version": "5.0.0",
+            "flags": flags,
+            "shapes": shapes,
+            "imagePath": name.rpartition("/")[2],
+            "imageData": None,
+            "imageHeight": int(dataset.images.heights[image]) or None,
+            "imageWidth": int(dataset.images.widths[image]) or None,
+        }
+        target = folder / Path(name).with_suffix(".json")
+        atomic_write(target, msgspec.json.format(msgspec.json.encode(record), indent=2))
+
+
+def _root(path: Path, records: dict[Path, File]) -> Path:
+    """The folder with the first file's picture, when that is not beside the file."""
+    source, record = next(iter(records.items()))
+    base = record.imagePath.replace("\\", "/").rpartition("/")[2]
+    if not (source.parent / base).is_file():
+        for place in (path / "images", path.parent / "images"):
+            if (place / base).is_file():
+                return place
+    return path
+
+
+def _labels(record: File) -> list[str]:
+    return [shape.label for shape in record.shapes] + list(record.flags or {})
+
+
+def _picture(source: Path, record: File, path: Path, root: Path) -> str:
+    """The picture's path relative to `root`; that of the JSON's own name when ``imagePath`` lies."""
+    name = record.imagePath.replace("\\", "/")
+    beside = source.parent.relative_to(path)
+    base = name.rpartition("/")[2]
+    for candidate in (beside / base, Path(base)):
+        if (root / candidate).is_file():
+            return candidate.as_posix()
+    check_relative([record.imagePath], source, "imagePath")
+    return (beside / name).as_posix()

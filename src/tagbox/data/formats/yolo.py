@@ -1,0 +1,359 @@
+"""A YOLO folder: pictures in ``images``, and for each a text file of normalised boxes in ``labels``."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import yaml
+
+from tagbox.data.dataset import Annotations, Categories, Dataset
+from tagbox.data.formats.common import build_dataset, label_without_image, read_names
+from tagbox.data.locate import list_images
+from tagbox.data.pictures import picture_size
+from tagbox.data.text import read_text
+from tagbox.errors import TagboxError
+from tagbox.files import atomic_write
+
+YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+NAMES_FILES = ("classes.txt", "obj.names", "classes.names", "predefined_classes.txt")
+# Rounded coordinates may stick out of the picture by this much of its side.
+_TOLERANCE = 1e-3
+
+Xywh = tuple[float, float, float, float]
+
+
+def read_yolo(path: Path, images: Path | None = None, names: Path | None = None) -> Dataset:
+    """Read a YOLO folder: the whole of it, or one split's folder.
+
+    The labels of ``a/images/b/1.jpg`` are ``a/labels/b/1.txt``, those of a picture outside a folder
+    ``images`` lie beside it. As everywhere with YOLO, a picture without a label file has nothing in
+    it, unless its whole folder has no labels: then it is unlabelled.
+
+    Parameters
+    ----------
+    path
+        The folder, a split's folder in it (``train``, ``images/train``), or its ``data.yaml``.
+    images
+        Folder of the pictures, whose parent has the ``labels``.
+    names
+        Category names; else from ``data.yaml``, else from ``classes.txt``.
+
+    Returns
+    -------
+    Dataset
+        Boxes in pixels, by each picture's size; of a polygon, the box around it.
+
+    Raises
+    ------
+    TagboxError
+        ``yolo-line`` with file and line, ``yolo-yaml``, ``names-missing``, ``label-without-image``,
+        ``image-ambiguous``, ``format-unknown`` when there is no picture.
+    """
+    folder = path if path.is_dir() else path.parent
+    described = path if path.is_file() else find_yaml(folder)
+    categories = Categories.from_names(_names(folder, described, names))
+    root = images or _root(folder, described)
+    files = list_images(root)
+    if not files:
+        raise TagboxError(
+            "format-unknown", "there is no picture in it", file=root, hint="check --images"
+        )
+    sources = [label_file(root, name) for name in files]
+    present = _label_files({source.parent for source in sources})
+    with_labels = {source.parent for source in present}
+    if not with_labels:
+        raise TagboxError(
+            "format-unknown",
+            f"there are no label files such as {sources[0]}",
+            file=root,
+            hint="point at the folder that holds images/ and labels/",
+        )
+    _check_pairs(files, sources, present, root)
+    image_rows: list[int] = []
+    category_rows: list[int] = []
+    boxes: list[Xywh] = []
+    sizes = np.array([picture_size(root / name) for name in files], np.int32).reshape(-1, 2)
+    for row, source in enumerate(sources):
+        if source not in present:
+            continue
+        for category, (x, y, w, h) in read_yolo_file(source, len(categories)):
+            image_rows.append(row)
+            category_rows.append(category)
+            boxes.append((x, y, w, h))
+    rows = np.array(image_rows, np.int32)
+    scale = sizes[rows][:, [0, 1, 0, 1]].astype(np.float64)
+    has_box = np.all(scale > 0, axis=1)
+    pixels = np.array(boxes, np.float64).reshape(-1, 4) * scale
+    pixels[~has_box] = np.nan
+    return build_dataset(
+        path=path,
+        format="yolo",
+        root=root,
+        files=files,
+        categories=categories,
+        annotations=Annotations(
+            image_rows=rows,
+            category_rows=np.array(category_rows, np.int32),
+            boxes=pixels,
+            has_box=has_box,
+            areas=np.full(len(rows), np.nan),
+            crowd=np.zeros(len(rows), bool),
+            ids=np.arange(1, len(rows) + 1, dtype=np.int64),
+        ),
+        labelled=[source.parent in with_labels for source in sources],
+        sizes=sizes,
+    )
+
+
+def read_yolo_file(path: Path, categories: int) -> list[tuple[int, Xywh]]:
+    """Category and normalised box (corner, width, height; parts of the picture) of every line.
+
+    Raises
+    ------
+    TagboxError
+        ``yolo-line`` for a line that is neither ``category x y width height`` nor a polygon.
+    """
+    found = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+
+        def fault(problem: str, hint: str, number: int = number) -> TagboxError:
+            return TagboxError("yolo-line", problem, file=path, where=f"line {number}", hint=hint)
+
+        # Some exporters write every number as a float, the index too.
+        index = words[0].removesuffix(".0")
+        category = int(index) if index.isdecimal() and index.isascii() else -1
+        if not 0 <= category < categories:
+            raise fault(
+                f"{words[0]!r} is not a category index",
+                f"the {categories} categories have the indices 0 to {categories - 1}",
+            )
+        try:
+            values = [float(word) for word in words[1:]]
+        except ValueError:
+            raise fault(
+                f"{line.strip()[:60]!r} is not all numbers",
+                "write 'category x_center y_center width height'",
+            ) from None
+        if not all(map(math.isfinite, values)):
+            raise fault("a coordinate is not finite", "correct or remove the line")
+        if len(values) != 4 and (len(values) < 6 or len(values) % 2):
+            raise fault(
+                f"{len(values)} numbers follow the category",
+                "4 make a box, an even number from 6 a polygon",
+            )
+        if min(values) < -_TOLERANCE or max(values) > 1 + _TOLERANCE:
+            raise fault(
+                "a coordinate is outside 0 to 1",
+                "YOLO coordinates are parts of the picture's width and height",
+            )
+        if len(values) == 4:
+            x, y, w, h = values
+            found.append((category, (x - w / 2, y - h / 2, w, h)))
+        else:
+            xs, ys = values[::2], values[1::2]
+            found.append((category, (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))))
+    return found
+
+
+def label_file(root: Path, name: str) -> Path:
+    """Where the labels of a picture lie: the last folder ``images`` becomes ``labels``."""
+    parts = list((root / name).with_suffix(".txt").parts)
+    places = [place for place, part in enumerate(parts[:-1]) if part == "images"]
+    if places:
+        parts[places[-1]] = "labels"
+    return Path(*parts)
+
+
+def find_yaml(folder: Path) -> Path | None:
+    """The ``data.yaml`` in a folder or, for a split's folder, up to two above; None without one."""
+    for place in (folder, folder.parent, folder.parent.parent):
+        for name in YAML_NAMES:
+            if (place / name).is_file():
+                return place / name
+        others = [
+            other
+            for other in (sorted(place.glob("*.y*ml")) if place == folder else [])
+            if "names:" in read_text(other)
+        ]
+        if len(others) == 1:
+            return others[0]
+    return None
+
+
+def find_names(folder: Path) -> Path | None:
+    """``classes.txt`` in a folder, its ``labels``, or above a split's folder; None without one."""
+    for place in (folder, folder / "labels", folder.parent, folder.parent.parent):
+        for name in NAMES_FILES:
+            if (place / name).is_file():
+                return place / name
+    return None
+
+
+def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
+    """Write ``labels/SPLIT/*.txt`` and ``data.yaml``; the pictures belong into ``images/SPLIT``.
+
+    An annotation without a box becomes a box around the whole picture.
+
+    Raises
+    ------
+    TagboxError
+        ``image-ambiguous`` when two pictures share a stem, ``image-size`` when a picture with boxes
+        has no known size.
+    """
+    images, annotations = dataset.images, dataset.annotations
+    label_names = _label_names(images.files.tolist(), dataset.source.path)
+    order = np.argsort(annotations.image_rows, kind="stable")
+    bounds = np.searchsorted(annotations.image_rows[order], np.arange(len(dataset) + 1))
+    for row in np.flatnonzero(images.labelled).tolist():
+        rows = order[bounds[row] : bounds[row + 1]]
+        width, height = int(images.widths[row]), int(images.heights[row])
+        if not width or not height:
+            width, height = picture_size(images.path(row))
+        if np.any(annotations.has_box[rows]) and not (width and height):
+            raise TagboxError(
+                "image-size",
+                "its size is not known, so its boxes cannot be normalised",
+                file=images.path(row),
+                hint="name the folder of the pictures with --images",
+            )
+        lines = []
+        for r in rows.tolist():
+            x, y, w, h = annotations.boxes[r].tolist() if annotations.has_box[r] else (0, 0, 1, 1)
+            if annotations.has_box[r]:
+                x, y, w, h = x / width, y / height, w / width, h / height
+            numbers = " ".join(f"{v:.10g}" for v in (x + w / 2, y + h / 2, w, h))
+            lines.append(f"{annotations.category_rows[r]} {numbers}\n")
+        atomic_write(folder / "labels" / split / label_names[row], "".join(lines))
+    content = {
+        "path": ".",
+        split: f"images/{split}",
+        "names": dict(enumerate(dataset.categories.names)),
+    }
+    atomic_write(folder / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def _label_names(files: list[str], path: Path) -> list[str]:
+    names = [str(PurePosixPath(name).with_suffix(".txt")) for name in files]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TagboxError(
+            "image-ambiguous",
+            f"two pictures would share the label file {twice!r}",
+            file=path,
+            hint="rename one of the two",
+        )
+    return names
+
+
+def _names(folder: Path, described: Path | None, names: Path | None) -> tuple[str, ...]:
+    if names is not None:
+        return read_names(names)
+    if described is not None:
+        return _yaml_names(_read_yaml(described), described)
+    listed = find_names(folder)
+    if listed is None:
+        raise TagboxError(
+            "names-missing",
+            "there is no data.yaml and no classes.txt that names the categories",
+            file=folder,
+            hint="give a file of names, one a line, with --names",
+        )
+    return read_names(listed)
+
+
+def _read_yaml(path: Path) -> dict[Any, Any]:
+    try:
+        content = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise TagboxError(
+            "yolo-yaml",
+            f"this is not YAML: {getattr(error, 'problem', None) or error}",
+            file=path,
+            where=f"line {mark.line + 1}" if mark else None,
+            hint="mend the file there",
+        ) from error
+    if not isinstance(content, dict):
+        raise TagboxError(
+            "yolo-yaml", "expected settings 'name: value'", file=path, hint="check the file"
+        )
+    return content
+
+
+def _yaml_names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
+    names = content.get("names")
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise TagboxError(
+            "yolo-yaml",
+            "expected a list of category names, or the indices from 0 with a name each",
+            file=path,
+            where="names",
+            hint="write 'names: [cat, dog]'",
+        )
+    if content.get("nc", len(names)) != len(names):
+        raise TagboxError(
+            "yolo-yaml",
+            f"{content['nc']} categories are announced and {len(names)} named",
+            file=path,
+            where="nc",
+            hint="correct nc or names",
+        )
+    texts = tuple(str(name) for name in names)
+    if len(set(texts)) < len(texts):
+        twice = next(name for name in texts if texts.count(name) > 1)
+        raise TagboxError(
+            "duplicate-category-name",
+            f"the category name {twice!r} stands twice",
+            file=path,
+            where="names",
+            hint="give every category its own name",
+        )
+    return texts
+
+
+def _root(folder: Path, described: Path | None) -> Path:
+    """The folder of the data; what ``path:`` in the YAML says when `folder` itself has no picture."""
+    if described is None or described.parent != folder or list_images(folder):
+        return folder
+    place = _read_yaml(described).get("path")
+    named = folder / str(place) if place else folder
+    return named if named.is_dir() else folder
+
+
+def _label_files(folders: set[Path]) -> set[Path]:
+    found = set()
+    for folder in folders:
+        if folder.is_dir():
+            found |= {
+                folder / name
+                for name in os.listdir(folder)
+                if name.endswith(".txt") and name not in NAMES_FILES
+            }
+    return found
+
+
+def _check_pairs(files: list[str], sources: list[Path], present: set[Path], root: Path) -> None:
+    first: dict[Path, str] = {}
+    for name, source in zip(files, sources, strict=True):
+        if source in first:
+            raise TagboxError(
+                "image-ambiguous",
+                f"{first[source]!r} and {name!r} differ only in their extension",
+                file=root,
+                hint="rename or remove one of the two",
+            )
+        first[source] = name
+    # Beside pictures there may be other texts; a folder `labels` holds labels only.
+    alone = sorted(path for path in present - set(sources) if "labels" in path.parent.parts)
+    if alone:
+        folder = Path(*["images" if part == "labels" else part for part in alone[0].parent.parts])
+        raise label_without_image(alone[0], [path.name for path in alone], folder)

@@ -1,0 +1,148 @@
+"""Which format lies at a path, told from names and the first bytes, never by trying to read it all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tagbox.data.formats.cls import challenge_root, label_folders
+from tagbox.data.formats.labelme import is_labelme
+from tagbox.data.formats.yolo import NAMES_FILES, find_names, find_yaml, label_file
+from tagbox.data.locate import list_images
+from tagbox.data.text import cannot_read, some
+from tagbox.errors import TagboxError
+
+_HEAD = 65536
+_COCO_KEY = re.compile(rb'\s*\{\s*"(images|annotations|categories|info|licenses|type)"\s*:')
+_LABELS = re.compile(rb'\s*\{\s*("(?:[^"\\]|\\.)*"\s*:\s*\[\s*(?:-?[\d.]|\])|\})')
+_LAYOUT_FOLDERS = {"images", "labels", "annotations", "train", "val", "valid", "test"}
+
+
+def recognise(path: Path | str) -> str:
+    """The format at a path: ``coco``, ``labels``, ``cls``, ``csv``, ``yolo``, ``labelme``, ``folders``.
+
+    Raises
+    ------
+    TagboxError
+        ``file-missing``; ``format-unknown`` listing what was looked for; ``format-ambiguous`` for a
+        folder with several annotation files.
+    """
+    return find_source(Path(path))[0]
+
+
+def find_source(path: Path) -> tuple[str, Path]:
+    """The format at a path, and the file or folder to read: of a folder, the COCO JSON in it."""
+    if not path.exists():
+        raise TagboxError(
+            "file-missing", "no such file or folder", file=path, hint="check the path"
+        )
+    if path.is_file():
+        return _of_file(path), path
+    return _of_folder(path)
+
+
+def _of_file(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return "csv"
+    if suffix in (".yaml", ".yml"):
+        return "yolo"
+    found = json_kind(path)
+    if found in ("coco", "labels"):
+        return found
+    if suffix == ".json":
+        hints = {
+            "labelme": f"this is one labelme file; point at its folder {path.parent}",
+            "results": "this is a list of detections, not a dataset; it is read as predictions",
+        }
+        raise TagboxError(
+            "format-unknown",
+            "this JSON is neither a COCO file (images, annotations, categories) nor labels such "
+            'as {"000000000139": [56, 60]}',
+            file=path,
+            hint=hints.get(found, "check that it is the annotations file, or give its --format"),
+        )
+    raise TagboxError(
+        "format-unknown",
+        "a dataset is a COCO JSON, a labels JSON, a CSV, a data.yaml, or a folder",
+        file=path,
+        hint="check the path, or give its --format",
+    )
+
+
+def json_kind(path: Path) -> str:
+    """``coco``, ``labels``, ``labelme``, ``results`` (a list), or ``""`` by a file's first bytes."""
+    try:
+        with open(path, "rb") as opened:
+            head = opened.read(_HEAD).removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    if _COCO_KEY.match(head):
+        return "coco"
+    if head[:1] == b"{" and is_labelme(path):
+        return "labelme"
+    if _LABELS.match(head):
+        return "labels"
+    # A COCO file may begin with keys of its exporter's own.
+    if head.lstrip()[:1] == b"{" and re.search(rb'"(images|annotations)"\s*:\s*\[', head):
+        return "coco"
+    return "results" if head.lstrip()[:1] == b"[" else ""
+
+
+def _of_folder(path: Path) -> tuple[str, Path]:
+    coco = coco_files(path)
+    if len(coco) > 1:
+        raise TagboxError(
+            "format-ambiguous",
+            f"it holds {len(coco)} COCO files: {some([str(f.relative_to(path)) for f in coco])}",
+            file=path,
+            hint="point at one of them",
+        )
+    if coco:
+        return "coco", coco[0]
+    if label_folders(challenge_root(path)):
+        return "cls", path
+    pictures = list_images(path)
+    if (find_yaml(path) or find_names(path)) and any(
+        label_file(path, name).is_file() for name in pictures[:1000]
+    ):
+        return "yolo", path
+    if any(is_labelme(file) for file in path.rglob("*.json")):
+        return "labelme", path
+    tables = sorted(path.glob("*.csv"))
+    if len(tables) == 1:
+        return "csv", tables[0]
+    described = find_yaml(path)
+    if described is not None and described.parent == path:
+        return "yolo", path
+    classes = {name.partition("/")[0] for name in pictures if "/" in name}
+    if classes and not classes & _LAYOUT_FOLDERS:
+        return "folders", path
+    looked = (
+        "a COCO JSON (beside or in annotations/)",
+        ".cls files (beside, in labels/ or labels/train/)",
+        f"a YOLO data.yaml or {NAMES_FILES[0]} with label files",
+        "labelme JSON files",
+        "one CSV",
+        "a folder a class",
+    )
+    found = f"{len(pictures):,} pictures" if pictures else "no pictures"
+    raise TagboxError(
+        "format-unknown",
+        f"no dataset recognised in it ({found}); looked for {', '.join(looked)}",
+        file=path,
+        hint="point at the annotations or give the --format",
+    )
+
+
+def coco_files(folder: Path) -> list[Path]:
+    """COCO JSON files in a folder, or else in its ``annotations``, or else Roboflow's below it."""
+    for place in (folder, folder / "annotations"):
+        found = [file for file in sorted(place.glob("*.json")) if json_kind(file) == "coco"]
+        if found:
+            return found
+    return [
+        file
+        for file in sorted(folder.glob("*/_annotations.coco.json"))
+        if json_kind(file) == "coco"
+    ]
