@@ -11,6 +11,7 @@ from tagbox.data import split
 from tagbox.data.dataset import Dataset
 from tagbox.data.formats.cls import read_cls
 from tagbox.data.formats.coco import read_coco
+from tagbox.data.formats.common import Report, refuse
 from tagbox.data.formats.csv import read_csv
 from tagbox.data.formats.folders import read_folders
 from tagbox.data.formats.labelme import read_labelme
@@ -44,7 +45,11 @@ def load_dataset(path: Path | str, config: DataConfig | None = None) -> Dataset:
         ``format-unknown`` and what the format's reader raises.
     """
     config = config or DataConfig()
-    dataset = read(Path(path), config)
+    return adapt(read(Path(path), config), config)
+
+
+def adapt(dataset: Dataset, config: DataConfig) -> Dataset:
+    """`dataset` with the changes that the config asks for; see `load_dataset`."""
     if config.mapping is not None:
         mapping = category_tools.read_mapping(config.mapping)
         dataset = category_tools.apply_mapping(dataset, mapping, config.mapping)
@@ -58,8 +63,32 @@ def load_dataset(path: Path | str, config: DataConfig | None = None) -> Dataset:
     return dataset
 
 
-def read(path: Path, config: DataConfig) -> Dataset:
-    """The dataset as it stands in its files; `load_dataset` without the changes the config asks for."""
+def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
+    """The dataset as it stands in its files; `load_dataset` without the changes the config asks for.
+
+    `report` gets the faults that a line-by-line format's reader can step over.
+    """
+    format, path = source_of(path, config)
+    match format:
+        case "coco":
+            return read_coco(path, config.images)
+        case "labels":
+            return read_labels(path, config.images, config.names)
+        case "cls":
+            return read_cls(path, config.images, config.names, report)
+        case "csv":
+            return read_csv(path, config.images, config.names, report)
+        case "yolo":
+            return read_yolo(path, config.images, config.names, report)
+        case "labelme":
+            return read_labelme(path, config.images, config.names, report)
+        case "folders":
+            return read_folders(path, config.names)
+    raise ValueError(f"no format {format!r}")
+
+
+def source_of(path: Path, config: DataConfig) -> tuple[str, Path]:
+    """The format of a dataset and the file or folder to read; refuses settings it has no use for."""
     format: str = config.format
     if format == "auto":
         format, path = find_source(path)
@@ -93,22 +122,7 @@ def read(path: Path, config: DataConfig) -> Dataset:
             where="images",
             hint="leave it out",
         )
-    match format:
-        case "coco":
-            return read_coco(path, config.images)
-        case "labels":
-            return read_labels(path, config.images, config.names)
-        case "cls":
-            return read_cls(path, config.images, config.names)
-        case "csv":
-            return read_csv(path, config.images, config.names)
-        case "yolo":
-            return read_yolo(path, config.images, config.names)
-        case "labelme":
-            return read_labelme(path, config.images, config.names)
-        case "folders":
-            return read_folders(path, config.names)
-    raise ValueError(f"no format {format!r}")
+    return format, path
 
 
 def describe(dataset: Dataset) -> str:

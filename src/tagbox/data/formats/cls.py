@@ -8,11 +8,13 @@ from pathlib import Path
 from tagbox.data import coco80
 from tagbox.data.dataset import Categories, Dataset
 from tagbox.data.formats.common import (
+    Report,
     build_dataset,
     by_stem,
     from_label_lists,
     label_without_image,
     read_names,
+    refuse,
 )
 from tagbox.data.locate import list_images
 from tagbox.data.text import cannot_read, not_utf8
@@ -22,7 +24,9 @@ from tagbox.files import atomic_write
 NAMES_FILE = "classes.txt"
 
 
-def read_cls(path: Path, images: Path | None = None, names: Path | None = None) -> Dataset:
+def read_cls(
+    path: Path, images: Path | None = None, names: Path | None = None, report: Report = refuse
+) -> Dataset:
     """Read a challenge folder.
 
     Its layouts: ``labels/train/*.cls`` with ``images/train-resized`` or ``images/train`` (and
@@ -39,6 +43,8 @@ def read_cls(path: Path, images: Path | None = None, names: Path | None = None) 
     names
         Category names in the order of the indices; else ``classes.txt`` in the folder, else
         COCO's 80.
+    report
+        Gets each fault that can be stepped over; raises it unless given.
 
     Returns
     -------
@@ -74,15 +80,15 @@ def read_cls(path: Path, images: Path | None = None, names: Path | None = None) 
     for split, label_folder in splits.items():
         place = _picture_folder(folder, images, split, label_folder)
         pictures = list_images(place, recursive=False)
-        index = by_stem(pictures, place)
+        index = by_stem(pictures, place, report)
         prefix = _prefix(place, root)
         stems = sorted(entry[:-4] for entry in os.listdir(label_folder) if entry.endswith(".cls"))
         missing = [stem for stem in stems if stem not in index]
         if missing and index:
-            raise label_without_image(label_folder / f"{missing[0]}.cls", missing, place)
+            report(label_without_image(label_folder / f"{missing[0]}.cls", missing, place))
         for stem in stems:
             files.append(prefix + index.pop(stem, f"{stem}.jpg"))
-            labels.append(read_cls_file(label_folder / f"{stem}.cls", len(categories)))
+            labels.append(read_cls_file(label_folder / f"{stem}.cls", len(categories), report))
             labelled.append(True)
         # What is left has no labels.
         files += [prefix + name for name in sorted(index.values())]
@@ -104,7 +110,7 @@ def read_cls(path: Path, images: Path | None = None, names: Path | None = None) 
     )
 
 
-def read_cls_file(path: Path, categories: int) -> list[int]:
+def read_cls_file(path: Path, categories: int, report: Report = refuse) -> list[int]:
     """The ascending indices of one ``.cls`` file, each once; blank lines do not count.
 
     Raises
@@ -127,15 +133,19 @@ def read_cls_file(path: Path, categories: int) -> list[int]:
         if not 0 <= index < categories:
             try:
                 shown = text.decode()
-            except UnicodeDecodeError as error:
-                raise not_utf8(path, f"line {number}") from error
-            raise TagboxError(
-                "cls-line",
-                f"{shown!r} is not a category index",
-                file=path,
-                where=f"line {number}",
-                hint=f"write one whole number from 0 to {categories - 1} a line",
+            except UnicodeDecodeError:
+                report(not_utf8(path, f"line {number}"))
+                continue
+            report(
+                TagboxError(
+                    "cls-line",
+                    f"{shown!r} is not a category index",
+                    file=path,
+                    where=f"line {number}",
+                    hint=f"write one whole number from 0 to {categories - 1} a line",
+                )
             )
+            continue
         found.add(index)
     return sorted(found)
 

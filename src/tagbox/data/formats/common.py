@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
 from tagbox.data.text import read_text
 from tagbox.errors import TagboxError
+
+Report = Callable[[TagboxError], None]
+"""What a reader does with a fault that it can step over: raise it, or let a check collect it."""
+
+
+def refuse(fault: TagboxError) -> None:
+    """Raise `fault`: what every reader does unless a check collects the faults."""
+    raise fault
 
 
 def build_dataset(
@@ -101,8 +109,8 @@ def read_names(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def by_stem(files: Sequence[str], folder: Path) -> dict[str, str]:
-    """Stem to file of pictures in one folder.
+def by_stem(files: Sequence[str], folder: Path, report: Report = refuse) -> dict[str, str]:
+    """Stem to file of pictures in one folder; of several that share a stem the last.
 
     Raises
     ------
@@ -113,11 +121,13 @@ def by_stem(files: Sequence[str], folder: Path) -> dict[str, str]:
     for name in files:
         stem = PurePosixPath(name).stem
         if stem in index:
-            raise TagboxError(
-                "image-ambiguous",
-                f"{index[stem]!r} and {name!r} differ only in their extension or folder",
-                file=folder,
-                hint="rename or remove one of the two",
+            report(
+                TagboxError(
+                    "image-ambiguous",
+                    f"{index[stem]!r} and {name!r} differ only in their extension or folder",
+                    file=folder,
+                    hint="rename or remove one of the two",
+                )
             )
         index[stem] = name
     return index

@@ -10,7 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tagbox.data.dataset import Annotations, Categories, Dataset
-from tagbox.data.formats.common import build_dataset, from_label_lists, read_names
+from tagbox.data.formats.common import (
+    Report,
+    build_dataset,
+    from_label_lists,
+    read_names,
+    refuse,
+)
 from tagbox.data.locate import check_relative, locate_images
 from tagbox.data.text import near, read_text
 from tagbox.errors import TagboxError
@@ -31,7 +37,9 @@ class Row(NamedTuple):
     cells: list[str]
 
 
-def read_csv(path: Path, images: Path | None = None, names: Path | None = None) -> Dataset:
+def read_csv(
+    path: Path, images: Path | None = None, names: Path | None = None, report: Report = refuse
+) -> Dataset:
     r"""Read a CSV (or, with tabs, a TSV) file with a header.
 
     Narrow form, ``image,labels``: the labels of an image in one cell. They are separated by the
@@ -51,6 +59,8 @@ def read_csv(path: Path, images: Path | None = None, names: Path | None = None) 
         Folder of the pictures; searched when not given.
     names
         Category names in order. Without it the order is the columns' (wide) or the alphabet's.
+    report
+        Gets each fault that can be stepped over, line by line; raises it unless given.
 
     Raises
     ------
@@ -64,16 +74,17 @@ def read_csv(path: Path, images: Path | None = None, names: Path | None = None) 
     lowered = [cell.lower() for cell in header]
     image_column = _image_column(lowered, header, path)
     label_column = next((c for c, n in enumerate(lowered) if n in LABEL_COLUMNS), None)
-    body = rows[1:]
-    files = [
-        row.cells[image_column].strip() if len(row.cells) > image_column else "" for row in body
-    ]
-    _check_files(files, body, path)
+    body = _sound_rows(rows[1:], image_column, len(header), label_column, path, report)
+    files = [row.cells[image_column].strip() for row in body]
     unknown = np.zeros((0, 2), np.int32)
     if label_column is not None:
-        categories, annotations, labelled = _narrow(body, label_column, len(header), known, path)
+        categories, annotations, labelled = _narrow(
+            body, label_column, len(header), known, path, report
+        )
     else:
-        categories, annotations, labelled, unknown = _wide(body, image_column, header, known, path)
+        categories, annotations, labelled, unknown = _wide(
+            body, image_column, header, known, path, report
+        )
     check_relative(files, path, "image {} (counted from 0)")
     root, located = locate_images(path, files, images)
     return build_dataset(
@@ -149,32 +160,53 @@ def _image_column(lowered: list[str], header: list[str], path: Path) -> int:
     return column
 
 
-def _check_files(files: list[str], body: list[Row], path: Path) -> None:
+def _sound_rows(
+    body: list[Row],
+    image_column: int,
+    width: int,
+    label_column: int | None,
+    path: Path,
+    report: Report,
+) -> list[Row]:
+    """The lines that name an image, each once, with as many cells as the header asks for."""
+    # Labels in the last column may run over into further cells; a wide table has no such room.
+    fixed = label_column is None
     first: dict[str, int] = {}
-    for name, row in zip(files, body, strict=True):
+    kept = []
+    for row in body:
+        count = len(row.cells)
+        name = row.cells[image_column].strip() if count > image_column else ""
         if not name:
-            raise _fault(path, row.line, "the image is missing", "name the picture's file")
-        if name in first:
-            raise TagboxError(
-                "csv-duplicate",
-                f"the image {name!r} stands already in line {first[name]}",
-                file=path,
-                where=f"line {row.line}",
-                hint="put all labels of an image in one line",
+            report(_fault(path, row.line, "the image is missing", "name the picture's file"))
+        elif name in first:
+            report(
+                TagboxError(
+                    "csv-duplicate",
+                    f"the image {name!r} stands already in line {first[name]}",
+                    file=path,
+                    where=f"line {row.line}",
+                    hint="put all labels of an image in one line",
+                )
             )
-        first[name] = row.line
+        elif (fixed and count != width) or (count > width and label_column != width - 1):
+            report(_fault(path, row.line, f"found {count} cells under {width} columns", _QUOTE))
+        else:
+            first[name] = row.line
+            kept.append(row)
+    return kept
 
 
 def _narrow(
-    body: list[Row], column: int, width: int, known: tuple[str, ...] | None, path: Path
+    body: list[Row],
+    column: int,
+    width: int,
+    known: tuple[str, ...] | None,
+    path: Path,
+    report: Report,
 ) -> tuple[Categories, Annotations, list[bool]]:
     last = column == width - 1
     cells: list[list[str]] = []
     for row in body:
-        if len(row.cells) > width and not last:
-            raise _fault(
-                path, row.line, f"found {len(row.cells)} cells under {width} columns", _QUOTE
-            )
         stop = None if last else column + 1
         cells.append([cell.strip() for cell in row.cells[column:stop] if cell.strip()])
     text = "".join(cell for row in cells for cell in row)
@@ -200,19 +232,26 @@ def _narrow(
     for row, words in zip(body, labels, strict=True):
         for word in words:
             if word not in index:
-                raise TagboxError(
-                    "unknown-category",
-                    f"the names file does not list {word!r}",
-                    file=path,
-                    where=f"line {row.line}",
-                    hint=near(word, list(index)),
+                report(
+                    TagboxError(
+                        "unknown-category",
+                        f"the names file does not list {word!r}",
+                        file=path,
+                        where=f"line {row.line}",
+                        hint=near(word, list(index)),
+                    )
                 )
-        rows.append(sorted({index[word] for word in words}))
+        rows.append(sorted({index[word] for word in words if word in index}))
     return Categories.from_names(known), from_label_lists(rows), labelled
 
 
 def _wide(
-    body: list[Row], image_column: int, header: list[str], known: tuple[str, ...] | None, path: Path
+    body: list[Row],
+    image_column: int,
+    header: list[str],
+    known: tuple[str, ...] | None,
+    path: Path,
+    report: Report,
 ) -> tuple[Categories, Annotations, list[bool], np.ndarray[tuple[int, int], np.dtype[np.int32]]]:
     columns = [c for c in range(len(header)) if c != image_column]
     titles = [header[c] for c in columns]
@@ -236,11 +275,7 @@ def _wide(
     labelled: list[bool] = []
     unseen = [index for index in range(len(order)) if index not in place]
     for image, row in enumerate(body):
-        if len(row.cells) != len(header):
-            raise _fault(
-                path, row.line, f"found {len(row.cells)} cells under {len(header)} columns", _QUOTE
-            )
-        values = [_value(row.cells[c], header[c], row.line, path) for c in columns]
+        values = [_value(row.cells[c], header[c], row.line, path, report) for c in columns]
         labelled.append(any(value is not None for value in values))
         present.append([p for p, value in zip(place, values, strict=True) if value])
         if labelled[-1]:
@@ -254,18 +289,21 @@ def _wide(
     )
 
 
-def _value(cell: str, column: str, line: int, path: Path) -> bool | None:
+def _value(cell: str, column: str, line: int, path: Path, report: Report) -> bool | None:
     word = cell.strip().lower()
     if word in PRESENT or word in ABSENT:
         return word in PRESENT
     if word in UNKNOWN:
         return None
-    raise _fault(
-        path,
-        line,
-        f"{cell.strip()!r} in column {column!r} is neither 1 nor 0",
-        "write 1, 0, or ? for unknown; or name the column of labels 'labels'",
+    report(
+        _fault(
+            path,
+            line,
+            f"{cell.strip()!r} in column {column!r} is neither 1 nor 0",
+            "write 1, 0, or ? for unknown; or name the column of labels 'labels'",
+        )
     )
+    return None
 
 
 def _is_index(label: str) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from tagbox.data.dataset import Annotations, Categories, Dataset
-from tagbox.data.formats.common import build_dataset, read_names
+from tagbox.data.formats.common import Report, build_dataset, read_names, refuse
 from tagbox.data.json_errors import syntax_error
 from tagbox.data.locate import check_relative, list_images
 from tagbox.data.text import cannot_read, near
@@ -46,7 +46,9 @@ class File(msgspec.Struct):
     flags: dict[str, bool] | None = None
 
 
-def read_labelme(path: Path, images: Path | None = None, names: Path | None = None) -> Dataset:
+def read_labelme(
+    path: Path, images: Path | None = None, names: Path | None = None, report: Report = refuse
+) -> Dataset:
     """Read every ``*.json`` with ``shapes`` under a folder.
 
     A picture's categories are those of its shapes and its flags that are set. Shapes become the
@@ -61,6 +63,8 @@ def read_labelme(path: Path, images: Path | None = None, names: Path | None = No
         ``../images``.
     names
         Category names in order; alphabetical when not given.
+    report
+        Gets each fault that can be stepped over, file by file; raises it unless given.
 
     Raises
     ------
@@ -74,7 +78,12 @@ def read_labelme(path: Path, images: Path | None = None, names: Path | None = No
         raise TagboxError(
             "format-unknown", "there is no labelme JSON in it", file=path, hint="check the path"
         )
-    records = {source: read_labelme_file(source) for source in sources}
+    records: dict[Path, File] = {}
+    for source in sources:
+        try:
+            records[source] = read_labelme_file(source)
+        except TagboxError as fault:
+            report(fault)
     root = images or _root(path, records)
     seen = {label for record in records.values() for label in _labels(record)}
     known = read_names(names) if names is not None else tuple(sorted(seen))
@@ -84,31 +93,42 @@ def read_labelme(path: Path, images: Path | None = None, names: Path | None = No
     category_rows: list[int] = []
     boxes: list[tuple[float, float, float, float] | None] = []
     for source, record in records.items():
-        name = _picture(source, record, path, root)
+        try:
+            name = _picture(source, record, path, root)
+        except TagboxError as fault:
+            report(fault)
+            continue
         if name in files:
-            raise TagboxError(
-                "duplicate-image",
-                f"{str(files[name].name)!r} describes the same picture {name!r}",
-                file=source,
-                where="imagePath",
-                hint="keep one of the two files",
+            report(
+                TagboxError(
+                    "duplicate-image",
+                    f"{str(files[name].name)!r} describes the same picture {name!r}",
+                    file=source,
+                    where="imagePath",
+                    hint="keep one of the two files",
+                )
             )
+            continue
         image = len(files)
         files[name] = source
         claims = [(s.label, s.box()) for s in record.shapes]
         claims += [(label, None) for label, is_set in (record.flags or {}).items() if is_set]
         for label, box in claims:
             if label not in row_of:
-                raise TagboxError(
-                    "unknown-category",
-                    f"the names file does not list the label {label!r}",
-                    file=source,
-                    hint=near(label, known),
+                report(
+                    TagboxError(
+                        "unknown-category",
+                        f"the names file does not list the label {label!r}",
+                        file=source,
+                        hint=near(label, known),
+                    )
                 )
+                continue
             image_rows.append(image)
             category_rows.append(row_of[label])
             boxes.append(box)
-    sizes = [(r.imageWidth or 0, r.imageHeight or 0) for r in records.values()]
+    used = [records[source] for source in files.values()]
+    sizes = [(r.imageWidth or 0, r.imageHeight or 0) for r in used]
     others = [name for name in list_images(root) if name not in files]
     has_box = np.array([box is not None for box in boxes], np.bool_)
     return build_dataset(

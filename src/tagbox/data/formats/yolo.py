@@ -11,7 +11,13 @@ import numpy as np
 import yaml
 
 from tagbox.data.dataset import Annotations, Categories, Dataset
-from tagbox.data.formats.common import build_dataset, label_without_image, read_names
+from tagbox.data.formats.common import (
+    Report,
+    build_dataset,
+    label_without_image,
+    read_names,
+    refuse,
+)
 from tagbox.data.locate import list_images
 from tagbox.data.pictures import picture_size
 from tagbox.data.text import read_text
@@ -26,7 +32,9 @@ _TOLERANCE = 1e-3
 Xywh = tuple[float, float, float, float]
 
 
-def read_yolo(path: Path, images: Path | None = None, names: Path | None = None) -> Dataset:
+def read_yolo(
+    path: Path, images: Path | None = None, names: Path | None = None, report: Report = refuse
+) -> Dataset:
     """Read a YOLO folder: the whole of it, or one split's folder.
 
     The labels of ``a/images/b/1.jpg`` are ``a/labels/b/1.txt``, those of a picture outside a folder
@@ -41,6 +49,8 @@ def read_yolo(path: Path, images: Path | None = None, names: Path | None = None)
         Folder of the pictures, whose parent has the ``labels``.
     names
         Category names; else from ``data.yaml``, else from ``classes.txt``.
+    report
+        Gets each fault that can be stepped over; raises it unless given.
 
     Returns
     -------
@@ -72,7 +82,7 @@ def read_yolo(path: Path, images: Path | None = None, names: Path | None = None)
             file=root,
             hint="point at the folder that holds images/ and labels/",
         )
-    _check_pairs(files, sources, present, root)
+    _check_pairs(files, sources, present, root, report)
     image_rows: list[int] = []
     category_rows: list[int] = []
     boxes: list[Xywh] = []
@@ -80,7 +90,7 @@ def read_yolo(path: Path, images: Path | None = None, names: Path | None = None)
     for row, source in enumerate(sources):
         if source not in present:
             continue
-        for category, (x, y, w, h) in read_yolo_file(source, len(categories)):
+        for category, (x, y, w, h) in read_yolo_file(source, len(categories), report):
             image_rows.append(row)
             category_rows.append(category)
             boxes.append((x, y, w, h))
@@ -109,7 +119,7 @@ def read_yolo(path: Path, images: Path | None = None, names: Path | None = None)
     )
 
 
-def read_yolo_file(path: Path, categories: int) -> list[tuple[int, Xywh]]:
+def read_yolo_file(path: Path, categories: int, report: Report = refuse) -> list[tuple[int, Xywh]]:
     """Category and normalised box (corner, width, height; parts of the picture) of every line.
 
     Raises
@@ -123,37 +133,39 @@ def read_yolo_file(path: Path, categories: int) -> list[tuple[int, Xywh]]:
         if not words:
             continue
 
-        def fault(problem: str, hint: str, number: int = number) -> TagboxError:
-            return TagboxError("yolo-line", problem, file=path, where=f"line {number}", hint=hint)
+        def fault(problem: str, hint: str, number: int = number) -> None:
+            report(TagboxError("yolo-line", problem, file=path, where=f"line {number}", hint=hint))
 
         # Some exporters write every number as a float, the index too.
         index = words[0].removesuffix(".0")
         category = int(index) if index.isdecimal() and index.isascii() else -1
         if not 0 <= category < categories:
-            raise fault(
+            fault(
                 f"{words[0]!r} is not a category index",
                 f"the {categories} categories have the indices 0 to {categories - 1}",
             )
+            continue
         try:
             values = [float(word) for word in words[1:]]
         except ValueError:
-            raise fault(
+            fault(
                 f"{line.strip()[:60]!r} is not all numbers",
                 "write 'category x_center y_center width height'",
-            ) from None
+            )
+            continue
         if not all(map(math.isfinite, values)):
-            raise fault("a coordinate is not finite", "correct or remove the line")
-        if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-            raise fault(
+            fault("a coordinate is not finite", "correct or remove the line")
+        elif len(values) != 4 and (len(values) < 6 or len(values) % 2):
+            fault(
                 f"{len(values)} numbers follow the category",
                 "4 make a box, an even number from 6 a polygon",
             )
-        if min(values) < -_TOLERANCE or max(values) > 1 + _TOLERANCE:
-            raise fault(
+        elif min(values) < -_TOLERANCE or max(values) > 1 + _TOLERANCE:
+            fault(
                 "a coordinate is outside 0 to 1",
                 "YOLO coordinates are parts of the picture's width and height",
             )
-        if len(values) == 4:
+        elif len(values) == 4:
             x, y, w, h = values
             found.append((category, (x - w / 2, y - h / 2, w, h)))
         else:
@@ -341,19 +353,23 @@ def _label_files(folders: set[Path]) -> set[Path]:
     return found
 
 
-def _check_pairs(files: list[str], sources: list[Path], present: set[Path], root: Path) -> None:
+def _check_pairs(
+    files: list[str], sources: list[Path], present: set[Path], root: Path, report: Report
+) -> None:
     first: dict[Path, str] = {}
     for name, source in zip(files, sources, strict=True):
         if source in first:
-            raise TagboxError(
-                "image-ambiguous",
-                f"{first[source]!r} and {name!r} differ only in their extension",
-                file=root,
-                hint="rename or remove one of the two",
+            report(
+                TagboxError(
+                    "image-ambiguous",
+                    f"{first[source]!r} and {name!r} differ only in their extension",
+                    file=root,
+                    hint="rename or remove one of the two",
+                )
             )
         first[source] = name
     # Beside pictures there may be other texts; a folder `labels` holds labels only.
     alone = sorted(path for path in present - set(sources) if "labels" in path.parent.parts)
     if alone:
         folder = Path(*["images" if part == "labels" else part for part in alone[0].parent.parts])
-        raise label_without_image(alone[0], [path.name for path in alone], folder)
+        report(label_without_image(alone[0], [path.name for path in alone], folder))
