@@ -1,0 +1,180 @@
+"""What is loaded when: the light core without torch, `--help` without anything heavy."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tagbox
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+TRAIN_ONLY = {
+    "torch",
+    "torchvision",
+    "timm",
+    "openvino",
+    "accelerate",
+    "safetensors",
+    "tensorboard",
+}
+SLOW_TO_IMPORT = TRAIN_ONLY | {"matplotlib", "PIL", "scipy", "sklearn", "jinja2", "numpy"}
+
+LIGHT_CORE = ("config", "files", "errors", "images", "data", "checks", "evaluation", "reports")
+
+# Evaluating takes a labels file and a predictions file, both in the challenge's form.
+TRUTH = {"000000000139": [0, 2], "000000000285": [1], "000000000632": [0, 1, 2]}
+SUBMISSION = {"000000000139": [0], "000000000285": [1, 2], "000000000632": [0, 2]}
+
+
+def loaded_after(statements: str, *arguments: object, cwd: Path | None = None) -> set[str]:
+    """Top-level modules in `sys.modules` once a new interpreter has run `statements`."""
+    script = (
+        "import json, os, sys\n"
+        "answer = os.dup(1)\n"
+        "os.dup2(2, 1)\n"
+        "try:\n"
+        + "".join(f"    {line}\n" for line in statements.splitlines())
+        + "except SystemExit as stop:\n"
+        "    assert not stop.code, stop.code\n"
+        "os.write(answer, json.dumps(sorted({m.partition('.')[0] for m in sys.modules})).encode())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+def commands() -> list[tuple[str, ...]]:
+    """Every command and subcommand of the command line: `("check",)`, `("train", "classifier")`, ..."""
+    from tagbox.cli.app import app
+
+    found: list[tuple[str, ...]] = []
+
+    def walk(group: object, above: tuple[str, ...]) -> None:
+        for name in group:  # type: ignore[attr-defined]
+            if not name.startswith("-"):
+                found.append((*above, name))
+                walk(group[name], (*above, name))  # type: ignore[index]
+
+    walk(app, ())
+    return found
+
+
+def test_import_tagbox_loads_nothing_heavy() -> None:
+    assert not loaded_after("import tagbox") & SLOW_TO_IMPORT
+
+
+@pytest.mark.parametrize("name", tagbox.__all__)
+def test_every_public_name_resolves(name: str) -> None:
+    assert getattr(tagbox, name) is not None
+    assert name in dir(tagbox)
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = tagbox.no_such_name
+
+
+def test_light_core_imports_no_torch() -> None:
+    root = Path(tagbox.__file__).parent
+    modules = [
+        ".".join(("tagbox", *file.relative_to(root).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        )
+        for part in LIGHT_CORE
+        for file in [root / f"{part}.py", *(root / part).rglob("*.py")]
+        if file.is_file()
+    ]
+    assert {"tagbox.data.dataset", "tagbox.evaluation.predictions"} < set(modules)
+    imports = "\n".join(f"import {module}" for module in sorted(modules))
+    assert not loaded_after(imports) & TRAIN_ONLY
+
+
+def test_scoring_leaves_torch_out(tmp_path: Path) -> None:
+    (tmp_path / "truth.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "submission.json").write_text(json.dumps(SUBMISSION))
+    statements = (
+        "sys.argv = ['tagbox', 'evaluate', 'submission.json', 'truth.json', '--json']\n"
+        "from tagbox.cli.app import main\n"
+        "main()"
+    )
+    loaded = loaded_after(statements, cwd=tmp_path)
+    assert "numpy" in loaded
+    assert not loaded & TRAIN_ONLY
+
+
+@pytest.mark.parametrize("words", [(), *commands()], ids=" ".join)
+def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
+    statements = (
+        f"sys.argv = {['tagbox', *words, '--help']!r}\nfrom tagbox.cli.app import main\nmain()"
+    )
+    assert not loaded_after(statements) & SLOW_TO_IMPORT
+
+
+@pytest.fixture(scope="module")
+def core_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of programs of an environment made with a plain `pip install tagbox`."""
+    folder = tmp_path_factory.mktemp("core") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    binaries = folder / ("Scripts" if os.name == "nt" else "bin")
+    subprocess.run([binaries / "python", "-m", "pip", "install", "--quiet", REPOSITORY], check=True)
+    return binaries
+
+
+@pytest.mark.slow
+def test_core_installs_and_scores_without_torch(core_only: Path, tmp_path: Path) -> None:
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [core_only / "tagbox", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+
+    missing = subprocess.run([core_only / "python", "-c", "import torch"], capture_output=True)
+    assert missing.returncode != 0
+
+    (tmp_path / "truth.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "submission.json").write_text(json.dumps(SUBMISSION))
+    scored = run("evaluate", "submission.json", "truth.json", "--json")
+    assert scored.returncode == 0, scored.stderr
+    # By hand: supports 2, 2, 2 over three categories; hits 2, 1, 1; said 2, 1, 2.
+    assert json.loads(scored.stdout)["challenge_precision"] == pytest.approx((1 + 1 + 1 / 2) / 3)
+    assert json.loads(scored.stdout)["challenge_recall"] == pytest.approx((1 + 1 / 2 + 1 / 2) / 3)
+
+    assert run("synth", "scenes", "--images", 12, "--width", 96, "--height", 96).returncode == 0
+    data = next((tmp_path / "scenes").rglob("*.json"))
+    checked = run("check", data, "--json")
+    assert checked.returncode == 0, checked.stderr
+    json.loads(checked.stdout)
+
+    trained = run("train", "classifier", data, "--name", "one")
+    assert trained.returncode == 1
+    assert trained.stdout == ""
+    sentence = trained.stderr.strip().splitlines()[-1]
+    assert 'pip install "tagbox[train]"' in sentence
+    assert "Traceback" not in trained.stderr
+    assert not (tmp_path / "runs" / "one").exists()
+
+
+@pytest.mark.slow
+def test_core_environment_passes_the_light_commands(
+    core_only: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """`--help` is word for word the same with and without the train extra."""
+    here = cli("--help")
+    there = subprocess.run([core_only / "tagbox", "--help"], capture_output=True, text=True)
+    assert (there.returncode, there.stdout) == (here.returncode, here.stdout)
