@@ -1,0 +1,168 @@
+"""The one training loop: readable in a minute, stops on a loss that is not finite, keeps the best epoch."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.errors import TagboxError
+from tagbox.models.heads import sigmoid
+from tagbox.training.scores import epoch_scores, is_better
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from tagbox.training.history import Row
+    from tagbox.training.losses import Loss
+
+
+class Batches(Protocol):
+    """One side of the data: passes over (inputs, targets)."""
+
+    def __len__(self) -> int:
+        """How many batches one pass has."""
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass: inputs (B, ...) float32, targets (B, K) float32 of 1, 0 and -1 (unknown)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a training run leaves: the history, and which epoch's weights the model now holds."""
+
+    history: list[Row]
+    best_epoch: int
+    stopped_early: bool
+
+
+def fit(
+    model: nn.Module,
+    train: Batches,
+    validation: Batches,
+    *,
+    loss: Loss,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    epochs: int,
+    patience: int,
+    best_by: str,
+    on_batch: Callable[[int, float], None] | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+) -> Fitted:
+    """Train `model`, and leave it with the weights of its best epoch.
+
+    Parameters
+    ----------
+    model
+        Inputs of a batch -> (B, K) logits.
+    train, validation
+        The two sides. Training figures are those of the very batches trained on, while the weights
+        move: no second pass over the training set.
+    loss
+        ``(logits, targets) -> scalar``.
+    optimizer, scheduler
+        The scheduler steps once a batch.
+    epochs, patience
+        Most epochs; epochs without a better `best_by` before stopping.
+    best_by
+        ``val_loss`` (lower is better) or a figure of `epoch_scores` (higher is).
+    on_batch, on_epoch
+        Called with (step, loss) and with the epoch's row.
+
+    Raises
+    ------
+    TagboxError
+        ``loss-not-finite`` as soon as a batch's loss is infinite or NaN.
+    """
+    history: list[Row] = []
+    best_row: Row | None = None
+    best_state = copy.deepcopy(model.state_dict())
+    step = 0
+    for epoch in range(1, epochs + 1):
+        model.train()
+        seen = _Outputs()
+        for inputs, targets in train.epoch(epoch):
+            logits = model(inputs)
+            value = loss(logits, targets)
+            if not math.isfinite(value.item()):
+                raise TagboxError(
+                    "loss-not-finite",
+                    f"the loss became {value.item()} in epoch {epoch}, batch {step % len(train) + 1}",
+                    where="learning_rate",
+                    hint="lower --learning-rate, and look for odd pictures with tagbox check",
+                )
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            optimizer.step()
+            scheduler.step()
+            step += 1
+            seen.add(logits.detach(), targets, value.item())
+            if on_batch:
+                on_batch(step, value.item())
+
+        row: dict[str, float | int | None] = {"epoch": epoch}
+        row |= {f"train_{name}": figure for name, figure in seen.scores().items()}
+        row |= {
+            f"val_{name}": figure for name, figure in evaluate(model, validation, loss).items()
+        }
+        row["learning_rate"] = float(scheduler.get_last_lr()[0])
+        history.append(row)
+        if on_epoch:
+            on_epoch(row)
+        if is_better(row, best_row, best_by):
+            best_row, best_state = row, copy.deepcopy(model.state_dict())
+        elif epoch - int(best_row["epoch"] if best_row else 0) >= patience:
+            break
+    model.load_state_dict(best_state)
+    best_epoch = int(best_row["epoch"]) if best_row else len(history)
+    return Fitted(history=history, best_epoch=best_epoch, stopped_early=len(history) < epochs)
+
+
+def evaluate(model: nn.Module, batches: Batches, loss: Loss) -> dict[str, float | None]:
+    """The loss and the scores of `model` in eval mode over one pass."""
+    import torch
+
+    model.eval()
+    seen = _Outputs()
+    with torch.no_grad():
+        for inputs, targets in batches.epoch(0):
+            logits = model(inputs)
+            seen.add(logits, targets, loss(logits, targets).item())
+    return seen.scores()
+
+
+def predict(model: nn.Module, batches: Batches) -> NDArray[np.float32]:
+    """(N, K) float32 probabilities of `model` in eval mode over one pass."""
+    import torch
+
+    model.eval()
+    with torch.no_grad():
+        logits = [model(inputs).float().cpu().numpy() for inputs, _ in batches.epoch(0)]
+    return sigmoid(np.concatenate(logits))
+
+
+class _Outputs:
+    """Logits, targets and losses of one pass, for figures over the whole pass."""
+
+    def __init__(self) -> None:
+        self.logits: list[NDArray[np.float32]] = []
+        self.targets: list[NDArray[np.int8]] = []
+        self.losses: list[float] = []
+
+    def add(self, logits: Tensor, targets: Tensor, loss: float) -> None:
+        self.logits.append(logits.float().cpu().numpy())
+        self.targets.append(targets.cpu().numpy().astype(np.int8))
+        self.losses.append(loss)
+
+    def scores(self) -> dict[str, float | None]:
+        sizes: Sequence[int] = [len(batch) for batch in self.logits]
+        mean_loss = float(np.average(self.losses, weights=sizes))
+        probabilities = sigmoid(np.concatenate(self.logits))
+        return {"loss": mean_loss, **epoch_scores(np.concatenate(self.targets), probabilities)}
