@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+import msgspec
 import numpy as np
 
 from tagbox.data.dataset import Dataset
@@ -37,8 +38,8 @@ def locate_images(
 ) -> tuple[Path, list[str]]:
     """The folder of the pictures that an annotation file names.
 
-    Searched, in this order: `images` alone when given; beside the file; ``images/`` and ``data/``
-    beside it; ``../images``; ``../images/SPLIT``; ``../SPLIT``; ``SPLIT`` beside it, where SPLIT
+    Searched, in this order: `images` alone when given; where a ``split.json`` beside the file
+    says; beside the file; ``images/`` and ``data/`` beside it; ``../images``; ``../images/SPLIT``; ``../SPLIT``; ``SPLIT`` beside it, where SPLIT
     comes from the file's name (``instances_train2017.json`` is ``train2017``). The folder with
     most of a sample of the named files wins, the first of equals. Where none holds a file as it
     is named, base names are tried, as long as they are unambiguous.
@@ -92,6 +93,8 @@ def candidate_folders(path: Path) -> list[Path]:
     """The existing folders in which pictures of the annotation file `path` are searched."""
     beside, above, split = path.parent, path.parent.parent, split_name(path)
     places = [beside, beside / "images", beside / "data", above / "images"]
+    if (beside / "split.json").is_file():
+        places = [*_of_split(beside / "split.json"), *places]
     if split:
         places += [
             above / "images" / split,
@@ -174,6 +177,19 @@ def list_images(folder: Path, *, recursive: bool = True) -> list[str]:
 def is_image(name: str) -> bool:
     """Whether a file's name is a picture's."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
+
+
+def _of_split(path: Path) -> list[Path]:
+    """The folder of pictures that a saved split names."""
+    try:
+        named = msgspec.json.decode(path.read_bytes(), type=_SavedSplit).images
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return []
+    return [] if named is None else [Path(os.path.normpath(path.parent / named))]
+
+
+class _SavedSplit(msgspec.Struct):
+    images: str | None = None
 
 
 def _by_base_name(folder: Path, bases: Sequence[str]) -> list[str] | None:

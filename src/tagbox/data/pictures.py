@@ -46,3 +46,24 @@ def place_picture(source: Path, target: Path, how: Literal["link", "copy"]) -> N
             os.symlink(source.resolve(), target)
     except OSError as error:
         raise cannot_write(target, error) from error
+
+
+def flat_names(files: list[str]) -> list[str]:
+    """A name without folders for each picture, with a stem that no other has.
+
+    The base names when they are that; else the paths with ``__`` between their parts, and a
+    number where even those meet.
+    """
+    names = [name.rpartition("/")[2] for name in files]
+    if len({Path(name).stem for name in names}) < len(names):
+        names = [name.replace("/", "__") for name in files]
+    taken: set[str] = set()
+    for row, name in enumerate(names):
+        stem, suffix = os.path.splitext(name)
+        number = 1
+        while stem in taken:
+            number += 1
+            stem = f"{os.path.splitext(name)[0]}__{number}"
+        taken.add(stem)
+        names[row] = stem + suffix
+    return names

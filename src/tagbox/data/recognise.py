@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
+
 from tagbox.data.formats.cls import challenge_root, label_folders
+from tagbox.data.formats.coco import mapped
 from tagbox.data.formats.labelme import is_labelme
 from tagbox.data.formats.yolo import NAMES_FILES, find_names, find_yaml, label_file
+from tagbox.data.json_errors import syntax_error
 from tagbox.data.locate import list_images
 from tagbox.data.text import cannot_read, some
 from tagbox.errors import TagboxError
 
 _HEAD = 65536
 _COCO_KEY = re.compile(rb'\s*\{\s*"(images|annotations|categories|info|licenses|type)"\s*:')
+_COCO_LIST = re.compile(rb'"(images|annotations)"\s*:\s*\[')
 _LABELS = re.compile(rb'\s*\{\s*("(?:[^"\\]|\\.)*"\s*:\s*\[\s*(?:-?[\d.]|\])|\})')
 _LAYOUT_FOLDERS = {"images", "labels", "annotations", "train", "val", "valid", "test"}
 
@@ -51,6 +56,9 @@ def _of_file(path: Path) -> str:
     if found in ("coco", "labels"):
         return found
     if suffix == ".json":
+        keys = _top_level_keys(path)
+        if {"images", "annotations"} & set(keys):
+            return "coco"
         hints = {
             "labelme": f"this is one labelme file; point at its folder {path.parent}",
             "results": "this is a list of detections, not a dataset; it is read as predictions",
@@ -58,7 +66,7 @@ def _of_file(path: Path) -> str:
         raise TagboxError(
             "format-unknown",
             "this JSON is neither a COCO file (images, annotations, categories) nor labels such "
-            'as {"000000000139": [56, 60]}',
+            'as {"000000000139": [56, 60]}' + (f"; its keys are {some(keys)}" if keys else ""),
             file=path,
             hint=hints.get(found, "check that it is the annotations file, or give its --format"),
         )
@@ -84,9 +92,20 @@ def json_kind(path: Path) -> str:
     if _LABELS.match(head):
         return "labels"
     # A COCO file may begin with keys of its exporter's own.
-    if head.lstrip()[:1] == b"{" and re.search(rb'"(images|annotations)"\s*:\s*\[', head):
+    if head.lstrip()[:1] == b"{" and _COCO_LIST.search(head):
         return "coco"
     return "results" if head.lstrip()[:1] == b"[" else ""
+
+
+def _top_level_keys(path: Path) -> list[str]:
+    """Keys of a JSON object, none of another value; an error for what is not JSON."""
+    with mapped(path) as content:
+        try:
+            return list(msgspec.json.decode(content, type=dict[str, msgspec.Raw]))
+        except msgspec.ValidationError:
+            return []
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise syntax_error(error, content, path) from error
 
 
 def _of_folder(path: Path) -> tuple[str, Path]:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import Dataset
+from tagbox.data.json_errors import syntax_error
 from tagbox.data.stratify import sizes, stratify
+from tagbox.data.text import cannot_read, some
 from tagbox.errors import TagboxError
+from tagbox.files import atomic_write
 
 Rows = NDArray[np.intp]
+SPLIT_VERSION = 1
 
 
 def stratified_split(labels: NDArray[np.int8], fraction: float, seed: int = 0) -> tuple[Rows, Rows]:
@@ -86,3 +94,158 @@ def _enough(count: int, least: int) -> None:
             f"{count} labelled images cannot be split into {least} parts",
             hint="give more images or ask for fewer parts",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Named parts of a dataset, by keys that stay the same wherever its pictures lie.
+
+    Attributes
+    ----------
+    parts
+        Part name to the keys of its images. Of folds, the validation side of each.
+    key
+        What the keys are: ``stem`` (file names without folder and extension) where those are
+        unique, else ``id`` (COCO) or ``file``.
+    seed
+        The seed it was drawn with.
+    folds
+        Whether the parts are folds, each the validation side of all others.
+    source
+        Name of the file or folder that was split.
+    images
+        The folder of the pictures, relative to the saved file; None where unknown.
+    """
+
+    parts: Mapping[str, tuple[str, ...]]
+    key: Literal["stem", "id", "file"]
+    seed: int
+    folds: bool = False
+    source: str = ""
+    images: str | None = None
+
+    @classmethod
+    def of(
+        cls, dataset: Dataset, rows: Mapping[str, Rows], *, seed: int, folds: bool = False
+    ) -> Split:
+        """The split that puts the images at ``rows[part]`` into each part."""
+        if len(set(dataset.images.stems.tolist())) == len(dataset):
+            kind: Literal["stem", "id", "file"] = "stem"
+        else:
+            kind = "id" if dataset.source.format == "coco" else "file"
+        keys = _keys(dataset, kind)
+        return cls(
+            parts={part: tuple(keys[row] for row in r.tolist()) for part, r in rows.items()},
+            key=kind,
+            seed=seed,
+            folds=folds,
+            source=dataset.source.path.name,
+        )
+
+    def rows(self, dataset: Dataset) -> dict[str, Rows]:
+        """Each part's rows in a dataset, in the dataset's order.
+
+        Raises
+        ------
+        TagboxError
+            ``split-images`` when the dataset lacks an image of the split, or holds a labelled one
+            that the split does not name.
+        """
+        row_of = {key: row for row, key in enumerate(_keys(dataset, self.key))}
+        named = {key for keys in self.parts.values() for key in keys}
+        missing = [key for keys in self.parts.values() for key in keys if key not in row_of]
+        labelled = dataset.images.labelled.tolist()
+        extra = [key for key, row in row_of.items() if labelled[row] and key not in named]
+        for keys, found in ((missing, "lacks"), (extra, "holds")):
+            if keys:
+                word = {"lacks": "that the split names", "holds": "that the split does not name"}
+                raise TagboxError(
+                    "split-images",
+                    f"the dataset {found} {len(keys):,} images {word[found]}: {some(keys)}",
+                    file=dataset.source.path,
+                    hint="use the dataset that was split, or make a new split",
+                )
+        return {
+            part: np.array(sorted(row_of[key] for key in keys), np.intp)
+            for part, keys in self.parts.items()
+        }
+
+    def apply(self, dataset: Dataset) -> dict[str, Dataset]:
+        """Each part as a dataset; of folds, ``fold1-train`` and ``fold1-val`` and so on."""
+        rows = self.rows(dataset)
+        if not self.folds:
+            return {part: dataset.take(r) for part, r in rows.items()}
+        result = {}
+        for part, held in rows.items():
+            others = np.sort(np.concatenate([r for name, r in rows.items() if name != part]))
+            result[f"{part}-train"] = dataset.take(others)
+            result[f"{part}-val"] = dataset.take(held)
+        return result
+
+    def save(self, path: Path) -> None:
+        """Write ``split.json``, atomically."""
+        content = {"version": SPLIT_VERSION, **asdict(self)}
+        atomic_write(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Split:
+        """Read a saved split.
+
+        Raises
+        ------
+        TagboxError
+            ``file-missing``, ``json-syntax``, ``split-file`` with the path of the wrong value.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise cannot_read(path, error) from error
+        try:
+            saved = msgspec.json.decode(content, type=_Saved)
+        except msgspec.ValidationError as error:
+            problem, _, place = str(error).partition(" - at `$.")
+            raise TagboxError(
+                "split-file",
+                problem[:1].lower() + problem[1:],
+                file=path,
+                where=place.rstrip("`") or None,
+                hint="make it with 'tagbox split'",
+            ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise syntax_error(error, memoryview(content), path) from error
+        keys = [key for part in saved.parts.values() for key in part]
+        if saved.version != SPLIT_VERSION or len(set(keys)) < len(keys):
+            raise TagboxError(
+                "split-file",
+                "an image stands in two parts"
+                if saved.version == SPLIT_VERSION
+                else f"version {saved.version} is not known, only {SPLIT_VERSION}",
+                file=path,
+                hint="make it with this version's 'tagbox split'",
+            )
+        return cls(
+            parts=saved.parts,
+            key=saved.key,
+            seed=saved.seed,
+            folds=saved.folds,
+            source=saved.source,
+            images=saved.images,
+        )
+
+
+class _Saved(msgspec.Struct):
+    version: int
+    parts: dict[str, tuple[str, ...]]
+    key: Literal["stem", "id", "file"]
+    seed: int
+    folds: bool = False
+    source: str = ""
+    images: str | None = None
+
+
+def _keys(dataset: Dataset, kind: Literal["stem", "id", "file"]) -> list[str]:
+    if kind == "stem":
+        stems: list[str] = dataset.images.stems.tolist()
+        return stems
+    values = dataset.images.ids if kind == "id" else dataset.images.files
+    return [str(value) for value in values.tolist()]

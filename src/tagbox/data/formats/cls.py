@@ -17,6 +17,7 @@ from tagbox.data.formats.common import (
     refuse,
 )
 from tagbox.data.locate import list_images
+from tagbox.data.pictures import flat_names
 from tagbox.data.text import cannot_read, not_utf8
 from tagbox.errors import TagboxError
 from tagbox.files import atomic_write
@@ -210,16 +211,14 @@ def _prefix(place: Path, root: Path) -> str:
 def write_cls(dataset: Dataset, folder: Path, split: str = "train") -> None:
     """Write the label files ``folder/labels/SPLIT/*.cls`` of the labelled images.
 
-    The pictures themselves are not touched; `tagbox.data.pictures.place_pictures` puts them into
-    ``folder/images/SPLIT``.
+    Categories other than COCO's 80 are written to ``folder/classes.txt``. The pictures belong into
+    ``folder/images/SPLIT`` under the names of `tagbox.data.pictures.flat_names`.
 
     Raises
     ------
     TagboxError
-        ``image-ambiguous`` when two pictures share a stem, ``labels-unknown`` when some labels
-        are neither present nor absent.
+        ``labels-unknown`` when some labels are neither present nor absent, ``cannot-write``.
     """
-    by_stem(dataset.images.files.tolist(), dataset.images.root)
     if len(dataset.unknown):
         raise TagboxError(
             "labels-unknown",
@@ -229,9 +228,8 @@ def write_cls(dataset: Dataset, folder: Path, split: str = "train") -> None:
         )
     if dataset.categories.names != coco80.NAMES:
         atomic_write(folder / NAMES_FILE, "".join(f"{n}\n" for n in dataset.categories.names))
-    target = folder / "labels" / split
-    target.mkdir(parents=True, exist_ok=True)
-    stems, present = dataset.images.stems.tolist(), dataset.labels == 1
+    names, present = flat_names(dataset.images.files.tolist()), dataset.labels == 1
     for row in dataset.images.labelled.nonzero()[0].tolist():
         lines = "".join(f"{index}\n" for index in present[row].nonzero()[0].tolist())
-        (target / f"{stems[row]}.cls").write_text(lines)
+        target = folder / "labels" / split / names[row]
+        atomic_write(target.with_name(f"{target.stem}.cls"), lines)

@@ -12,6 +12,7 @@ from tagbox.data.dataset import Annotations, Categories, Dataset
 from tagbox.data.formats.common import Report, build_dataset, read_names, refuse
 from tagbox.data.json_errors import syntax_error
 from tagbox.data.locate import check_relative, list_images
+from tagbox.data.pictures import flat_names
 from tagbox.data.text import cannot_read, near
 from tagbox.errors import TagboxError
 from tagbox.files import atomic_write
@@ -196,17 +197,28 @@ def is_labelme(path: Path) -> bool:
 def write_labelme(dataset: Dataset, folder: Path) -> None:
     """Write a labelme file a labelled picture into `folder`: boxes as rectangles, the rest as flags.
 
+    The pictures belong beside them under the names of `tagbox.data.pictures.flat_names`. Every
+    category stands among a file's flags, so that none is lost when it is read again.
+
     Raises
     ------
     TagboxError
-        ``cannot-write``.
+        ``labels-unknown``, ``cannot-write``.
     """
     annotations, names = dataset.annotations, dataset.categories.names
+    if len(dataset.unknown):
+        raise TagboxError(
+            "labels-unknown",
+            "some labels are unknown, which labelme files cannot say",
+            file=dataset.source.path,
+            hint="write CSV instead",
+        )
+    pictures = flat_names(dataset.images.files.tolist())
     order = np.argsort(annotations.image_rows, kind="stable")
     bounds = np.searchsorted(annotations.image_rows[order], np.arange(len(dataset) + 1))
     for image in np.flatnonzero(dataset.images.labelled).tolist():
         shapes: list[dict[str, Any]] = []
-        flags: dict[str, bool] = {}
+        flags = dict.fromkeys(names, False)
         for row in order[bounds[image] : bounds[image + 1]].tolist():
             name = names[annotations.category_rows[row]]
             if not annotations.has_box[row]:
@@ -222,17 +234,16 @@ def write_labelme(dataset: Dataset, folder: Path) -> None:
                     "flags": {},
                 }
             )
-        name = str(dataset.images.files[image])
         record = {
             "version": "5.0.0",
             "flags": flags,
             "shapes": shapes,
-            "imagePath": name.rpartition("/")[2],
+            "imagePath": pictures[image],
             "imageData": None,
             "imageHeight": int(dataset.images.heights[image]) or None,
             "imageWidth": int(dataset.images.widths[image]) or None,
         }
-        target = folder / Path(name).with_suffix(".json")
+        target = folder / f"{Path(pictures[image]).stem}.json"
         atomic_write(target, msgspec.json.format(msgspec.json.encode(record), indent=2))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from tagbox.data.formats.common import (
     refuse,
 )
 from tagbox.data.locate import list_images
-from tagbox.data.pictures import picture_size
+from tagbox.data.pictures import flat_names, picture_size
 from tagbox.data.text import read_text
 from tagbox.errors import TagboxError
 from tagbox.files import atomic_write
@@ -209,18 +209,26 @@ def find_names(folder: Path) -> Path | None:
 
 
 def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
-    """Write ``labels/SPLIT/*.txt`` and ``data.yaml``; the pictures belong into ``images/SPLIT``.
+    """Write ``labels/SPLIT/*.txt`` and ``data.yaml``, to which further splits may be added.
 
+    The pictures belong into ``images/SPLIT`` under the names of `tagbox.data.pictures.flat_names`.
     An annotation without a box becomes a box around the whole picture.
 
     Raises
     ------
     TagboxError
-        ``image-ambiguous`` when two pictures share a stem, ``image-size`` when a picture with boxes
-        has no known size.
+        ``image-size`` when a picture with boxes has no known size, ``labels-unknown`` when some
+        labels are neither present nor absent, ``cannot-write``.
     """
     images, annotations = dataset.images, dataset.annotations
-    label_names = _label_names(images.files.tolist(), dataset.source.path)
+    if len(dataset.unknown):
+        raise TagboxError(
+            "labels-unknown",
+            "some labels are unknown, which YOLO files cannot say",
+            file=dataset.source.path,
+            hint="write CSV instead",
+        )
+    names = flat_names(images.files.tolist())
     order = np.argsort(annotations.image_rows, kind="stable")
     bounds = np.searchsorted(annotations.image_rows[order], np.arange(len(dataset) + 1))
     for row in np.flatnonzero(images.labelled).tolist():
@@ -242,26 +250,12 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
                 x, y, w, h = x / width, y / height, w / width, h / height
             numbers = " ".join(f"{v:.10g}" for v in (x + w / 2, y + h / 2, w, h))
             lines.append(f"{annotations.category_rows[r]} {numbers}\n")
-        atomic_write(folder / "labels" / split / label_names[row], "".join(lines))
-    content = {
-        "path": ".",
-        split: f"images/{split}",
-        "names": dict(enumerate(dataset.categories.names)),
-    }
-    atomic_write(folder / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-
-
-def _label_names(files: list[str], path: Path) -> list[str]:
-    names = [str(PurePosixPath(name).with_suffix(".txt")) for name in files]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise TagboxError(
-            "image-ambiguous",
-            f"two pictures would share the label file {twice!r}",
-            file=path,
-            hint="rename one of the two",
-        )
-    return names
+        target = folder / "labels" / split / names[row]
+        atomic_write(target.with_name(f"{target.stem}.txt"), "".join(lines))
+    described = folder / YAML_NAMES[0]
+    known = _read_yaml(described) if described.is_file() else {"path": "."}
+    known |= {split: f"images/{split}", "names": dict(enumerate(dataset.categories.names))}
+    atomic_write(described, yaml.safe_dump(known, sort_keys=False, allow_unicode=True))
 
 
 def _names(folder: Path, described: Path | None, names: Path | None) -> tuple[str, ...]:

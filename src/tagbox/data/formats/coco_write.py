@@ -1,0 +1,210 @@
+"""COCO JSON written so that what came from COCO JSON stays as it was, byte for byte.
+
+Records of a COCO source are copied from its file undecoded: unknown fields, the spelling of numbers
+and escapes, polygons all survive. Only a record whose category was renamed or merged gets a new
+``category_id``. Datasets of other formats get new records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import numpy as np
+
+from tagbox.data.dataset import Dataset
+from tagbox.data.formats.coco import mapped
+from tagbox.data.pictures import picture_size
+from tagbox.errors import TagboxError
+from tagbox.files import atomic_path
+
+_LISTS = ("images", "annotations", "categories")
+
+
+class _Id(msgspec.Struct, gc=False):
+    id: int | str | float
+
+
+class _Category(msgspec.Struct, gc=False):
+    id: int | str | float
+    name: str
+
+
+class _CategoryId(msgspec.Struct, gc=False):
+    category_id: int | str | float
+
+
+def write_coco(dataset: Dataset, path: Path) -> None:
+    """Write a COCO instances JSON file, atomically.
+
+    From a COCO source every top-level value and every record is copied untouched; a file of
+    unlabelled images has no ``annotations``.
+
+    Raises
+    ------
+    TagboxError
+        ``source-changed`` when the COCO file is no longer the one that was read,
+        ``labels-unknown`` for labels that are neither present nor absent, or images of which only
+        some are labelled: COCO JSON cannot say so. ``cannot-write``.
+    """
+    labelled = dataset.images.labelled
+    if len(dataset.unknown) or (labelled.any() and not labelled.all()):
+        raise TagboxError(
+            "labels-unknown",
+            "some images or labels are unlabelled, which COCO JSON cannot say",
+            file=dataset.source.path,
+            hint="write CSV instead, or only the labelled images",
+        )
+    with atomic_path(path) as temporary, open(temporary, "wb") as out:
+        if dataset.source.format == "coco":
+            with mapped(dataset.source.path) as content:
+                _write_object(out, _copied(dataset, content))
+        else:
+            _write_object(out, _built(dataset))
+
+
+def _write_object(out: IO[bytes], values: Iterable[tuple[str, msgspec.Raw | list[Any]]]) -> None:
+    """A JSON object; the records of its lists stand one a line."""
+    for number, (key, value) in enumerate(values):
+        out.write(b",\n" if number else b"{\n")
+        out.write(msgspec.json.encode(key) + b": ")
+        if isinstance(value, msgspec.Raw):
+            out.write(bytes(value))
+            continue
+        out.write(b"[")
+        for position, record in enumerate(value):
+            out.write(b",\n" if position else b"\n")
+            out.write(bytes(record) if isinstance(record, msgspec.Raw) else record)
+        out.write(b"\n]")
+    out.write(b"\n}\n")
+
+
+def _copied(dataset: Dataset, content: memoryview) -> Iterator[tuple[str, msgspec.Raw | list[Any]]]:
+    top = _decode(content, dict[str, msgspec.Raw], dataset)
+    records = {
+        name: _decode(top[name], list[msgspec.Raw], dataset) if name in top else []
+        for name in _LISTS
+    }
+    images = _take(records["images"], dataset.source.image_positions, dataset)
+    for record, number in zip(images, dataset.images.ids.tolist(), strict=True):
+        if _number(_decode(record, _Id, dataset).id) != number:
+            raise _changed(dataset)
+    annotations = _take(records["annotations"], dataset.source.annotation_positions, dataset)
+    kept = {
+        "images": images,
+        "annotations": _annotations(annotations, dataset),
+        "categories": _categories(records["categories"], dataset),
+    }
+    for key, value in top.items():
+        yield key, kept.get(key, value)
+
+
+def _annotations(records: list[msgspec.Raw], dataset: Dataset) -> list[Any]:
+    """The records; where the category is another than the source's, with its id and no other change."""
+    wanted = dataset.categories.ids[dataset.annotations.category_rows].tolist()
+    result: list[Any] = []
+    for record, category in zip(records, wanted, strict=True):
+        if _number(_decode(record, _CategoryId, dataset).category_id) == category:
+            result.append(record)
+        else:
+            values = _decode(record, dict[str, msgspec.Raw], dataset)
+            values["category_id"] = msgspec.Raw(str(category).encode())
+            result.append(msgspec.json.encode(values))
+    return result
+
+
+def _categories(records: list[msgspec.Raw], dataset: Dataset) -> list[Any]:
+    source: dict[tuple[object, str], msgspec.Raw] = {}
+    for record in records:
+        category = _decode(record, _Category, dataset)
+        source[_number(category.id), category.name] = record
+    return [
+        source.get((record["id"], record["name"]), msgspec.json.encode(record))
+        for record in _category_records(dataset)
+    ]
+
+
+def _built(dataset: Dataset) -> Iterator[tuple[str, msgspec.Raw | list[Any]]]:
+    """New records, for a dataset that came from another format."""
+    images, annotations = dataset.images, dataset.annotations
+    records = []
+    for row, (number, name) in enumerate(
+        zip(images.ids.tolist(), images.files.tolist(), strict=True)
+    ):
+        width, height = int(images.widths[row]), int(images.heights[row])
+        if not (width and height):
+            width, height = picture_size(images.path(row))
+        record = {"id": number, "file_name": name}
+        records.append(record | ({"width": width, "height": height} if width and height else {}))
+    yield "images", [msgspec.json.encode(record) for record in records]
+    if images.labelled.any():
+        boxes = annotations.boxes.tolist()
+        areas = np.where(
+            np.isnan(annotations.areas),
+            annotations.boxes[:, 2] * annotations.boxes[:, 3],
+            annotations.areas,
+        ).tolist()
+        yield (
+            "annotations",
+            [
+                msgspec.json.encode(
+                    {
+                        "id": int(annotations.ids[row]),
+                        "image_id": int(images.ids[annotations.image_rows[row]]),
+                        "category_id": int(dataset.categories.ids[annotations.category_rows[row]]),
+                        **(
+                            {"bbox": boxes[row], "area": areas[row]}
+                            if annotations.has_box[row]
+                            else {}
+                        ),
+                        "iscrowd": int(annotations.crowd[row]),
+                    }
+                )
+                for row in range(len(annotations))
+            ],
+        )
+    yield "categories", [msgspec.json.encode(record) for record in _category_records(dataset)]
+
+
+def _category_records(dataset: Dataset) -> list[dict[str, Any]]:
+    categories = dataset.categories
+    return [
+        {"id": number, "name": name, "supercategory": group}
+        for number, name, group in zip(
+            categories.ids.tolist(), categories.names, categories.supercategories, strict=True
+        )
+    ]
+
+
+def _take(
+    records: list[msgspec.Raw], positions: np.ndarray[Any, np.dtype[np.int64]], dataset: Dataset
+) -> list[msgspec.Raw]:
+    if len(positions) and int(positions.max()) >= len(records):
+        raise _changed(dataset)
+    return [records[position] for position in positions.tolist()]
+
+
+def _decode(content: Any, kind: Any, dataset: Dataset) -> Any:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise _changed(dataset) from error
+
+
+def _number(value: float | str) -> object:
+    """An id as a number, as the reader took it; None when it is none."""
+    try:
+        return int(value)
+    except ValueError:
+        return None
+
+
+def _changed(dataset: Dataset) -> TagboxError:
+    return TagboxError(
+        "source-changed",
+        "the file is no longer the one that was read",
+        file=dataset.source.path,
+        hint="read it again",
+    )
