@@ -17,8 +17,8 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT = 420, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
+WIDTH, HEIGHT = 380, 250
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 20, 40
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,6 +35,8 @@ class Series:
         The line's CSS class: ``s0`` to ``s4``, or ``faint``.
     dots
         Whether each point is marked, with a tooltip.
+    steps
+        Whether a value holds from the point before up to its own, as precision does over recall.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Series:
     y: Sequence[float] | NDArray[np.floating[Any]]
     style: str = "s0"
     dots: bool = False
+    steps: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +148,7 @@ def matrix(
     """
     cell, left, top = 26, 112, 104
     side = cell * len(names)
-    width, height = left + side + 8, top + side + 8
+    width, height = left + side + 34, top + side + 8
     highest = max(float(values[~np.eye(len(names), dtype=bool)].max(initial=0)), 1.0)
     parts = [
         f'<text class="axis" x="{left - 8}" y="{top - 26}" text-anchor="end">{escape(row)} ↓</text>',
@@ -177,7 +180,7 @@ def matrix(
                     f' x="{_n(x + cell / 2 - 0.5)}" y="{_n(y + cell / 2 + 4)}" text-anchor="middle">{value}</text>{inner}</g>'
                 )
     summary = f"{len(names)} by {len(names)} categories, highest {highest:.0f}"
-    return _figure(title, "".join(parts), summary, (), width, height)
+    return _figure(title, "".join(parts), summary, (), width, height, "chart matrix")
 
 
 class _Braces(dict[str, Any]):
@@ -191,6 +194,7 @@ def _figure(
     series: Sequence[Series],
     width: float = WIDTH,
     height: float = HEIGHT,
+    classes: str = "chart",
 ) -> Markup:
     named = [one for one in series if one.name]
     legend = "".join(
@@ -201,7 +205,7 @@ def _figure(
     legend = f'<span class="legend">{legend}</span>' if len(named) > 1 else ""
     return Markup(
         f"<figure><figcaption><b>{escape(title)}</b>{legend}</figcaption>"
-        f'<svg class="chart" viewBox="0 0 {_n(width)} {_n(height)}" role="img"'
+        f'<svg class="{classes}" viewBox="0 0 {_n(width)} {_n(height)}" role="img"'
         f' style="max-width:{_n(width * 1.35)}px"'
         f' aria-label="{escape(title)}: {escape(summary)}">{body}</svg></figure>'
     )
@@ -249,7 +253,12 @@ def _line(series: Series, across: _Scale, up: _Scale, x_label: str) -> str:
             pen_down = False
             continue
         px, py = across(float(x)), up(float(y))
-        path.append(f"{'L' if pen_down else 'M'}{_n(px)} {_n(py)}")
+        if series.steps:
+            path.append(
+                f"{'' if pen_down else f'M{_n(across(across.low))} {_n(py)}'}V{_n(py)}H{_n(px)}"
+            )
+        else:
+            path.append(f"{'L' if pen_down else 'M'}{_n(px)} {_n(py)}")
         pen_down = True
         if series.dots:
             tip = f"{series.name}, {x_label} {_plain(float(x))}: {_plain(float(y))}"
@@ -263,11 +272,10 @@ def _line(series: Series, across: _Scale, up: _Scale, x_label: str) -> str:
 
 def _mark(mark: Mark, across: _Scale) -> str:
     x = across(min(max(mark.x, across.low), across.high))
-    late = x > (_LEFT + WIDTH - _RIGHT) / 2
-    anchor, shift = ("end", -5) if late else ("start", 5)
+    middle = min(max(x, _LEFT + 30), WIDTH - _RIGHT - 30)
     return (
-        f'<path class="chosen" d="M{_n(x)} {_TOP}V{HEIGHT - _BOTTOM}"/>'
-        f'<text class="tick" x="{_n(x + shift)}" y="{_TOP + 10}" text-anchor="{anchor}">{escape(mark.label)}</text>'
+        f'<path class="chosen" d="M{_n(x)} {_TOP - 4}V{HEIGHT - _BOTTOM}"/>'
+        f'<text class="tick" x="{_n(middle)}" y="{_TOP - 8}" text-anchor="middle">{escape(mark.label)}</text>'
     )
 
 

@@ -84,7 +84,7 @@ class ThresholdCurves:
     thresholds
         (T,) float64 in [0, 1].
     metrics
-        (T,) float64 each, named as in `evaluation.label_metrics`.
+        (T,) float64 each, named as in `evaluation.label_metrics`; precisions are NaN where nothing is said.
     """
 
     thresholds: Array
@@ -125,4 +125,8 @@ def threshold_curves(
         known=np.full(len(levels), np.count_nonzero(truth != UNKNOWN), np.float64),
     )
     metrics = {**challenge_metrics(counts), **category_metrics(counts)}
+    # Where nothing is said a precision is not 0, as the metrics have it by convention, but undefined.
+    silent = (counts.tp + counts.fp).sum(axis=1) == 0
+    for name in ("micro_precision", "macro_precision", "challenge_precision"):
+        metrics[name] = np.where(silent, np.nan, metrics[name])
     return ThresholdCurves(thresholds=levels.astype(np.float64), metrics=metrics)

@@ -124,14 +124,14 @@ def make_picture(
 
     def labels(columns: NDArray[np.intp]) -> tuple[tuple[str, float | None], ...]:
         if probabilities is None:
-            return tuple((categories[k], None) for k in columns)
-        ranked = columns[np.argsort(-probabilities[row, columns], kind="stable")]
+            return tuple((categories[k], None) for k in columns.tolist())
+        ranked = columns[np.argsort(-probabilities[row, columns], kind="stable")].tolist()
         return tuple((categories[k], float(probabilities[row, k])) for k in ranked)
 
     return ReportPicture(
         image=image,
         name=name,
-        truth=tuple(categories[k] for k in present),
+        truth=tuple(categories[k] for k in present.tolist()),
         predicted=labels(said),
         kind=kind,
         score=float(picture_scores(truth[[row]], decisions[[row]])[0]),

@@ -1,0 +1,190 @@
+"""The report's figures: headline numbers, training curves, thresholds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+
+from tagbox.data.dataset import PRESENT
+from tagbox.reports.charts import Axis, Mark, Series, line_chart
+from tagbox.reports.curves import precision_recall, threshold_curves
+from tagbox.reports.words import MEANINGS, figure, metric_name
+
+if TYPE_CHECKING:
+    from tagbox.reports.report import ReportData
+
+_HEADLINE = tuple(MEANINGS)
+_TABLE = (
+    "challenge_f1",
+    "challenge_precision",
+    "challenge_recall",
+    "micro_f1",
+    "macro_f1",
+    "cf1",
+    "samples_f1",
+    "hamming_loss",
+)
+
+
+def headline(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The figures a person wants first, with their intervals."""
+    intervals = metrics.get("intervals") or {}
+    tiles = []
+    for key in _HEADLINE:
+        if metrics.get(key) is None:
+            continue
+        interval = intervals.get(key) or {}
+        low, high = interval.get("low"), interval.get("high")
+        tiles.append(
+            {
+                "name": metric_name(key),
+                "value": figure(metrics[key]),
+                "share": 100 * min(max(float(metrics[key]), 0.0), 1.0),
+                "low": None if low is None else 100 * min(max(low, 0.0), 1.0),
+                "high": None if high is None else 100 * min(max(high, 0.0), 1.0),
+                "interval": None if low is None else f"{figure(low)} to {figure(high)}",
+                "unreliable": interval.get("reliable") is False,
+                "why": interval.get("reason") or interval.get("note") or "",
+                "meaning": MEANINGS[key],
+            }
+        )
+    return tiles
+
+
+def baselines(data: ReportData) -> dict[str, Any]:
+    """Other models' figures beside this one's."""
+    keys = list(dict.fromkeys(key for figures in data.baselines.values() for key in figures))
+    rows = [(name, [figure(f.get(key)) for key in keys]) for name, f in data.baselines.items()]
+    if rows:
+        rows.insert(0, ("this model", [figure(data.metrics.get(key)) for key in keys]))
+    return {"keys": [metric_name(key) for key in keys], "rows": rows}
+
+
+def history(data: ReportData) -> list[Markup]:
+    """One chart for each figure that training or validation has; both sides on it."""
+    rows = data.history
+    names = dict.fromkeys(
+        name.partition("_")[2]
+        for row in rows
+        for name in row
+        if name.startswith(("train_", "val_"))
+    )
+    epochs = [float(row.get("epoch") or index + 1) for index, row in enumerate(rows)]
+    marks = [] if data.best_epoch is None else [Mark(x=data.best_epoch, label="kept")]
+    charts = []
+    for name in names:
+        series = []
+        for side, words, style in (("train", "training", "s1"), ("val", "validation", "s0")):
+            values = [_number(row.get(f"{side}_{name}")) for row in rows]
+            if any(map(math.isfinite, values)):
+                series.append(
+                    Series(name=words, x=epochs, y=values, style=style, dots=len(rows) <= 120)
+                )
+        if series:
+            title = metric_name(name)
+            charts.append(
+                line_chart(
+                    title[0].upper() + title[1:] if title != "mAP" else title,
+                    series,
+                    x=Axis(label="epoch", whole=True),
+                    y=Axis(label=title, low=0.0),
+                    marks=marks,
+                )
+            )
+    return charts
+
+
+def thresholds(data: ReportData) -> dict[str, Any]:
+    """The figures at every kind of threshold, and what tuning overstates."""
+    rows = []
+    for key, words in (
+        ("", "as saved with the model"),
+        ("at_0.5", "0.5 for all"),
+        ("at_global", "one tuned threshold"),
+        ("at_per_category", "one a category"),
+    ):
+        figures = data.metrics if not key else data.metrics.get(key)
+        if figures and any(figures.get(name) is not None for name in _TABLE):
+            rows.append((words, [figure(figures.get(name)) for name in _TABLE]))
+    tuning = data.tuning or data.metrics.get("tuning") or {}
+    tuned = [
+        (
+            words,
+            figure(tuning[key].get("tuned")),
+            figure(tuning[key].get("cross_fitted")),
+            figure(tuning[key].get("overstated")),
+            tuning.get("kept") == key,
+        )
+        for key, words in (("global", "one for all"), ("per_category", "one a category"))
+        if isinstance(tuning.get(key), Mapping)
+    ]
+    return {
+        "names": [metric_name(name) for name in _TABLE],
+        "rows": rows if len(rows) > 1 else [],
+        "tuned": tuned,
+        "tuning": tuning,
+        "objective": metric_name(str(tuning.get("objective", ""))),
+        "value": None if not data.thresholds else figure(data.thresholds.get("value")),
+        "per_category": bool(data.thresholds and data.thresholds.get("use_per_category")),
+    }
+
+
+def curves(data: ReportData) -> list[Markup]:
+    """Precision over recall, and the scores against one threshold; nothing for bare label sets."""
+    if data.probabilities is None:
+        return []
+    micro = precision_recall(data.truth, data.probabilities)
+    if micro is None:
+        return []
+    thin = []
+    for k in np.flatnonzero((data.truth == PRESENT).sum(axis=0) >= 5)[:100]:
+        curve = precision_recall(data.truth[:, k], data.probabilities[:, k])
+        if curve is not None:
+            curve = curve.thinned(30)
+            thin.append(
+                Series(name="", x=curve.recall, y=curve.precision, style="faint", steps=True)
+            )
+    if thin:
+        # One of them speaks for all in the legend.
+        thin[0] = replace(thin[0], name="one category (5 or more labels)")
+    micro = micro.thinned(150)
+    unit = Axis(label="recall", low=0.0, high=1.0)
+    total = Series(
+        name="all labels together", x=micro.recall, y=micro.precision, style="s0", steps=True
+    )
+    curves = [
+        line_chart(
+            "Precision and recall",
+            [*thin, total],
+            x=unit,
+            y=Axis(label="precision", low=0.0, high=1.0),
+        )
+    ]
+    swept = threshold_curves(data.truth, data.probabilities)
+    value = (data.thresholds or {}).get("value")
+    marks = [] if value is None else [Mark(x=float(value), label=f"tuned {value:.3f}")]
+    for title, keys in (
+        ("F1 against one threshold", ("challenge_f1", "micro_f1", "macro_f1")),
+        (
+            "Precision and recall against one threshold",
+            ("micro_precision", "micro_recall", "challenge_precision", "challenge_recall"),
+        ),
+    ):
+        lines = [
+            Series(name=metric_name(key), x=swept.thresholds, y=swept.metrics[key], style=f"s{i}")
+            for i, key in enumerate(keys)
+        ]
+        axis = Axis(label="threshold", low=0.0, high=1.0)
+        curves.append(
+            line_chart(title, lines, x=axis, y=Axis(label="score", low=0.0, high=1.0), marks=marks)
+        )
+    return curves
+
+
+def _number(value: float | int | None) -> float:
+    return math.nan if value is None else float(value)

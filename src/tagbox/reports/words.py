@@ -1,0 +1,70 @@
+"""How a report words its figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+METRIC_NAMES = {
+    "map": "mAP",
+    "challenge_f1": "challenge F1",
+    "challenge_precision": "challenge precision",
+    "challenge_recall": "challenge recall",
+    "challenge_accuracy": "challenge accuracy",
+    "micro_f1": "micro F1",
+    "micro_precision": "micro precision",
+    "micro_recall": "micro recall",
+    "macro_f1": "macro F1",
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
+    "weighted_f1": "weighted F1",
+    "samples_f1": "samples F1",
+    "cf1": "CF1",
+    "of1": "OF1",
+    "hamming_loss": "Hamming loss",
+    "subset_accuracy": "subset accuracy",
+    "loss": "loss",
+}
+"""Metrics as people write them; others show with spaces for underscores."""
+
+MEANINGS = {
+    "map": "mean average precision over the categories",
+    "challenge_f1": "weighted towards rare categories",
+    "micro_f1": "all labels alike; also OF1",
+    "macro_f1": "mean of the categories' F1",
+    "cf1": "F1 of mean precision and mean recall",
+    "samples_f1": "mean of the images' F1",
+    "hamming_loss": "share of wrong label decisions; lower is better",
+    "subset_accuracy": "share of images with every label right",
+}
+
+
+def metric_name(key: str) -> str:
+    """``challenge_f1`` as ``challenge F1``."""
+    return METRIC_NAMES.get(key, key.replace("_", " "))
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A number for the page; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.{digits}f}"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """``1 category``, ``1,234 categories``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def plain(value: Any) -> str:
+    """A setting as a person writes it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {plain(v)}" for name, v in value.items()) or "–"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "–"
+    return str(value)
