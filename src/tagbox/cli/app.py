@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError
 
 import tagbox
 from tagbox.cli.console import say_error
+from tagbox.cli.split import split
 from tagbox.cli.synth import synth
 from tagbox.errors import TagboxError
 
@@ -22,6 +23,7 @@ app = App(
     version=tagbox.__version__,
 )
 
+app.command(split)
 app.command(synth)
 
 

@@ -249,13 +249,14 @@ def write_labelme(dataset: Dataset, folder: Path) -> None:
 
 def _root(path: Path, records: dict[Path, File]) -> Path:
     """The folder with the first file's picture, when that is not beside the file."""
+    if not records:
+        return path
     source, record = next(iter(records.items()))
     base = record.imagePath.replace("\\", "/").rpartition("/")[2]
-    if not (source.parent / base).is_file():
-        for place in (path / "images", path.parent / "images"):
-            if (place / base).is_file():
-                return place
-    return path
+    if (source.parent / base).is_file():
+        return path
+    places = (path / "images", path.parent / "images")
+    return next((place for place in places if (place / base).is_file()), path)
 
 
 def _labels(record: File) -> list[str]:

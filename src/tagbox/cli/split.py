@@ -1,0 +1,218 @@
+"""`tagbox split`: a dataset in parts that each have their share of every category."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+from cyclopts import Parameter
+
+from tagbox.cli.console import print_json, print_table, say
+from tagbox.config import DataConfig, require
+
+if TYPE_CHECKING:
+    from tagbox.data.dataset import Dataset
+    from tagbox.data.split import Split
+
+
+def split(
+    data: Path,
+    /,
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    *,
+    out: Path,
+    fractions: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None,
+    val_fraction: float | None = None,
+    folds: int | None = None,
+    split: Path | None = None,
+    seed: int = 0,
+    to: Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "folders"] | None = None,
+    pictures: Literal["reference", "link", "copy"] | None = None,
+    overwrite: bool = False,
+    json: bool = False,
+) -> None:
+    """Split a dataset: seeded, stratified by every category, saved.
+
+    Writes OUT/split.json and one dataset a part, which opens without flags. Records of a COCO file
+    are copied byte for byte. Images without labels stay out. Without a choice of parts a tenth
+    becomes val.
+
+    Parameters
+    ----------
+    data
+        The dataset.
+    out
+        Folder to make.
+    fractions
+        Shares of two parts (train, val) or three (train, val, test).
+    val_fraction
+        Share of val; the rest is train.
+    folds
+        Number of folds for cross-validation, instead of parts.
+    split
+        A saved split.json to apply again, instead of drawing one.
+    seed
+        Decides the split.
+    to
+        Format of the parts; that of the dataset when not given.
+    pictures
+        Leave the pictures where they are (`reference`, the default of coco, labels and csv), make
+        symbolic links to them (`link`, the default of the formats that hold their pictures), or
+        copy them.
+    overwrite
+        Replace OUT once the new parts are whole.
+    json
+        Print what was written as one JSON object.
+    """
+    from dataclasses import replace
+
+    import numpy as np
+
+    from tagbox.data.export import FILE_FORMATS, Format, Pictures, export
+    from tagbox.data.load import describe, load_dataset
+    from tagbox.data.split import Split
+    from tagbox.errors import TagboxError
+    from tagbox.files import atomic_folder
+
+    _check_choices(fractions, val_fraction, folds, split)
+    dataset = load_dataset(data, source)
+    say(describe(dataset))
+    labelled = dataset.take(np.flatnonzero(dataset.images.labelled))
+    if not len(labelled):
+        raise TagboxError(
+            "no-labels",
+            "none of its images is labelled",
+            file=data,
+            hint="split a labelled dataset",
+        )
+    unlabelled = len(dataset) - len(labelled)
+    if unlabelled:
+        say(f"{unlabelled:,} images without labels stay out")
+    drawn = Split.load(split) if split else _draw(labelled, fractions, val_fraction, folds, seed)
+    rows = drawn.rows(labelled)
+    format = to or cast("Format", dataset.source.format)
+    how: Pictures = pictures or ("reference" if format in FILE_FORMATS else "link")
+    if how == "reference" and format not in FILE_FORMATS:
+        raise TagboxError(
+            "config-value",
+            f"the format {format} holds its pictures itself",
+            where="pictures",
+            hint="choose link or copy",
+        )
+    written = {}
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        for part, subset in drawn.apply(labelled).items():
+            place = export(subset, folder, part, format, how)
+            written[part] = {"path": str(out / place.relative_to(folder)), "images": len(subset)}
+        # The folder moves to `out` when it is whole, so places are told from there.
+        images = "images" if format in FILE_FORMATS else None
+        if how == "reference":
+            root = os.path.relpath(dataset.images.root.resolve(), out.resolve())
+            images = Path(root).as_posix()
+        replace(drawn, images=images).save(folder / "split.json")
+    counts = {part: (labelled.labels[r] == 1).sum(0) for part, r in rows.items()}
+    _report(labelled, rows, counts, written, drawn, out, unlabelled, json)
+
+
+def _check_choices(
+    fractions: tuple[float, ...] | None,
+    val_fraction: float | None,
+    folds: int | None,
+    split: Path | None,
+) -> None:
+    given = [
+        name
+        for name, value in (
+            ("--fractions", fractions),
+            ("--val-fraction", val_fraction),
+            ("--folds", folds),
+            ("--split", split),
+        )
+        if value is not None
+    ]
+    require(len(given) <= 1, " and ".join(given), "given together", "one choice of parts")
+    if fractions is not None:
+        good = len(fractions) in (2, 3) and min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-6
+        require(good, "fractions", fractions, "two or three shares above 0 that sum to 1")
+    if val_fraction is not None:
+        require(0 < val_fraction < 1, "val_fraction", val_fraction, "between 0 and 1")
+    require(folds is None or folds >= 2, "folds", folds, "at least 2")
+
+
+def _draw(
+    dataset: Dataset,
+    fractions: tuple[float, ...] | None,
+    val_fraction: float | None,
+    folds: int | None,
+    seed: int,
+) -> Split:
+    from tagbox.data import split as split_tools
+
+    if folds is not None:
+        drawn = split_tools.stratified_folds(dataset.labels, folds, seed)
+        parts = {f"fold{k}": held for k, (_, held) in enumerate(drawn, 1)}
+        return split_tools.Split.of(dataset, parts, seed=seed, folds=True)
+    if fractions is None:
+        share = 0.1 if val_fraction is None else val_fraction
+        sides = list(split_tools.stratified_split(dataset.labels, share, seed))
+    else:
+        sides = split_tools.stratified_parts(dataset.labels, fractions, seed)
+    names = ("train", "val", "test")[: len(sides)]
+    return split_tools.Split.of(dataset, dict(zip(names, sides, strict=True)), seed=seed)
+
+
+def _report(
+    dataset: Dataset,
+    rows: dict[str, Any],
+    counts: dict[str, Any],
+    written: dict[str, dict[str, Any]],
+    drawn: Split,
+    out: Path,
+    unlabelled: int,
+    json: bool,
+) -> None:
+    """How each category is spread over the parts, and where it is missing."""
+    names = dataset.categories.names
+    total = sum(counts.values())
+    absent = {
+        part: [
+            name for name, here, all_ in zip(names, count, total, strict=True) if all_ and not here
+        ]
+        for part, count in counts.items()
+    }
+    if json:
+        print_json(
+            {
+                "split": str(out / "split.json"),
+                "seed": drawn.seed,
+                "parts": written,
+                "unlabelled": unlabelled,
+                "categories": {
+                    name: {part: int(count[row]) for part, count in counts.items()}
+                    for row, name in enumerate(names)
+                },
+                "absent": absent,
+            }
+        )
+        return
+    body = [
+        [name, int(total[row]), *[_share(int(c[row]), int(total[row])) for c in counts.values()]]
+        for row, name in enumerate(names)
+    ]
+    sizes = [_share(len(r), len(dataset)) for r in rows.values()]
+    print_table(
+        "Images with each category",
+        ["category", "images", *counts],
+        [["(all images)", len(dataset), *sizes], *body],
+    )
+    for part, missing in absent.items():
+        if missing:
+            say(f"{part} has no image of {len(missing)} categories: {', '.join(missing)}")
+    for part, entry in written.items():
+        say(f"{part}: {entry['images']:,} images, {entry['path']}")
+    say(f"saved in {out / 'split.json'}")
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count:,} ({count / total:.1%})" if total else "0"
