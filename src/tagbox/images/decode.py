@@ -1,0 +1,206 @@
+"""One decoder for every picture: upright 8-bit RGB, or an error that names the file.
+
+JPEGs take a fast path (simplejpeg); whatever that does not know, and every other format, goes through
+Pillow. What a picture becomes:
+
+- orientation: turned upright by EXIF;
+- grayscale and palette: RGB;
+- alpha: composited on white, as a page shows it;
+- CMYK: Pillow's conversion;
+- 16 bit a channel: the upper 8; float: clipped to 0..255, or scaled from 0..1;
+- several frames: the first.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.errors import TagboxError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+PIXELS_VERSION = 1
+"""Raised whenever decoding or geometry change a pixel; caches of features are keyed by it."""
+
+REPLACE = "replace the file or remove its record"
+ORIENTATION_TAG = 0x0112
+
+
+def read_image(path: Path, min_size: int | None = None) -> NDArray[np.uint8]:
+    """The picture in file `path`; see `decode_bytes`.
+
+    Raises
+    ------
+    TagboxError
+        ``image-missing`` or ``image-unreadable``, and the codes of `decode_bytes`.
+    """
+    return decode_bytes(read_bytes(path), file=path, min_size=min_size)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes; ``image-missing``, ``image-unreadable`` or ``image-empty`` otherwise."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise TagboxError(
+            "image-missing", "no such image", file=path, hint="check the images folder (--images)"
+        ) from error
+    except OSError as error:
+        raise TagboxError(
+            "image-unreadable", error.strerror or str(error), file=path, hint=REPLACE
+        ) from error
+    if not content:
+        raise TagboxError("image-empty", "the image has 0 bytes", file=path, hint=REPLACE)
+    return content
+
+
+def decode_bytes(
+    data: bytes, *, file: Path | str | None, min_size: int | None = None
+) -> NDArray[np.uint8]:
+    """The picture as (H, W, 3) uint8 RGB, upright.
+
+    Parameters
+    ----------
+    file
+        Named in errors.
+    min_size
+        A JPEG may come out at a half, a quarter or an eighth of its size (scaled in the DCT, which
+        is fast) as long as its shorter side keeps this many pixels.
+
+    Raises
+    ------
+    TagboxError
+        ``image-empty``, ``image-truncated`` (also a picture that lacks only its last rows),
+        ``image-too-large`` (Pillow's guard against decompression bombs), ``image-corrupt``.
+    """
+    if not data:
+        raise TagboxError("image-empty", "the image has 0 bytes", file=file, hint=REPLACE)
+    if data[:2] == b"\xff\xd8":
+        image = _fast_jpeg(data, min_size)
+        if image is not None:
+            return image
+    return _with_pillow(data, file)
+
+
+def pixels_version() -> str:
+    """Names everything that decides a pixel's value: our own rules and both libraries."""
+    import PIL
+    import simplejpeg
+
+    return f"{PIXELS_VERSION}-pillow{PIL.__version__}-simplejpeg{simplejpeg.__version__}"
+
+
+def _fast_jpeg(data: bytes, min_size: int | None) -> NDArray[np.uint8] | None:
+    """A sound JPEG in gray or YCbCr; None where Pillow must judge (CMYK, warnings, damage)."""
+    import simplejpeg
+
+    least = min_size or 0
+    try:
+        # min_factor 1 allows every scale; strict makes libjpeg's warnings (a grey half) errors.
+        image = simplejpeg.decode_jpeg(
+            data, "RGB", min_height=least, min_width=least, min_factor=1, strict=True
+        )
+    except ValueError:
+        return None
+    # Most JPEGs have no EXIF; asking Pillow for it only where the marker stands saves its parsing.
+    if data.find(b"Exif\0\0", 0, 1 << 17) >= 0:
+        image = _upright(image, _orientation(data))
+    return image  # type: ignore[no-any-return]
+
+
+def _orientation(data: bytes) -> int:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return int(picture.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # Broken EXIF never spoils a sound picture, whatever the parser raises on it.
+        return 1
+
+
+def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo one of the eight EXIF orientations."""
+    turned = {
+        2: lambda x: x[:, ::-1],
+        3: lambda x: x[::-1, ::-1],
+        4: lambda x: x[::-1],
+        5: lambda x: x.transpose(1, 0, 2),
+        6: lambda x: x.transpose(1, 0, 2)[:, ::-1],
+        7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda x: x.transpose(1, 0, 2)[::-1],
+    }.get(orientation)
+    return image if turned is None else np.ascontiguousarray(turned(image))
+
+
+def _with_pillow(data: bytes, file: Path | str | None) -> NDArray[np.uint8]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+            try:
+                orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
+            except Exception:  # As in _orientation.
+                orientation = 1
+            return _upright(np.array(_to_rgb(picture)), orientation)
+    except UnidentifiedImageError as error:
+        raise TagboxError(
+            "image-corrupt", "not an image in a known format", file=file, hint=REPLACE
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise TagboxError(
+            "image-too-large", _plain(error), file=file, hint="save it with fewer pixels"
+        ) from error
+    except Exception as error:  # Pillow's format plug-ins raise nearly anything on damaged bytes.
+        text = _plain(error)
+        truncated = "truncated" in text.lower() or isinstance(error, EOFError)
+        raise TagboxError(
+            "image-truncated" if truncated else "image-corrupt",
+            f"the image cannot be decoded ({text})",
+            file=file,
+            hint=REPLACE,
+        ) from error
+
+
+def _plain(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _to_rgb(picture: Picture) -> Picture:
+    """8-bit RGB from any mode of Pillow's."""
+    from PIL import Image
+
+    if picture.mode == "RGB" and "transparency" not in picture.info:
+        return picture
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return Image.fromarray(_to_8_bit(np.asarray(picture))).convert("RGB")
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        page = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(page, layer).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _to_8_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Gray levels of 16, 32 bit or float as uint8."""
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values)
+        return np.clip(values * (255 if values.max(initial=0) <= 1 else 1), 0, 255).astype(np.uint8)
+    if values.dtype.itemsize == 2 or values.max(initial=0) > 255:
+        values = values.astype(np.int64) >> 8
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def default_threads() -> int:
+    """Threads that decode side by side: one a core this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

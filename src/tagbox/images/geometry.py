@@ -1,0 +1,100 @@
+"""From a picture to the square a network sees, and back: squash, pad, or centre crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.config import Geometry
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+PAD_VALUE = 128
+"""Grey of the borders that `pad` adds: close to zero after any backbone's normalisation."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How picture coordinates map to those of the square, both in pixels from the upper left corner.
+
+    ``square = picture * scale + offset``, for x and y each. Coordinates outside ``0..size`` fell off
+    (`crop`); squares' pixels outside the picture's image are border (`pad`).
+    """
+
+    scale_x: float
+    scale_y: float
+    offset_x: float
+    offset_y: float
+
+    def to_square(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(..., 2) picture points x, y to points of the square."""
+        return np.asarray(points, np.float64) * self._scale + self._offset
+
+    def to_picture(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(..., 2) points of the square to picture points x, y."""
+        return (np.asarray(points, np.float64) - self._offset) / self._scale
+
+    @property
+    def _scale(self) -> NDArray[np.float64]:
+        return np.array([self.scale_x, self.scale_y])
+
+    @property
+    def _offset(self) -> NDArray[np.float64]:
+        return np.array([self.offset_x, self.offset_y])
+
+
+def placement(width: int, height: int, size: int, geometry: Geometry) -> Placement:
+    """Where a `width` x `height` picture lies in a square of `size` pixels.
+
+    `squash` stretches the picture over the whole square; `pad` fits it in, centred, with its
+    proportions (to the pixel) and grey borders; `crop` covers the square and loses what hangs over.
+    """
+    if geometry == "squash":
+        return Placement(size / width, size / height, 0.0, 0.0)
+    if geometry == "pad":
+        inner_width, inner_height = _fitted(width, height, size)
+        left, top = (size - inner_width) // 2, (size - inner_height) // 2
+        return Placement(inner_width / width, inner_height / height, left, top)
+    scale = size / min(width, height)
+    return Placement(scale, scale, (size - width * scale) / 2, (size - height * scale) / 2)
+
+
+def to_square(image: NDArray[np.uint8], size: int, geometry: Geometry) -> NDArray[np.uint8]:
+    """The (H, W, 3) uint8 picture as (size, size, 3) uint8; resized by an antialiased bicubic filter."""
+    from PIL import Image
+
+    height, width = image.shape[:2]
+    if geometry == "squash" and (width, height) == (size, size):
+        return image
+    picture = Image.fromarray(image)
+    if geometry == "pad":
+        inner = _fitted(width, height, size)
+        left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
+        square = np.full((size, size, 3), PAD_VALUE, np.uint8)
+        square[top : top + inner[1], left : left + inner[0]] = _resize(picture, inner)
+        return square
+    box = (0.0, 0.0, float(width), float(height))
+    if geometry == "crop":
+        side = min(width, height)
+        left_edge, top_edge = (width - side) / 2, (height - side) / 2
+        box = (left_edge, top_edge, left_edge + side, top_edge + side)
+    return np.asarray(_resize(picture, (size, size), box))
+
+
+def _resize(
+    picture: Picture, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> Picture:
+    from PIL import Image
+
+    # Pillow's filters widen when they shrink, so nothing aliases; the packaged weights saw bicubic.
+    return picture.resize(size, Image.Resampling.BICUBIC, box=box)
+
+
+def _fitted(width: int, height: int, size: int) -> tuple[int, int]:
+    """Whole-pixel width and height of the picture fitted into the square."""
+    longer = max(width, height)
+    return max(1, round(width * size / longer)), max(1, round(height * size / longer))
