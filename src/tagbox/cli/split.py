@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from tagbox.cli.console import print_json, print_table, say
 from tagbox.config import DataConfig, require
+from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
@@ -22,7 +23,9 @@ def split(
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
     *,
     out: Path,
-    fractions: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None,
+    fractions: Annotated[
+        tuple[float, ...] | None, Parameter(consume_multiple=True, negative=())
+    ] = None,
     val_fraction: float | None = None,
     folds: int | None = None,
     split: Path | None = None,
@@ -72,7 +75,6 @@ def split(
     from tagbox.data.export import FILE_FORMATS, Format, Pictures, export
     from tagbox.data.load import describe, load_dataset
     from tagbox.data.split import Split
-    from tagbox.errors import TagboxError
     from tagbox.files import atomic_folder
 
     _check_choices(fractions, val_fraction, folds, split)
@@ -131,7 +133,10 @@ def _check_choices(
         )
         if value is not None
     ]
-    require(len(given) <= 1, " and ".join(given), "given together", "one choice of parts")
+    if len(given) > 1:
+        raise TagboxError(
+            "config-value", f"{' and '.join(given)} are given together", hint="choose one of them"
+        )
     if fractions is not None:
         good = len(fractions) in (2, 3) and min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-6
         require(good, "fractions", fractions, "two or three shares above 0 that sum to 1")

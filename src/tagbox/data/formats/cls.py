@@ -8,6 +8,7 @@ from pathlib import Path
 from tagbox.data import coco80
 from tagbox.data.dataset import Categories, Dataset
 from tagbox.data.formats.common import (
+    NAMES_FILE,
     Report,
     build_dataset,
     by_stem,
@@ -15,14 +16,13 @@ from tagbox.data.formats.common import (
     label_without_image,
     read_names,
     refuse,
+    write_names,
+    write_small,
 )
 from tagbox.data.locate import list_images
 from tagbox.data.pictures import flat_names
 from tagbox.data.text import cannot_read, not_utf8
 from tagbox.errors import TagboxError
-from tagbox.files import atomic_write
-
-NAMES_FILE = "classes.txt"
 
 
 def read_cls(
@@ -227,9 +227,9 @@ def write_cls(dataset: Dataset, folder: Path, split: str = "train") -> None:
             hint="write CSV instead",
         )
     if dataset.categories.names != coco80.NAMES:
-        atomic_write(folder / NAMES_FILE, "".join(f"{n}\n" for n in dataset.categories.names))
+        write_names(dataset, folder)
     names, present = flat_names(dataset.images.files.tolist()), dataset.labels == 1
     for row in dataset.images.labelled.nonzero()[0].tolist():
         lines = "".join(f"{index}\n" for index in present[row].nonzero()[0].tolist())
         target = folder / "labels" / split / names[row]
-        atomic_write(target.with_name(f"{target.stem}.cls"), lines)
+        write_small(target.with_name(f"{target.stem}.cls"), lines)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
 from tagbox.data.text import read_text
 from tagbox.errors import TagboxError
+from tagbox.files import atomic_write, cannot_write
 
+NAMES_FILE = "classes.txt"
 Report = Callable[[TagboxError], None]
 """What a reader does with a fault that it can step over: raise it, or let a check collect it."""
 
@@ -107,6 +109,35 @@ def read_names(path: Path) -> tuple[str, ...]:
             )
         first[name] = number
     return tuple(names)
+
+
+def names_beside(path: Path) -> Path | None:
+    """The ``classes.txt`` in the folder of a file, if there is one."""
+    beside = path.parent / NAMES_FILE
+    return beside if beside.is_file() else None
+
+
+def write_names(dataset: Dataset, folder: Path) -> None:
+    """Write the category names to ``classes.txt``, one a line, atomically."""
+    atomic_write(folder / NAMES_FILE, "".join(f"{name}\n" for name in dataset.categories.names))
+
+
+def write_small(path: Path, content: bytes | str) -> None:
+    """Write one of very many small files, its folder made when missing.
+
+    Not flushed to disk one by one: whoever writes many writes them into a new folder that takes its
+    place when it is whole.
+
+    Raises
+    ------
+    TagboxError
+        ``cannot-write``.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def by_stem(files: Sequence[str], folder: Path, report: Report = refuse) -> dict[str, str]:

@@ -14,8 +14,10 @@ from tagbox.data.formats.common import (
     Report,
     build_dataset,
     from_label_lists,
+    names_beside,
     read_names,
     refuse,
+    write_names,
 )
 from tagbox.data.locate import check_relative, locate_images
 from tagbox.data.text import near, read_text
@@ -58,7 +60,8 @@ def read_csv(
     images
         Folder of the pictures; searched when not given.
     names
-        Category names in order. Without it the order is the columns' (wide) or the alphabet's.
+        Category names in order; else ``classes.txt`` beside the file. Without either the order is
+        the columns' (wide) or the alphabet's.
     report
         Gets each fault that can be stepped over, line by line; raises it unless given.
 
@@ -70,6 +73,7 @@ def read_csv(
     """
     rows = _rows(path)
     header = [cell.strip() for cell in rows[0].cells]
+    names = names or names_beside(path)
     known = None if names is None else read_names(names)
     lowered = [cell.lower() for cell in header]
     image_column = _image_column(lowered, header, path)
@@ -100,7 +104,10 @@ def read_csv(
 
 
 def write_csv(dataset: Dataset, path: Path) -> None:
-    """Write ``image,labels`` with ``|`` between labels; the wide form where labels are unknown."""
+    """Write ``image,labels`` with ``|`` between labels; the wide form where labels are unknown.
+
+    The category names are written to ``classes.txt`` beside it: some may have no image.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = dataset.categories.names
@@ -116,6 +123,7 @@ def write_csv(dataset: Dataset, path: Path) -> None:
             labels_here = [names[index] for index in present[row].nonzero()[0].tolist()]
             cell = "|".join(labels_here) if dataset.images.labelled[row] else "?"
             writer.writerow([file, cell])
+    write_names(dataset, path.parent)
     atomic_write(path, out.getvalue())
 
 

@@ -9,13 +9,12 @@ import msgspec
 import numpy as np
 
 from tagbox.data.dataset import Annotations, Categories, Dataset
-from tagbox.data.formats.common import Report, build_dataset, read_names, refuse
+from tagbox.data.formats.common import Report, build_dataset, read_names, refuse, write_small
 from tagbox.data.json_errors import syntax_error
 from tagbox.data.locate import check_relative, list_images
 from tagbox.data.pictures import flat_names
 from tagbox.data.text import cannot_read, near
 from tagbox.errors import TagboxError
-from tagbox.files import atomic_write
 
 
 class Shape(msgspec.Struct):
@@ -244,7 +243,7 @@ def write_labelme(dataset: Dataset, folder: Path) -> None:
             "imageWidth": int(dataset.images.widths[image]) or None,
         }
         target = folder / f"{Path(pictures[image]).stem}.json"
-        atomic_write(target, msgspec.json.format(msgspec.json.encode(record), indent=2))
+        write_small(target, msgspec.json.format(msgspec.json.encode(record), indent=2))
 
 
 def _root(path: Path, records: dict[Path, File]) -> Path:

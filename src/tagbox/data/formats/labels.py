@@ -10,7 +10,9 @@ from tagbox.data.formats.common import (
     build_dataset,
     by_stem,
     from_label_lists,
+    names_beside,
     read_names,
+    write_names,
 )
 from tagbox.data.locate import candidate_folders, is_image
 from tagbox.data.submission import read_submission, write_submission
@@ -27,13 +29,14 @@ def read_labels(path: Path, images: Path | None = None, names: Path | None = Non
     images
         Folder of the pictures. Without any picture found the files are ``KEY.jpg``.
     names
-        Category names; COCO's 80 when not given.
+        Category names; else ``classes.txt`` beside the file, else COCO's 80.
 
     Raises
     ------
     TagboxError
         The codes of `tagbox.data.submission.read_submission`, ``images-folder-missing``.
     """
+    names = names or names_beside(path)
     categories = coco80.categories() if names is None else Categories.from_names(read_names(names))
     labels = read_submission(path, len(categories))
     if images is not None and not images.is_dir():
@@ -60,6 +63,8 @@ def read_labels(path: Path, images: Path | None = None, names: Path | None = Non
 def write_labels(dataset: Dataset, path: Path) -> None:
     """Write the labelled images' categories in the challenge's JSON form.
 
+    Categories other than COCO's 80 are written to ``classes.txt`` beside it.
+
     Raises
     ------
     TagboxError
@@ -75,6 +80,8 @@ def write_labels(dataset: Dataset, path: Path) -> None:
             file=dataset.source.path,
             hint="write CSV instead",
         )
+    if dataset.categories.names != coco80.NAMES:
+        write_names(dataset, path.parent)
     labels = dataset.labels == 1
     write_submission(
         path,

@@ -17,6 +17,7 @@ from tagbox.data.formats.common import (
     label_without_image,
     read_names,
     refuse,
+    write_small,
 )
 from tagbox.data.locate import list_images
 from tagbox.data.pictures import flat_names, picture_size
@@ -251,7 +252,7 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
             numbers = " ".join(f"{v:.10g}" for v in (x + w / 2, y + h / 2, w, h))
             lines.append(f"{annotations.category_rows[r]} {numbers}\n")
         target = folder / "labels" / split / names[row]
-        atomic_write(target.with_name(f"{target.stem}.txt"), "".join(lines))
+        write_small(target.with_name(f"{target.stem}.txt"), "".join(lines))
     described = folder / YAML_NAMES[0]
     known = _read_yaml(described) if described.is_file() else {"path": "."}
     known |= {split: f"images/{split}", "names": dict(enumerate(dataset.categories.names))}
