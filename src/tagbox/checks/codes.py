@@ -20,7 +20,6 @@ class Rule(NamedTuple):
 
 CODES: dict[str, Rule] = {
     # The JSON file and its records.
-    "json-syntax": Rule("error", "mend the file at that place, or export it again"),
     "json-field": Rule("error", "correct the record, or export the file again"),
     "json-number": Rule("error", "write the real number there, or drop the annotation"),
     "id-type": Rule("error", "write all ids of one kind as whole numbers"),
@@ -52,7 +51,6 @@ CODES: dict[str, Rule] = {
     # Label files of other formats.
     "label-line-blank": Rule("warning", "delete the blank line"),
     "label-twice": Rule("warning", "keep the label once"),
-    "label-without-picture": Rule("error", "add the picture, or delete the label file"),
     "picture-without-labels": Rule(
         "warning", "add its label file; an empty one says that nothing is in the picture"
     ),
@@ -60,7 +58,6 @@ CODES: dict[str, Rule] = {
     "image-without-annotations": Rule("info", "none needed: it is an image with no category"),
     "category-unused": Rule("warning", "add pictures of it, or leave it out with --categories"),
     # Pictures.
-    "image-missing": Rule("error", "add the picture, pass --images, or drop its record"),
     "size-mismatch": Rule("error", "write the file's real width and height, and check the boxes"),
     "size-exif-rotated": Rule(
         "warning", "store the picture upright, or swap the sizes and draw its boxes again"

@@ -8,6 +8,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 import tagbox
+from tagbox.cli.check import check
 from tagbox.cli.console import say_error
 from tagbox.cli.split import split
 from tagbox.cli.synth import synth
@@ -23,6 +24,7 @@ app = App(
     version=tagbox.__version__,
 )
 
+app.command(check)
 app.command(split)
 app.command(synth)
 

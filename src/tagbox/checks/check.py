@@ -1,0 +1,212 @@
+"""`check_datasets`: all that is wrong with one dataset, or with the sides of a split, in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tagbox.checks.coco_checks import best_effort, check_records
+from tagbox.checks.coco_records import read_records
+from tagbox.checks.findings import Finding, Findings
+from tagbox.checks.label_lines import check_lines
+from tagbox.checks.labels import check_labels
+from tagbox.checks.pictures import check_duplicates, check_pictures
+from tagbox.checks.sides import Side, check_sides
+from tagbox.checks.statistics import statistics
+from tagbox.config import DataConfig
+from tagbox.data.dataset import Dataset
+from tagbox.data.load import adapt, describe, read, source_of
+from tagbox.data.locate import require_images
+from tagbox.data.split import Split
+from tagbox.errors import TagboxError
+
+Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""``bar(description, total)`` is a context that yields ``advance(count)``."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One dataset after its check.
+
+    Attributes
+    ----------
+    path
+        As the user gave it.
+    format
+        The recognised format, or None.
+    description
+        One line, or None when nothing of it could be read.
+    statistics
+        See `tagbox.checks.statistics.statistics`; of the sound records where some are faulty.
+    pictures_read
+        How many pictures were decoded.
+    """
+
+    path: Path
+    format: str | None
+    description: str | None
+    statistics: dict[str, Any] | None
+    pictures_read: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found: the findings in order, complete counts, and the datasets."""
+
+    findings: Findings
+    datasets: list[Checked] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that ``tagbox check --json`` prints; its keys are stable.
+
+        ``counts``: number of ``error``, ``warning`` and ``info`` findings; ``codes``: number of each
+        code; ``findings``: each with ``code``, ``severity``, ``file``, ``where``, ``found``, ``hint``,
+        errors first (at most the limit of each code; the counts are complete); ``datasets``: each
+        with ``path``, ``format``, ``description``, ``pictures_read``, ``statistics``.
+        """
+        return {
+            "counts": self.findings.totals,
+            "codes": dict(sorted(self.findings.counts.items())),
+            "findings": [finding.to_dict() for finding in self.findings.kept],
+            "datasets": [
+                {
+                    "path": str(checked.path),
+                    "format": checked.format,
+                    "description": checked.description,
+                    "pictures_read": checked.pictures_read,
+                    "statistics": checked.statistics,
+                }
+                for checked in self.datasets
+            ],
+        }
+
+
+def check_dataset(path: Path | str, config: DataConfig | None = None) -> list[Finding]:
+    """Everything that is wrong with one dataset, its pictures included; errors first.
+
+    Raises nothing for bad data: that is what the findings say.
+    """
+    return check_datasets([Path(path)], config).findings.kept
+
+
+def check_datasets(
+    paths: Sequence[Path],
+    config: DataConfig | None = None,
+    *,
+    split: Path | None = None,
+    pictures: bool = True,
+    limit: int | None = None,
+    bar: Bar | None = None,
+) -> Report:
+    """Check one dataset, or several as the sides of a split.
+
+    Parameters
+    ----------
+    paths
+        The datasets; every two of them are compared.
+    config
+        How they are read; `config.images` holds for all of them.
+    split
+        A saved split of the one dataset, whose parts are compared as sides.
+    pictures
+        Whether to read every picture.
+    limit
+        Findings kept of each code, None for all; they are counted all the same.
+    bar
+        Makes a progress bar for reading pictures.
+    """
+    config = config or DataConfig()
+    if split is not None and len(paths) != 1:
+        raise TagboxError(
+            "config-value",
+            f"a saved split goes with one dataset, not {len(paths)}",
+            where="split",
+            hint="give the dataset that was split",
+        )
+    report = Report(Findings(limit))
+    sides = []
+    for path in paths:
+        side = _check_one(path, config, report, pictures, bar)
+        if side is not None:
+            sides.append(side)
+    if split is not None:
+        sides = _parts(split, sides, report.findings)
+    if len(sides) > 1:
+        check_sides(sides, report.findings)
+    return report
+
+
+def _parts(path: Path, sides: list[Side], findings: Findings) -> list[Side]:
+    """The parts of a saved split as sides; of folds the validation sides, which make up the whole."""
+    if len(sides) != 1:
+        return sides
+    side = sides[0]
+    try:
+        parts = Split.load(path).rows(side.dataset)
+    except TagboxError as error:
+        findings.add_error(error)
+        return []
+    return [
+        Side(
+            f"{part} of {path.name}",
+            side.dataset.take(rows),
+            None if side.pictures is None else side.pictures.take(rows),
+        )
+        for part, rows in parts.items()
+    ]
+
+
+def _check_one(
+    path: Path, config: DataConfig, report: Report, with_pictures: bool, bar: Bar | None
+) -> Side | None:
+    findings = report.findings
+    try:
+        format, source = source_of(path, config)
+    except TagboxError as error:
+        findings.add_error(error)
+        report.datasets.append(Checked(path, None, None, None, 0))
+        return None
+    dataset = _read(format, source, config, findings)
+    if dataset is None:
+        report.datasets.append(Checked(path, format, None, None, 0))
+        return None
+    check_lines(format, source, dataset.images.files.tolist(), dataset.images.root, findings)
+    check_labels(dataset, findings)
+    read_pictures = None
+    if with_pictures and _has_pictures(dataset, findings):
+        with bar(f"Pictures of {path.name}", len(dataset)) if bar else nullcontext() as advance:
+            read_pictures = check_pictures(dataset, findings, advance)
+        check_duplicates(dataset, read_pictures, findings)
+    count = 0 if read_pictures is None else int(read_pictures.decoded.sum())
+    report.datasets.append(Checked(path, format, describe(dataset), statistics(dataset), count))
+    return Side(str(path), dataset, read_pictures)
+
+
+def _read(format: str, source: Path, config: DataConfig, findings: Findings) -> Dataset | None:
+    """What can be read of a dataset, as the config changes it; None when nothing can."""
+    try:
+        if format == "coco":
+            records = read_records(source, findings)
+            if records is None:
+                return None
+            check_records(records, source, findings)
+            dataset = best_effort(records, source, config.images)
+        else:
+            dataset = read(source, config, findings.add_error)
+        return adapt(dataset, config)
+    except TagboxError as error:
+        findings.add_error(error)
+        return None
+
+
+def _has_pictures(dataset: Dataset, findings: Findings) -> bool:
+    """Whether any picture is there: one finding says so for all of them."""
+    try:
+        require_images(dataset)
+    except TagboxError as error:
+        findings.add_error(error)
+        return False
+    return len(dataset) > 0
