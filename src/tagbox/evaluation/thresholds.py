@@ -14,6 +14,7 @@ from tagbox.config import Objective
 from tagbox.data.dataset import PRESENT
 from tagbox.data.stratify import stratify
 from tagbox.errors import TagboxError
+from tagbox.evaluation.base_rates import base_rate, search_scaled
 from tagbox.evaluation.label_metrics import count_labels
 from tagbox.evaluation.threshold_search import (
     expit,
@@ -206,6 +207,7 @@ def tune(
     probabilities: NDArray[np.floating[Any]],
     objective: Objective = "challenge_f1",
     *,
+    rates: NDArray[np.float64] | None = None,
     seed: int = 0,
     folds: int = 5,
     repeats: int | None = None,
@@ -213,6 +215,9 @@ def tune(
     top_k: int | None = None,
 ) -> Tuned:
     """Tune a global threshold and one a category for `objective`, and check both by cross-fitting.
+
+    A category's own threshold is the one that suits its images best, drawn (in log-odds) towards one in
+    proportion to a power of its base rate, the more so the fewer positives it has.
 
     Parameters
     ----------
@@ -222,6 +227,8 @@ def tune(
         (N, K) floats in [0, 1].
     objective
         The metric to maximise.
+    rates
+        (K,) base rates of the training images; without them those of `truth` serve.
     seed
         Seed of the folds.
     folds, repeats
@@ -246,10 +253,10 @@ def tune(
             },
         )
     probabilities = np.asarray(probabilities, np.float32)
-    fitted = _fit(truth, probabilities, objective)
+    fitted = _fit(truth, probabilities, objective, rates)
     if repeats is None:
         repeats = 4 if len(truth) <= 1000 else 1
-    report = _cross_fit(truth, probabilities, objective, fitted, folds, repeats, seed)
+    report = _cross_fit(truth, probabilities, objective, fitted, rates, folds, repeats, seed)
     kept = replace(
         fitted,
         use_per_category=report["kept"] == "per_category",
@@ -259,18 +266,24 @@ def tune(
     return Tuned(thresholds=kept, report=report)
 
 
-# Positives of a category at which its own threshold and the global one weigh the same.
+# Positives of a category at which its own threshold and the one by its base rate weigh the same.
 SHRINKAGE = 10.0
 
 
 def _fit(
-    truth: NDArray[np.int8], probabilities: NDArray[np.float32], objective: Objective
+    truth: NDArray[np.int8],
+    probabilities: NDArray[np.float32],
+    objective: Objective,
+    rates: NDArray[np.float64] | None,
 ) -> Thresholds:
     value = _fit_global(truth, probabilities, objective)
     own = search_per_category(truth, probabilities, objective, value)
+    scaled = search_scaled(
+        truth, probabilities, objective, base_rate(truth) if rates is None else rates
+    )
     support = (truth == PRESENT).sum(axis=0)
     share = support / (support + SHRINKAGE)
-    mixed = expit(share * logit(own) + (1 - share) * logit(value))
+    mixed = expit(share * logit(own) + (1 - share) * logit(scaled))
     return Thresholds(
         value=value, per_category=tuple(map(float, mixed.astype(np.float32))), objective=objective
     )
@@ -290,6 +303,7 @@ def cross_fitted_decisions(
     probabilities: NDArray[np.floating[Any]],
     objective: Objective = "challenge_f1",
     *,
+    rates: NDArray[np.float64] | None = None,
     folds: int = 5,
     seed: int = 0,
 ) -> dict[Mode, NDArray[np.bool_]]:
@@ -307,7 +321,8 @@ def cross_fitted_decisions(
         held = part == fold
         other = Thresholds(per_category=(0.5,) * truth.shape[1], objective=objective)
         if (truth[~held] == PRESENT).any():
-            other = _fit(truth[~held], np.asarray(probabilities[~held], np.float32), objective)
+            seen = np.asarray(probabilities[~held], np.float32)
+            other = _fit(truth[~held], seen, objective, rates)
         for mode in TUNED_MODES:
             said[mode][held] = other.decide(probabilities[held], mode)
     return said
@@ -318,6 +333,7 @@ def _cross_fit(
     probabilities: NDArray[np.float32],
     objective: Objective,
     fitted: Thresholds,
+    rates: NDArray[np.float64] | None,
     folds: int,
     repeats: int,
     seed: int,
@@ -325,7 +341,7 @@ def _cross_fit(
     pooled: dict[str, list[float]] = {mode: [] for mode in TUNED_MODES}
     for repeat in range(repeats if len(truth) > 1 else 0):
         said = cross_fitted_decisions(
-            truth, probabilities, objective, folds=folds, seed=seed + repeat
+            truth, probabilities, objective, rates=rates, folds=folds, seed=seed + repeat
         )
         for mode in TUNED_MODES:
             pooled[mode].append(_score(truth, said[mode], objective))

@@ -16,18 +16,6 @@ if TYPE_CHECKING:
 HeadKind = Literal["linear", "mlp"]
 
 
-def base_rate(labels: NDArray[np.int8]) -> NDArray[np.float64]:
-    """(K,) float64; part of the images in which each category is present, never quite 0 or 1.
-
-    Parameters
-    ----------
-    labels
-        (N, K) int8: 1 present, 0 absent, -1 unknown.
-    """
-    present, known = (labels == 1).sum(0), (labels >= 0).sum(0)
-    return (present + 0.5) / (known + 1.0)
-
-
 def create_head(
     kind: HeadKind,
     features: NDArray[np.float32],
@@ -46,7 +34,7 @@ def create_head(
     features
         (N, D) float32; the training features, for the mean and scale of the first layer.
     rates
-        (K,) float64 in (0, 1); see `base_rate`.
+        (K,) float64 in (0, 1); see `evaluation.base_rates.base_rate`.
     hidden, dropout
         Width of the hidden layer; dropout before the last layer.
     seed
@@ -70,7 +58,9 @@ def create_head(
         def __init__(self) -> None:
             super().__init__()
             width = features.shape[1]
-            self.register_buffer("mean", torch.from_numpy(features.mean(0, dtype=np.float64)).float())
+            self.register_buffer(
+                "mean", torch.from_numpy(features.mean(0, dtype=np.float64)).float()
+            )
             deviation = features.std(0, dtype=np.float64)
             # A feature that never varies says nothing; dividing by its zero deviation would say NaN.
             self.register_buffer(
