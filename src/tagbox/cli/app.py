@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 import tagbox
 from tagbox.cli.check import check
 from tagbox.cli.console import say_error
+from tagbox.cli.show import show
 from tagbox.cli.split import split
 from tagbox.cli.synth import synth
 from tagbox.errors import TagboxError
@@ -25,6 +26,7 @@ app = App(
 )
 
 app.command(check)
+app.command(show)
 app.command(split)
 app.command(synth)
 
