@@ -193,7 +193,9 @@ def mapped(path: Path) -> Iterator[memoryview]:
 def _decode(content: memoryview, path: Path) -> Columns:
     try:
         with _no_garbage_collection():
-            return _columns(msgspec.json.decode(content, type=File))
+            file = msgspec.json.decode(content, type=File)
+            _forget_pages(content)
+            return _columns(file)
     except (msgspec.ValidationError, OverflowError):
         # Something is of another type than usual: look at each record, accept it or name it.
         from tagbox.data.formats.coco_lenient import decode_leniently
@@ -201,6 +203,12 @@ def _decode(content: memoryview, path: Path) -> Columns:
         return decode_leniently(content, path)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise syntax_error(error, content, path) from error
+
+
+def _forget_pages(content: memoryview) -> None:
+    """Let the file's pages go before the columns are made, so that the two never add up in memory."""
+    if isinstance(content.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        content.obj.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager
