@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.checks.coco_repair import (
+    NOT_FINITE,
     AnnotationFields,
     CategoryFields,
     ImageFields,
@@ -84,7 +85,13 @@ def read_records(path: Path, findings: Findings) -> CocoRecords | None:
     """
     try:
         with mapped(path) as content:
-            return _read(_sections(content, path, findings), path, findings)
+            sections, fault = _sections(content, path, findings)
+            seen = findings.counts["json-number"]
+            records = _read(sections, path, findings)
+            # In a field that nobody reads; the file is not JSON all the same.
+            if fault is not None and findings.counts["json-number"] == seen:
+                findings.add_error(fault)
+            return records
     except TagboxError as error:
         findings.add_error(error)
         return None
@@ -109,36 +116,38 @@ def _read(sections: dict[str, msgspec.Raw], path: Path, findings: Findings) -> C
     )
 
 
-_NOT_FINITE = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b', re.DOTALL)
+_LITERALS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b', re.DOTALL)
 
 
-def _sections(content: memoryview, path: Path, findings: Findings) -> dict[str, msgspec.Raw]:
-    """The top-level values by name, undecoded; a syntax error is raised.
+def _sections(
+    content: memoryview, path: Path, findings: Findings
+) -> tuple[dict[str, msgspec.Raw], TagboxError | None]:
+    """The top-level values by name, undecoded, and the fault of its numbers; a syntax error is raised.
 
-    NaN and Infinity are not JSON, but Python writes them. They are put in quotes: so they reach the
-    check of their field, which can say which record holds them.
+    NaN and Infinity are not JSON, but Python writes them. They become objects, which no field allows:
+    so they reach the check of their field, which can say which record holds them.
     """
     decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
     try:
         try:
-            return decode(content)
+            return decode(content), None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if isinstance(error, msgspec.ValidationError):
                 raise
             fault = syntax_error(error, content, path)
             if fault.code != "json-number":
                 raise fault from error
-            return decode(_NOT_FINITE.sub(_quoted, content))
+            return decode(_LITERALS.sub(_as_object, content)), fault
     except msgspec.ValidationError:
         findings.add("json-field", path, "the file is not a JSON object", "the outermost value")
-        return {}
+        return {}, None
     except msgspec.DecodeError as error:
         raise syntax_error(error, content, path) from error
 
 
-def _quoted(match: re.Match[bytes]) -> bytes:
+def _as_object(match: re.Match[bytes]) -> bytes:
     text = match.group()
-    return text if text.startswith(b'"') else b'"' + text + b'"'
+    return text if text.startswith(b'"') else b'{"%s":"%s"}' % (NOT_FINITE.encode(), text)
 
 
 # Records

@@ -18,6 +18,8 @@ from tagbox.data.formats.coco import Box
 
 NO_ID = -(2**63)
 """Stands for an id that is not there; no file can hold it."""
+NOT_FINITE = "tagbox: not a number"
+"""NaN and the infinities, which Python writes and JSON does not have, are read as this key's value."""
 
 _Int64 = Annotated[int, msgspec.Meta(gt=NO_ID, lt=2**63 - 1)]
 _Pixels = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
@@ -70,7 +72,7 @@ class Repair:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self.note("json-field", f"cannot be read: {error}", where)
             return None
-        if not isinstance(plain, dict):
+        if not isinstance(plain, dict) or _is_not_finite(plain):
             self.note("json-field", f"{_said(plain)} is not a JSON object", where)
             return None
         own = plain.get("id")
@@ -180,11 +182,9 @@ class Repair:
         value = plain.get(field)
         if value is None:
             return 0
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            if value == int(value) and 0 <= value < 2**31:
-                return int(value)
-        elif self.is_not_finite(where, field, value):
-            return 0
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if is_number and value == int(value) and 0 <= value < 2**31:
+            return int(value)
         self.wrong(where, field, value, "a whole number of pixels")
         return 0
 
@@ -192,7 +192,7 @@ class Repair:
         self, where: str, field: str, value: Any, *, code: str = "json-field"
     ) -> float | None:
         """A number, or None when there is none or it cannot be read."""
-        if value is None or self.is_not_finite(where, field, value):
+        if value is None:
             return None
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value)
@@ -216,20 +216,21 @@ class Repair:
         x, y, w, h = read
         return None if x is None or y is None or w is None or h is None else Box(x, y, w, h)
 
-    def is_not_finite(self, where: str, field: str, value: Any) -> bool:
-        """Whether `value` is NaN or an infinity (here a text, see `_sections`); notes it."""
-        if isinstance(value, str) and value.strip("-+").lower() in ("nan", "inf", "infinity"):
-            self.note("json-number", f"{value} is not a number", f"{where}.{field}")
-            return True
-        return False
-
     def wrong(
         self, where: str, field: str, value: Any, wanted: str, *, code: str = "json-field"
     ) -> None:
         """Note a value of the wrong type."""
+        if _is_not_finite(value):
+            code, wanted = "json-number", "a number in JSON"
         self.note(code, f"{_said(value)} is not {wanted}", f"{where}.{field}")
 
 
+def _is_not_finite(value: Any) -> bool:
+    return isinstance(value, dict) and NOT_FINITE in value
+
+
 def _said(value: Any) -> str:
+    if _is_not_finite(value):
+        return str(value[NOT_FINITE])
     text = msgspec.json.encode(value).decode()
     return text if len(text) <= 40 else text[:37] + "..."

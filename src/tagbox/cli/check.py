@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from tagbox.cli.console import console, print_json, print_table, progress_bar, say
-from tagbox.config import DataConfig
+from tagbox.config import DataConfig, require
 
 if TYPE_CHECKING:
     from tagbox.checks.check import Checked
@@ -57,6 +57,7 @@ def check(
     """
     from tagbox.checks.check import check_datasets
 
+    require(limit >= 0, "limit", limit, "at least 0")
     report = check_datasets(
         [data, *others],
         source,
