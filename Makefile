@@ -69,7 +69,7 @@ define install
 	@$(BIN)/python -m pip --version > /dev/null 2>&1 || { rm -rf $(VENV); $(MAKE) --no-print-directory $(BIN)/python; }
 	@$(BIN)/python -c "$$MEND"
 	@echo "Installing tagbox[$(1)] into $(VENV) (minutes the first time: torch is large)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[$(1)]'
 	@touch $@
 endef
 
