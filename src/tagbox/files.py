@@ -110,3 +110,27 @@ def cannot_write(path: Path, error: OSError) -> TagboxError:
         file=path,
         hint="check that the folder can be written and the disk has room",
     )
+
+
+def cache_folder(kind: str) -> Path:
+    """Where `kind` of thing is kept between runs: under ``$TAGBOX_CACHE``, else the user's cache folder."""
+    chosen = os.environ.get("TAGBOX_CACHE")
+    if chosen:
+        return Path(chosen).expanduser() / kind
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tagbox" / kind
+
+
+@contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, where the system has such locks; another process waits for it."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)

@@ -7,8 +7,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from tagbox.errors import TagboxError
-from tagbox.files import atomic_write, cannot_write, sha256_of
+from tagbox.files import atomic_write, cannot_write, sha256_of, sole_use
 
 BLOCK = 1 << 18
 TIMEOUT_SECONDS = 30.0
@@ -78,7 +77,7 @@ def fetch(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         before = _identity(path)
-        with _alone_in(path.parent):
+        with sole_use(path.parent):
             if _identity(path) != before:
                 return path  # Another process fetched it while this one waited.
             if not resume:
@@ -253,22 +252,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, where the system has one, so that two processes never mix parts."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(opened)
 
 
 def _hash_matches(part: Path, prefix: str) -> bool:

@@ -192,10 +192,11 @@ def _to_8_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Gray levels of 16, 32 bit or float as uint8."""
     if values.dtype.kind == "f":
         values = np.nan_to_num(values)
-        return np.clip(values * (255 if values.max(initial=0) <= 1 else 1), 0, 255).astype(np.uint8)
-    if values.dtype.itemsize == 2 or values.max(initial=0) > 255:
+        values = values * (255 if values.max(initial=0) <= 1 else 1)
+    elif values.dtype.itemsize == 2 or values.max(initial=0) > 255:
         values = values.astype(np.int64) >> 8
-    return np.clip(values, 0, 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.clip(values, 0, 255).astype(np.uint8)
+    return levels
 
 
 def default_threads() -> int:

@@ -129,6 +129,18 @@ def _path(block: Block, part: str) -> str:
     return f"{block.name}.{part}" if block.name else part
 
 
+def state_shapes(variant: str) -> dict[str, tuple[int, ...]]:
+    """Shape of every weight and statistic, by name."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for block in describe(variant):
+        for c in block.convolutions:
+            inputs = 1 if c.depthwise else c.inputs
+            shapes[f"{_path(block, c.name)}.weight"] = (c.outputs, inputs, c.kernel, c.kernel)
+            for part in ("weight", "bias", "running_mean", "running_var"):
+                shapes[f"{_path(block, c.norm)}.{part}"] = (c.outputs,)
+    return shapes
+
+
 def torch_module(variant: str) -> nn.Module:
     """The variant as a module: normalised float (B, 3, S, S) to a feature map (B, 1280, s, s).
 

@@ -12,8 +12,8 @@ import hashlib
 import importlib.util
 import io
 import pickle
-import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
-from tagbox.models.efficientnet_lite import describe
+from tagbox.models.efficientnet_lite import describe, state_shapes
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def load_packaged(variant: str) -> dict[str, NDArray[Any]]:
             file=path,
             hint=f"reinstall {package.module.replace('_', '-')}",
         )
-    return _with_timm_names(variant, read_legacy_checkpoint(content))
+    state = with_timm_names(variant, read_legacy_checkpoint(content))
+    return {name: state[name] for name in state_shapes(variant)}
 
 
 def read_legacy_checkpoint(content: bytes) -> dict[str, NDArray[Any]]:
@@ -160,25 +161,19 @@ class _StateUnpickler(pickle.Unpickler):
         return str(key)
 
 
-def _with_timm_names(variant: str, state: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """From the package's names (``_blocks.3._bn0``) to timm's (``blocks.2.0.bn1``)."""
-    blocks = [block for block in describe(variant) if block.name]
-    stems = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+def with_timm_names(variant: str, state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """From the packages' names (``_blocks.3._bn0``) to timm's (``blocks.2.0.bn1``); others stay."""
+    names = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+    inner = [block for block in describe(variant) if block.name]
+    theirs = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
+    for index, block in enumerate(inner):
+        # A block without expansion has the last two convolutions only.
+        used = theirs[-len(block.convolutions) :]
+        for (conv, norm), ours in zip(used, block.convolutions, strict=True):
+            names[f"_blocks.{index}.{conv}"] = f"{block.name}.{ours.name}"
+            names[f"_blocks.{index}.{norm}"] = f"{block.name}.{ours.norm}"
     renamed = {}
     for key, value in state.items():
-        if key.startswith("_fc"):
-            continue
-        if inside := re.fullmatch(r"_blocks\.(\d+)\.(_\w+)\.(\w+)", key):
-            block = blocks[int(inside[1])]
-            parts = [(c.name, c.norm) for c in block.convolutions]
-            theirs = ["_expand_conv _bn0", "_depthwise_conv _bn1", "_project_conv _bn2"]
-            names = {
-                old: new
-                for pair, ours in zip(theirs[-len(parts) :], parts, strict=True)
-                for old, new in zip(pair.split(), ours, strict=True)
-            }
-            renamed[f"{block.name}.{names[inside[2]]}.{inside[3]}"] = value
-        else:
-            stem, _, rest = key.partition(".")
-            renamed[f"{stems[stem]}.{rest}"] = value
+        layer, _, part = key.rpartition(".")
+        renamed[f"{names.get(layer, layer)}.{part}"] = value
     return renamed

@@ -1,0 +1,211 @@
+"""An encoder: uint8 squares in, float32 features out, on the engine that suits the machine."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.config import ClassifierConfig, Geometry, Pooling
+from tagbox.errors import TagboxError
+from tagbox.images.decode import pixels_version
+from tagbox.models.backbones import Backbone, BackboneSpec, create_backbone, parse_backbones
+
+Squares = NDArray[np.uint8]
+Features = NDArray[np.float32]
+Put = Callable[[Features], None]
+Engine = Literal["auto", "openvino", "torch"]
+Device = Literal["auto", "cuda", "mps", "cpu"]
+Precision = Literal["fp32", "bf16"]
+
+
+class Encoder(ABC):
+    """A backbone made ready to run; made by `create_encoder`.
+
+    `encode` and `maps` answer at once. `submit` and `finish` keep the engine busy while the caller
+    decodes the next pictures: each submitted square's features are handed to its `put`, in no promised
+    order and from any thread, at the latest when `finish` returns.
+    """
+
+    engine: str
+    """``openvino`` or ``torch``."""
+
+    def __init__(
+        self, backbone: Backbone, geometry: Geometry, pooling: Pooling, precision: Precision
+    ) -> None:
+        self.backbone = backbone
+        self.geometry: Geometry = geometry
+        self.precision: Precision = precision
+        # A class token is one position: its mean and its maximum are the same numbers.
+        self.pooling: Pooling = pooling if backbone.spec.mean_pooled else "mean"
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """What the backbone is."""
+        return self.backbone.spec
+
+    @property
+    def parameters(self) -> int:
+        """Number of the backbone's weights."""
+        return self.backbone.parameters
+
+    @property
+    def dim(self) -> int:
+        """Length of a feature vector: the backbone's, twice for ``mean+max``."""
+        return self.spec.dim * (2 if self.pooling == "mean+max" else 1)
+
+    @cached_property
+    def key(self) -> str:
+        """JSON of everything that decides a feature's value, except the picture."""
+        return json.dumps(
+            {
+                "backbone": f"{self.spec.source}/{self.spec.name}",
+                "weights": self.spec.weights_sha256,
+                "size": self.spec.size,
+                "mean": self.spec.mean,
+                "std": self.spec.std,
+                "geometry": self.geometry,
+                "pooling": self.pooling,
+                "precision": self.precision,
+                "engine": self._engine_version(),
+                "pixels": pixels_version(),
+            },
+            sort_keys=True,
+        )
+
+    @abstractmethod
+    def _engine_version(self) -> str: ...
+
+    @abstractmethod
+    def encode(self, squares: Squares) -> Features:
+        """(B, S, S, 3) uint8 to (B, dim) float32."""
+
+    @abstractmethod
+    def maps(self, squares: Squares) -> Features:
+        """(B, S, S, 3) uint8 to the feature map (B, D, h, w) float32."""
+
+    @abstractmethod
+    def submit(self, square: Squares, put: Put) -> None:
+        """Encode one (S, S, 3) uint8 square some time soon; waits while the engine is busy."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Wait until every submitted square's features were put."""
+
+
+def create_encoder(
+    backbone: Backbone,
+    *,
+    geometry: Geometry,
+    pooling: Pooling = "mean",
+    engine: Engine = "auto",
+    device: Device = "auto",
+    precision: Precision = "fp32",
+) -> Encoder:
+    """The backbone on an engine.
+
+    Parameters
+    ----------
+    pooling
+        How the feature map becomes a vector: ``mean`` over positions, ``max``, or both, mean first.
+    engine
+        ``auto``: OpenVINO on a CPU, torch on an accelerator.
+    device
+        ``auto``: CUDA where torch sees it, else Apple's MPS, else the CPU.
+    precision
+        ``fp32``, or ``bf16`` where the device has it (OpenVINO on a CPU without it stays in fp32 and
+        says so in `Encoder.precision`).
+
+    Raises
+    ------
+    TagboxError
+        ``device-missing``; ``engine-device`` for OpenVINO on anything but a CPU; ``extra-missing``.
+    """
+    chosen = _device(device, engine)
+    if engine == "openvino" and chosen != "cpu":
+        raise TagboxError(
+            "engine-device",
+            f"OpenVINO runs on the CPU here, not on {chosen}",
+            where="engine",
+            hint="pass --engine torch or --device cpu",
+        )
+    if engine == "torch" or chosen != "cpu":
+        from tagbox.engines.torch_engine import TorchEncoder
+
+        return TorchEncoder(backbone, geometry, pooling, precision, chosen)
+    from tagbox.engines.openvino_engine import OpenVinoEncoder
+
+    return OpenVinoEncoder(backbone, geometry, pooling, precision)
+
+
+def create_encoders(config: ClassifierConfig) -> tuple[Encoder, ...]:
+    """The encoders of a training configuration, one for each backbone."""
+    return tuple(
+        create_encoder(
+            create_backbone(request, config.weights),
+            geometry=config.geometry,
+            pooling=config.pooling,
+            engine=config.engine,
+            device=config.device,
+            precision=config.precision,
+        )
+        for request in parse_backbones(config.backbone)
+    )
+
+
+def _device(device: Device, engine: Engine) -> str:
+    """``cpu``, ``cuda`` or ``mps``; torch is asked only where an accelerator could be meant."""
+    if device == "cpu" or (
+        device == "auto" and (engine == "openvino" or not _accelerator_likely())
+    ):
+        return "cpu"
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next((name for name, here in there.items() if here), "cpu")
+    if not there[device]:
+        raise TagboxError(
+            "device-missing",
+            f"torch finds no {device} device",
+            where="device",
+            hint="pass --device cpu, or install the torch build for your hardware",
+        )
+    return device
+
+
+def _accelerator_likely() -> bool:
+    """Whether asking torch could find an accelerator; asking costs a second of import."""
+    import sys
+    from pathlib import Path
+
+    return (
+        sys.platform in ("darwin", "win32")
+        or Path("/dev/nvidiactl").exists()
+        or Path("/dev/kfd").exists()  # AMD's driver; torch calls its devices cuda.
+        or Path("/dev/dxg").exists()  # Windows' graphics inside WSL.
+    )
+
+
+def library_version(name: str) -> str:
+    """The installed version of a library, without importing it.
+
+    Raises
+    ------
+    TagboxError
+        ``extra-missing``.
+    """
+    try:
+        return version(name)
+    except PackageNotFoundError as error:
+        raise TagboxError(
+            "extra-missing",
+            f"encoding needs {name}, which is not installed",
+            hint="run: pip install 'tagbox[train]'",
+        ) from error

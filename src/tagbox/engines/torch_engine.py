@@ -1,0 +1,105 @@
+"""Encoding through torch: bit-equal to the backbone's own forward pass in eval mode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tagbox.config import Geometry, Pooling
+from tagbox.engines.encoder import Encoder, Features, Precision, Put, Squares, library_version
+from tagbox.models.backbones import Backbone, BackboneSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH = 32
+
+
+class TorchEncoder(Encoder):
+    """Batches of 32 pictures through `Backbone.module`, without gradients."""
+
+    engine = "torch"
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        geometry: Geometry,
+        pooling: Pooling,
+        precision: Precision,
+        device: str,
+    ) -> None:
+        library_version("torch")
+        super().__init__(backbone, geometry, pooling, precision)
+        self.device = device
+        self._waiting: list[tuple[Squares, Put]] = []
+
+    def _engine_version(self) -> str:
+        import torch
+
+        # The number of threads decides the order of sums, and so the last bits.
+        threads = f" threads {torch.get_num_threads()}" if self.device == "cpu" else ""
+        return f"torch {torch.__version__} {self.device}{threads}"
+
+    def encode(self, squares: Squares) -> Features:
+        """See `Encoder.encode`."""
+        out = np.empty((len(squares), self.dim), np.float32)
+        for start in range(0, len(squares), BATCH):
+            batch = squares[start : start + BATCH]
+            out[start : start + BATCH] = pool(self._map(batch), self.pooling).cpu().numpy()
+        return out
+
+    def maps(self, squares: Squares) -> Features:
+        """See `Encoder.maps`."""
+        parts = [
+            self._map(squares[start : start + BATCH]).cpu().numpy()
+            for start in range(0, len(squares), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.spec.dim, 0, 0), np.float32)
+
+    def submit(self, square: Squares, put: Put) -> None:
+        """See `Encoder.submit`."""
+        self._waiting.append((square, put))
+        if len(self._waiting) >= BATCH:
+            self.finish()
+
+    def finish(self) -> None:
+        """See `Encoder.finish`."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        features = self.encode(np.stack([square for square, _ in waiting]))
+        for row, (_, put) in zip(features, waiting, strict=True):
+            put(row)
+
+    def _map(self, squares: Squares) -> Tensor:
+        """The feature map (B, D, h, w) float32 on the device; B at most `BATCH`."""
+        import torch
+
+        # Matrix products take another path for one row, with other last bits: never run one alone.
+        count = len(squares)
+        images = torch.from_numpy(np.array(squares if count > 1 else np.repeat(squares, 2, axis=0)))
+        module = self.backbone.module.to(self.device)
+        bf16 = self.precision == "bf16"
+        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
+            found: Tensor = module(normalise(images.to(self.device), self.spec))
+        return found[:count].float()
+
+
+def normalise(squares: Tensor, spec: BackboneSpec) -> Tensor:
+    """(B, S, S, 3) uint8 to (B, 3, S, S) float32: ``(x / 255 - mean) / std`` in each colour."""
+    import torch
+
+    mean, std = (torch.tensor(v, device=squares.device) for v in (spec.mean, spec.std))
+    return ((squares.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+
+def pool(feature_map: Tensor, pooling: Pooling) -> Tensor:
+    """(B, D, h, w) to (B, D), or (B, 2 D) for ``mean+max``."""
+    import torch
+
+    parts = {
+        "mean": lambda: feature_map.mean(dim=(2, 3)),
+        "max": lambda: feature_map.amax(dim=(2, 3)),
+    }
+    return torch.cat([parts[name]() for name in pooling.split("+")], dim=1)
