@@ -127,7 +127,7 @@ class FeatureCache:
         with self._lock:
             return _bytes_used(self._database)
 
-    def __len__(self) -> int:
+    def count(self) -> int:
         """Number of features."""
         if self._database is None:
             return 0

@@ -92,7 +92,7 @@ def encode_images(
             if not left[row]:
                 del left[row]
                 say(1)
-            if cache and key:
+            if cache is not None and key:
                 cache.put(key, found)
 
     try:
@@ -115,7 +115,7 @@ def encode_images(
         for encoder in encoders:
             encoder.finish()
         take_done()
-        if cache:
+        if cache is not None:
             cache.flush()
     return Encoding(features=features, ok=ok, errors=errors, cached=cached)
 
@@ -166,7 +166,7 @@ def _prepare(
         data = read_bytes(path)
         keys = dict.fromkeys(slots, b"")
         found = {}
-        if cache:
+        if cache is not None:
             digest = hashlib.sha256(data).digest()
             keys = {(i, view): feature_key(encoders[i].key, view, digest) for i, view in slots}
             for slot, key in keys.items():
