@@ -96,7 +96,7 @@ def show(
             advance()
     title = f"{data.name}: {len(chosen)} of {len(rows):,} pictures"
     title += f" with {category}" if category else ""
-    title += f", {geometry} to {size} × {size}" if network else ""
+    title += f", {geometry} to {size}x{size}" if network else ""
     sheet = grid(pictures, columns, title=f"{title}, seed {seed}")
     with atomic_path(out) as temporary:
         sheet.save(temporary, {".png": "PNG", ".webp": "WEBP"}.get(out.suffix.lower(), "JPEG"))
@@ -165,7 +165,7 @@ def _draw(
     truth = None
     if dataset.images.labelled[row]:
         truth = [dataset.categories.names[k] for k in np.flatnonzero(dataset.labels[row] == 1)]
-    title = f"{Path(str(dataset.images.files[row])).name}   {width} × {height}"
+    title = f"{Path(str(dataset.images.files[row])).name}   {width}x{height}"
     title += "" if truth is not None else "   no labels given"
     return annotate(image, truth=truth, boxes=boxes, title=title, width=_CELL, max_height=_CELL)
 

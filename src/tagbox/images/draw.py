@@ -78,7 +78,8 @@ def annotate(
         caption.line(title)
     labels = verdicts(truth, predicted)
     for verdict in labels:
-        caption.chip(verdict)
+        # Without anything to judge, a label has the colour of its boxes.
+        caption.chip(verdict, colour_of(verdict.name) if boxes and predicted is None else None)
     if not labels and (truth is not None or predicted is not None):
         caption.line("no labels")
     sheet = Image.new("RGB", (width, picture.height + caption.height), _PAPER)
@@ -177,6 +178,7 @@ def _draw_boxes(
         draw.rectangle((left, top, right, bottom), outline="#ffffff", width=line + 1)
         draw.rectangle((left, top, right, bottom), outline=colour_of(name), width=line)
     taken: list[tuple[float, float, float, float]] = []
+    named: set[str] = set()
     small = max(11, size - 3)
     for name, (left, top, right, bottom) in drawn:
         text, font = shorten(name, small, sheet.width - 6)
@@ -189,8 +191,12 @@ def _draw_boxes(
             for x, y in spots
             if x >= 0 and 0 <= y <= limits[1] - tag_height
         ] or [(left, 0.0, left + tag_width, float(tag_height))]
-        spot = next((s for s in inside if not any(_meet(s, t) for t in taken)), inside[0])
+        free = [s for s in inside if not any(_meet(s, t) for t in taken)]
+        if not free and name in named:
+            continue  # In a crowd the colour says it.
+        spot = (free or inside)[0]
         taken.append(spot)
+        named.add(name)
         draw.rectangle(spot, fill=colour_of(name))
         draw.text(
             (spot[0] + 3, (spot[1] + spot[3]) / 2), text, font=font, fill="#ffffff", anchor="lm"
@@ -207,19 +213,19 @@ class _Caption:
     def __init__(self, width: int, size: int) -> None:
         self._width, self._size, self._margin = width, size, max(4, size // 2)
         self._lines: list[tuple[int, str]] = []
-        self._chips: list[tuple[int, int, Verdict]] = []
+        self._chips: list[tuple[int, int, Verdict, str | None]] = []
         self._x, self._y = self._margin, self._margin
 
     def line(self, text: str) -> None:
         self._lines.append((self._y, text))
         self._y += round(self._size * 1.5)
 
-    def chip(self, verdict: Verdict) -> None:
+    def chip(self, verdict: Verdict, colour: str | None = None) -> None:
         width = _chip_width(verdict, self._size, self._width - 2 * self._margin)
         if self._x > self._margin and self._x + width > self._width - self._margin:
             self._x = self._margin
             self._y += round(self._size * 2)
-        self._chips.append((self._x, self._y, verdict))
+        self._chips.append((self._x, self._y, verdict, colour))
         self._x += width + self._size // 3
 
     @property
@@ -234,8 +240,8 @@ class _Caption:
             text, font = shorten(text, self._size, room)
             middle = top + y + self._size * 0.6
             draw.text((self._margin, middle), text, font=font, fill=_QUIET, anchor="lm")
-        for x, y, verdict in self._chips:
-            _draw_chip(draw, x, top + y, verdict, self._size, room)
+        for x, y, verdict, colour in self._chips:
+            _draw_chip(draw, x, top + y, verdict, self._size, room, colour)
 
 
 def _chip_parts(verdict: Verdict, size: int, room: float) -> tuple[str, str, int]:
@@ -256,12 +262,20 @@ def _chip_width(verdict: Verdict, size: int, room: float) -> int:
 
 
 def _draw_chip(
-    draw: ImageDraw.ImageDraw, x: float, y: float, verdict: Verdict, size: int, room: float
+    draw: ImageDraw.ImageDraw,
+    x: float,
+    y: float,
+    verdict: Verdict,
+    size: int,
+    room: float,
+    colour: str | None = None,
 ) -> int:
     name, share, symbol = _chip_parts(verdict, size, room)
     width, height = _chip_width(verdict, size, room), round(size * 1.7)
     draw.rounded_rectangle(
-        (x, y, x + width, y + height), radius=size * 0.35, fill=COLOURS[verdict.outcome]
+        (x, y, x + width, y + height),
+        radius=size * 0.35,
+        fill=colour or COLOURS[verdict.outcome],
     )
     middle = y + height / 2
     text_x = x + size / 2

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _HEAT = np.array(
-    # Seven colours of matplotlib's inferno from a third of the way up: light grows with evidence.
+    # Seven colours of the inferno map from a third of the way up: light grows with evidence.
     [
         [120, 28, 109],
         [165, 44, 96],

@@ -1,0 +1,302 @@
+"""The page in a real browser: no error on its console, nothing wider than the screen, nothing fetched."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tagbox.evaluation.evaluate import evaluate_labels
+from tagbox.evaluation.thresholds import tune
+from tagbox.reports.pictures import choose_pictures, make_picture
+from tagbox.reports.report import ReportData, render_report, write_report
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "{{ 7 * 7 }} {row} %s",
+    "]]></style></script><b>",
+    "naïve 日本語 🐈 العربية",
+    "a_very_long_name_without_any_place_to_break_" * 6,
+    "",
+)
+
+
+def report_data(
+    names: tuple[str, ...],
+    images: int,
+    *,
+    seed: int = 0,
+    share: float = 0.3,
+    label_sets: bool = False,
+    unknown: float = 0.0,
+    pictures: int = 6,
+) -> ReportData:
+    """A report of simulated probabilities, with everything a real run has."""
+    random = np.random.default_rng(seed)
+    categories = len(names)
+    truth = (random.random((images, categories)) < share).astype(np.int8)
+    truth[random.random(truth.shape) < unknown] = -1
+    logits = random.normal(size=truth.shape) + 2.0 * (truth == 1) - 1.5
+    probabilities = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    tuned = tune(truth, probabilities)
+    said = tuned.thresholds.decide(probabilities)
+    scored = {"decisions": said} if label_sets else {"probabilities": probabilities}
+    metrics = evaluate_labels(
+        truth,
+        categories=names,
+        thresholds=None if label_sets else tuned.thresholds,
+        **scored,
+    )
+    best, worst = choose_pictures(truth, said, probabilities, pictures)
+    shown = [
+        make_picture(
+            random.integers(0, 255, (24 + 7 * (row % 3), 40, 3), dtype=np.uint8),
+            f"{row:012d}<b>.jpg",
+            int(row),
+            kind,
+            truth=truth,
+            decisions=said,
+            probabilities=None if label_sets else probabilities,
+            categories=names,
+            evidence=[(names[0], random.normal(size=(7, 9)).astype(np.float32))],
+        )
+        for kind, rows in (("best", best), ("worst", worst))
+        for row in rows
+    ]
+    history = [
+        {
+            "epoch": e,
+            "train_loss": 1 / e,
+            "val_loss": 1.1 / e,
+            "val_map": None if e < 3 else 0.1 * e,
+        }
+        for e in range(1, 9)
+    ]
+    return ReportData(
+        title="run <i>1</i>",
+        categories=names,
+        truth=truth,
+        metrics=metrics,
+        history=history,
+        best_epoch=7,
+        pictures=shown,
+        config={"backbone": "<b>x</b>", "images": None, "mirror": True, "keep": ["a", "b"]},
+        baselines={"colour <i>": {"map": 0.1}},
+        notes=["see http://example.invalid/<x>"],
+        versions={"tagbox": "0"},
+        command="tagbox train classifier 'a & b.json'",
+        **(
+            scored
+            | ({} if label_sets else {"thresholds": tuned.thresholds.to_dict()})
+            | {"tuning": tuned.report}
+        ),
+    )
+
+
+def words(count: int) -> tuple[str, ...]:
+    return tuple(f"category {i}" for i in range(count))
+
+
+PAGES: dict[str, Callable[[], ReportData]] = {
+    "usual": lambda: report_data(words(20), 60),
+    "hostile names": lambda: report_data(HOSTILE, 40),
+    "no positives": lambda: report_data(words(5), 20, share=0.0),
+    "one category": lambda: report_data(words(1), 30),
+    "one image": lambda: report_data(words(4), 1, share=0.6),
+    "no image": lambda: report_data(words(4), 0),
+    "label sets": lambda: report_data(words(12), 40, label_sets=True),
+    "unknown labels": lambda: report_data(words(12), 40, unknown=0.3),
+    "200 categories": lambda: report_data(words(200), 80, share=0.05),
+}
+
+
+class Links(HTMLParser):
+    """Collects what a page refers to and which elements it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.tags: list[str] = []
+        self.handlers: list[str] = []
+        self.ids: list[str] = []
+        self.row_headers: list[str] = []
+        self._in_header = False
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_header = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_header:
+            self.row_headers[-1] += data
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._in_header = tag == "th" and ("scope", "row") in attrs
+        if self._in_header:
+            self.row_headers.append("")
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "action", "data", "srcset", "poster"):
+                self.references.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+
+@pytest.mark.parametrize("case", PAGES)
+def test_the_page_refers_to_nothing_outside(case: str) -> None:
+    page = render_report(PAGES[case]())
+    links = Links()
+    links.feed(page)
+    assert all(r.startswith(("#", "data:")) for r in links.references)
+    assert {r[1:] for r in links.references if r.startswith("#")} <= set(links.ids)
+    assert len(links.ids) == len(set(links.ids))
+    assert links.handlers == []
+    assert links.tags.count("script") == 1
+    assert not {"img", "iframe", "object", "embed", "base", "form"} & set(links.tags)
+    assert re.search(r"\b(nan|NaN|None|Undefined|inf)\b", re.sub(r"data:[^\"]*", "", page)) is None
+
+
+def test_texts_are_text() -> None:
+    page = render_report(report_data(HOSTILE, 40))
+    links = Links()
+    links.feed(page)
+    assert set(HOSTILE) <= set(links.row_headers)
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    assert "see http://example.invalid/&lt;x&gt;" in page
+
+
+def test_the_same_data_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.html", "b.html"):
+        write_report(report_data(words(6), 30), tmp_path / name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_headline_says_what_the_metrics_say() -> None:
+    data = report_data(words(6), 50)
+    page = render_report(data)
+    for key in ("map", "challenge_f1", "micro_f1", "hamming_loss"):
+        assert f'<p class="value">{data.metrics[key]:.3f}</p>' in page
+
+
+CASES = [(case, 390) for case in PAGES]
+CASES += [(case, 1280) for case in ("usual", "hostile names", "200 categories")]
+PROBE = """<script>
+const errors = [];
+addEventListener("error", (event) => errors.push(event.message));
+addEventListener("securitypolicyviolation", (event) => errors.push(event.blockedURI));
+addEventListener("load", () => {
+  const table = document.querySelector(".sortable");
+  let sorted = [];
+  if (table) {
+    table.querySelectorAll("button")[1].click();
+    sorted = [...table.tBodies[0].rows].map((row) => Number(row.cells[1].dataset.value));
+  }
+  const page = document.documentElement;
+  parent.postMessage({ name: location.hash.slice(1), errors, sorted, wide: page.scrollWidth,
+    screen: innerWidth, charts: document.querySelectorAll("svg.chart").length }, "*");
+});
+</script>"""
+FRAMES = """<!doctype html><pre id=out></pre><script>
+const seen = {};
+onmessage = (event) => {
+  seen[event.data.name] = event.data;
+  document.getElementById("out").textContent = JSON.stringify(seen);
+};
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def browser(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[dict[str, tuple[str, int]]], Any]:
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    program = next((found for name in names if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium is installed")
+    folder = tmp_path_factory.mktemp("browser")
+
+    def look(pages: dict[str, tuple[str, int]]) -> dict[str, Any]:
+        """Load every page in a frame of its width and return what each measured of itself."""
+        frames = FRAMES
+        for name, (page, width) in pages.items():
+            probed = page.replace("<style>", PROBE + "<style>", 1)
+            (folder / f"{name}.html").write_text(probed, "utf-8")
+            style = f"border:0;width:{width}px;height:900px"
+            frames += f"<iframe src='{name}.html#{name}' style='{style}'></iframe>"
+        (folder / "frames.html").write_text(frames, "utf-8")
+        done = subprocess.run(
+            [
+                program,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--enable-logging=stderr",
+                "--virtual-time-budget=60000",
+                f"--user-data-dir={folder / 'profile'}",
+                "--window-size=1400,1000",
+                "--dump-dom",
+                (folder / "frames.html").as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        found = re.search(r'<pre id="out">(.*?)</pre>', done.stdout, re.S)
+        assert found and found[1], f"no page loaded: {done.stdout[:300]} {done.stderr[-800:]}"
+        seen: dict[str, Any] = json.loads(html.unescape(found[1]))
+        for name in pages:
+            lines = re.findall(r"CONSOLE.*", done.stderr)
+            seen[name]["console"] = [line for line in lines if f"/{name}.html" in line]
+        return seen
+
+    return look
+
+
+@pytest.fixture(scope="module")
+def looked(browser: Callable[[dict[str, tuple[str, int]]], Any]) -> dict[str, Any]:
+    pages = {case: render_report(make()) for case, make in PAGES.items()}
+    found: dict[str, Any] = browser(
+        {f"{case.replace(' ', '-')}-{width}": (pages[case], width) for case, width in CASES}
+    )
+    return found
+
+
+@pytest.mark.parametrize(("case", "width"), CASES)
+def test_the_page_in_a_browser(case: str, width: int, looked: dict[str, Any]) -> None:
+    seen = looked[f"{case.replace(' ', '-')}-{width}"]
+    assert seen["errors"] == []
+    assert seen["console"] == []
+    assert seen["screen"] == width
+    assert seen["wide"] <= width
+    assert seen["sorted"] == sorted(seen["sorted"], reverse=True)
+    assert seen["sorted"] or case == "no image"
+
+
+def test_the_browser_sees_faults(browser: Callable[[dict[str, tuple[str, int]]], Any]) -> None:
+    page = render_report(report_data(words(3), 10))
+    faults = {
+        "script": "<script>missing()</script>",
+        "drawing": '<svg><path d="M NaN"/></svg>',
+        "wide": "<div style='width:800px'>wide</div>",
+        "outside": "<img src='http://127.0.0.1:9/x.png'>",
+    }
+    seen = browser({n: (page.replace("<main>", f"<main>{f}", 1), 390) for n, f in faults.items()})
+    assert "missing is not defined" in seen["script"]["errors"][0]
+    assert seen["drawing"]["console"]
+    assert seen["wide"]["wide"] > 390
+    assert seen["outside"]["errors"] == ["http://127.0.0.1:9/x.png"]
