@@ -1,7 +1,7 @@
 """Charts as inline SVG: pure functions from numbers to markup, coloured by the page's style sheet.
 
-Drawn here and not by a plotting library because a report is part of every training run: importing
-matplotlib alone costs more than the whole page, and its pictures know nothing of dark mode.
+Drawn here and not by a plotting library because a report is part of every training run: the import of
+one costs as much as the page, and its pictures know nothing of dark mode.
 
 All text goes through `markupsafe.escape`; category names are anybody's text.
 """

@@ -1,8 +1,8 @@
 """TensorBoard events: two writers, ``train/`` and ``val/``, with equal tags, so both curves share a chart.
 
 The events are TensorBoard's own protocol buffers; only the framing of records is written here, because
-its writers (``torch.utils.tensorboard`` and ``tensorboard.summary.writer``) cost 0.15-0.25 s to import,
-a noticeable part of a run of seconds, where the buffers alone cost 0.04 s.
+the import of its writers (``torch.utils.tensorboard``, ``tensorboard.summary.writer``) is a noticeable
+part of a run of seconds and several times that of the buffers alone.
 """
 
 from __future__ import annotations
