@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tagbox.evaluation.evaluate import evaluate_labels
-from tagbox.evaluation.thresholds import tune
+from tagbox.evaluation.tuning import tune
 from tagbox.reports.pictures import choose_pictures, make_picture
 from tagbox.reports.report import ReportData, render_report, write_report
 

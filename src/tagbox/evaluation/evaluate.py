@@ -12,7 +12,8 @@ from tagbox.config import Objective
 from tagbox.data.dataset import UNKNOWN
 from tagbox.evaluation.label_metrics import count_labels, label_metrics
 from tagbox.evaluation.ranking import average_precision, mean_average_precision
-from tagbox.evaluation.thresholds import Thresholds, cross_fitted_decisions, tune
+from tagbox.evaluation.thresholds import Thresholds
+from tagbox.evaluation.tuning import cross_fitted_decisions, tune
 
 NO_PROBABILITIES = "needs probabilities, and there are only label sets"
 NO_POSITIVES = "no category has a positive among the scored images"

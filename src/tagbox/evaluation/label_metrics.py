@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tagbox.data.dataset import PRESENT, UNKNOWN
 
 Array = NDArray[np.float64]
+Weights = NDArray[np.floating[Any]]
 
 LABEL_METRICS = (
     "challenge_f1",
@@ -108,7 +109,7 @@ def harmonic(precision: Array, recall: Array) -> Array:
 
 
 def count_labels(
-    truth: NDArray[np.int8], decisions: NDArray[np.bool_], weights: Array | None = None
+    truth: NDArray[np.int8], decisions: NDArray[np.bool_], weights: Weights | None = None
 ) -> LabelCounts:
     """Count by category.
 
@@ -202,7 +203,7 @@ def category_metrics(counts: LabelCounts) -> dict[str, Array]:
 
 
 def sample_metrics(
-    truth: NDArray[np.int8], decisions: NDArray[np.bool_], weights: Array | None = None
+    truth: NDArray[np.int8], decisions: NDArray[np.bool_], weights: Weights | None = None
 ) -> dict[str, Array]:
     """Means over images: samples F1, precision, recall, and subset accuracy; (B,) or scalars.
 
@@ -232,7 +233,7 @@ def sample_metrics(
 
 
 def resampled_metrics(
-    truth: NDArray[np.int8], decisions: NDArray[np.bool_], weights: Array | None = None
+    truth: NDArray[np.int8], decisions: NDArray[np.bool_], weights: Weights | None = None
 ) -> dict[str, Array]:
     """Every metric of `LABEL_METRICS`: scalars, or (B,) with (B, N) `weights`."""
     counts = count_labels(truth, decisions, weights)

@@ -100,9 +100,13 @@ def _running(
     return harmonic(precision, recall)
 
 
-def category_weights(objective: Objective, support: NDArray[np.integer[Any]]) -> Array:
+def category_weights(objective: Objective, support: NDArray[Any]) -> Array:
     """(K,) weights, summing to 1, of the categories in the objective; 0 without support."""
-    weight = ratio(1.0, support) if objective == "challenge_f1" else (support > 0).astype(float)
+    if objective == "challenge_f1":
+        # A believed support may be next to nothing; one positive is the least a real one can be.
+        weight = np.where(support > 0, 1 / np.maximum(support, 0.5), 0.0)
+    else:
+        weight = (support > 0).astype(np.float64)
     return ratio(weight, weight.sum())
 
 
@@ -139,14 +143,15 @@ def search_per_category(
     probabilities: NDArray[np.floating[Any]],
     objective: Objective,
     start: float,
+    belief: Array | None = None,
 ) -> Array:
     """One threshold a category that together maximise `objective` on these very images.
 
-    Where the objective is a function of sums over categories it is maximised exactly along its
+    Where the objective is a function of sums over categories it is maximised along its
     trade-off: macro F1 category by category; micro F1 by Dinkelbach's iteration on
-    ``2·TP − F·(said + positives)``; F1 of averaged precision and recall (challenge F1, CF1) over the mixes
-    ``λ·P + (1−λ)·R``, one of which its maximum on the hull maximises. Samples F1 couples the categories and is climbed
-    category by category from `start`. No shrinkage here: see `tagbox.evaluation.thresholds.tune`.
+    ``2·TP − F·(said + positives)``; F1 of averaged precision and recall (challenge F1, CF1) over
+    mixes ``λ·P + (1−λ)·R``, one of which is greatest where it is. Samples F1 couples the
+    categories and is climbed category by category from `start`.
 
     Parameters
     ----------
@@ -155,61 +160,59 @@ def search_per_category(
     probabilities
         (N, K) floats in [0, 1].
     start
-        The global threshold; categories without a positive keep it, except for micro F1, where saying
-        them falsely costs.
+        The global threshold; categories without a positive keep it, except for micro F1, where
+        saying them falsely costs.
+    belief
+        (N, K) float64 in [0, 1] to count as presence in the place of the truth's 0 and 1.
 
     Returns
     -------
     Array
         (K,) float64.
     """
+    known = truth != UNKNOWN
+    presence = np.where(known, (truth == PRESENT) if belief is None else belief, 0.0)
     if objective == "samples_f1":
-        return _climb_samples(truth, probabilities, start)
-    cuts = _Cuts.of(truth, probabilities)
+        return _climb_samples(presence, known, probabilities, start)
+    cuts = _Cuts.of(presence, known, probabilities)
     if objective in ("micro_f1", "of1"):
-        best = _dinkelbach(cuts)
-    elif objective == "macro_f1":
+        return cuts.threshold_after(_dinkelbach(cuts))
+    if objective == "macro_f1":
         best = ratio(2 * cuts.tp, cuts.said + cuts.support).argmax(axis=0)
     else:
         best = _best_mix(cuts, category_weights(objective, cuts.support))
-    chosen = cuts.threshold_after(best)
-    if objective in ("micro_f1", "of1"):
-        return chosen
-    return np.where(cuts.support > 0, chosen, start)
+    return np.where(cuts.support > 0, cuts.threshold_after(best), start)
 
 
 class _Cuts:
     """The decisions each category's own threshold can make: after cut i its i highest are said.
 
-    `scores` (N, K) descending, `tp` and `said` (N+1, K) counts after each cut, `support` (K,). Unknown entries
-    sort last and are never cut in. A cut inside a tie repeats the last one before the tie.
+    `scores` (N, K) descending, `tp` and `said` (N+1, K) counts after each cut, `support` (K,).
+    Unknown entries sort last and are never cut in. A cut inside a tie repeats the last one before
+    the tie.
     """
 
-    def __init__(self, scores: Array, tp: Array, said: Array, support: NDArray[np.intp]) -> None:
+    def __init__(self, scores: Array, tp: Array, said: Array, support: Array) -> None:
         self.scores, self.tp, self.said, self.support = scores, tp, said, support
 
     @classmethod
-    def of(cls, truth: NDArray[np.int8], probabilities: NDArray[np.floating[Any]]) -> _Cuts:
-        scores = np.where(truth == UNKNOWN, -np.inf, probabilities.astype(np.float64))
+    def of(
+        cls, presence: Array, known: NDArray[np.bool_], probabilities: NDArray[np.floating[Any]]
+    ) -> _Cuts:
+        scores = np.where(known, probabilities.astype(np.float64), -1.0)
         order = np.argsort(-scores, axis=0, kind="stable")
         scores = np.take_along_axis(scores, order, axis=0)
-        hit = np.take_along_axis(truth == PRESENT, order, axis=0)
         count = np.arange(1, len(scores) + 1)[:, None]
-        possible = scores > np.append(scores[1:], np.full((1, scores.shape[1]), -np.inf), axis=0)
-        possible &= np.isfinite(scores)
+        below = np.append(scores[1:], np.full((1, scores.shape[1]), -1.0), axis=0)
         # The place of the latest possible cut at or above each row; 0 is the cut that says nothing.
-        at = np.maximum.accumulate(np.where(possible, count, 0), axis=0)
+        at = np.maximum.accumulate(np.where(scores > below, count, 0), axis=0)
         at = np.insert(at, 0, 0, axis=0)
-        tp = np.insert(np.cumsum(hit, axis=0), 0, 0, axis=0)
-        return cls(
-            scores,
-            np.take_along_axis(tp, at, axis=0).astype(np.float64),
-            at.astype(np.float64),
-            (truth == PRESENT).sum(axis=0),
-        )
+        tp = np.cumsum(np.take_along_axis(presence, order, axis=0), axis=0)
+        tp = np.take_along_axis(np.insert(tp, 0, 0.0, axis=0), at, axis=0)
+        return cls(scores, tp, at.astype(np.float64), presence.sum(axis=0))
 
     def threshold_after(self, cut: NDArray[np.intp]) -> Array:
-        """(K,) thresholds midway, in log-odds, between the last score said and the first that is not."""
+        """(K,) thresholds midway, in log-odds, between the last score said and the first not."""
         columns = np.arange(self.scores.shape[1])
         said = self.said[cut, columns].astype(np.intp)
         padded = np.vstack([np.ones(len(columns)), self.scores, np.zeros(len(columns))])
@@ -231,6 +234,46 @@ def logit(probability: Any) -> Array:
 def expit(log_odds: Any) -> Array:
     """The probability of some log-odds."""
     return np.asarray(1 / (1 + np.exp(-np.asarray(log_odds, np.float64))))
+
+
+def smoothed_maximum(thresholds: Array, values: Array, width: float) -> float:
+    """The threshold at which the objective is greatest on average over its neighbourhood.
+
+    The step function of `sweep_global` is averaged with a Gaussian of `width` in log-odds: the middle of a
+    broad plateau wins over a lucky spike.
+    """
+    grid = np.linspace(-12, 8, 1001)
+    # At log-odds g everything at or above g is said: the last candidate that is not below it.
+    place = np.searchsorted(-logit(thresholds), -grid, side="right") - 1
+    curve = np.where(place >= 0, values[np.maximum(place, 0)], 0.0)
+    step = float(grid[1] - grid[0])
+    reach = np.arange(-int(4 * width / step) - 1, int(4 * width / step) + 2) * step
+    kernel = np.exp(-0.5 * (reach / width) ** 2)
+    curve = np.convolve(np.pad(curve, len(reach) // 2, mode="edge"), kernel / kernel.sum(), "valid")
+    return float(expit(grid[int(np.argmax(curve))]))
+
+
+def platt(truth: NDArray[np.int8], probabilities: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """``(a, b)`` so that ``expit(a + b·logit(p))`` is calibrated over all known entries together.
+
+    Platt's logistic fit by Newton's method, with his targets held off 0 and 1.
+    """
+    known = truth != UNKNOWN
+    x, hit = logit(probabilities[known]), truth[known] == PRESENT
+    positives, negatives = np.count_nonzero(hit), np.count_nonzero(~hit)
+    target = np.where(hit, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    a, b = 0.0, 1.0
+    for _ in range(30):
+        p = expit(a + b * x)
+        weight = p * (1 - p)
+        gradient = np.array([(p - target).sum(), ((p - target) * x).sum()])
+        cross = (weight * x).sum()
+        hessian = np.array([[weight.sum(), cross], [cross, (weight * x * x).sum()]])
+        step = np.linalg.solve(hessian + 1e-6 * np.eye(2), gradient)
+        a, b = a - float(np.clip(step[0], -2, 2)), b - float(np.clip(step[1], -2, 2))
+        if np.abs(step).max() < 1e-8:
+            break
+    return a, max(b, 0.0)
 
 
 def _dinkelbach(cuts: _Cuts) -> NDArray[np.intp]:
@@ -263,22 +306,25 @@ def _best_mix(cuts: _Cuts, weight: Array, mixes: int = 65) -> NDArray[np.intp]:
 
 
 def _climb_samples(
-    truth: NDArray[np.int8], probabilities: NDArray[np.floating[Any]], start: float, rounds: int = 3
+    presence: Array,
+    known: NDArray[np.bool_],
+    probabilities: NDArray[np.floating[Any]],
+    start: float,
+    rounds: int = 3,
 ) -> Array:
-    known, present = truth != UNKNOWN, truth == PRESENT
     decisions = (probabilities >= start) & known
-    support = present.sum(axis=1)
-    tp, said = (decisions & present).sum(axis=1), decisions.sum(axis=1)
-    thresholds = np.full(truth.shape[1], start)
+    support = presence.sum(axis=1)
+    tp, said = (decisions * presence).sum(axis=1), decisions.sum(axis=1)
+    thresholds = np.full(presence.shape[1], start)
     orders = np.argsort(-probabilities, axis=0, kind="stable")
     for _ in range(rounds):
         before = thresholds.copy()
-        for k in np.flatnonzero(present.any(axis=0)):
+        for k in np.flatnonzero(presence.any(axis=0)):
             rows = orders[:, k][known[orders[:, k], k]]
-            tp_rest = tp - (decisions[:, k] & present[:, k])
+            tp_rest = tp - decisions[:, k] * presence[:, k]
             said_rest = said - decisions[:, k]
             without = ratio(2 * tp_rest, said_rest + support)
-            with_it = ratio(2 * (tp_rest + present[:, k]), said_rest + 1 + support)
+            with_it = ratio(2 * (tp_rest + presence[:, k]), said_rest + 1 + support)
             scores = probabilities[rows, k].astype(np.float64)
             gain = np.append(0.0, np.cumsum((with_it - without)[rows]))
             gain[1:][np.append(scores[1:] == scores[:-1], False)] = -np.inf
@@ -287,7 +333,8 @@ def _climb_samples(
             thresholds[k] = float(midway(ends[cut], ends[cut + 1]))
             decisions[:, k] = False
             decisions[rows[:cut], k] = True
-            tp, said = tp_rest + (decisions[:, k] & present[:, k]), said_rest + decisions[:, k]
+            tp = tp_rest + decisions[:, k] * presence[:, k]
+            said = said_rest + decisions[:, k]
         if np.array_equal(before, thresholds):
             break
     return thresholds

@@ -1,0 +1,222 @@
+"""Tuning thresholds, and saying by cross-fitting how much the tuning flatters itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.config import Objective
+from tagbox.data.dataset import PRESENT
+from tagbox.data.stratify import stratify
+from tagbox.evaluation.label_metrics import count_labels
+from tagbox.evaluation.threshold_search import (
+    expit,
+    logit,
+    objective_value,
+    platt,
+    search_per_category,
+    smoothed_maximum,
+    sweep_global,
+)
+from tagbox.evaluation.thresholds import Mode, Thresholds
+
+TUNED_MODES: tuple[Mode, Mode] = ("global", "per_category")
+
+# Chosen on real pictures by `benchmarks/threshold_study.py`; what they buy stands in its output.
+BELIEF = 4.0
+"""Positives of a category at which its labels and the calibrated probabilities weigh the same."""
+PULL = 8.0
+"""A category's own threshold weighs (n + PULL) / (n + 2·PULL) against the global one: half with no positives."""
+WIDTH = 0.3
+"""Width, in log-odds, of the neighbourhood over which the global objective is averaged, up to 200 images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """Tuned thresholds and what cross-fitting says of them.
+
+    Attributes
+    ----------
+    thresholds
+        The thresholds, tuned on everything given.
+    report
+        ``objective``, ``images``, ``categories``, ``folds``, ``repeats``; ``judged_categories``: how many have
+        at least as many positives as there are folds, the ones the figures are of; ``at_0.5``: the objective
+        at 0.5; ``global`` and ``per_category``: ``tuned`` (on the images they were tuned on),
+        ``cross_fitted`` (tuned on the other folds, scored on the held-out one, pooled; mean of the
+        repeats), ``overstated`` (their difference); ``kept``: ``"global"`` or ``"per_category"``; ``reason``.
+    """
+
+    thresholds: Thresholds
+    report: dict[str, Any]
+
+
+def tune(
+    truth: NDArray[np.int8],
+    probabilities: NDArray[np.floating[Any]],
+    objective: Objective = "challenge_f1",
+    *,
+    seed: int = 0,
+    folds: int = 5,
+    repeats: int | None = None,
+    at_least_one: bool = False,
+    top_k: int | None = None,
+) -> Tuned:
+    """Tune a global threshold and one a category for `objective`, and check both by cross-fitting.
+
+    Both are held back as far as the images are few; see `BELIEF`, `PULL` and `WIDTH`.
+
+    Parameters
+    ----------
+    truth
+        (N, K) int8: 1 present, 0 absent, -1 unknown.
+    probabilities
+        (N, K) floats in [0, 1].
+    objective
+        The metric to maximise.
+    seed
+        Seed of the folds.
+    folds, repeats
+        Cross-fitting splits the images in `folds` parts, `repeats` times over; without `repeats`, four
+        times up to 1,000 images and once above.
+    at_least_one, top_k
+        Fallbacks to put in the thresholds; the tuning itself does not see them.
+    """
+    if truth.shape != probabilities.shape or truth.ndim != 2:
+        raise ValueError(
+            f"truth {truth.shape} and probabilities {probabilities.shape}; (N, K) both"
+        )
+    if not (truth == PRESENT).any():
+        thresholds = Thresholds(objective=objective, at_least_one=at_least_one, top_k=top_k)
+        return Tuned(
+            thresholds=thresholds,
+            report={
+                "objective": objective,
+                "images": len(truth),
+                "kept": "global",
+                "reason": "no category is present in any image: nothing to tune on, 0.5 stays",
+            },
+        )
+    probabilities = np.asarray(probabilities, np.float32)
+    fitted = _fit(truth, probabilities, objective)
+    if repeats is None:
+        repeats = 4 if len(truth) <= 1000 else 1
+    report = _cross_fit(truth, probabilities, fitted, folds, repeats, seed)
+    kept = replace(
+        fitted,
+        use_per_category=report["kept"] == "per_category",
+        at_least_one=at_least_one,
+        top_k=top_k,
+    )
+    return Tuned(thresholds=kept, report=report)
+
+
+def _fit(
+    truth: NDArray[np.int8], probabilities: NDArray[np.float32], objective: Objective
+) -> Thresholds:
+    """Both kinds of thresholds, held back as far as the images are few.
+
+    A category with three positives has no use for the threshold that is best on those three. So
+    its labels are mixed with calibrated probabilities before the search, and what the search finds is
+    drawn towards the global threshold; both the less the more positives it has.
+    """
+    levels, values = sweep_global(truth, probabilities, objective)
+    value = smoothed_maximum(levels, values, WIDTH * min(1.0, (200 / len(truth)) ** 0.5))
+    a, b = platt(truth, probabilities)
+    support = (truth == PRESENT).sum(axis=0)
+    share = support / (support + BELIEF)
+    belief = share * (truth == PRESENT) + (1 - share) * expit(a + b * logit(probabilities))
+    own = search_per_category(truth, probabilities, objective, value, belief)
+    share = (support + PULL) / (support + 2 * PULL)
+    mixed = expit(share * logit(own) + (1 - share) * logit(value))
+    return Thresholds(
+        value=float(np.float32(value)),
+        per_category=tuple(map(float, mixed.astype(np.float32))),
+        objective=objective,
+    )
+
+
+def cross_fitted_decisions(
+    truth: NDArray[np.int8],
+    probabilities: NDArray[np.floating[Any]],
+    objective: Objective = "challenge_f1",
+    *,
+    folds: int = 5,
+    seed: int = 0,
+) -> dict[Mode, NDArray[np.bool_]]:
+    """What thresholds tuned on the other folds say of each image: decisions that no tuning has seen.
+
+    Returns
+    -------
+    dict
+        ``"global"`` and ``"per_category"``, (N, K) bool each. One image alone is judged at 0.5.
+    """
+    said = {mode: np.zeros(truth.shape, bool) for mode in TUNED_MODES}
+    folds = max(2, min(folds, len(truth)))
+    part = stratify(truth, [1 / folds] * folds, seed)
+    for fold in np.unique(part):
+        held = part == fold
+        other = Thresholds(per_category=(0.5,) * truth.shape[1], objective=objective)
+        if (truth[~held] == PRESENT).any():
+            seen = np.asarray(probabilities[~held], np.float32)
+            other = _fit(truth[~held], seen, objective)
+        for mode in TUNED_MODES:
+            said[mode][held] = other.decide(probabilities[held], mode)
+    return said
+
+
+def _cross_fit(
+    truth: NDArray[np.int8],
+    probabilities: NDArray[np.float32],
+    fitted: Thresholds,
+    folds: int,
+    repeats: int,
+    seed: int,
+) -> dict[str, Any]:
+    objective = fitted.objective
+    folds = max(2, min(folds, len(truth)))
+    # A category with fewer positives than folds has none in some tuning side, and its thresholds there are not
+    # those that tuning on everything gives: it cannot be judged this way, and would drown the rest.
+    judged = (truth == PRESENT).sum(axis=0) >= folds
+
+    def score(said: NDArray[np.bool_]) -> float:
+        seen, claimed = truth[:, judged], said[:, judged]
+        return float(objective_value(objective, seen, claimed, count_labels(seen, claimed)))
+
+    crossed: dict[Mode, list[float]] = {mode: [] for mode in TUNED_MODES}
+    for repeat in range(repeats if judged.any() else 0):
+        said = cross_fitted_decisions(
+            truth, probabilities, objective, folds=folds, seed=seed + repeat
+        )
+        for mode in TUNED_MODES:
+            crossed[mode].append(score(said[mode]))
+    report: dict[str, Any] = {
+        "objective": objective,
+        "images": len(truth),
+        "categories": truth.shape[1],
+        "judged_categories": int(judged.sum()),
+        "folds": folds,
+        "repeats": repeats,
+    }
+    if not judged.any():
+        reason = f"no category has the {folds} positives that {folds}-fold cross-fitting needs"
+        return report | {"kept": "global", "reason": reason}
+    report["at_0.5"] = score(fitted.decide(probabilities, 0.5))
+    for mode in TUNED_MODES:
+        tuned, held_out = score(fitted.decide(probabilities, mode)), float(np.mean(crossed[mode]))
+        report[mode] = {
+            "tuned": tuned,
+            "cross_fitted": held_out,
+            "overstated": tuned - held_out,
+        }
+    one, many = (report[mode]["cross_fitted"] for mode in TUNED_MODES)
+    helps = many > one
+    report["kept"] = "per_category" if helps else "global"
+    report["reason"] = (
+        f"{objective} cross-fitted over {report['judged_categories']} categories: "
+        f"{many:.4f} per category, {one:.4f} global"
+    )
+    return report
