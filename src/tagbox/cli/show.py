@@ -73,6 +73,7 @@ def show(
     import numpy as np
 
     from tagbox.data.load import describe, load_dataset
+    from tagbox.data.locate import require_images
     from tagbox.files import atomic_path
     from tagbox.images.draw import grid
 
@@ -81,6 +82,7 @@ def show(
     require(out.suffix.lower() in _SUFFIXES, "out", str(out), f"a {', '.join(_SUFFIXES)} file")
     dataset = load_dataset(data, source)
     say(describe(dataset))
+    require_images(dataset)
     rows = _candidates(dataset, category, data)
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(rows, min(count, len(rows)), replace=False))

@@ -1,0 +1,575 @@
+"""Bad input, each kind once: one sentence with file, place and code; nothing changed on disk.
+
+Most cases call the command line's `main` in this process, which is what the installed command does;
+every tenth runs the installed command itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from bad_input_data import (
+    Build,
+    both,
+    challenge,
+    coco,
+    coco_text,
+    field,
+    labelme,
+    picture,
+    table,
+    without,
+    write,
+    yolo,
+)
+from tagbox.cli.app import main
+
+
+class Case(NamedTuple):
+    """One broken input: what is typed, and the code, the file and the place that must be said."""
+
+    command: str
+    build: Build
+    code: str
+    file: str
+    where: str = ""
+    exit_code: int = 1
+
+
+# `{out}` is a folder outside the one that is watched; `split` opens a dataset whole and trains nothing.
+SPLIT = "split labels.json --out new"
+SPLIT_DATA = "split data --out new"
+SPLIT_CSV = "split labels.csv --out new"
+SHOW = "show labels.json --out {out}/show.png"
+
+DATASETS = [
+    # a path with a typing error
+    Case("split lables.json --out new", coco(), "file-missing", "lables.json"),
+    # a folder of nothing
+    Case(SPLIT_DATA, lambda f: (f / "data").mkdir(), "format-unknown", "data"),
+    # a picture given for a dataset
+    Case("split images/a.jpg --out new", coco(), "format-unknown", "images/a.jpg"),
+    # two exports in one folder: which one is meant?
+    Case(
+        SPLIT_DATA,
+        both(
+            write("data/a.json", '{"images": [], "categories": []}'),
+            write("data/b.json", '{"images": [], "categories": []}'),
+        ),
+        "format-ambiguous",
+        "data",
+    ),
+    # predictions of a detector instead of annotations
+    Case(SPLIT, write("labels.json", '[{"image_id": 1}]'), "format-unknown", "labels.json"),
+    # a download that broke off
+    Case(SPLIT, coco_text(lambda t: t[:300]), "json-syntax", "labels.json", "line "),
+    # edited by hand: a comma too many
+    Case(
+        SPLIT,
+        coco_text(lambda t: t.replace('"dog"}', '"dog"},')),
+        "json-syntax",
+        "labels.json",
+        "line 11, column 1",
+    ),
+    # the same with a byte order mark in front, as Windows editors write it: positions must still fit
+    Case(
+        SPLIT,
+        coco_text(lambda t: b"\xef\xbb\xbf" + t.replace('"dog"}', '"dog"},').encode()),
+        "json-syntax",
+        "labels.json",
+        "line 11, column 1",
+    ),
+    # zero bytes, after a full disk
+    Case(
+        "split labels.json --format coco --out new",
+        write("labels.json", ""),
+        "json-syntax",
+        "labels.json",
+    ),
+    # a name in Latin-1
+    Case(
+        SPLIT,
+        coco_text(lambda t: t.replace("dog", "dög").encode("latin-1")),
+        "not-utf8",
+        "labels.json",
+    ),
+    # json.dump writes NaN, which JSON does not have
+    Case(
+        SPLIT,
+        coco_text(lambda t: t.replace("[1, 2, 10, 10]", "[NaN, 2, 10, 10]")),
+        "json-number",
+        "labels.json",
+        "line 13, column 53",
+    ),
+    # a list where an object should be, and the other way round
+    Case(SPLIT, coco(lambda c: c.update(images={})), "json-field", "labels.json", "images"),
+    Case(SPLIT, coco(lambda c: c.pop("categories")), "json-field", "labels.json", "categories"),
+    Case(
+        SPLIT,
+        coco(lambda c: c["annotations"].append(7)),
+        "json-field",
+        "labels.json",
+        "annotations[4]",
+    ),
+    # a required field is not there, is null, or is of another type
+    Case(
+        SPLIT,
+        without("annotations", 2, "image_id"),
+        "json-field",
+        "labels.json",
+        "annotations[2].image_id",
+    ),
+    Case(
+        SPLIT,
+        field("images", 1, file_name=None),
+        "json-field",
+        "labels.json",
+        "images[1].file_name",
+    ),
+    Case(SPLIT, field("categories", 1, name=5), "json-field", "labels.json", "categories[1].name"),
+    Case(SPLIT, field("images", 1, width="wide"), "json-field", "labels.json", "images[1].width"),
+    Case(
+        SPLIT,
+        field("annotations", 1, iscrowd=2),
+        "json-field",
+        "labels.json",
+        "annotations[1].iscrowd",
+    ),
+    # ids in quotes in one place and numbers in the other
+    Case(
+        SPLIT,
+        field("annotations", 1, image_id="2"),
+        "id-type",
+        "labels.json",
+        "annotations[1].image_id",
+    ),
+    Case(SPLIT, field("images", 2, id=2.5), "id-type", "labels.json", "images[2].id"),
+    # boxes: three numbers, a text, corners instead of corner and size
+    Case(
+        SPLIT,
+        field("annotations", 1, bbox=[1, 2, 3]),
+        "bad-box",
+        "labels.json",
+        "annotations[1].bbox",
+    ),
+    Case(
+        SPLIT,
+        field("annotations", 1, bbox=[1, 2, "3", 4]),
+        "bad-box",
+        "labels.json",
+        "annotations[1].bbox",
+    ),
+    Case(
+        SPLIT,
+        field("annotations", 1, bbox=[9, 9, -5, 2]),
+        "bad-box",
+        "labels.json",
+        "annotations[1].bbox",
+    ),
+    # two records, one id
+    Case(SPLIT, field("images", 2, id=1), "duplicate-image-id", "labels.json", "images[2].id"),
+    Case(
+        SPLIT,
+        field("categories", 1, id=1),
+        "duplicate-category-id",
+        "labels.json",
+        "categories[1].id",
+    ),
+    Case(
+        SPLIT,
+        field("categories", 1, name="cat"),
+        "duplicate-category-name",
+        "labels.json",
+        "categories[1].name",
+    ),
+    # ids that no record has
+    Case(
+        SPLIT,
+        field("annotations", 3, image_id=9),
+        "unknown-image-id",
+        "labels.json",
+        "annotations[3].image_id",
+    ),
+    Case(
+        SPLIT,
+        field("annotations", 3, category_id=9),
+        "unknown-category-id",
+        "labels.json",
+        "annotations[3].category_id",
+    ),
+    # a file name that climbs out of the folder
+    Case(
+        SPLIT,
+        field("images", 3, file_name="../../etc/x.jpg"),
+        "file-name-outside",
+        "labels.json",
+        "images[3].file_name",
+    ),
+    Case(
+        SPLIT,
+        field("images", 3, file_name="C:\\x.jpg"),
+        "file-name-outside",
+        "labels.json",
+        "images[3].file_name",
+    ),
+    # nothing in it is labelled, so there is nothing to stratify by
+    Case(SPLIT, coco(lambda c: c.pop("annotations")), "no-labels", "labels.json"),
+    # more folds than images
+    Case(SPLIT + " --folds 9", coco(), "too-few-images", ""),
+]
+
+LABEL_FILES = [
+    # a word, an index too high, a negative one, two on a line, a superscript that int() would take
+    Case(SPLIT_DATA, challenge(b="1\ncat\n"), "cls-line", "data/labels/train/b.cls", "line 2"),
+    Case(SPLIT_DATA, challenge(c="0\n\n2\n"), "cls-line", "data/labels/train/c.cls", "line 3"),
+    Case(SPLIT_DATA, challenge(c="-1\n"), "cls-line", "data/labels/train/c.cls", "line 1"),
+    Case(SPLIT_DATA, challenge(c="0 1\n"), "cls-line", "data/labels/train/c.cls", "line 1"),
+    Case(SPLIT_DATA, challenge(c="²\n"), "cls-line", "data/labels/train/c.cls", "line 1"),
+    # binary rubbish
+    Case(
+        SPLIT_DATA, challenge(c=b"0\n\xff\xfe\n"), "not-utf8", "data/labels/train/c.cls", "line 2"
+    ),
+    # labels of a picture that is not there
+    Case(SPLIT_DATA, challenge(z="0\n"), "label-without-image", "data/labels/train/z.cls"),
+    # two pictures for one label file
+    Case(
+        SPLIT_DATA,
+        both(challenge(), write("data/images/train/a.png", "")),
+        "image-ambiguous",
+        "data/images/train",
+    ),
+    # a header of other names; one column twice
+    Case(SPLIT_CSV, table("picture of,what\na.jpg,cat\n"), "csv-header", "labels.csv", "line 1"),
+    Case(SPLIT_CSV, table("image,cat,cat\na.jpg,1,0\n"), "csv-header", "labels.csv", "line 1"),
+    Case(SPLIT_CSV, table(""), "csv-header", "labels.csv"),
+    # a line too long, a value that is neither, no image, a quote that never ends
+    Case(SPLIT_CSV, table("image,cat,dog\na.jpg,1,0,1\n"), "csv-line", "labels.csv", "line 2"),
+    Case(
+        SPLIT_CSV,
+        table("image,cat,dog\na.jpg,1,0\nb.jpg,0.7,0\n"),
+        "csv-line",
+        "labels.csv",
+        "line 3",
+    ),
+    Case(SPLIT_CSV, table("image,labels\n,cat\n"), "csv-line", "labels.csv", "line 2"),
+    Case(SPLIT_CSV, table('image,labels\na.jpg,"cat\n'), "csv-line", "labels.csv", "line "),
+    # an image twice
+    Case(
+        SPLIT_CSV,
+        table("image,labels\na.jpg,cat\na.jpg,dog\n"),
+        "csv-duplicate",
+        "labels.csv",
+        "line 3",
+    ),
+    Case(
+        SPLIT_CSV,
+        table("image,labels\n../a.jpg,cat\n"),
+        "file-name-outside",
+        "labels.csv",
+        "image 0",
+    ),
+    # UTF-16 from a spreadsheet
+    Case(
+        SPLIT_CSV,
+        table("image,labels\na.jpg,cat\n".encode("utf-16")),
+        "not-utf8",
+        "labels.csv",
+        "line 1",
+    ),
+    # YOLO: an index too high, a word, pixels instead of parts, three numbers, NaN
+    Case(SPLIT_DATA, yolo(b="2 0.5 0.5 0.1 0.1\n"), "yolo-line", "data/labels/b.txt", "line 1"),
+    Case(SPLIT_DATA, yolo(b="\n0 0.5 half 0.1 0.1\n"), "yolo-line", "data/labels/b.txt", "line 2"),
+    Case(SPLIT_DATA, yolo(b="0 20 15 10 10\n"), "yolo-line", "data/labels/b.txt", "line 1"),
+    Case(SPLIT_DATA, yolo(b="0 0.5 0.5 0.1\n"), "yolo-line", "data/labels/b.txt", "line 1"),
+    Case(SPLIT_DATA, yolo(b="0 0.5 nan 0.1 0.1\n"), "yolo-line", "data/labels/b.txt", "line 1"),
+    # its data.yaml: not YAML, no names, a wrong count
+    Case(SPLIT_DATA, yolo("names: [cat, dog\n"), "yolo-yaml", "data/data.yaml", "line "),
+    Case(SPLIT_DATA, yolo("names: 2\n"), "yolo-yaml", "data/data.yaml", "names"),
+    Case(SPLIT_DATA, yolo("nc: 3\nnames: [cat, dog]\n"), "yolo-yaml", "data/data.yaml", "nc"),
+    # labelme: a shape without its points, half a file
+    Case(
+        SPLIT_DATA,
+        labelme(b='{"shapes": [{"label": "cat"}], "imagePath": "b.jpg"}'),
+        "labelme-field",
+        "data/b.json",
+        "shapes[0]",
+    ),
+    Case(SPLIT_DATA, labelme(c='{"shapes": [{"label":'), "json-syntax", "data/c.json", "line 1"),
+    # two files for one picture
+    Case(
+        SPLIT_DATA,
+        labelme(b='{"shapes": [], "imagePath": "a.jpg"}'),
+        "duplicate-image",
+        "data/b.json",
+        "imagePath",
+    ),
+    # labels in the challenge's JSON form: the form's own sample has a comma too many and a comment
+    Case(
+        SPLIT,
+        write("labels.json", '{"a": [1],\n "b": [2],\n}'),
+        "submission-trailing-comma",
+        "labels.json",
+        "line 2",
+    ),
+    Case(
+        SPLIT,
+        write("labels.json", '{"a": [1], // cat\n "b": [2]}'),
+        "submission-comment",
+        "labels.json",
+        "line 1",
+    ),
+    Case(
+        SPLIT,
+        write("labels.json", '{"a": [1],\n "a": [2]}'),
+        "submission-duplicate-key",
+        "labels.json",
+        "line 2",
+    ),
+    Case(
+        SPLIT,
+        write("labels.json", '{"a": [1],\n "b": [80]}'),
+        "submission-index-range",
+        "labels.json",
+        "line 2",
+    ),
+    Case(
+        SPLIT,
+        write("labels.json", '{"a": [1],\n "b": ["cat"]}'),
+        "submission-index-type",
+        "labels.json",
+        "line 2",
+    ),
+    Case(
+        SPLIT,
+        write("labels.json", '{"a": [1],\n "b": 2}'),
+        "submission-value",
+        "labels.json",
+        "line 2",
+    ),
+]
+
+OTHER_FILES = [
+    # names: a blank line between, a name twice, the file not there
+    Case(
+        SPLIT_DATA + " --names n.txt",
+        both(challenge(), write("n.txt", "cat\n\ndog\n")),
+        "names-file",
+        "n.txt",
+        "line 2",
+    ),
+    Case(
+        SPLIT_DATA + " --names n.txt",
+        both(challenge(), write("n.txt", "cat\ncat\n")),
+        "duplicate-category-name",
+        "n.txt",
+        "line 2",
+    ),
+    Case(SPLIT_DATA + " --names n.txt", challenge(), "file-missing", "n.txt"),
+    # mapping: a name that the dataset does not have, a list, not YAML, `no` that YAML takes for false
+    Case(
+        SPLIT + " --mapping m.yaml",
+        both(coco(), write("m.yaml", "cta: pet\n")),
+        "unknown-category",
+        "m.yaml",
+        "cta",
+    ),
+    Case(
+        SPLIT + " --mapping m.yaml",
+        both(coco(), write("m.yaml", "- cat\n")),
+        "mapping-file",
+        "m.yaml",
+    ),
+    Case(
+        SPLIT + " --mapping m.yaml",
+        both(coco(), write("m.yaml", "cat: [pet\n")),
+        "mapping-file",
+        "m.yaml",
+        "line ",
+    ),
+    Case(
+        SPLIT + " --mapping m.yaml",
+        both(coco(), write("m.yaml", "cat: no\n")),
+        "mapping-file",
+        "m.yaml",
+        "cat",
+    ),
+    # a saved split: of another dataset, not JSON, a wrong type, an image in both parts, another version
+    Case(
+        SPLIT + " --split s.json",
+        both(
+            coco(),
+            write("s.json", '{"version": 1, "parts": {"train": ["zz"]}, "key": "stem", "seed": 0}'),
+        ),
+        "split-images",
+        "labels.json",
+    ),
+    Case(
+        SPLIT + " --split s.json",
+        both(coco(), write("s.json", "{")),
+        "json-syntax",
+        "s.json",
+        "line 1",
+    ),
+    Case(
+        SPLIT + " --split s.json",
+        both(
+            coco(),
+            write("s.json", '{"version": 1, "parts": {"train": "a"}, "key": "stem", "seed": 0}'),
+        ),
+        "split-file",
+        "s.json",
+        "parts",
+    ),
+    Case(
+        SPLIT + " --split s.json",
+        both(
+            coco(),
+            write(
+                "s.json",
+                '{"version": 1, "parts": {"a": ["a"], "b": ["a"]}, "key": "stem", "seed": 0}',
+            ),
+        ),
+        "split-file",
+        "s.json",
+    ),
+    Case(
+        SPLIT + " --split s.json",
+        both(coco(), write("s.json", '{"version": 9, "parts": {}, "key": "stem", "seed": 0}')),
+        "split-file",
+        "s.json",
+    ),
+]
+
+IMAGES = [
+    # a picture that was deleted, is empty, broke off, or is an error page
+    Case(
+        SHOW, both(coco(), lambda f: (f / "images/b.jpg").unlink()), "image-missing", "images/b.jpg"
+    ),
+    Case(SHOW, picture("b.jpg", lambda b: b""), "image-empty", "images/b.jpg"),
+    Case(SHOW, picture("b.jpg", lambda b: b[: len(b) // 2]), "image-truncated", "images/b.jpg"),
+    Case(SHOW, picture("b.jpg", lambda b: b"<html>404</html>"), "image-corrupt", "images/b.jpg"),
+    # a folder where a picture should be
+    Case(
+        SHOW,
+        both(coco(), lambda f: ((f / "images/b.jpg").unlink(), (f / "images/b.jpg").mkdir())),
+        "image-unreadable",
+        "images/b.jpg",
+    ),
+    # no picture at all: the folder was moved
+    Case(
+        SHOW,
+        both(coco(), lambda f: (f / "images").rename(f / "elsewhere")),
+        "images-not-found",
+        "labels.json",
+    ),
+    Case(SHOW + " --images nowhere", coco(), "images-folder-missing", "nowhere"),
+]
+
+COMMAND_LINES = [
+    # no such command, no such flag, a required one left out, not a number: a usage error is exit code 2
+    Case("chekc labels.json", coco(), "", "chekc", exit_code=2),
+    Case("check labels.json --nonsense", coco(), "", "nonsense", exit_code=2),
+    Case("split labels.json", coco(), "", "--out", exit_code=2),
+    Case(SPLIT + " --seed many", coco(), "", "--seed", exit_code=2),
+    Case("check labels.json --format excel", coco(), "", "excel", exit_code=2),
+    # numbers of the right type and out of their range
+    Case(SPLIT + " --max-images 0", coco(), "config-value", "", "max_images"),
+    Case(SPLIT + " --val-fraction 1.5", coco(), "config-value", "", "val_fraction"),
+    Case(SPLIT + " --fractions 0.5 0.2", coco(), "config-value", "", "fractions"),
+    Case(SPLIT + " --folds 1", coco(), "config-value", "", "folds"),
+    Case("check labels.json --limit -1", coco(), "config-value", "", "limit"),
+    Case(SHOW + " --count 0", coco(), "config-value", "", "count"),
+    # settings that do not go together
+    Case(SPLIT + " --folds 2 --val-fraction 0.5", coco(), "config-value", "", "--folds"),
+    Case(
+        SPLIT + " --names n.txt",
+        both(coco(), write("n.txt", "a\n")),
+        "config-value",
+        "labels.json",
+        "names",
+    ),
+    # a category with a typing error, none that has a supercategory
+    Case(SPLIT + " --categories cta", coco(), "unknown-category", "labels.json", "--categories"),
+    Case(SPLIT + " --group-by supercategory", coco(), "no-supercategories", "labels.json"),
+    # the place is taken
+    Case(SPLIT, both(coco(), write("new/precious.txt", "mine")), "exists", "new"),
+    Case("synth labels.json", coco(), "exists", "labels.json"),
+]
+
+CASES = DATASETS + LABEL_FILES + OTHER_FILES + IMAGES + COMMAND_LINES
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 over every path and every byte below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0")
+        if path.is_file():
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def run_here(arguments: list[str], capture: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and stderr of the command line in this process."""
+    sys.argv[1:] = arguments
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0), capture.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "case"),
+    [
+        pytest.param(n, case, id=f"{n:03}-{case.code or 'usage'}-{Path(case.file or 'flags').name}")
+        for n, case in enumerate(CASES)
+    ],
+)
+def test_bad_input(
+    number: int,
+    case: Case,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cli: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    folder, out = tmp_path / "work", tmp_path / "out"
+    folder.mkdir()
+    out.mkdir()
+    case.build(folder)
+    before = content_hash(folder)
+    arguments = [part.replace("{out}", str(out)) for part in case.command.split()]
+    if number % 10 == 0:
+        done = cli(*arguments, cwd=folder)
+        exit_code, said = done.returncode, done.stderr
+        assert "Traceback" not in done.stdout
+    else:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["tagbox"])
+        exit_code, said = run_here(arguments, capsys)
+    assert exit_code == case.exit_code, said
+    assert "Traceback" not in said
+    if case.code:
+        errors = [line for line in said.splitlines() if line.startswith("tagbox: error [")]
+        assert len(errors) == 1, said
+        line = errors[0]
+        assert line.startswith(f"tagbox: error [{case.code}]: "), line
+        assert case.file in line and case.where in line, line
+        # One sentence that says what to do.
+        assert re.search(r"; .+\.$", line), line
+    else:
+        assert case.file in said
+    assert content_hash(folder) == before
+
+
+def test_there_are_enough_cases() -> None:
+    """At least 50 inputs under at least 25 codes, no input twice."""
+    assert len(CASES) >= 50
+    assert len({case.code for case in CASES}) >= 25
