@@ -20,6 +20,8 @@ from tagbox.errors import TagboxError
 EDGE = 1.0
 """Pixels a box may stand over the image's edge before it is a finding: annotation tools round."""
 
+_NOWHERE = Path()
+
 
 def check_records(records: CocoRecords, path: Path, findings: Findings) -> None:
     """Note every fault between the records of one file; all of them, in the order of the file."""
@@ -37,8 +39,8 @@ def best_effort(records: CocoRecords, path: Path, images: Path | None = None) ->
     pictures are searched as the reader does (`images` is the folder the user named).
     """
     kept_images = _first_of(records.image_ids)
-    inside = [not _leads_outside(records.files[row]) for row in kept_images.tolist()]
-    kept_images = kept_images[np.array(inside, bool)]
+    outside = _outside(records.files)
+    kept_images = kept_images[~np.isin(kept_images, list(outside))]
     kept_categories = _first_of(records.category_ids)
     names = [records.names[row] for row in kept_categories.tolist()]
     unique = _first_of(np.array(names, dtype=object)) if names else np.zeros(0, np.intp)
@@ -159,10 +161,11 @@ def _check_file_names(records: CocoRecords, path: Path, findings: Findings) -> N
     def where(row: int) -> str:
         return f"images[{records.image_positions[row]}] (id {records.image_ids[row]}).file_name"
 
+    outside = _outside(records.files)
     for row, name in enumerate(records.files):
         if not name:
             findings.add("json-field", path, "the name is empty", where(row))
-        elif _leads_outside(name):
+        elif row in outside:
             findings.add(
                 "file-name-outside",
                 path,
@@ -246,9 +249,16 @@ def _check_boxes(records: CocoRecords, path: Path, findings: Findings) -> None:
     )
 
 
-def _leads_outside(name: str) -> bool:
+def _outside(files: list[str]) -> set[int]:
+    """Rows of the names that lead out of the folder of pictures."""
+    if not _leads_outside(files):
+        return set()
+    return {row for row, name in enumerate(files) if _leads_outside([name])}
+
+
+def _leads_outside(files: list[str]) -> bool:
     try:
-        check_relative([name], Path(), "")
+        check_relative(files, _NOWHERE, "")
     except TagboxError:
         return True
     return False

@@ -25,7 +25,7 @@ from tagbox.checks.coco_repair import (
     Repair,
 )
 from tagbox.checks.findings import Findings
-from tagbox.data.formats.coco import Box, mapped
+from tagbox.data.formats.coco import Box, column_of, mapped
 from tagbox.data.json_errors import syntax_error
 from tagbox.errors import TagboxError
 
@@ -163,16 +163,16 @@ _KINDS = {
 
 def _image_columns(records: list[ImageFields]) -> dict[str, Any]:
     return {
-        "image_ids": np.array([r.id for r in records], np.int64),
+        "image_ids": column_of(records, "id", np.int64),
         "files": [r.file_name for r in records],
-        "widths": np.array([r.width for r in records], np.int64),
-        "heights": np.array([r.height for r in records], np.int64),
+        "widths": column_of(records, "width", np.int64),
+        "heights": column_of(records, "height", np.int64),
     }
 
 
 def _category_columns(records: list[CategoryFields]) -> dict[str, Any]:
     return {
-        "category_ids": np.array([r.id for r in records], np.int64),
+        "category_ids": column_of(records, "id", np.int64),
         "names": [r.name for r in records],
         "supercategories": [r.supercategory or "" for r in records],
     }
@@ -184,10 +184,10 @@ _NO_BOX = Box(np.nan, np.nan, np.nan, np.nan)
 def _annotation_columns(records: list[AnnotationFields]) -> dict[str, Any]:
     boxes = [r.bbox or _NO_BOX for r in records]
     return {
-        "annotation_ids": np.array([r.id for r in records], np.int64),
-        "image_of": np.array([r.image_id for r in records], np.int64),
-        "category_of": np.array([r.category_id for r in records], np.int64),
-        "boxes": np.array([[b.x, b.y, b.w, b.h] for b in boxes], np.float64).reshape(-1, 4),
+        "annotation_ids": column_of(records, "id", np.int64),
+        "image_of": column_of(records, "image_id", np.int64),
+        "category_of": column_of(records, "category_id", np.int64),
+        "boxes": np.column_stack([column_of(boxes, side, np.float64) for side in "xywh"]),
         "areas": np.array([np.nan if r.area is None else r.area for r in records], np.float64),
         "crowd": np.array([-1 if r.iscrowd is None else r.iscrowd for r in records], np.int8),
     }
