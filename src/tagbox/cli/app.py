@@ -10,9 +10,11 @@ from cyclopts import App, CycloptsError
 import tagbox
 from tagbox.cli.check import check
 from tagbox.cli.console import say_error
+from tagbox.cli.evaluate import evaluate
 from tagbox.cli.show import show
 from tagbox.cli.split import split
 from tagbox.cli.synth import synth
+from tagbox.cli.train import train
 from tagbox.errors import TagboxError
 
 # Nothing opens a socket for statistics, whatever library a command loads later.
@@ -26,9 +28,11 @@ app = App(
 )
 
 app.command(check)
+app.command(evaluate)
 app.command(show)
 app.command(split)
 app.command(synth)
+app.command(train)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -60,6 +60,18 @@ def index_names(dataset: Dataset) -> tuple[str, ...]:
     """
     own = dataset.categories.names
     return tuple(COCO80) if set(own) <= set(COCO80) else own
+
+
+def restrict(predictions: Predictions, names: Sequence[str]) -> Predictions:
+    """The predictions of the categories in `names`, for a dataset of which only those were asked for."""
+    kept = [column for column, name in enumerate(predictions.categories) if name in set(names)]
+    table = predictions.table[:, kept]
+    return replace(
+        predictions,
+        categories=tuple(predictions.categories[column] for column in kept),
+        probabilities=None if predictions.probabilities is None else table.astype(np.float32),
+        decisions=None if predictions.decisions is None else table.astype(bool),
+    )
 
 
 def align(

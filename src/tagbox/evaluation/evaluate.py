@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import Objective
-from tagbox.data.dataset import UNKNOWN
+from tagbox.data.dataset import PRESENT, UNKNOWN
+from tagbox.evaluation import intervals as interval_methods
+from tagbox.evaluation.confusion import top_confusions
 from tagbox.evaluation.label_metrics import count_labels, label_metrics
 from tagbox.evaluation.ranking import average_precision, mean_average_precision
 from tagbox.evaluation.thresholds import Thresholds
@@ -28,6 +30,7 @@ def evaluate_labels(
     thresholds: Thresholds | None = None,
     objective: Objective = "challenge_f1",
     intervals: bool = True,
+    resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Score probabilities, or label sets, against the truth.
@@ -46,7 +49,9 @@ def evaluate_labels(
     objective
         What is tuned for when `thresholds` are not given.
     intervals
-        Whether to bootstrap.
+        Whether to say intervals of the figures at the top level.
+    resamples
+        Bootstrap resamples for them.
     seed
         Of folds and resamples.
 
@@ -61,8 +66,13 @@ def evaluate_labels(
     result: dict[str, Any] = {
         "images": len(truth),
         "categories": len(names),
-        "positives": int(np.count_nonzero(truth == 1)),
+        "positives": int(np.count_nonzero(truth == PRESENT)),
         "unknown_labels": int(np.count_nonzero(truth == UNKNOWN)),
+        "no_support": [
+            name
+            for name, there in zip(names, (truth == PRESENT).any(axis=0), strict=True)
+            if not there
+        ],
     }
     absent: dict[str, str] = {}
     if probabilities is None:
@@ -98,8 +108,29 @@ def evaluate_labels(
             result[key] |= {"cross_fitted": crossed_here}
         levels = used.levels(len(names))
         result["per_category"] = _category_table(truth, decisions, names, ap, levels)
+    result["confusions"] = top_confusions(truth, decisions, names)
+    if intervals:
+        result |= _intervals(truth, decisions, probabilities, names, resamples, seed)
     result["absent"] = absent
     return result
+
+
+def _intervals(
+    truth: NDArray[np.int8],
+    decisions: NDArray[np.bool_],
+    probabilities: NDArray[np.floating[Any]] | None,
+    names: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    thin = interval_methods.thin_categories((truth == PRESENT).sum(axis=0))
+    return {
+        "intervals": interval_methods.intervals(
+            truth, decisions, probabilities, resamples=resamples, seed=seed
+        ),
+        "resamples": interval_methods.allowed_resamples(truth.shape, resamples),
+        "thin_categories": [names[k] for k in thin],
+    }
 
 
 def _ranking(ap: NDArray[np.float64], names: Sequence[str]) -> dict[str, Any]:
