@@ -193,8 +193,8 @@ def main() -> None:
             "bf16": (
                 "this processor multiplies bf16 itself"
                 if about["bf16_flags"]
-                else "this processor has no bf16 arithmetic: what a bf16 run takes here says nothing"
-                " about one that has it, and its numbers may come from fp32"
+                else "this processor has no bf16 arithmetic: tagbox encodes in fp32 instead and says so,"
+                " so the bf16 rows are fp32 once more and say nothing of a processor that has it"
             ),
             "settings": {
                 name: getattr(options, name)
