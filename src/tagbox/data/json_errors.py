@@ -22,7 +22,8 @@ def syntax_error(error: Exception, content: memoryview, path: Path) -> TagboxErr
             where=line_and_column(content, len(content)),
             hint="the file is cut off; export or copy it again",
         )
-    offset = int(rest.rstrip(")"))
+    # Of what follows the value msgspec has already taken the first character.
+    offset = int(rest.rstrip(")")) - (reason == "trailing characters")
     around = bytes(content[max(0, offset - 9) : offset + 9])
     for word in (b"-Infinity", b"Infinity", b"NaN"):
         place = around.find(word)

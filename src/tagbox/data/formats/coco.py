@@ -230,18 +230,22 @@ def _columns(file: File) -> Columns:
     boxed = [a.bbox for a in annotations if a.bbox is not None]
     for column, side in enumerate("xywh"):
         boxes[has_box, column] = np.fromiter(map(attrgetter(side), boxed), np.float64, len(boxed))
-    if np.any(boxes[:, 2:] < 0):
-        raise msgspec.ValidationError("negative box")
     areas = [np.nan if a.area is None else a.area for a in annotations]
     crowd = column_of(annotations, "iscrowd", np.int64)
-    if np.any((crowd < 0) | (crowd > 1)):
-        raise msgspec.ValidationError("iscrowd is neither 0 nor 1")
+    widths, heights = column_of(images, "width", np.int32), column_of(images, "height", np.int32)
+    if (
+        np.any(boxes[:, 2:] < 0)
+        or np.any((crowd < 0) | (crowd > 1))
+        or np.any((widths < 0) | (heights < 0))
+        or not all(image.file_name for image in images)
+    ):
+        raise msgspec.ValidationError("a value out of its range")
     ids = column_of(annotations, "id", np.int64)
     return Columns(
         image_ids=column_of(images, "id", np.int64),
         files=[image.file_name for image in images],
-        widths=column_of(images, "width", np.int32),
-        heights=column_of(images, "height", np.int32),
+        widths=widths,
+        heights=heights,
         category_ids=column_of(categories, "id", np.int64),
         category_names=[category.name for category in categories],
         supercategories=[category.supercategory or "" for category in categories],

@@ -45,10 +45,9 @@ def read_csv(
     r"""Read a CSV (or, with tabs, a TSV) file with a header.
 
     Narrow form, ``image,labels``: the labels of an image in one cell. They are separated by the
-    first of ``|``, ``;`` and ``,`` (in quotes) that occurs anywhere in the column, else by spaces;
-    labels in further cells of the line count as well. An empty cell is an image with nothing in
-    it, ``?`` an unlabelled one. Where all labels are numbers and `names` is given, they are
-    indices.
+    first of ``|``, ``;`` and ``,`` (in quotes, or as further cells of the line) that occurs anywhere
+    in the column, else by spaces. An empty cell is an image with nothing in it, ``?`` an unlabelled
+    one. Where all labels are numbers and `names` is given, they are indices.
 
     Wide form, ``image,cat,dog,…``: 1, 0, or nothing, ``?`` or -1 for unknown. An image of which
     everything is unknown is unlabelled.
@@ -219,8 +218,10 @@ def _narrow(
         cells.append([cell.strip() for cell in row.cells[column:stop] if cell.strip()])
     text = "".join(cell for row in cells for cell in row)
     separator = next((s for s in SEPARATORS if s in text), None)
-    if separator is None and known and all(c in known or c == "?" for row in cells for c in row):
-        separator = SEPARATORS[0]
+    # Cells that are names as they stand, or one a cell, are not cut at their spaces.
+    whole = known and all(cell in known or cell == "?" for row in cells for cell in row)
+    if separator is None and (whole or any(len(row) > 1 for row in cells)):
+        separator = ","
     labelled = [row != ["?"] for row in cells]
     labels = [
         [word.strip() for cell in row for word in cell.split(separator) if word.strip()]

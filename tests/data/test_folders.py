@@ -1,0 +1,54 @@
+"""A folder a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tagbox import DataConfig, TagboxError
+from tagbox.data.formats.folders import class_of_each
+from tagbox.data.load import load_dataset
+
+
+@pytest.fixture
+def classes(tmp_path: Path, picture: Callable[..., Path]) -> Path:
+    for name in ("dog/1.jpg", "cat/2.PNG", "cat/more/3.jpg", "4.jpg", ".hidden/5.jpg"):
+        picture(tmp_path / "data" / name)
+    (tmp_path / "data/cat/notes.txt").write_text("x")
+    return tmp_path / "data"
+
+
+def test_first_folder_is_the_category(classes: Path) -> None:
+    dataset = load_dataset(classes)
+    assert dataset.source.format == "folders"
+    assert dataset.categories.names == ("cat", "dog")
+    assert dataset.images.files.tolist() == ["4.jpg", "cat/2.PNG", "cat/more/3.jpg", "dog/1.jpg"]
+    assert dataset.labels.tolist() == [[-1, -1], [1, 0], [1, 0], [0, 1]]
+    assert dataset.images.ids.tolist() == [4, 2, 3, 1]
+    assert class_of_each(dataset) == ["", "cat", "cat", "dog"]
+
+
+def test_names_fix_the_order(classes: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("dog\nbird\ncat\n")
+    dataset = load_dataset(classes, DataConfig(names=names))
+    assert dataset.categories.names == ("dog", "bird", "cat")
+    assert dataset.labels[3].tolist() == [1, 0, 0]
+    names.write_text("dog\n")
+    with pytest.raises(TagboxError) as caught:
+        load_dataset(classes, DataConfig(names=names))
+    assert (caught.value.code, caught.value.where) == ("unknown-category", "cat")
+
+
+def test_several_labels_do_not_fit(coco: Callable[..., Path]) -> None:
+    with pytest.raises(TagboxError, match=r"'a.jpg' has 2 categories") as caught:
+        class_of_each(load_dataset(coco()))
+    assert caught.value.code == "not-exclusive"
+
+
+def test_flags_that_mean_nothing_here_are_refused(classes: Path) -> None:
+    with pytest.raises(TagboxError) as caught:
+        load_dataset(classes, DataConfig(images=classes))
+    assert (caught.value.code, caught.value.where) == ("config-value", "images")
