@@ -93,13 +93,12 @@ def _print_findings(findings: Findings) -> None:
         groups.setdefault(finding.code, []).append(finding)
     if not groups:
         return
-    table = Table("count", "finding", "where, what, way out", box=SIMPLE_HEAD)
+    table = Table("count", "finding: where, what, way out", box=SIMPLE_HEAD)
     table.columns[0].justify = "right"
-    table.columns[1].no_wrap = True
-    table.columns[2].overflow = "fold"
+    table.columns[1].overflow = "fold"
     for code, group in groups.items():
-        style = _STYLES[group[0].severity]
-        cell = Text()
+        severity = group[0].severity
+        cell = Text.assemble((severity, _STYLES[severity]), f" {code}\n")
         for finding in group[:_EXAMPLES]:
             place = ": ".join(part for part in (_short(finding.file), finding.where) if part)
             cell.append(f"{place}: {finding.found}\n" if place else f"{finding.found}\n")
@@ -107,8 +106,7 @@ def _print_findings(findings: Findings) -> None:
         if more:
             cell.append(f"… and {more:,} more\n", "dim")
         cell.append(f"→ {group[0].hint}\n", "italic")
-        label = Text.assemble((group[0].severity, style), f"\n{code}")
-        table.add_row(f"{findings.counts[code]:,}", label, cell)
+        table.add_row(f"{findings.counts[code]:,}", cell)
     screen = console(stderr=False)
     if not screen.is_terminal:
         screen.width = 140
