@@ -1,0 +1,237 @@
+"""torchvision's classification models and timm's models as backbones.
+
+A name that both know means torchvision's; ``timm/NAME`` and ``torchvision/NAME`` say which.
+"""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from tagbox.errors import TagboxError
+from tagbox.files import sha256_of
+from tagbox.models.backbones import (
+    Arrays,
+    Backbone,
+    BackboneSpec,
+    Source,
+    arrays_sha256,
+    require_same_shapes,
+)
+from tagbox.models.checkpoints import locate_checkpoint, read_checkpoint
+from tagbox.models.hub import download_weights
+from tagbox.models.packaged import PACKAGES
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+State = dict[str, "Tensor"]
+Colour = tuple[float, float, float]
+
+
+class Architecture(ABC):
+    """What a source says of one model, and how to build it."""
+
+    source: Source
+    name: str
+    default_size: int
+    mean: Colour
+    std: Colour
+
+    @abstractmethod
+    def url(self) -> str:
+        """Where its weights are.
+
+        Raises
+        ------
+        TagboxError
+            ``weights-missing`` where nobody published any.
+        """
+
+    @abstractmethod
+    def build(self, size: int, state: State | None, file: Path | None) -> nn.Module:
+        """Squares of `size` to feature maps, with the weights in `state` (from `file`) or random ones.
+
+        The module's ``network`` holds the weights under the architecture's own names.
+
+        Raises
+        ------
+        TagboxError
+            ``weights-mismatch``; any other exception means that it does not take `size`.
+        """
+
+
+class TorchBackbone(Backbone):
+    """A module that gives a feature map, and what is known of it."""
+
+    def __init__(self, spec: BackboneSpec, module: nn.Module) -> None:
+        super().__init__(spec)
+        self._module = module
+
+    @property
+    def module(self) -> nn.Module:
+        """See `Backbone.module`."""
+        return self._module
+
+    @property
+    def parameters(self) -> int:
+        """See `Backbone.parameters`."""
+        return sum(p.numel() for p in self._module.parameters())
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """See `Backbone.arrays`."""
+        return _arrays(self._module)
+
+    def openvino_map(self, pixels: Any) -> Any:
+        """See `Backbone.openvino_map`: the module traced once and grafted on `pixels`."""
+        import openvino
+        import torch
+
+        shape = [1, 3, self.spec.size, self.spec.size]
+        module = self._module.to("cpu")
+        traced = openvino.convert_model(module, input=[shape], example_input=torch.zeros(shape))
+        traced.inputs[0].get_node().output(0).replace(pixels.output(0))
+        result: Any = traced.outputs[0].get_node().input_value(0)
+        return result
+
+
+def create_torch_backbone(asked: str, size: int | None, weights: str) -> TorchBackbone:
+    """See `models.backbones.create_backbone`."""
+    architecture = find_architecture(asked)
+    if weights == "none":
+        origin, state, file, digest = "none", None, None, ""
+    elif weights == "default":
+        origin = architecture.url()
+        file = download_weights(origin)
+        state, digest = read_checkpoint(file), sha256_of(file)
+    else:
+        file, digest = locate_checkpoint(weights)
+        origin, state = weights, read_checkpoint(file)
+    side = size or architecture.default_size
+    module = _build(architecture, side, state, file)
+    shape = _map_shape(module, side, architecture.name)
+    spec = BackboneSpec(
+        name=architecture.name,
+        source=architecture.source,
+        size=side,
+        mean=architecture.mean,
+        std=architecture.std,
+        dim=shape[0],
+        weights=origin,
+        weights_sha256=digest or arrays_sha256(_arrays(module)),
+        mean_pooled=shape[1] * shape[2] > 1,
+    )
+    return TorchBackbone(spec, module)
+
+
+def load_torch_backbone(spec: BackboneSpec, arrays: Arrays) -> TorchBackbone:
+    """See `models.backbones.load_backbone`."""
+    import torch
+
+    module = _build(find_architecture(f"{spec.source}/{spec.name}"), spec.size, None, None)
+    state = {name: torch.tensor(value) for name, value in arrays.items()}
+    load_strictly(module.get_submodule("network"), state, spec.name, None)
+    return TorchBackbone(spec, module)
+
+
+def find_architecture(asked: str) -> Architecture:
+    """The model of that name.
+
+    Raises
+    ------
+    TagboxError
+        ``backbone-unknown``, with the names that look like it; ``extra-missing``.
+    """
+    from tagbox.models.timm_models import TimmArchitecture, timm_names
+    from tagbox.models.torchvision_models import TorchvisionArchitecture, torchvision_names
+
+    try:
+        import torch  # noqa: F401
+
+        source, slash, name = asked.partition("/")
+        if not slash:
+            source, name = "", asked
+        if source in ("", "torchvision") and name in torchvision_names():
+            return TorchvisionArchitecture(name)
+        if source in ("", "timm") and name.split(".")[0] in timm_names():
+            return TimmArchitecture(name)
+        known = [*PACKAGES, *torchvision_names(), *timm_names()]
+    except ImportError as error:
+        raise TagboxError(
+            "extra-missing",
+            f"{asked} needs {error.name}, which is not installed",
+            hint="run: pip install 'tagbox[train]'",
+        ) from error
+    near = list(dict.fromkeys(difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.6)))
+    raise TagboxError(
+        "backbone-unknown",
+        f"no backbone is called {asked!r}",
+        where="backbone",
+        hint=f"did you mean {', '.join(near)}" if near else f"try {', '.join(PACKAGES)}",
+    )
+
+
+def load_strictly(network: nn.Module, state: State, name: str, file: Path | None) -> None:
+    """Load all of `network` from `state`, which may hold more.
+
+    Raises
+    ------
+    TagboxError
+        ``weights-mismatch``.
+    """
+    # The counters of seen batches decide nothing in a frozen network; old checkpoints lack them.
+    wanted = {
+        key: tuple(value.shape)
+        for key, value in network.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    require_same_shapes(wanted, {k: tuple(v.shape) for k, v in state.items()}, name, file)
+    network.load_state_dict({key: state[key] for key in wanted}, strict=False)
+
+
+def _build(
+    architecture: Architecture, size: int, state: State | None, file: Path | None
+) -> nn.Module:
+    """The module, frozen, in eval mode; random weights are always the same."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            module = architecture.build(size, state, file)
+        except TagboxError:
+            raise
+        except Exception as error:  # Constructors refuse sizes each in its own way.
+            raise _bad_size(architecture.name, size, error) from error
+    return module.eval().requires_grad_(False)
+
+
+def _map_shape(module: nn.Module, size: int, name: str) -> tuple[int, int, int]:
+    """(D, h, w) of the feature map of a square of `size` pixels."""
+    import torch
+
+    try:
+        with torch.inference_mode():
+            depth, height, width = module(torch.zeros(1, 3, size, size)).shape[1:]
+    except Exception as error:  # As above.
+        raise _bad_size(name, size, error) from error
+    return int(depth), int(height), int(width)
+
+
+def _bad_size(name: str, size: int, error: Exception) -> TagboxError:
+    reason = " ".join(str(error).split())[:120].rstrip(".")
+    return TagboxError(
+        "backbone-size",
+        f"{name} does not take {size}x{size} pixels ({reason})",
+        where="backbone",
+        hint=f"leave the size out: --backbone {name}",
+    )
+
+
+def _arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
+    state = module.get_submodule("network").state_dict()
+    return {name: value.cpu().numpy() for name, value in state.items()}
