@@ -8,6 +8,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 import tagbox
+from tagbox.cli.cache import cache
 from tagbox.cli.check import check
 from tagbox.cli.console import say_error
 from tagbox.cli.evaluate import evaluate
@@ -27,6 +28,7 @@ app = App(
     version=tagbox.__version__,
 )
 
+app.command(cache)
 app.command(check)
 app.command(evaluate)
 app.command(show)

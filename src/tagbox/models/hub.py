@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,6 +38,7 @@ def download_weights(url: str) -> Path:
         source,
         path,
         sha256_prefix=prefix,
+        progress=_Teller(source),
         hint=f"download {url} on another computer and pass --weights PATH",
     )
 
@@ -45,3 +47,25 @@ def mirrored(url: str) -> str:
     """`url` at the mirror, where one is set."""
     mirror = os.environ.get(MIRROR_VARIABLE, "").rstrip("/")
     return mirror + urlsplit(url).path if mirror else url
+
+
+class _Teller:
+    """Says on stderr what is being downloaded, and on a terminal how far it is."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._percent = -1
+
+    def __call__(self, held: int, total: int | None) -> None:
+        percent = 100 * held // total if total else 0
+        if percent == self._percent:
+            return
+        screen = sys.stderr.isatty()
+        if self._percent < 0 and not screen:
+            print(f"tagbox: downloading {self._url}", file=sys.stderr)
+        if screen:
+            end = "\n" if percent == 100 else ""
+            size = f" of {total / 1e6:.0f} MB" if total else ""
+            print(f"\rtagbox: downloading {self._url}: {percent} %{size}", end=end, file=sys.stderr)
+            sys.stderr.flush()
+        self._percent = percent
