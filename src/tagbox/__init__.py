@@ -15,6 +15,7 @@ _EXPORTS = {
     "TagboxError": "tagbox.errors",
     "Dataset": "tagbox.data.dataset",
     "Predictions": "tagbox.evaluation.predictions",
+    "load_dataset": "tagbox.data.load",
     "DataConfig": "tagbox.config",
     "ClassifierConfig": "tagbox.config",
 }
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tagbox.config import ClassifierConfig as ClassifierConfig
     from tagbox.config import DataConfig as DataConfig
     from tagbox.data.dataset import Dataset as Dataset
+    from tagbox.data.load import load_dataset as load_dataset
     from tagbox.errors import TagboxError as TagboxError
     from tagbox.evaluation.predictions import Predictions as Predictions
 

@@ -30,6 +30,12 @@ def test_grouped(coco: Write) -> None:
     assert dataset.labels.tolist() == [[1, 1], [1, 0], [0, 0]]
 
 
+def test_cocos_own_groups_where_the_file_has_none(coco: Write) -> None:
+    categories = [{"id": 7, "name": "dog"}, {"id": 2, "name": "car"}, {"id": 4, "name": "cat"}]
+    dataset = load_dataset(coco(categories=categories), DataConfig(group_by="supercategory"))
+    assert dataset.categories.names == ("animal", "vehicle")
+
+
 def test_no_supercategories(coco: Write) -> None:
     path = coco(categories=[{"id": 7, "name": "a"}], annotations=[])
     with pytest.raises(TagboxError) as caught:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tagbox import TagboxError
+from tagbox.data.dataset import Categories, Dataset
+from tagbox.data.formats.common import build_dataset, from_label_lists
 from tagbox.data.formats.csv import read_csv, write_csv
 
 
@@ -130,5 +136,43 @@ def test_written_and_read_again(tmp_path: Path, text: str) -> None:
     again = read_csv(tmp_path / "out" / "x.csv")
     assert again.categories.names == dataset.categories.names
     assert again.images.files.tolist() == dataset.images.files.tolist()
+    assert again.labels.tolist() == dataset.labels.tolist()
+    assert again.images.labelled.tolist() == dataset.images.labelled.tolist()
+
+
+NAMES = st.text("ab ,;|?\"'é0", min_size=1, max_size=5).map(str.strip).filter(bool)
+
+
+@st.composite
+def any_dataset(draw: st.DrawFn) -> Dataset:
+    """Any labels over any names, some of them called like the file's own columns."""
+    words = st.one_of(NAMES, st.sampled_from(["labels", "name", "class", "0", "1", "?", "-1"]))
+    names = draw(st.lists(words, min_size=1, max_size=4, unique=True))
+    count = draw(st.integers(1, 5))
+    table = draw(
+        st.lists(st.lists(st.sampled_from([1, 0, -1] if draw(st.booleans()) else [1, 0]), min_size=len(names), max_size=len(names)), min_size=count, max_size=count)
+    )  # fmt: skip
+    labels = np.array(table)
+    labelled = (labels != -1).any(1)
+    unknown = np.argwhere((labels == -1) & labelled[:, None]).astype(np.int32)
+    return build_dataset(
+        path=Path("x"),
+        format="memory",
+        root=Path("x"),
+        files=[f"{row}.jpg" for row in range(count)],
+        categories=Categories.from_names(names),
+        annotations=from_label_lists([np.flatnonzero(row == 1).tolist() for row in labels]),
+        labelled=labelled,
+        unknown=unknown,
+    )
+
+
+@settings(deadline=None, max_examples=150)
+@given(any_dataset())
+def test_any_labels_survive(dataset: Dataset) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_csv(dataset, Path(folder) / "x.csv")
+        again = read_csv(Path(folder) / "x.csv")
+    assert again.categories.names == dataset.categories.names
     assert again.labels.tolist() == dataset.labels.tolist()
     assert again.images.labelled.tolist() == dataset.images.labelled.tolist()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from tagbox.data import coco80
 from tagbox.data.dataset import Categories, Dataset
 from tagbox.data.text import near, read_text
 from tagbox.errors import TagboxError
@@ -30,12 +31,19 @@ def keep(dataset: Dataset, names: Sequence[str]) -> Dataset:
 def group_by_supercategory(dataset: Dataset) -> Dataset:
     """One category for each supercategory; a category without one keeps its name.
 
+    Where the source has no supercategories but only names of COCO's 80, COCO's own are taken.
+
     Raises
     ------
     TagboxError
         ``no-supercategories`` when there are none.
     """
     categories = dataset.categories
+    coco = dict(zip(coco80.NAMES, coco80.SUPERCATEGORIES, strict=True))
+    if not any(categories.supercategories) and all(name in coco for name in categories.names):
+        groups = tuple(coco[name] for name in categories.names)
+        categories = replace(categories, supercategories=groups)
+        dataset = replace(dataset, categories=categories)
     if not any(categories.supercategories):
         raise TagboxError(
             "no-supercategories",

@@ -76,7 +76,10 @@ def read_csv(
     known = None if names is None else read_names(names)
     lowered = [cell.lower() for cell in header]
     image_column = _image_column(lowered, header, path)
-    label_column = next((c for c, n in enumerate(lowered) if n in LABEL_COLUMNS), None)
+    others = [title for c, title in enumerate(header) if c != image_column]
+    # A category may be called "name" or "class": where every column is a known category it is wide.
+    wide = known is not None and all(title in known for title in others)
+    label_column = next((c for c, n in enumerate(lowered) if n in LABEL_COLUMNS and not wide), None)
     body = _sound_rows(rows[1:], image_column, len(header), label_column, path, report)
     files = [row.cells[image_column].strip() for row in body]
     unknown = np.zeros((0, 2), np.int32)
@@ -110,7 +113,8 @@ def write_csv(dataset: Dataset, path: Path) -> None:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = dataset.categories.names
-    if len(dataset.unknown) or any("|" in name or name == "?" for name in names):
+    spoiled = any("|" in name or name == "?" for name in names) or "labels" in names
+    if len(dataset.unknown) or spoiled:
         writer.writerow(["image", *names])
         words = {1: "1", 0: "0", -1: "?"}
         for file, labels in zip(dataset.images.files.tolist(), dataset.labels, strict=True):
@@ -218,10 +222,10 @@ def _narrow(
         cells.append([cell.strip() for cell in row.cells[column:stop] if cell.strip()])
     text = "".join(cell for row in cells for cell in row)
     separator = next((s for s in SEPARATORS if s in text), None)
-    # Cells that are names as they stand, or one a cell, are not cut at their spaces.
+    # Cells that are names as they stand are not cut; nor, at their spaces, those with one name each.
     whole = known and all(cell in known or cell == "?" for row in cells for cell in row)
-    if separator is None and (whole or any(len(row) > 1 for row in cells)):
-        separator = ","
+    if whole or (separator is None and any(len(row) > 1 for row in cells)):
+        separator = "\n"
     labelled = [row != ["?"] for row in cells]
     labels = [
         [word.strip() for cell in row for word in cell.split(separator) if word.strip()]
