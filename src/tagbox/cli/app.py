@@ -22,6 +22,9 @@ from tagbox.errors import TagboxError
 os.environ.setdefault("OPENVINO_TELEMETRY_DISABLE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+TRAIN_EXTRA = {"torch", "torchvision", "timm", "openvino", "safetensors", "filelock", "tensorboard"}
+"""Modules that only `pip install "tagbox[train]"` brings; the first one missing is what a command meets."""
+
 app = App(
     name="tagbox",
     help="Recognise what is in pictures: check data, train, evaluate and use multi-label classifiers.",
@@ -45,6 +48,17 @@ def main() -> None:
         sys.exit(2)
     except TagboxError as error:
         say_error(error)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAIN_EXTRA:
+            raise
+        say_error(
+            TagboxError(
+                "extra-missing",
+                f"this command needs {error.name}, which is not installed",
+                hint='run: pip install "tagbox[train]"',
+            )
+        )
         sys.exit(1)
     except BrokenPipeError:
         # The reader of a pipe (`tagbox ... | head`) has gone; that is its right.
