@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from tagbox.errors import TagboxError
 
 Geometry = Literal["squash", "pad", "crop"]
+Pooling = Literal["mean", "max", "mean+max"]
 Metric = Literal[
     "map",
     "val_loss",
@@ -174,12 +175,14 @@ class ClassifierConfig(Config):
     """Folder of the validation pictures."""
     val_fraction: float = 0.1
     """Part held out when there is no `val`."""
-    backbone: str = "efficientnet_lite0@384+efficientnet_lite2@448"
+    backbone: str = "efficientnet_lite2@448"
     """Backbone NAME or NAME@SIZE; several joined by + are used side by side."""
     weights: str = "default"
     """`default`, `packaged`, `none`, or the path of a checkpoint."""
     geometry: Geometry = "squash"
     """How a picture becomes a square: squash, pad, or centre crop."""
+    pooling: Pooling = "mean+max"
+    """How a feature map becomes a vector; the maximum finds small objects."""
     mirror: bool = True
     """Encode each training picture's mirror image too."""
     head: Literal["linear", "mlp"] = "linear"
@@ -190,15 +193,15 @@ class ClassifierConfig(Config):
     """Dropout before the head's last layer."""
     loss: Literal["bce", "bce_weighted", "focal", "asymmetric"] = "bce"
     """Loss function."""
-    epochs: int = 60
+    epochs: int = 30
     """Most passes over the training set."""
     batch_size: int = 64
     """Images a step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     """Highest learning rate of AdamW."""
     weight_decay: float = 0.05
     """AdamW weight decay, not on biases."""
-    patience: int = 15
+    patience: int = 10
     """Epochs without a better `best_by` before training stops."""
     best_by: Metric = "map"
     """Validation metric that names the best epoch."""
@@ -212,6 +215,8 @@ class ClassifierConfig(Config):
     """What encodes the pictures: OpenVINO on a CPU, torch elsewhere, when not given."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the encoder."""
+    tensorboard_categories: bool = False
+    """Write each category's average precision to TensorBoard too."""
 
     def __post_init__(self) -> None:
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")

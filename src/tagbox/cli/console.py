@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -85,3 +85,17 @@ def progress_bar(description: str, total: int, unit: str = "images") -> Iterator
                 progress.update(task, rate=f"{speed:.0f} {unit}/s")
 
         yield advance
+
+
+class TerminalProgress:
+    """`tagbox.progress.Progress` on stderr."""
+
+    def say(self, message: str) -> None:
+        """One line."""
+        say(message)
+
+    def bar(
+        self, description: str, total: int, unit: str
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        """A `progress_bar`."""
+        return progress_bar(description, total, unit)

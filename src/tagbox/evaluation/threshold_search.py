@@ -143,7 +143,6 @@ def search_per_category(
     probabilities: NDArray[np.floating[Any]],
     objective: Objective,
     start: float,
-    belief: Array | None = None,
 ) -> Array:
     """One threshold a category that together maximise `objective` on these very images.
 
@@ -162,8 +161,6 @@ def search_per_category(
     start
         The global threshold; categories without a positive keep it, except for micro F1, where
         saying them falsely costs.
-    belief
-        (N, K) float64 in [0, 1] to count as presence in the place of the truth's 0 and 1.
 
     Returns
     -------
@@ -171,7 +168,7 @@ def search_per_category(
         (K,) float64.
     """
     known = truth != UNKNOWN
-    presence = np.where(known, (truth == PRESENT) if belief is None else belief, 0.0)
+    presence = np.where(known, truth == PRESENT, 0.0)
     if objective == "samples_f1":
         return _climb_samples(presence, known, probabilities, start)
     cuts = _Cuts.of(presence, known, probabilities)
@@ -251,29 +248,6 @@ def smoothed_maximum(thresholds: Array, values: Array, width: float) -> float:
     kernel = np.exp(-0.5 * (reach / width) ** 2)
     curve = np.convolve(np.pad(curve, len(reach) // 2, mode="edge"), kernel / kernel.sum(), "valid")
     return float(expit(grid[int(np.argmax(curve))]))
-
-
-def platt(truth: NDArray[np.int8], probabilities: NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """``(a, b)`` so that ``expit(a + b·logit(p))`` is calibrated over all known entries together.
-
-    Platt's logistic fit by Newton's method, with his targets held off 0 and 1.
-    """
-    known = truth != UNKNOWN
-    x, hit = logit(probabilities[known]), truth[known] == PRESENT
-    positives, negatives = np.count_nonzero(hit), np.count_nonzero(~hit)
-    target = np.where(hit, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    a, b = 0.0, 1.0
-    for _ in range(30):
-        p = expit(a + b * x)
-        weight = p * (1 - p)
-        gradient = np.array([(p - target).sum(), ((p - target) * x).sum()])
-        cross = (weight * x).sum()
-        hessian = np.array([[weight.sum(), cross], [cross, (weight * x * x).sum()]])
-        step = np.linalg.solve(hessian + 1e-6 * np.eye(2), gradient)
-        a, b = a - float(np.clip(step[0], -2, 2)), b - float(np.clip(step[1], -2, 2))
-        if np.abs(step).max() < 1e-8:
-            break
-    return a, max(b, 0.0)
 
 
 def _dinkelbach(cuts: _Cuts) -> NDArray[np.intp]:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from tagbox.config import Objective
 from tagbox.data.dataset import PRESENT
 from tagbox.data.stratify import stratify
+from tagbox.evaluation.base_rates import base_rate, search_scaled
 from tagbox.evaluation.label_metrics import count_labels
 from tagbox.evaluation.threshold_search import (
     expit,
     logit,
     objective_value,
-    platt,
     search_per_category,
     smoothed_maximum,
     sweep_global,
@@ -25,11 +25,10 @@ from tagbox.evaluation.thresholds import Mode, Thresholds
 
 TUNED_MODES: tuple[Mode, Mode] = ("global", "per_category")
 
-# Chosen on real pictures by `benchmarks/threshold_study.py`; what they buy stands in its output.
-BELIEF = 4.0
-"""Positives of a category at which its labels and the calibrated probabilities weigh the same."""
-PULL = 8.0
-"""A category's own threshold weighs (n + PULL) / (n + 2·PULL) against the global one: half with no positives."""
+# Both were chosen on out-of-fold predictions of real pictures. Looser fits reach the same challenge F1
+# by saying three times as many labels as there are.
+SHRINKAGE = 20.0
+"""Positives of a category at which its own threshold and the one by its base rate weigh the same."""
 WIDTH = 0.3
 """Width, in log-odds, of the neighbourhood over which the global objective is averaged, up to 200 images."""
 
@@ -59,6 +58,7 @@ def tune(
     probabilities: NDArray[np.floating[Any]],
     objective: Objective = "challenge_f1",
     *,
+    rates: NDArray[np.float64] | None = None,
     seed: int = 0,
     folds: int = 5,
     repeats: int | None = None,
@@ -67,7 +67,7 @@ def tune(
 ) -> Tuned:
     """Tune a global threshold and one a category for `objective`, and check both by cross-fitting.
 
-    Both are held back as far as the images are few; see `BELIEF`, `PULL` and `WIDTH`.
+    Both are held back as far as the images are few; see `SHRINKAGE` and `WIDTH`.
 
     Parameters
     ----------
@@ -77,6 +77,8 @@ def tune(
         (N, K) floats in [0, 1].
     objective
         The metric to maximise.
+    rates
+        (K,) base rates of the training images; without them those of `truth` serve.
     seed
         Seed of the folds.
     folds, repeats
@@ -101,10 +103,11 @@ def tune(
             },
         )
     probabilities = np.asarray(probabilities, np.float32)
-    fitted = _fit(truth, probabilities, objective)
+    rates = base_rate(truth) if rates is None else rates
+    fitted = _fit(truth, probabilities, objective, rates)
     if repeats is None:
         repeats = 4 if len(truth) <= 1000 else 1
-    report = _cross_fit(truth, probabilities, fitted, folds, repeats, seed)
+    report = _cross_fit(truth, probabilities, fitted, rates, folds, repeats, seed)
     kept = replace(
         fitted,
         use_per_category=report["kept"] == "per_category",
@@ -115,23 +118,24 @@ def tune(
 
 
 def _fit(
-    truth: NDArray[np.int8], probabilities: NDArray[np.float32], objective: Objective
+    truth: NDArray[np.int8],
+    probabilities: NDArray[np.float32],
+    objective: Objective,
+    rates: NDArray[np.float64],
 ) -> Thresholds:
     """Both kinds of thresholds, held back as far as the images are few.
 
-    A category with three positives has no use for the threshold that is best on those three. So
-    its labels are mixed with calibrated probabilities before the search, and what the search finds is
-    drawn towards the global threshold; both the less the more positives it has.
+    A category with three positives has no use for the threshold that is best on those three: what
+    suits its own images is drawn, in log-odds, towards the threshold in proportion to a power of its
+    base rate, the more so the fewer positives it has.
     """
     levels, values = sweep_global(truth, probabilities, objective)
     value = smoothed_maximum(levels, values, WIDTH * min(1.0, (200 / len(truth)) ** 0.5))
-    a, b = platt(truth, probabilities)
+    own = search_per_category(truth, probabilities, objective, value)
+    scaled = search_scaled(truth, probabilities, objective, rates)
     support = (truth == PRESENT).sum(axis=0)
-    share = support / (support + BELIEF)
-    belief = share * (truth == PRESENT) + (1 - share) * expit(a + b * logit(probabilities))
-    own = search_per_category(truth, probabilities, objective, value, belief)
-    share = (support + PULL) / (support + 2 * PULL)
-    mixed = expit(share * logit(own) + (1 - share) * logit(value))
+    share = support / (support + SHRINKAGE)
+    mixed = expit(share * logit(own) + (1 - share) * logit(scaled))
     return Thresholds(
         value=float(np.float32(value)),
         per_category=tuple(map(float, mixed.astype(np.float32))),
@@ -144,6 +148,7 @@ def cross_fitted_decisions(
     probabilities: NDArray[np.floating[Any]],
     objective: Objective = "challenge_f1",
     *,
+    rates: NDArray[np.float64] | None = None,
     folds: int = 5,
     seed: int = 0,
 ) -> dict[Mode, NDArray[np.bool_]]:
@@ -162,7 +167,8 @@ def cross_fitted_decisions(
         other = Thresholds(per_category=(0.5,) * truth.shape[1], objective=objective)
         if (truth[~held] == PRESENT).any():
             seen = np.asarray(probabilities[~held], np.float32)
-            other = _fit(truth[~held], seen, objective)
+            known_rates = base_rate(truth[~held]) if rates is None else rates
+            other = _fit(truth[~held], seen, objective, known_rates)
         for mode in TUNED_MODES:
             said[mode][held] = other.decide(probabilities[held], mode)
     return said
@@ -172,6 +178,7 @@ def _cross_fit(
     truth: NDArray[np.int8],
     probabilities: NDArray[np.float32],
     fitted: Thresholds,
+    rates: NDArray[np.float64],
     folds: int,
     repeats: int,
     seed: int,
@@ -189,7 +196,7 @@ def _cross_fit(
     crossed: dict[Mode, list[float]] = {mode: [] for mode in TUNED_MODES}
     for repeat in range(repeats if judged.any() else 0):
         said = cross_fitted_decisions(
-            truth, probabilities, objective, folds=folds, seed=seed + repeat
+            truth, probabilities, objective, rates=rates, folds=folds, seed=seed + repeat
         )
         for mode in TUNED_MODES:
             crossed[mode].append(score(said[mode]))

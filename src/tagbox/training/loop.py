@@ -81,8 +81,11 @@ def fit(
     TagboxError
         ``loss-not-finite`` as soon as a batch's loss is infinite or NaN.
     """
+    import torch
+
     history: list[Row] = []
     best_row: Row | None = None
+    best_epoch = 0
     best_state = copy.deepcopy(model.state_dict())
     step = 0
     for epoch in range(1, epochs + 1):
@@ -99,7 +102,7 @@ def fit(
                     hint="lower --learning-rate, and look for odd pictures with tagbox check",
                 )
             optimizer.zero_grad(set_to_none=True)
-            value.backward()
+            torch.autograd.backward(value)
             optimizer.step()
             scheduler.step()
             step += 1
@@ -109,19 +112,16 @@ def fit(
 
         row: dict[str, float | int | None] = {"epoch": epoch}
         row |= {f"train_{name}": figure for name, figure in seen.scores().items()}
-        row |= {
-            f"val_{name}": figure for name, figure in evaluate(model, validation, loss).items()
-        }
+        row |= {f"val_{name}": figure for name, figure in evaluate(model, validation, loss).items()}
         row["learning_rate"] = float(scheduler.get_last_lr()[0])
         history.append(row)
         if on_epoch:
             on_epoch(row)
         if is_better(row, best_row, best_by):
-            best_row, best_state = row, copy.deepcopy(model.state_dict())
-        elif epoch - int(best_row["epoch"] if best_row else 0) >= patience:
+            best_row, best_epoch, best_state = row, epoch, copy.deepcopy(model.state_dict())
+        elif epoch - best_epoch >= patience:
             break
     model.load_state_dict(best_state)
-    best_epoch = int(best_row["epoch"]) if best_row else len(history)
     return Fitted(history=history, best_epoch=best_epoch, stopped_early=len(history) < epochs)
 
 

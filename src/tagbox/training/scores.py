@@ -63,5 +63,3 @@ def is_better(row: Mapping[str, Any], best: Mapping[str, Any] | None, by: str) -
     if best is None or best[name] is None or math.isnan(best[name]):
         return True
     return bool(value < best[name]) if by == "val_loss" else bool(value > best[name])
-
-

@@ -1,0 +1,198 @@
+"""The verbs of the Python API that span the whole road; the command line calls the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.data.dataset import Dataset
+from tagbox.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tagbox.inference.predict import Classifier
+    from tagbox.models.bundle import Bundle
+    from tagbox.reports.pictures import ReportPicture
+    from tagbox.training.classifier import Trained
+
+REPORT_PICTURES = 12
+EVIDENCE_LABELS = 3
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    metrics
+        What its ``metrics.json`` holds.
+    """
+
+    folder: Path
+    metrics: Mapping[str, Any]
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The model, loaded from the folder."""
+        from tagbox.inference.predict import Classifier
+
+        return Classifier.load(self.folder)
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+
+def train_classifier(
+    data: Path | str | Dataset,
+    config: ClassifierConfig | None = None,
+    *,
+    name: str,
+    runs: Path | str = Path("runs"),
+    source: DataConfig | None = None,
+    overwrite: bool = False,
+    cache: bool = True,
+    baselines: Mapping[str, Mapping[str, float]] | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Run:
+    """Train a multi-label classifier and write its run folder.
+
+    Parameters
+    ----------
+    data
+        A dataset of any format `load_dataset` knows, or one in memory.
+    config
+        How to train.
+    name, runs
+        The run becomes the folder ``runs/name``.
+    source
+        How `data` is read, where it is a path.
+    overwrite
+        Replace a finished run of that name, once the new one is whole.
+    cache
+        Keep features for later runs.
+    baselines
+        Other models' figures on the validation images, for the report: name to metric to value.
+    command
+        What reproduces the run, for the report.
+    progress
+        What to tell whoever waits.
+
+    Raises
+    ------
+    TagboxError
+        What reading, encoding and training raise; ``run-exists``, ``run-busy``.
+    """
+    from contextlib import closing, nullcontext
+
+    from tagbox.engines.cache import FeatureCache
+    from tagbox.training.classifier import load_sides, train
+    from tagbox.training.run import bundle_of, write_run
+    from tagbox.training.run_folder import run_folder
+
+    config, source = config or ClassifierConfig(), source or DataConfig()
+    progress = progress or Silent()
+    runs = Path(runs)
+    with run_folder(runs, name, overwrite=overwrite) as work:
+        sides = load_sides(Path(data) if isinstance(data, str) else data, config, source, progress)
+        with closing(FeatureCache()) if cache else nullcontext() as features:
+            trained = train(
+                sides, config, cache=features, events=work / "tensorboard", progress=progress
+            )
+        bundle = bundle_of(trained, config)
+        metrics = write_run(work, sides, trained, bundle, config, source, command=command)
+        _write_report(work, name, trained, bundle, config, source, baselines or {}, command)
+    return Run(folder=runs / name, metrics=metrics)
+
+
+def _write_report(
+    work: Path,
+    name: str,
+    trained: Trained,
+    bundle: Bundle,
+    config: ClassifierConfig,
+    source: DataConfig,
+    baselines: Mapping[str, Mapping[str, float]],
+    command: str,
+) -> None:
+    from tagbox.checks.statistics import statistics
+    from tagbox.reports.report import ReportData, write_report
+
+    notes = [f"Left out: {error}" for error in trained.unreadable]
+    data = ReportData(
+        title=name,
+        categories=trained.validation.categories.names,
+        truth=trained.validation.labels,
+        probabilities=trained.probabilities,
+        metrics=trained.metrics,
+        thresholds=trained.tuned.thresholds.to_dict(),
+        tuning=trained.tuned.report,
+        history=trained.history,
+        best_epoch=trained.best_epoch,
+        pictures=_pictures(trained, bundle),
+        statistics=statistics(trained.train),
+        config={**source.to_dict(), **config.to_dict()},
+        baselines=baselines,
+        notes=notes,
+        versions=bundle.versions,
+        command=command,
+    )
+    write_report(data, work / "report.html")
+
+
+def _pictures(trained: Trained, bundle: Bundle) -> list[ReportPicture]:
+    """The validation pictures the model got most right and most wrong, with evidence."""
+    from tagbox.images.decode import read_image
+    from tagbox.inference.predict import Classifier
+    from tagbox.reports.pictures import choose_pictures, make_picture
+
+    classifier = Classifier(bundle, encoders=trained.encoders)
+    images, labels = trained.validation.images, trained.validation.labels
+    decisions = trained.tuned.thresholds.decide(trained.probabilities)
+    best, worst = choose_pictures(labels, decisions, trained.probabilities, REPORT_PICTURES)
+    pictures = []
+    for rows, kind in ((best, "best"), (worst, "worst")):
+        for row in rows.tolist():
+            image = read_image(images.path(row))
+            pictures.append(
+                make_picture(
+                    image,
+                    str(images.files[row]),
+                    row,
+                    kind,  # type: ignore[arg-type]
+                    truth=labels,
+                    decisions=decisions,
+                    probabilities=trained.probabilities,
+                    categories=classifier.categories,
+                    evidence=_evidence(
+                        classifier, image, trained.probabilities[row], decisions[row]
+                    ),
+                )
+            )
+    return pictures
+
+
+def _evidence(
+    classifier: Classifier,
+    image: NDArray[np.uint8],
+    probabilities: NDArray[np.float32],
+    said: NDArray[np.bool_],
+) -> list[tuple[str, NDArray[np.float32]]]:
+    """Evidence maps of the surest labels that were said, where the model allows exact ones."""
+    rows = [k for k in np.argsort(-probabilities).tolist() if said[k]][:EVIDENCE_LABELS]
+    if not rows or not classifier.has_evidence:
+        return []
+    maps = classifier.evidence(image, rows)
+    return [(classifier.categories[k], heat) for k, heat in zip(rows, maps, strict=True)]

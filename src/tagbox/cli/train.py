@@ -1,0 +1,74 @@
+"""`tagbox train`: from a dataset to a run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from tagbox.cli.console import TerminalProgress, print_json, say
+from tagbox.cli.settings import fill_from_file
+from tagbox.config import ClassifierConfig, DataConfig
+
+train = App(name="train", help="Train a model on a dataset.", config=fill_from_file)
+
+
+@train.command
+def classifier(
+    data: Path,
+    /,
+    *,
+    name: str,
+    config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),  # noqa: B008
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    settings: Annotated[Path | None, Parameter(name="--config")] = None,
+    runs: Path = Path("runs"),
+    overwrite: bool = False,
+    cache: bool = True,
+    json: bool = False,
+) -> None:
+    """Train a multi-label classifier: which categories appear in a picture.
+
+    Every picture is encoded once by a frozen backbone, a head is trained on the features, and its
+    thresholds are tuned on the validation pictures. Writes the folder RUNS/NAME with the model, its
+    metrics and report.html.
+
+    Parameters
+    ----------
+    data
+        COCO JSON, challenge folder, CSV, YOLO or labelme folder, or a folder a class.
+    name
+        Name of the run.
+    settings
+        YAML file of settings, such as a run's config.yaml; flags come before it.
+    runs
+        Folder of the runs.
+    overwrite
+        Replace a finished run of that name once the new one is whole.
+    cache
+        Keep encoded pictures for later runs.
+    json
+        Print the run's metrics as JSON.
+    """
+    from tagbox.api import train_classifier
+    from tagbox.evaluation.evaluate import headline
+
+    run = train_classifier(
+        data,
+        config,
+        name=name,
+        runs=runs,
+        source=source,
+        overwrite=overwrite,
+        cache=cache,
+        command=shlex.join(["tagbox", *sys.argv[1:]]),
+        progress=TerminalProgress(),
+    )
+    if json:
+        print_json(run.metrics)
+    figures = headline(run.metrics["validation"])
+    say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    say(f"run: {run.folder}\nreport: {run.report}")

@@ -1,0 +1,89 @@
+"""Where a label came from: exact for a linear head on mean and max pooled features.
+
+A linear head's logit is a sum over features, a mean-pooled feature is a sum over positions, and a
+max-pooled one comes from one position. So the logit is a constant plus a sum over positions, and that
+sum's terms are the evidence map: weights times the feature map before pooling (for mean pooling the
+class activation map of Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR
+2016, made exact by the bias kept apart).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.errors import TagboxError
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+def require_linear(weights: Weights) -> None:
+    """Refuse heads for which no exact evidence map exists.
+
+    Raises
+    ------
+    TagboxError
+        ``evidence-head`` for an MLP head.
+    """
+    if "hidden.weight" in weights:
+        raise TagboxError(
+            "evidence-head",
+            "an MLP head has no exact evidence map",
+            hint="train with --head linear, or leave --evidence out",
+        )
+
+
+def evidence(
+    weights: Weights, maps: Sequence[NDArray[np.float32]], pooling: str, category: int
+) -> tuple[list[NDArray[np.float64]], float]:
+    """The terms of one category's logit, by position.
+
+    Parameters
+    ----------
+    weights
+        A linear head's state: ``mean``, ``scale``, ``output.weight``, ``output.bias``.
+    maps
+        One picture's feature map of each backbone, (D, h, w) float32.
+    pooling
+        ``mean``, ``max`` or ``mean+max``: how each map became features, in that order.
+    category
+        Row of the category.
+
+    Returns
+    -------
+    heats, constant
+        An (h, w) float64 map of each backbone and a number; ``sum of all heats + constant`` is the logit.
+    """
+    gain = (weights["output.weight"][category] * weights["scale"]).astype(np.float64)
+    constant = float(weights["output.bias"][category] - gain @ weights["mean"])
+    heats = []
+    start = 0
+    for feature_map in maps:
+        depth, height, width = feature_map.shape
+        flat = feature_map.reshape(depth, -1).astype(np.float64)
+        heat = np.zeros(height * width)
+        for kind in pooling.split("+"):
+            weight = gain[start : start + depth]
+            start += depth
+            if kind == "mean":
+                heat += weight @ flat / flat.shape[1]
+            else:
+                where = flat.argmax(axis=1)
+                np.add.at(heat, where, weight * flat[np.arange(depth), where])
+        heats.append(heat.reshape(height, width))
+    return heats, constant
+
+
+def combined(heats: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:
+    """One (H, W) map to draw, as fine as the finest: evidence per unit of area, interpolated and added."""
+    from PIL import Image
+
+    height = max(heat.shape[0] for heat in heats)
+    width = max(heat.shape[1] for heat in heats)
+    total = np.zeros((height, width), np.float32)
+    for heat in heats:
+        density = Image.fromarray((heat * heat.size).astype(np.float32))
+        total += np.asarray(density.resize((width, height), Image.Resampling.BILINEAR))
+    return (total / np.float32(total.size)).astype(np.float32)

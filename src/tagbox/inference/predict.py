@@ -1,0 +1,217 @@
+"""A saved classifier in use: pictures to probabilities, labels and evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.data.dataset import Dataset
+from tagbox.data.locate import require_images
+from tagbox.engines.cache import FeatureCache
+from tagbox.engines.encoder import Encoder, create_encoder
+from tagbox.engines.features import encode_images
+from tagbox.errors import TagboxError
+from tagbox.evaluation.predictions import Predictions
+from tagbox.evaluation.thresholds import Thresholds
+from tagbox.images.geometry import to_square
+from tagbox.inference.evidence import combined, evidence, require_linear
+from tagbox.models.backbones import load_backbone
+from tagbox.models.bundle import Bundle, load_bundle
+from tagbox.models.heads import head_logits, sigmoid
+
+Device = Literal["auto", "cuda", "mps", "cpu"]
+Engine = Literal["auto", "openvino", "torch"]
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Claims:
+    """What a classifier says of N pictures.
+
+    Attributes
+    ----------
+    probabilities
+        (N, K) float32; rows of pictures that could not be read are zero.
+    ok
+        (N,) bool: which could be read.
+    errors
+        Why the others could not, in order.
+    """
+
+    probabilities: NDArray[np.float32]
+    ok: NDArray[np.bool_]
+    errors: list[TagboxError]
+
+
+class Classifier:
+    """A bundle on an engine.
+
+    Parameters
+    ----------
+    bundle
+        The saved model.
+    engine, device, precision
+        See `engines.encoder.create_encoder`.
+    encoders
+        The backbones' encoders, where they already run.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        engine: Engine = "auto",
+        device: Device = "auto",
+        precision: Precision = "fp32",
+        encoders: Sequence[Encoder] | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self._how = (engine, device, precision)
+        if encoders is not None:
+            self.encoders = tuple(encoders)
+
+    @classmethod
+    def load(
+        cls,
+        run: Path | str,
+        *,
+        engine: Engine = "auto",
+        device: Device = "auto",
+        precision: Precision = "fp32",
+    ) -> Classifier:
+        """The classifier of a run folder; no pickle, no network.
+
+        Raises
+        ------
+        TagboxError
+            The ``bundle-…`` codes of `models.bundle.load_bundle`.
+        """
+        return cls(load_bundle(Path(run)), engine=engine, device=device, precision=precision)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """K names, in the order of the columns of probabilities."""
+        return self.bundle.categories.names
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds it was saved with."""
+        return self.bundle.thresholds
+
+    @cached_property
+    def encoders(self) -> tuple[Encoder, ...]:
+        """One for each backbone; made when first needed."""
+        engine, device, precision = self._how
+        return tuple(
+            create_encoder(
+                load_backbone(spec, arrays),
+                geometry=self.bundle.geometry,
+                pooling=self.bundle.pooling,
+                engine=engine,
+                device=device,
+                precision=precision,
+            )
+            for spec, arrays in self.bundle.backbones
+        )
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether exact evidence maps exist: a linear head on pooled feature maps."""
+        pooled = all(spec.mean_pooled for spec, _ in self.bundle.backbones)
+        return self.bundle.head_kind == "linear" and pooled
+
+    def predict(
+        self,
+        paths: Sequence[Path | str],
+        *,
+        cache: FeatureCache | None = None,
+        skip_errors: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> Claims:
+        """Probabilities of pictures.
+
+        Raises
+        ------
+        TagboxError
+            The codes of `images.decode.read_image` for the first unreadable picture, unless
+            `skip_errors`.
+        """
+        encoding = encode_images(
+            [Path(path) for path in paths],
+            self.encoders,
+            cache=cache,
+            skip_errors=skip_errors,
+            progress=progress,
+        )
+        probabilities = sigmoid(head_logits(self.bundle.head, encoding.features[:, 0]))
+        probabilities[~encoding.ok] = 0.0
+        return Claims(probabilities=probabilities, ok=encoding.ok, errors=encoding.errors)
+
+    def evidence(
+        self, image: NDArray[np.uint8], categories: Sequence[int]
+    ) -> list[NDArray[np.float32]]:
+        """Where each of `categories` (rows) was seen in a picture (H, W, 3) uint8 RGB.
+
+        Returns
+        -------
+        list
+            An (h, w) float32 map over the network's square for each category; see
+            `inference.evidence`.
+
+        Raises
+        ------
+        TagboxError
+            ``evidence-head`` for an MLP head; ``evidence-backbone`` for a backbone without a map.
+        """
+        require_linear(self.bundle.head)
+        maps = []
+        for encoder in self.encoders:
+            if not encoder.spec.mean_pooled:
+                raise TagboxError(
+                    "evidence-backbone",
+                    f"{encoder.spec.name} has no feature map that is pooled",
+                    hint="train on a convolutional backbone, or leave --evidence out",
+                )
+            square = to_square(image, encoder.spec.size, self.bundle.geometry)
+            maps.append(encoder.maps(square[None])[0])
+        return [
+            combined(evidence(self.bundle.head, maps, self.bundle.pooling, k)[0])
+            for k in categories
+        ]
+
+
+def predict_dataset(
+    run: Path,
+    dataset: Dataset,
+    *,
+    device: Device = "auto",
+    progress: Callable[[int], object] | None = None,
+) -> tuple[Predictions, Thresholds]:
+    """What a run says of every picture of a dataset, and the run's thresholds.
+
+    Features are looked up in the cache and kept there.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `Classifier.load` and `images.decode.read_image`; ``images-not-found``.
+    """
+    classifier = Classifier.load(run, device=device)
+    require_images(dataset)
+    paths = [dataset.images.path(row) for row in range(len(dataset))]
+    with closing(FeatureCache()) as cache:
+        claims = classifier.predict(paths, cache=cache, progress=progress)
+    predictions = Predictions(
+        images=tuple(dataset.images.stems.tolist()),
+        categories=classifier.categories,
+        probabilities=claims.probabilities,
+        source=str(run),
+    )
+    return predictions, classifier.thresholds

@@ -1,0 +1,321 @@
+"""From a dataset to a run: encode once, train a head, tune thresholds, evaluate, save, report."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.data.dataset import Dataset
+from tagbox.data.load import describe, load_dataset
+from tagbox.data.locate import require_images
+from tagbox.data.split import Split, stratified_split
+from tagbox.engines.cache import FeatureCache
+from tagbox.engines.encoder import Encoder, create_encoders
+from tagbox.engines.features import encode_images
+from tagbox.errors import TagboxError
+from tagbox.evaluation.base_rates import base_rate
+from tagbox.evaluation.evaluate import evaluate_labels
+from tagbox.evaluation.tuning import Tuned, tune
+from tagbox.progress import Progress
+from tagbox.training.tensorboard import TensorBoardLog
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sides:
+    """The labelled images that are trained on, and those that judge epochs and thresholds.
+
+    `split` names both where one dataset was divided; None where the user gave two.
+    """
+
+    train: Dataset
+    validation: Dataset
+    split: Split | None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trained:
+    """What training leaves in memory; `training.run.write_run` makes a folder of it.
+
+    Attributes
+    ----------
+    head
+        The head's state, NumPy arrays.
+    probabilities
+        (N, K) float32 of the validation images that could be read.
+    features
+        (N, D) float32 of the same images, view 0.
+    tuned
+        Thresholds and what cross-fitting says of them.
+    metrics
+        `evaluate_labels` of the validation images at the thresholds.
+    history, best_epoch
+        The rows of `history.csv`; which one the head is of.
+    parameters
+        ``total`` and ``trainable`` numbers of the model.
+    unreadable
+        Pictures that were left out, with the reason.
+    """
+
+    encoders: Sequence[Encoder]
+    train: Dataset
+    validation: Dataset
+    head: dict[str, NDArray[Any]]
+    probabilities: NDArray[np.float32]
+    tuned: Tuned
+    metrics: dict[str, Any]
+    history: list[dict[str, float | int | None]]
+    best_epoch: int
+    parameters: dict[str, int]
+    unreadable: list[TagboxError]
+
+
+def load_sides(
+    data: Path | Dataset, config: ClassifierConfig, source: DataConfig, progress: Progress
+) -> Sides:
+    """Read the training and the validation data, or hold a stratified part of the former out.
+
+    Raises
+    ------
+    TagboxError
+        What the readers raise; ``images-not-found``; ``no-labels`` where no image has labels;
+        ``categories-differ`` where the two sides do not have the same categories.
+    """
+    whole = load_dataset(data, source) if isinstance(data, Path) else data
+    progress.say(describe(whole))
+    whole = _labelled(whole)
+    if config.val is None:
+        kept, held = stratified_split(whole.labels, config.val_fraction, config.seed)
+        rows = {"train": kept, "validation": held}
+        split = Split.of(whole, rows, seed=config.seed)
+        return Sides(train=whole.take(kept), validation=whole.take(held), split=split)
+    given = load_dataset(config.val, _beside(source, config.val_images))
+    progress.say(f"validation: {describe(given)}")
+    validation = _labelled(_same_categories(given, whole, config.val))
+    return Sides(train=whole, validation=validation, split=None)
+
+
+def train(
+    sides: Sides,
+    config: ClassifierConfig,
+    *,
+    cache: FeatureCache | None,
+    events: Path | None = None,
+    progress: Progress,
+) -> Trained:
+    """Encode both sides once, train the head on the features, tune and evaluate."""
+    # Importing torch takes about as long as encoding some hundred pictures and needs one core.
+    importing = threading.Thread(target=_import_torch, daemon=True)
+    importing.start()
+    encoders = create_encoders(config)
+    (train_features, train_data), (val_features, val_data), unreadable = _encode(
+        sides, encoders, config, cache, progress
+    )
+    importing.join()
+    _import_torch()
+    return _train_head(
+        encoders,
+        (train_features, train_data),
+        (val_features, val_data),
+        config,
+        events=events,
+        progress=progress,
+        unreadable=unreadable,
+    )
+
+
+def _train_head(
+    encoders: Sequence[Encoder],
+    train: tuple[NDArray[np.float32], Dataset],
+    validation: tuple[NDArray[np.float32], Dataset],
+    config: ClassifierConfig,
+    *,
+    events: Path | None,
+    progress: Progress,
+    unreadable: list[TagboxError],
+) -> Trained:
+    import torch
+
+    from tagbox.models.heads import create_head
+    from tagbox.training.batches import FeatureBatches
+    from tagbox.training.loop import fit, predict
+    from tagbox.training.losses import create_loss
+
+    (train_features, train_data), (val_features, val_data) = train, validation
+    torch.manual_seed(config.seed)
+    rates = base_rate(train_data.labels)
+    head = create_head(
+        config.head,
+        train_features.reshape(-1, train_features.shape[-1]),
+        rates,
+        hidden=config.hidden,
+        dropout=config.dropout,
+        seed=config.seed,
+    )
+    batches = FeatureBatches(
+        train_features,
+        train_data.labels,
+        batch_size=config.batch_size,
+        shuffle=True,
+        seed=config.seed,
+    )
+    held = FeatureBatches(val_features, val_data.labels, batch_size=256, shuffle=False)
+    optimizer = torch.optim.AdamW(
+        [
+            {
+                "params": [p for p in head.parameters() if p.ndim > 1],
+                "weight_decay": config.weight_decay,
+            },
+            {"params": [p for p in head.parameters() if p.ndim == 1], "weight_decay": 0.0},
+        ],
+        lr=config.learning_rate,
+    )
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=config.epochs * len(batches)
+    )
+    log = TensorBoardLog(events) if events else None
+    with progress.bar("training the head", config.epochs, "epochs") as advance:
+
+        def on_epoch(row: Any) -> None:
+            advance(1)
+            if log:
+                log.epoch(int(row["epoch"]), row)
+
+        fitted = fit(
+            head,
+            batches,
+            held,
+            loss=create_loss(config.loss, torch.from_numpy(rates).float()),
+            optimizer=optimizer,
+            scheduler=scheduler,
+            epochs=config.epochs,
+            patience=config.patience,
+            best_by=config.best_by,
+            on_batch=log.batch if log else None,
+            on_epoch=on_epoch,
+        )
+    if log:
+        log.close()
+    probabilities = predict(head, held)
+    tuned = tune(val_data.labels, probabilities, config.objective, rates=rates, seed=config.seed)
+    metrics = evaluate_labels(
+        val_data.labels,
+        categories=val_data.categories.names,
+        probabilities=probabilities,
+        thresholds=tuned.thresholds,
+        seed=config.seed,
+    )
+    trainable = sum(p.numel() for p in head.parameters())
+    return Trained(
+        encoders=encoders,
+        train=train_data,
+        validation=val_data,
+        head={name: value.numpy() for name, value in head.state_dict().items()},
+        probabilities=probabilities,
+        tuned=tuned,
+        metrics=metrics,
+        history=[dict(row) for row in fitted.history],
+        best_epoch=fitted.best_epoch,
+        parameters={
+            "total": trainable + sum(encoder.parameters for encoder in encoders),
+            "trainable": trainable,
+        },
+        unreadable=unreadable,
+    )
+
+
+def _encode(
+    sides: Sides,
+    encoders: Sequence[Encoder],
+    config: ClassifierConfig,
+    cache: FeatureCache | None,
+    progress: Progress,
+) -> tuple[
+    tuple[NDArray[np.float32], Dataset], tuple[NDArray[np.float32], Dataset], list[TagboxError]
+]:
+    """(N, V, D) training and (N, 1, D) validation features, of the pictures that could be read."""
+    unreadable: list[TagboxError] = []
+    encoded = []
+    for data, mirror, name in (
+        (sides.train, config.mirror, "training"),
+        (sides.validation, False, "validation"),
+    ):
+        require_images(data)
+        paths = [data.images.path(row) for row in range(len(data))]
+        with progress.bar(f"encoding {name} pictures", len(paths), "images") as advance:
+            encoding = encode_images(
+                paths,
+                encoders,
+                mirror=mirror,
+                cache=cache,
+                skip_errors=True,
+                progress=advance,
+            )
+        for error in encoding.errors:
+            progress.say(f"left out: {error}")
+        unreadable += encoding.errors
+        rows = np.flatnonzero(encoding.ok)
+        if not len(rows):
+            raise TagboxError(
+                "no-readable-images",
+                f"none of the {len(paths)} {name} pictures could be read",
+                file=data.source.path,
+                hint="run tagbox check on the dataset",
+            )
+        encoded.append((encoding.features[rows], data.take(rows)))
+    return encoded[0], encoded[1], unreadable
+
+
+def _labelled(dataset: Dataset) -> Dataset:
+    rows = np.flatnonzero(dataset.images.labelled)
+    if not len(rows):
+        raise TagboxError(
+            "no-labels",
+            f"none of its {len(dataset)} images has labels",
+            file=dataset.source.path,
+            hint="train and validate on labelled images",
+        )
+    return dataset if len(rows) == len(dataset) else dataset.take(rows)
+
+
+def _beside(source: DataConfig, images: Path | None) -> DataConfig:
+    """How the validation data is read: as the training data, but whole and with its own pictures."""
+    return replace(source, images=images, format="auto", max_images=None)
+
+
+def _same_categories(dataset: Dataset, like: Dataset, path: Path) -> Dataset:
+    """`dataset` with its categories in the order of `like`, matched by name."""
+    ours, theirs = like.categories.names, dataset.categories.names
+    if ours == theirs:
+        return dataset
+    if set(ours) != set(theirs):
+        only = sorted(set(ours) ^ set(theirs))
+        raise TagboxError(
+            "categories-differ",
+            f"{len(only)} categories are on one side only, such as {only[0]!r}",
+            file=path,
+            where="categories",
+            hint="give both datasets the same categories, for example with --categories or --mapping",
+        )
+    row = np.array([ours.index(name) for name in theirs], np.int32)
+    unknown = dataset.unknown.copy()
+    unknown[:, 1] = row[unknown[:, 1]]
+    annotations = replace(dataset.annotations, category_rows=row[dataset.annotations.category_rows])
+    return replace(dataset, categories=like.categories, annotations=annotations, unknown=unknown)
+
+
+def _import_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise TagboxError(
+            "extra-missing",
+            "training needs torch, which is not installed",
+            hint="run: pip install 'tagbox[train]'",
+        ) from error

@@ -1,0 +1,96 @@
+"""Threshold searches against trying everything."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagbox.evaluation.label_metrics import label_metrics
+from tagbox.evaluation.threshold_search import (
+    expit,
+    logit,
+    midway,
+    search_per_category,
+    smoothed_maximum,
+    sweep_global,
+)
+from tagbox.evaluation.thresholds import OBJECTIVES
+
+
+@st.composite
+def scored(draw: st.DrawFn, images: int = 25, categories: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    truth = random.choice([-1, 0, 1], (images, categories), p=[0.1, 0.6, 0.3]).astype(np.int8)
+    noise = random.normal(0, 1, truth.shape) + 1.5 * (truth == 1)
+    return truth, np.round(expit(noise - 1), draw(st.integers(1, 4))).astype(np.float32)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@settings(deadline=None, max_examples=25)
+@given(table=scored())
+def test_sweep_is_exact_at_every_threshold(
+    objective: str, table: tuple[np.ndarray, np.ndarray]
+) -> None:
+    truth, probabilities = table
+    levels, values = sweep_global(truth, probabilities, objective)
+    assert levels.tolist() == sorted(set(probabilities[truth >= 0].tolist()), reverse=True)
+    for level, value in zip(levels, values, strict=True):
+        found = label_metrics(truth, probabilities >= np.float32(level))[objective]
+        assert value == pytest.approx(found, abs=1e-9)
+
+
+@pytest.mark.parametrize("objective", ["macro_f1", "micro_f1", "of1", "cf1", "challenge_f1"])
+@settings(deadline=None, max_examples=15)
+@given(table=scored(images=7, categories=3))
+def test_per_category_search_finds_the_best_there_is(
+    objective: str, table: tuple[np.ndarray, np.ndarray]
+) -> None:
+    truth, probabilities = table
+    found = search_per_category(truth, probabilities, objective, 0.5).astype(np.float32)
+    value = label_metrics(truth, probabilities >= found)[objective]
+    candidates = [np.append(np.unique(column), 2.0) for column in probabilities.T]
+    best = max(
+        label_metrics(truth, probabilities >= np.array(levels, np.float32))[objective]
+        for levels in product(*candidates)
+    )
+    # F1 of averages may peak off the hull that the mixes see, by little.
+    slack = 0.03 if objective in ("cf1", "challenge_f1") else 1e-9
+    assert best - slack <= value <= best + 1e-9
+
+
+@settings(deadline=None, max_examples=20)
+@given(table=scored())
+def test_samples_search_never_loses_against_its_start(
+    table: tuple[np.ndarray, np.ndarray],
+) -> None:
+    truth, probabilities = table
+    found = search_per_category(truth, probabilities, "samples_f1", 0.3).astype(np.float32)
+    after = label_metrics(truth, probabilities >= found)["samples_f1"]
+    assert after >= label_metrics(truth, probabilities >= np.float32(0.3))["samples_f1"] - 1e-9
+
+
+def test_categories_without_positives_keep_the_start() -> None:
+    truth = np.array([[1, 0], [0, 0]], np.int8)
+    probabilities = np.array([[0.8, 0.9], [0.2, 0.1]], np.float32)
+    found = search_per_category(truth, probabilities, "challenge_f1", 0.37)
+    assert found[1] == 0.37
+    assert 0.2 < found[0] < 0.8
+    # Micro F1 pays for every false word, so there it falls silent.
+    assert search_per_category(truth, probabilities, "micro_f1", 0.37)[1] > 0.9
+
+
+def test_the_middle_of_a_plateau_wins_over_a_spike() -> None:
+    levels = expit(np.arange(3, -4, -0.05))
+    plateau = np.where(np.abs(logit(levels) + 1) < 0.8, 0.6, 0.3)
+    plateau[10] = 0.7
+    assert logit(smoothed_maximum(levels, plateau, 0.3)) == pytest.approx(-1, abs=0.15)
+
+
+def test_midway() -> None:
+    assert midway(0.5, 0.5) == pytest.approx(0.5)
+    assert midway(0.9, 0.1) == pytest.approx(0.5)
+    assert 0 < midway(0.5, 0.0) < 0.5 < midway(1.0, 0.5) < 1
