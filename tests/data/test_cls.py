@@ -40,7 +40,7 @@ def test_as_the_zip_lays_it_out(tmp_path: Path, picture: Picture, train: str) ->
     assert dataset.labels[0].nonzero()[0].tolist() == [45, 49]
     assert not dataset.labels[2].any()
     assert (dataset.labels[3] == -1).all()
-    assert "1 images unlabelled" in describe(dataset)
+    assert "1 image without labels" in describe(dataset)
     # The folder above, when the archive was unpacked into one of its own.
     assert len(load_dataset(tmp_path)) == 4
 

@@ -130,10 +130,14 @@ def describe(dataset: Dataset) -> str:
     images, labelled = len(dataset), int(dataset.images.labelled.sum())
     parts = [
         NAMES[dataset.source.format],
-        f"{images:,} image{'s' * (images != 1)} in {dataset.images.root}",
-        f"{len(dataset.categories):,} categories",
-        f"{len(dataset.annotations):,} annotations",
+        f"{_count(images, 'image', 'images')} in {dataset.images.root}",
+        _count(len(dataset.categories), "category", "categories"),
+        _count(len(dataset.annotations), "annotation", "annotations"),
     ]
     if labelled < images:
-        parts.append(f"{images - labelled:,} images unlabelled")
+        parts.append(f"{_count(images - labelled, 'image', 'images')} without labels")
     return ", ".join(parts)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
