@@ -1,0 +1,146 @@
+"""Downloads against a server on loopback that breaks off, lies and refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from loopback_server import Site, closed_port_url, serve
+
+from tagbox.data import fetch as module
+from tagbox.data.fetch import fetch
+from tagbox.errors import TagboxError
+
+CONTENT = os.urandom(1 << 20)
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+
+
+def test_a_file_arrives_whole_and_progress_is_told(tmp_path: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+    with serve(Site({"/a": CONTENT})) as site:
+        path = fetch(
+            f"{site.url}/a",
+            tmp_path / "new" / "a",
+            sha256=DIGEST,
+            expected_size=len(CONTENT),
+            progress=lambda held, total: told.append((held, total)),
+        )
+    assert path.read_bytes() == CONTENT
+    assert told[0] == (0, len(CONTENT))
+    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert [p.name for p in path.parent.iterdir()] == ["a"]
+
+
+def test_a_break_is_continued_in_the_same_call(tmp_path: Path) -> None:
+    with serve(Site({"/a": CONTENT}, break_after=[300_000, 400_000])) as site:
+        path = fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+    assert path.read_bytes() == CONTENT
+    assert [asked for _, asked in site.requests] == [None, "bytes=300000-", "bytes=700000-"]
+
+
+def test_a_break_is_continued_in_the_next_call(tmp_path: Path) -> None:
+    site = Site({"/a": CONTENT}, break_after=[100_000, 100_000, 100_000])
+    with serve(site):
+        with pytest.raises(TagboxError) as raised:
+            fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+        assert raised.value.code == "download-truncated"
+        assert not (tmp_path / "a").exists()
+        fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+    assert site.requests[-1][1] == "bytes=300000-"
+
+
+@pytest.mark.parametrize(
+    "misbehaviour",
+    [
+        {"ranges": False},  # A range is answered with the whole file.
+        {"etag": None},  # Nothing proves that the file is the same: it starts again.
+        {"wrong_range": True},  # Another range than the one asked for.
+    ],
+)
+def test_a_server_that_does_not_continue_costs_a_restart_only(
+    tmp_path: Path, misbehaviour: dict[str, object]
+) -> None:
+    site = Site({"/a": CONTENT}, break_after=[300_000], **misbehaviour)  # type: ignore[arg-type]
+    with serve(site):
+        path = fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_file_that_changed_between_calls_is_not_mixed(tmp_path: Path) -> None:
+    site = Site({"/a": CONTENT}, break_after=[100_000] * 3)
+    other = os.urandom(len(CONTENT))
+    with serve(site):
+        with pytest.raises(TagboxError):
+            fetch(f"{site.url}/a", tmp_path / "a")
+        site.files["/a"], site.etag = other, '"two"'
+        fetch(f"{site.url}/a", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == other
+
+
+def test_a_bad_part_is_started_over(tmp_path: Path) -> None:
+    (tmp_path / ".a.part").write_bytes(b"x" * 5000)
+    (tmp_path / ".a.part.etag").write_text('"one"')
+    with serve(Site({"/a": CONTENT})) as site:
+        fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+    assert len(site.requests) == 2
+
+
+def test_a_part_longer_than_the_file_is_started_over(tmp_path: Path) -> None:
+    (tmp_path / ".a.part").write_bytes(CONTENT + b"more")
+    (tmp_path / ".a.part.etag").write_text('"one"')
+    with serve(Site({"/a": CONTENT})) as site:
+        fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_a_busy_server_is_asked_again(tmp_path: Path) -> None:
+    with serve(Site({"/a": CONTENT}, statuses=[503, 429])) as site:
+        fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+    assert len(site.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "site", "settings"),
+    [
+        ("download-status", Site({}), {}),
+        ("download-status", Site({"/a": CONTENT}, statuses=[403]), {}),
+        ("download-hash", Site({"/a": CONTENT}), {"sha256": "0" * 64}),
+        ("download-hash", Site({"/a": CONTENT}), {"sha256_prefix": "0123abcd"}),
+        ("download-size", Site({"/a": CONTENT}), {"expected_size": 17}),
+        ("download-size", Site({"/a": CONTENT}, length=False), {"expected_size": 17}),
+        ("download-truncated", Site({"/a": CONTENT}, break_after=[9] * 3), {}),
+        ("download-truncated", Site({"/a": CONTENT}, length=False), {"expected_size": 1 << 21}),
+    ],
+)
+def test_failures_are_named_and_leave_the_old_file(
+    tmp_path: Path, code: str, site: Site, settings: dict[str, object]
+) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    with serve(site), pytest.raises(TagboxError) as raised:
+        fetch(f"{site.url}/a", tmp_path / "a", hint="ask a friend", **settings)  # type: ignore[arg-type]
+    assert raised.value.code == code
+    assert site.url in str(raised.value)
+    assert "ask a friend" in str(raised.value)
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_no_network(tmp_path: Path) -> None:
+    with pytest.raises(TagboxError) as raised:
+        fetch(f"{closed_port_url()}/a", tmp_path / "a")
+    assert raised.value.code == "download-network"
+
+
+@pytest.mark.parametrize("url", ["ftp://example.org/a", "file:///etc/hosts", "nonsense"])
+def test_only_web_addresses(tmp_path: Path, url: str) -> None:
+    with pytest.raises(TagboxError) as raised:
+        fetch(url, tmp_path / "a")
+    assert raised.value.code == "download-url"
