@@ -12,6 +12,7 @@ from tagbox.cli.cache import cache
 from tagbox.cli.check import check
 from tagbox.cli.console import say_error
 from tagbox.cli.evaluate import evaluate
+from tagbox.cli.predict import predict
 from tagbox.cli.show import show
 from tagbox.cli.split import split
 from tagbox.cli.synth import synth
@@ -34,6 +35,7 @@ app = App(
 app.command(cache)
 app.command(check)
 app.command(evaluate)
+app.command(predict)
 app.command(show)
 app.command(split)
 app.command(synth)

@@ -59,11 +59,16 @@ def read_submission(path: Path, categories: int | None = 80) -> dict[str, list[i
 
 def write_submission(path: Path, mapping: Mapping[str, Iterable[int]]) -> None:
     """Write label sets in the challenge's form: strictly valid, keys and indices sorted, atomic."""
+    atomic_write(path, encode_submission(mapping))
+
+
+def encode_submission(mapping: Mapping[str, Iterable[int]]) -> bytes:
+    """The bytes of `write_submission`."""
     lines = [
         f"{json.dumps(key)}: {json.dumps(sorted({int(index) for index in mapping[key]}))}"
         for key in sorted(mapping)
     ]
-    atomic_write(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 _FORM = 'one object such as {"000000000139": [56, 60], "000000000285": [21]}'

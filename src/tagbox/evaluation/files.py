@@ -25,7 +25,7 @@ from tagbox.data.text import cannot_read, near, read_text
 from tagbox.errors import TagboxError
 from tagbox.evaluation.predictions import Predictions
 from tagbox.evaluation.thresholds import Thresholds
-from tagbox.files import atomic_path, atomic_write
+from tagbox.files import atomic_write
 
 FORMAT = "tagbox-predictions"
 
@@ -306,12 +306,18 @@ def read_thresholds(path: Path, categories: Sequence[str]) -> Thresholds:
 
 def write_csv(path: Path, predictions: Predictions) -> None:
     """Probabilities as ``image,<category names…>``, digits enough to read back the same float32."""
+    atomic_write(path, encode_csv(predictions))
+
+
+def encode_csv(predictions: Predictions) -> bytes:
+    """The bytes of `write_csv`."""
     assert predictions.probabilities is not None
-    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["image", *predictions.categories])
-        for image, row in zip(predictions.images, predictions.probabilities, strict=True):
-            writer.writerow([image, *map(str, row)])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", *predictions.categories])
+    for image, row in zip(predictions.images, predictions.probabilities, strict=True):
+        writer.writerow([image, *map(str, row)])
+    return text.getvalue().encode()
 
 
 def write_json(path: Path, predictions: Predictions, thresholds: Thresholds | None = None) -> None:
@@ -319,11 +325,16 @@ def write_json(path: Path, predictions: Predictions, thresholds: Thresholds | No
     atomic_write(path, encode_json(predictions, thresholds))
 
 
-def encode_json(predictions: Predictions, thresholds: Thresholds | None = None) -> bytes:
-    """The bytes of `write_json`: a line an image."""
+def encode_json(
+    predictions: Predictions,
+    thresholds: Thresholds | None = None,
+    said: NDArray[np.bool_] | None = None,
+) -> bytes:
+    """The bytes of `write_json`: a line an image; `said` (N, K) where not the thresholds decide."""
     assert predictions.probabilities is not None
     names = predictions.categories
-    said = None if thresholds is None else thresholds.decide(predictions.probabilities)
+    if said is None and thresholds is not None:
+        said = thresholds.decide(predictions.probabilities)
     head = {
         "format": FORMAT,
         "version": 1,

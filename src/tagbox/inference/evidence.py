@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
+from tagbox.images.geometry import Placement
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -87,3 +88,32 @@ def combined(heats: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:
         density = Image.fromarray((heat * heat.size).astype(np.float32))
         total += np.asarray(density.resize((width, height), Image.Resampling.BILINEAR))
     return (total / np.float32(total.size)).astype(np.float32)
+
+
+def over_picture(
+    heat: NDArray[np.float32], place: Placement, width: int, height: int, size: int
+) -> NDArray[np.float32]:
+    """An evidence map over the network's square as one over the whole picture.
+
+    Parameters
+    ----------
+    heat
+        (h, w) float32 over the square of `size` pixels.
+    place
+        Where the picture lies in the square (`images.geometry.placement`).
+    width, height
+        Of the picture in pixels.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        (h, w) over the picture; 0 where the network did not see it, borders left out.
+    """
+    rows, columns = heat.shape
+    x = (np.arange(columns) + 0.5) / columns * width * place.scale_x + place.offset_x
+    y = (np.arange(rows) + 0.5) / rows * height * place.scale_y + place.offset_y
+    column = np.floor(x / size * columns).astype(int)
+    row = np.floor(y / size * rows).astype(int)
+    seen = ((row >= 0) & (row < rows))[:, None] & ((column >= 0) & (column < columns))
+    found = heat[row.clip(0, rows - 1)][:, column.clip(0, columns - 1)]
+    return np.where(seen, found, np.float32(0))

@@ -20,8 +20,8 @@ from tagbox.engines.features import encode_images
 from tagbox.errors import TagboxError
 from tagbox.evaluation.predictions import Predictions
 from tagbox.evaluation.thresholds import Thresholds
-from tagbox.images.geometry import to_square
-from tagbox.inference.evidence import combined, evidence, require_linear
+from tagbox.images.geometry import placement, to_square
+from tagbox.inference.evidence import combined, evidence, over_picture, require_linear
 from tagbox.models.backbones import load_backbone
 from tagbox.models.bundle import Bundle, load_bundle
 from tagbox.models.heads import head_logits, sigmoid
@@ -121,6 +121,23 @@ class Classifier:
             for spec, arrays in self.bundle.backbones
         )
 
+    def require_evidence(self) -> None:
+        """Refuse models without exact evidence maps.
+
+        Raises
+        ------
+        TagboxError
+            ``evidence-head`` for an MLP head; ``evidence-backbone`` for a backbone without a map.
+        """
+        require_linear(self.bundle.head)
+        for spec, _ in self.bundle.backbones:
+            if not spec.mean_pooled:
+                raise TagboxError(
+                    "evidence-backbone",
+                    f"{spec.name} has no feature map that is pooled",
+                    hint="train on a convolutional backbone, or leave --evidence out",
+                )
+
     @property
     def has_evidence(self) -> bool:
         """Whether exact evidence maps exist: a linear head on pooled feature maps."""
@@ -162,7 +179,7 @@ class Classifier:
         Returns
         -------
         list
-            An (h, w) float32 map over the network's square for each category; see
+            An (h, w) float32 map over the whole picture for each category; see
             `inference.evidence`.
 
         Raises
@@ -170,19 +187,23 @@ class Classifier:
         TagboxError
             ``evidence-head`` for an MLP head; ``evidence-backbone`` for a backbone without a map.
         """
-        require_linear(self.bundle.head)
+        self.require_evidence()
         maps = []
         for encoder in self.encoders:
-            if not encoder.spec.mean_pooled:
-                raise TagboxError(
-                    "evidence-backbone",
-                    f"{encoder.spec.name} has no feature map that is pooled",
-                    hint="train on a convolutional backbone, or leave --evidence out",
-                )
             square = to_square(image, encoder.spec.size, self.bundle.geometry)
             maps.append(encoder.maps(square[None])[0])
+        height, width = image.shape[:2]
+        # Every square shows the same part of the picture, whatever its size.
+        size = self.encoders[0].spec.size
+        place = placement(width, height, size, self.bundle.geometry)
         return [
-            combined(evidence(self.bundle.head, maps, self.bundle.pooling, k)[0])
+            over_picture(
+                combined(evidence(self.bundle.head, maps, self.bundle.pooling, k)[0]),
+                place,
+                width,
+                height,
+                size,
+            )
             for k in categories
         ]
 
