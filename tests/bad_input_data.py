@@ -13,6 +13,7 @@ from PIL import Image
 
 Build = Callable[[Path], object]
 
+# Not names of COCO, which some commands know more about than the file says.
 COCO: dict[str, Any] = {
     "images": [
         {"id": 1, "file_name": "a.jpg", "width": 40, "height": 30},
@@ -21,8 +22,8 @@ COCO: dict[str, Any] = {
         {"id": 4, "file_name": "d.jpg", "width": 40, "height": 30},
     ],
     "categories": [
-        {"id": 1, "name": "cat"},
-        {"id": 2, "name": "dog"},
+        {"id": 1, "name": "elk"},
+        {"id": 2, "name": "yak"},
     ],
     "annotations": [
         {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 10]},
@@ -95,7 +96,7 @@ def challenge(**files: str | bytes) -> Build:
 
     def build(folder: Path) -> None:
         pictures(folder / "data" / "images" / "train")
-        write("data/classes.txt", "cat\ndog\n")(folder)
+        write("data/classes.txt", "elk\nyak\n")(folder)
         for stem, content in {"a": "0\n", "b": "1\n", "c": "0\n", "d": "1\n", **files}.items():
             write(f"data/labels/train/{stem}.cls", content)(folder)
 
@@ -112,7 +113,7 @@ def table(content: str | bytes) -> Build:
     return build
 
 
-def yolo(names: str = "names: [cat, dog]\n", **files: str) -> Build:
+def yolo(names: str = "names: [elk, yak]\n", **files: str) -> Build:
     """A YOLO folder of two categories; `files` replace or add label files by stem."""
 
     def build(folder: Path) -> None:
@@ -137,7 +138,7 @@ def labelme(**files: str) -> Build:
     def build(folder: Path) -> None:
         pictures(folder / "data")
         record = (
-            '{{"shapes": [{{"label": "cat", "points": [[1, 1], [9, 9]]}}], "imagePath": "{}.jpg"}}'
+            '{{"shapes": [{{"label": "elk", "points": [[1, 1], [9, 9]]}}], "imagePath": "{}.jpg"}}'
         )
         for stem in "abcd":
             write(f"data/{stem}.json", files.get(stem, record.format(stem)))(folder)
@@ -164,3 +165,63 @@ def picture(name: str, change: Callable[[bytes], bytes]) -> Build:
         path.write_bytes(change(path.read_bytes()))
 
     return build
+
+
+def run(spoil: Callable[[Path], object] = lambda folder: None, *, categories: int = 2) -> Build:
+    """A COCO dataset and the folder `run` of a finished run, its bundle spoilt.
+
+    The backbone has no weights: whatever is wrong must be said before anything is computed.
+    """
+
+    def build(folder: Path) -> None:
+        from tagbox.data.dataset import Categories
+        from tagbox.evaluation.thresholds import Thresholds
+        from tagbox.models.backbones import BackboneSpec
+        from tagbox.models.bundle import Bundle, save_bundle
+
+        coco()(folder)
+        spec = BackboneSpec(
+            name="efficientnet_lite0",
+            source="packaged",
+            size=224,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            dim=8,
+            weights="none",
+            weights_sha256="0" * 64,
+            mean_pooled=True,
+        )
+        head = {
+            "mean": np.zeros(8, np.float32),
+            "std": np.ones(8, np.float32),
+            "output.weight": np.zeros((categories, 8), np.float32),
+            "output.bias": np.zeros(categories, np.float32),
+        }
+        (folder / "run").mkdir()
+        save_bundle(
+            Bundle(
+                backbones=((spec, {}),),
+                head=head,
+                head_kind="linear",
+                categories=Categories.from_names(["elk", "yak"]),
+                geometry="squash",
+                pooling="mean",
+                thresholds=Thresholds(),
+            ),
+            folder / "run",
+        )
+        spoil(folder / "run")
+
+    return build
+
+
+def described(change: Callable[[dict[str, Any]], object]) -> Build:
+    """A run whose `model.json` is changed."""
+
+    def spoil(folder: Path) -> None:
+        path = folder / "model.json"
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+
+    return run(spoil)
