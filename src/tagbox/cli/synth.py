@@ -23,7 +23,7 @@ def synth(
 ) -> None:
     """Write a generated dataset: drawn objects with exact boxes on cluttered backgrounds.
 
-    16 categories with long-tailed frequencies, 0 to 8 objects an image, about a third of them
+    14 categories with long-tailed frequencies, 0 to 8 objects an image, about a third of them
     small and a third partly covered; texture and hue say nothing about the category. The same
     seed gives the same bytes, and a longer run begins with the pictures of a shorter one.
 

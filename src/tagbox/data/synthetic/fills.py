@@ -6,10 +6,10 @@ Pictures are painted by Pillow in whole numbers, so the same seed gives the same
 from __future__ import annotations
 
 import colorsys
+import math
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 Colour = tuple[int, int, int]
@@ -52,7 +52,7 @@ def fill(rng: Generator, size: tuple[int, int], base: Colour, scale: float) -> I
     `scale` is the side in pixels of the object that wears it: periods follow it.
     """
     width, height = size
-    other = shade(base, rng.uniform(0.45, 0.75) if rng.random() < 0.5 else rng.uniform(1.5, 2.6))
+    other = shade(base, rng.uniform(0.6, 0.85) if rng.random() < 0.5 else rng.uniform(1.2, 2.0))
     texture = int(rng.integers(6))
     if texture == 0:
         return Image.new("RGB", size, base)
@@ -70,23 +70,23 @@ def fill(rng: Generator, size: tuple[int, int], base: Colour, scale: float) -> I
 
 
 def _pattern(rng: Generator, texture: int, width: int, height: int, period: int) -> Image.Image:
-    """Stripes (3), checks (4) or dots (5) at twice the size, reduced: smooth edges."""
-    # A slanted grid with whole-number steps: (a, b) is a Pythagorean pair over c, so periods hold.
-    a, b, c = ((1, 0, 1), (0, 1, 1), (3, 4, 5), (4, -3, 5), (12, 5, 13))[int(rng.integers(5))]
-    x, y = np.arange(2 * width, dtype=np.int32), np.arange(2 * height, dtype=np.int32)[:, None]
-    u, v = a * x + b * y, a * y - b * x
-    step = 2 * period * c
+    """Stripes (3), checks (4) or dots (5) at any angle."""
+    # Drawn at twice the size and reduced: smooth edges. 2**16 is a whole period, so that the
+    # overflow of 16-bit numbers does the modulo.
+    turn = rng.uniform(0, math.pi)
+    a, b = (round(2**15 / period * f(turn)) % 2**16 for f in (math.cos, math.sin))
+    x = np.arange(2 * width, dtype=np.uint16)
+    y = np.arange(2 * height, dtype=np.uint16)[:, None]
+    u = x * np.uint16(a) + y * np.uint16(b)
+    v = x * np.uint16(-b % 2**16) + y * np.uint16(a)
     if texture == 3:
-        on = u % step < step // 2
+        on = u < 2**15
     elif texture == 4:
-        on = (u % step < step // 2) ^ (v % step < step // 2)
+        on = (u ^ v) < 2**15
     else:
-        du, dv = u % step - step // 2, v % step - step // 2
-        on = du * du + dv * dv < (step * 3 // 10) ** 2
-    pixels: NDArray[np.uint8] = on.astype(np.uint8) * np.uint8(255)
-    return Image.fromarray(
-        np.ascontiguousarray(np.broadcast_to(pixels, (2 * height, 2 * width)))
-    ).reduce(2)
+        du, dv = (np.abs((part >> 8).astype(np.int16) - 128) for part in (u, v))
+        on = du * du + dv * dv < 76 * 76
+    return Image.fromarray(on.view(np.uint8) * np.uint8(255)).reduce(2)
 
 
 def background(rng: Generator, width: int, height: int, unit: float) -> Image.Image:
@@ -111,8 +111,8 @@ def background(rng: Generator, width: int, height: int, unit: float) -> Image.Im
         ends = rng.uniform(-0.1, 1.1, 4) * (width, height, width, height)
         tint = shade(base, rng.uniform(0.5, 1.8))
         paint.line(ends.tolist(), fill=tint, width=max(1, round(rng.uniform(1, 6) * unit)))
-    strength = int(rng.integers(0, 40))
-    if strength:
+    strength = int(rng.integers(-30, 40))
+    if strength > 0:
         grain = np.frombuffer(rng.bytes(width * height), np.uint8).reshape(height, width)
         speck = shade(base, rng.choice((0.2, 4.0)))
         picture.paste(speck, mask=Image.fromarray(grain % np.uint8(strength)))

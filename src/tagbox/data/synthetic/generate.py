@@ -38,7 +38,8 @@ class Generated:
     folder
         The folder that was made.
     parts
-        What to hand to other commands for each part: a COCO JSON each, or the challenge folder.
+        What to hand to other commands for each part: a COCO JSON each; or a challenge folder each,
+        and for its unlabelled test pictures the JSON file of their labels.
     images, objects
         How many there are, over all parts.
     small, covered
@@ -159,7 +160,14 @@ def _stem(part: str, index: int) -> str:
 
 
 def _picture_folder(folder: Path, config: SynthConfig, part: str) -> Path:
-    return folder / part if config.format == "coco" else folder / "images" / part
+    if config.format == "coco":
+        return folder / part
+    return folder / _challenge_folder(part) / "images" / part
+
+
+def _challenge_folder(part: str) -> Path:
+    """Validation is a challenge folder of its own: whoever reads one takes all its labels."""
+    return Path("val") if part == "val" else Path()
 
 
 def _write_coco(
@@ -211,16 +219,20 @@ def _write_coco(
 def _write_cls(
     folder: Path, part: str, scenes: list[tuple[SceneObject, ...]], config: SynthConfig
 ) -> Path:
-    """Write a part's `.cls` files (test: one JSON beside them); returns the challenge folder."""
-    (folder / "names.txt").write_text("".join(f"{shape.name}\n" for shape in shapes()))
-    rows = [sorted({thing.category for thing in objects}) for objects in scenes]
+    """Write a part's labels: `.cls` files, but one JSON of the truth for the unlabelled test part."""
+    relative = _challenge_folder(part)
+    names = "".join(f"{shape.name}\n" for shape in shapes())
+    (folder / relative / "classes.txt").write_text(names)
+    rows = {
+        _stem(part, index): sorted({thing.category for thing in objects})
+        for index, objects in enumerate(scenes)
+    }
     if part == "test":
-        # As in the challenge: test pictures come without labels, whose truth is kept apart.
-        truth = {_stem(part, index): present for index, present in enumerate(rows)}
-        (folder / "test_labels.json").write_bytes(msgspec.json.encode(truth))
-        return Path()
-    labels = folder / "labels" / part
+        path = relative / "test_labels.json"
+        (folder / path).write_bytes(msgspec.json.encode(rows))
+        return path
+    labels = folder / relative / "labels" / part
     labels.mkdir(parents=True)
-    for index, present in enumerate(rows):
-        (labels / f"{_stem(part, index)}.cls").write_text("".join(f"{row}\n" for row in present))
-    return Path()
+    for stem, present in rows.items():
+        (labels / f"{stem}.cls").write_text("".join(f"{row}\n" for row in present))
+    return relative

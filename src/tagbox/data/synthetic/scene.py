@@ -26,9 +26,9 @@ COVERED_BELOW = 0.95
 """An object counts as partly covered when less than this share of its in-frame pixels is visible."""
 
 MOST_OBJECTS = 8
-_TAIL = 0.9  # The frequency of the category of rank r goes as r to the power of minus this.
-_LEAST_VISIBLE = 0.4
-_LEAST_IN_FRAME = 0.75
+_TAIL = 0.6  # The frequency of the category of rank r goes as r to the power of minus this.
+_LEAST_VISIBLE = 0.6
+_LEAST_IN_FRAME = 0.85
 _LEAST_SIDE = 6.0  # Pixels; smaller drawings are dust.
 _NOTHING, _DISTRACTOR = 0, 255  # Values of the owner map beside the objects' 1..8.
 
@@ -69,8 +69,8 @@ def make_scene(seed: int, part: int, index: int, width: int, height: int) -> Sce
     rng = Generator(PCG64(SeedSequence([SPEC_VERSION, seed, part, index])))
     unit = math.sqrt(width * height / (640 * 480))
     canvas = _Canvas(rng, width, height, unit)
-    for _ in range(int(rng.integers(1, 6))):
-        canvas.scatter(rng.uniform(25, 110))
+    for _ in range(int(rng.integers(0, 4))):
+        canvas.scatter(rng.uniform(25, 90))
     for category, side in _cast(rng):
         canvas.add_object(category, side)
     for row in range(len(canvas.categories)):
@@ -88,13 +88,13 @@ def category_weights() -> NDArray[np.float64]:
 def _cast(rng: Generator) -> list[tuple[int, float]]:
     """Category rows and sides in pixels of a 640×480 picture; small ones mostly follow a larger kin."""
     weights = category_weights()
-    kinds = int(rng.choice(5, p=(0.05, 0.3, 0.33, 0.22, 0.1)))
+    kinds = int(rng.choice(4, p=(0.05, 0.45, 0.35, 0.15)))
     cast: list[tuple[int, float]] = []
     for category in rng.choice(len(weights), kinds, replace=False, p=weights).tolist():
-        count = 1 + int(rng.choice(4, p=(0.52, 0.24, 0.14, 0.1)))
+        count = 1 + int(rng.choice(4, p=(0.5, 0.24, 0.15, 0.11)))
         for rank in range(count):
-            small = rng.random() < (0.1 if rank == 0 else 0.66)
-            low, high = (26, 46) if small else (70, 200)
+            small = rng.random() < (0.05 if rank == 0 else 0.8)
+            low, high = (28, 46) if small else (140, 270)
             cast.append((category, low * (high / low) ** rng.random()))
     rng.shuffle(cast)
     return cast[:MOST_OBJECTS]
@@ -144,7 +144,7 @@ class _Canvas:
         """Lay a distractor over a part of object `row`; do nothing where it would hide too much."""
         rng = self.rng
         left, top, width, height = self._extent(row)
-        side = max(_LEAST_SIDE, max(width, height) * rng.uniform(0.35, 0.7))
+        side = max(_LEAST_SIDE, max(width, height) * rng.uniform(0.3, 0.45))
         sprite = make_sprite(rng, blob(rng), side)
         for _ in range(8):
             corner = _corner(
@@ -158,7 +158,7 @@ class _Canvas:
     def finish(self) -> Scene:
         objects = []
         for row, category in enumerate(self.categories):
-            area = int((self.owners == row + 1).sum())
+            area = int(np.count_nonzero(self.owners == row + 1))
             objects.append(
                 SceneObject(category, self._extent(row), area, area / self.in_frame[row])
             )
@@ -186,11 +186,11 @@ class _Canvas:
         """Pixels of each object that the sprite would hide, and the sprite's own pixels in frame."""
         owners, mask = self._window(sprite, left, top)
         counts = np.bincount(owners[mask], minlength=256)
-        return counts[1 : len(self.categories) + 1], int(mask.sum())
+        return counts[1 : len(self.categories) + 1], int(np.count_nonzero(mask))
 
     def _all_visible(self, hidden: NDArray[np.intp]) -> bool:
         for row in np.flatnonzero(hidden).tolist():
-            left = int((self.owners == row + 1).sum()) - int(hidden[row])
+            left = int(np.count_nonzero(self.owners == row + 1)) - int(hidden[row])
             if left < _LEAST_VISIBLE * self.in_frame[row]:
                 return False
         return True

@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageDraw
 from tagbox.data.synthetic.fills import Colour, colour, distance, fill, shade
 from tagbox.data.synthetic.shapes import Shape, body, smooth
 
-_DIRECTIONS = [(math.cos(math.pi * i / 8), math.sin(math.pi * i / 8)) for i in range(16)]
+_DIRECTIONS = [(math.cos(math.pi * i / 6), math.sin(math.pi * i / 6)) for i in range(12)]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Sprite:
         """The patch in a texture and colours of any hue that stand out from `behind`."""
         base = colour(rng, (0.2, 1.0), (0.25, 1.0))
         for _ in range(8):
-            if distance(base, behind) > 150:
+            if distance(base, behind) > 180:
                 break
             base = colour(rng, (0.2, 1.0), (0.25, 1.0))
         patch = fill(rng, self.size, base, self.side)
@@ -83,7 +83,7 @@ def make_sprite(rng: Generator, shape: Shape, side: float) -> Sprite:
     y = points[:, 0] * (sx * sin) + points[:, 1] * (sy * cos)
 
     over = 2 if side > 64 else 4  # Drawn this much larger and reduced: smooth edges.
-    line = max(1.0, side * rng.uniform(0.015, 0.035)) if rng.random() < 0.7 else 0.0
+    line = max(1.0, side * rng.uniform(0.015, 0.035)) if rng.random() < 0.8 else 0.0
     margin = 1 + math.ceil(line)
     left, top = float(x.min()) - margin, float(y.min()) - margin
     size = math.ceil(float(x.max()) - left) + margin, math.ceil(float(y.max()) - top) + margin
@@ -91,11 +91,9 @@ def make_sprite(rng: Generator, shape: Shape, side: float) -> Sprite:
 
     form, marks = _draw(shape, grid, (size[0] * over, size[1] * over))
     second = marks.reduce(over) if any(part.tone == "mark" for part in shape.parts) else None
+    alpha, ink = form.reduce(over), None
     if line:
-        alpha = _grown(form, line * over).reduce(over)
-        ink = ImageChops.invert(form).reduce(over)
-    else:
-        alpha, ink = form.reduce(over), None
+        alpha, ink = _grown(alpha, line), ImageChops.invert(alpha)
     return Sprite(size, side, alpha, np.asarray(alpha) >= 128, ink, second)
 
 
@@ -118,6 +116,6 @@ def _draw(
 def _grown(form: Image.Image, reach: float) -> Image.Image:
     """`form` and everything within about `reach` pixels of it."""
     grown = form.copy()
-    for dx, dy in _DIRECTIONS:
-        grown.paste(255, (round(dx * reach), round(dy * reach)), form)
+    for shift in dict.fromkeys((round(dx * reach), round(dy * reach)) for dx, dy in _DIRECTIONS):
+        grown.paste(255, shift, form)
     return grown
