@@ -1,0 +1,138 @@
+"""The loop: keeps the best epoch, stops early, stops on a loss that is not finite, repeats exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+from tagbox.errors import TagboxError
+from tagbox.training.batches import FeatureBatches
+from tagbox.training.loop import Fitted, evaluate, fit, predict
+from tagbox.training.losses import create_loss
+from tagbox.training.scores import is_better
+
+CATEGORIES, WIDTH = 4, 10
+
+
+def separable(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Features whose first columns say the labels, with noise."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((rows, CATEGORIES)) < 0.4).astype(np.int8)
+    features = rng.normal(size=(rows, 1, WIDTH)).astype(np.float32)
+    features[:, 0, :CATEGORIES] += 5 * labels
+    return features, labels
+
+
+def run(
+    *, rate: float = 0.05, epochs: int = 8, patience: int = 8, best_by: str = "map", **scale: float
+) -> tuple[torch.nn.Module, Fitted, FeatureBatches]:
+    features, labels = separable(60, 0)
+    held = FeatureBatches(*separable(40, 1), batch_size=16, shuffle=False)
+    train = FeatureBatches(
+        features * scale.get("scale", 1.0), labels, batch_size=16, shuffle=True, seed=5
+    )
+    torch.manual_seed(0)
+    model = torch.nn.Linear(WIDTH, CATEGORIES)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+    fitted = fit(
+        model,
+        train,
+        held,
+        loss=create_loss("bce", torch.full((CATEGORIES,), 0.4)),
+        optimizer=optimizer,
+        scheduler=scheduler,
+        epochs=epochs,
+        patience=patience,
+        best_by=best_by,
+    )
+    return model, fitted, held
+
+
+def test_learns_and_leaves_the_best_epochs_weights() -> None:
+    model, fitted, held = run(rate=0.3)
+    figures = [row["val_map"] for row in fitted.history]
+    best = fitted.history[fitted.best_epoch - 1]
+    assert best["val_map"] == max(figures)  # type: ignore[type-var]
+    assert best["val_map"] > 0.9  # type: ignore[operator]
+    loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
+    assert evaluate(model, held, loss)["map"] == best["val_map"]
+
+
+def test_the_epochs_map_is_sklearns() -> None:
+    model, fitted, held = run()
+    probabilities = predict(model, held)
+    expected = average_precision_score(held.targets.numpy(), probabilities, average="macro")
+    assert fitted.history[fitted.best_epoch - 1]["val_map"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_training_figures_are_of_the_batches_trained_on() -> None:
+    # One epoch at rate 0: the weights never move, so the running loss is the loss of the set.
+    model, fitted, _ = run(rate=0.0, epochs=1)
+    whole = FeatureBatches(*separable(60, 0), batch_size=16, shuffle=False)
+    loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
+    expected = evaluate(model, whole, loss)["loss"]
+    assert fitted.history[0]["train_loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_stops_early_when_nothing_gets_better() -> None:
+    _, fitted, _ = run(rate=0.0, epochs=50, patience=3)
+    assert fitted.stopped_early
+    assert fitted.best_epoch == 1
+    assert len(fitted.history) == 4
+
+
+def test_best_by_loss_takes_the_lowest() -> None:
+    _, fitted, _ = run(best_by="val_loss")
+    losses = [row["val_loss"] for row in fitted.history]
+    assert fitted.best_epoch == int(np.argmin(losses)) + 1  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_not_finite_stops_in_one_sentence() -> None:
+    with pytest.raises(TagboxError, match="epoch 1") as raised:
+        run(scale=float("inf"))
+    assert raised.value.code == "loss-not-finite"
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    first, second = run()[0], run()[0]
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("value", "best", "expected"),
+    [
+        (0.5, 0.4, True),
+        (0.4, 0.4, False),
+        (float("nan"), 0.4, False),  # `nan > best` must never decide
+        (None, 0.4, False),  # no category of validation has a positive
+        (0.1, float("nan"), True),
+        (0.1, None, True),
+    ],
+)
+def test_better(value: Any, best: Any, expected: bool) -> None:
+    assert is_better({"val_map": value}, {"val_map": best}, "map") is expected
+    if value is not None and best is not None:
+        lower = is_better({"val_loss": -value}, {"val_loss": -best}, "val_loss")
+        assert lower is expected
+
+
+def test_the_first_epoch_is_always_the_best_so_far() -> None:
+    assert is_better({"val_map": None}, None, "map")
+
+
+def test_batches_cover_every_image_once_and_draw_both_views() -> None:
+    features = np.arange(11 * 2, dtype=np.float32).reshape(11, 2, 1)
+    batches = FeatureBatches(
+        features, np.zeros((11, 1), np.int8), batch_size=4, shuffle=True, seed=1
+    )
+    seen = [np.concatenate([x.numpy()[:, 0] for x, _ in batches.epoch(e)]) for e in range(1, 9)]
+    for values in seen:
+        assert sorted(values // 2) == list(range(11))
+    assert len({tuple(values) for values in seen}) == len(seen)
+    assert 0.25 < np.mean(np.concatenate(seen) % 2) < 0.75
+    assert len(batches) == len(list(batches.epoch(1))) == 3
