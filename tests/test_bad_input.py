@@ -769,6 +769,7 @@ def _cut(path: Path) -> None:
 
 
 TRAIN = "train classifier labels.json --name r --config c.yaml"
+TRAIN_HERE = "train classifier labels.json --name r --runs {out} --no-cache"
 
 CONFIGS = [
     # the file is not there, is not YAML, is one number, is not UTF-8
@@ -829,6 +830,19 @@ CONFIGS = [
     # the same on the command line
     Case("train classifier labels.json --name ../r", coco(), "run-name", "", "../r"),
     Case("train classifier labels.json --name r --epochs 0", coco(), "config-value", "", "epochs"),
+    # validation data and pictures that are not there
+    Case(TRAIN_HERE + " --val v.json", coco(), "file-missing", "v.json"),
+    Case(TRAIN_HERE + " --images nowhere", coco(), "images-folder-missing", "nowhere"),
+    # a backbone's size that is no size; weights that are not there, or are something else
+    Case(TRAIN_HERE + " --backbone efficientnet_lite0@9", coco(), "backbone-size", "", "backbone"),
+    Case(TRAIN_HERE + " --weights w.pth", coco(), "weights-missing", "w.pth"),
+    Case(TRAIN_HERE + " --weights labels.json", coco(), "weights-corrupt", "labels.json"),
+    Case(
+        TRAIN_HERE + " --weights w.safetensors",
+        both(coco(), write("w.safetensors", b"\x40\0\0\0\0\0\0\0{half a header")),
+        "weights-corrupt",
+        "w.safetensors",
+    ),
 ]
 
 CASES = (

@@ -61,8 +61,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise _corrupt(path, str(error).split("\n")[0]) from error
+    except pickle.UnpicklingError as error:
+        # torch's own words advise loading the file in the way that runs what is pickled in it.
+        raise _corrupt(path, "damaged, or holding more than tensors") from error
     except Exception as error:  # safetensors raises a class of its own, not an OSError.
         raise _corrupt(path, str(error).split("\n")[0]) from error
     for wrapper in WRAPPERS:
