@@ -16,11 +16,13 @@ _EXPORTS = {
     "Dataset": "tagbox.data.dataset",
     "Predictions": "tagbox.evaluation.predictions",
     "load_dataset": "tagbox.data.load",
+    "check_dataset": "tagbox.checks.check",
     "DataConfig": "tagbox.config",
     "ClassifierConfig": "tagbox.config",
 }
 
 if TYPE_CHECKING:
+    from tagbox.checks.check import check_dataset as check_dataset
     from tagbox.config import ClassifierConfig as ClassifierConfig
     from tagbox.config import DataConfig as DataConfig
     from tagbox.data.dataset import Dataset as Dataset
