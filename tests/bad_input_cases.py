@@ -1,0 +1,858 @@
+"""The table of `test_bad_input`: a comment for each oddity, a line for each input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from bad_input_data import (
+    Build,
+    both,
+    challenge,
+    coco,
+    coco_text,
+    described,
+    field,
+    labelme,
+    picture,
+    run,
+    table,
+    without,
+    write,
+    yolo,
+)
+
+
+class Case(NamedTuple):
+    """One broken input: what is typed, and the code, the file and the place that must be said."""
+
+    command: str
+    build: Build
+    code: str
+    file: str
+    where: str = ""
+    exit_code: int = 1
+
+
+# `{out}` is a folder outside the one that is watched; `split` opens a dataset whole and trains nothing.
+SPLIT = "split labels.json --out new"
+SPLIT_DATA = "split data --out new"
+SPLIT_CSV = "split labels.csv --out new"
+SHOW = "show labels.json --out {out}/show.png"
+
+DATASETS = [
+    # a path with a typing error
+    Case("split lables.json --out new", coco(), "file-missing", "lables.json"),
+    # a folder of nothing
+    Case(SPLIT_DATA, lambda f: (f / "data").mkdir(), "format-unknown", "data"),
+    # a picture given for a dataset
+    Case("split images/a.jpg --out new", coco(), "format-unknown", "images/a.jpg"),
+    # two exports in one folder: which one is meant?
+    Case(
+        SPLIT_DATA,
+        both(
+            write("data/a.json", '{"images": [], "categories": []}'),
+            write("data/b.json", '{"images": [], "categories": []}'),
+        ),
+        "format-ambiguous",
+        "data",
+    ),
+    # predictions of a detector instead of annotations
+    Case(SPLIT, write("labels.json", '[{"image_id": 1}]'), "format-unknown", "labels.json"),
+    # a download that broke off
+    Case(SPLIT, coco_text(lambda t: t[:300]), "json-syntax", "labels.json", "line "),
+    # edited by hand: a comma too many
+    Case(
+        SPLIT,
+        coco_text(lambda t: t.replace('"yak"}', '"yak"},')),
+        "json-syntax",
+        "labels.json",
+        "line 11, column 1",
+    ),
+    # the same with a byte order mark in front, as Windows editors write it: positions must still fit
+    Case(
+        SPLIT,
+        coco_text(lambda t: b"\xef\xbb\xbf" + t.replace('"yak"}', '"yak"},').encode()),
+        "json-syntax",
+        "labels.json",
+        "line 11, column 1",
+    ),
+    # zero bytes, after a full disk
+    Case(
+        "split labels.json --format coco --out new",
+        write("labels.json", ""),
+        "json-syntax",
+        "labels.json",
+    ),
+    # a name in Latin-1
+    Case(
+        SPLIT,
+        coco_text(lambda t: t.replace("yak", "yäk").encode("latin-1")),
+        "not-utf8",
+        "labels.json",
+    ),
+    # json.dump writes NaN, which JSON does not have
+    Case(
+        SPLIT,
+        coco_text(lambda t: t.replace("[1, 2, 10, 10]", "[NaN, 2, 10, 10]")),
+        "json-number",
+        "labels.json",
+        "line 13, column 53",
+    ),
+    # a list where an object should be, and the other way round
+    Case(SPLIT, coco(lambda c: c.update(images={})), "json-field", "labels.json", "images"),
+    Case(SPLIT, coco(lambda c: c.pop("categories")), "json-field", "labels.json", "categories"),
+    Case(
+        SPLIT,
+        coco(lambda c: c["annotations"].append(7)),
+        "json-field",
+        "labels.json",
+        "annotations[4]",
+    ),
+    # a required field is not there, is null, or is of another type
+    Case(
+        SPLIT,
+        without("annotations", 2, "image_id"),
+        "json-field",
+        "labels.json",
+        "annotations[2].image_id",
+    ),
+    Case(
+        SPLIT,
+        field("images", 1, file_name=None),
+        "json-field",
+        "labels.json",
+        "images[1].file_name",
+    ),
+    Case(SPLIT, field("categories", 1, name=5), "json-field", "labels.json", "categories[1].name"),
+    Case(SPLIT, field("images", 1, width="wide"), "json-field", "labels.json", "images[1].width"),
+    Case(
+        SPLIT,
+        field("annotations", 1, iscrowd=2),
+        "json-field",
+        "labels.json",
+        "annotations[1].iscrowd",
+    ),
+    # ids in quotes in one place and numbers in the other
+    Case(
+        SPLIT,
+        field("annotations", 1, image_id="2"),
+        "id-type",
+        "labels.json",
+        "annotations[1].image_id",
+    ),
+    Case(SPLIT, field("images", 2, id=2.5), "id-type", "labels.json", "images[2].id"),
+    # boxes: three numbers, a text, corners instead of corner and size
+    Case(
+        SPLIT,
+        field("annotations", 1, bbox=[1, 2, 3]),
+        "bad-box",
+        "labels.json",
+        "annotations[1].bbox",
+    ),
+    Case(
+        SPLIT,
+        field("annotations", 1, bbox=[1, 2, "3", 4]),
+        "bad-box",
+        "labels.json",
+        "annotations[1].bbox",
+    ),
+    Case(
+        SPLIT,
+        field("annotations", 1, bbox=[9, 9, -5, 2]),
+        "bad-box",
+        "labels.json",
+        "annotations[1].bbox",
+    ),
+    # two records, one id
+    Case(SPLIT, field("images", 2, id=1), "duplicate-image-id", "labels.json", "images[2].id"),
+    Case(
+        SPLIT,
+        field("categories", 1, id=1),
+        "duplicate-category-id",
+        "labels.json",
+        "categories[1].id",
+    ),
+    Case(
+        SPLIT,
+        field("categories", 1, name="elk"),
+        "duplicate-category-name",
+        "labels.json",
+        "categories[1].name",
+    ),
+    # ids that no record has
+    Case(
+        SPLIT,
+        field("annotations", 3, image_id=9),
+        "unknown-image-id",
+        "labels.json",
+        "annotations[3].image_id",
+    ),
+    Case(
+        SPLIT,
+        field("annotations", 3, category_id=9),
+        "unknown-category-id",
+        "labels.json",
+        "annotations[3].category_id",
+    ),
+    # a file name that climbs out of the folder
+    Case(
+        SPLIT,
+        field("images", 3, file_name="../../etc/x.jpg"),
+        "file-name-outside",
+        "labels.json",
+        "images[3].file_name",
+    ),
+    Case(
+        SPLIT,
+        field("images", 3, file_name="C:\\x.jpg"),
+        "file-name-outside",
+        "labels.json",
+        "images[3].file_name",
+    ),
+    # nothing in it is labelled, so there is nothing to stratify by
+    Case(SPLIT, coco(lambda c: c.pop("annotations")), "no-labels", "labels.json"),
+    # more folds than images
+    Case(SPLIT + " --folds 9", coco(), "too-few-images", ""),
+]
+
+LABEL_FILES = [
+    # a word, an index too high, a negative one, two on a line, a superscript that int() would take
+    Case(SPLIT_DATA, challenge(b="1\nelk\n"), "cls-line", "data/labels/train/b.cls", "line 2"),
+    Case(SPLIT_DATA, challenge(c="0\n\n2\n"), "cls-line", "data/labels/train/c.cls", "line 3"),
+    Case(SPLIT_DATA, challenge(c="-1\n"), "cls-line", "data/labels/train/c.cls", "line 1"),
+    Case(SPLIT_DATA, challenge(c="0 1\n"), "cls-line", "data/labels/train/c.cls", "line 1"),
+    Case(SPLIT_DATA, challenge(c="²\n"), "cls-line", "data/labels/train/c.cls", "line 1"),
+    # binary rubbish
+    Case(
+        SPLIT_DATA, challenge(c=b"0\n\xff\xfe\n"), "not-utf8", "data/labels/train/c.cls", "line 2"
+    ),
+    # labels of a picture that is not there
+    Case(SPLIT_DATA, challenge(z="0\n"), "label-without-image", "data/labels/train/z.cls"),
+    # two pictures for one label file
+    Case(
+        SPLIT_DATA,
+        both(challenge(), write("data/images/train/a.png", "")),
+        "image-ambiguous",
+        "data/images/train",
+    ),
+    # a header of other names; one column twice
+    Case(SPLIT_CSV, table("picture of,what\na.jpg,elk\n"), "csv-header", "labels.csv", "line 1"),
+    Case(SPLIT_CSV, table("image,elk,elk\na.jpg,1,0\n"), "csv-header", "labels.csv", "line 1"),
+    Case(SPLIT_CSV, table(""), "csv-header", "labels.csv"),
+    # a line too long, a value that is neither, no image, a quote that never ends
+    Case(SPLIT_CSV, table("image,elk,yak\na.jpg,1,0,1\n"), "csv-line", "labels.csv", "line 2"),
+    Case(
+        SPLIT_CSV,
+        table("image,elk,yak\na.jpg,1,0\nb.jpg,0.7,0\n"),
+        "csv-line",
+        "labels.csv",
+        "line 3",
+    ),
+    Case(SPLIT_CSV, table("image,labels\n,elk\n"), "csv-line", "labels.csv", "line 2"),
+    Case(SPLIT_CSV, table('image,labels\na.jpg,"elk\n'), "csv-line", "labels.csv", "line "),
+    # an image twice
+    Case(
+        SPLIT_CSV,
+        table("image,labels\na.jpg,elk\na.jpg,yak\n"),
+        "csv-duplicate",
+        "labels.csv",
+        "line 3",
+    ),
+    Case(
+        SPLIT_CSV,
+        table("image,labels\n../a.jpg,elk\n"),
+        "file-name-outside",
+        "labels.csv",
+        "image 0",
+    ),
+    # UTF-16 from a spreadsheet
+    Case(
+        SPLIT_CSV,
+        table("image,labels\na.jpg,elk\n".encode("utf-16")),
+        "not-utf8",
+        "labels.csv",
+        "line 1",
+    ),
+    # YOLO: an index too high, a word, pixels instead of parts, three numbers, NaN
+    Case(SPLIT_DATA, yolo(b="2 0.5 0.5 0.1 0.1\n"), "yolo-line", "data/labels/b.txt", "line 1"),
+    Case(SPLIT_DATA, yolo(b="\n0 0.5 half 0.1 0.1\n"), "yolo-line", "data/labels/b.txt", "line 2"),
+    Case(SPLIT_DATA, yolo(b="0 20 15 10 10\n"), "yolo-line", "data/labels/b.txt", "line 1"),
+    Case(SPLIT_DATA, yolo(b="0 0.5 0.5 0.1\n"), "yolo-line", "data/labels/b.txt", "line 1"),
+    Case(SPLIT_DATA, yolo(b="0 0.5 nan 0.1 0.1\n"), "yolo-line", "data/labels/b.txt", "line 1"),
+    # its data.yaml: not YAML, no names, a wrong count
+    Case(SPLIT_DATA, yolo("names: [elk, yak\n"), "yolo-yaml", "data/data.yaml", "line "),
+    Case(SPLIT_DATA, yolo("names: 2\n"), "yolo-yaml", "data/data.yaml", "names"),
+    Case(SPLIT_DATA, yolo("nc: 3\nnames: [elk, yak]\n"), "yolo-yaml", "data/data.yaml", "nc"),
+    # labelme: a shape without its points, half a file
+    Case(
+        SPLIT_DATA,
+        labelme(b='{"shapes": [{"label": "elk"}], "imagePath": "b.jpg"}'),
+        "labelme-field",
+        "data/b.json",
+        "shapes[0]",
+    ),
+    Case(SPLIT_DATA, labelme(c='{"shapes": [{"label":'), "json-syntax", "data/c.json", "line 1"),
+    # two files for one picture
+    Case(
+        SPLIT_DATA,
+        labelme(b='{"shapes": [], "imagePath": "a.jpg"}'),
+        "duplicate-image",
+        "data/b.json",
+        "imagePath",
+    ),
+    # labels in the challenge's JSON form: the form's own sample has a comma too many and a comment
+    Case(
+        SPLIT,
+        write("labels.json", '{"a": [1],\n "b": [2],\n}'),
+        "submission-trailing-comma",
+        "labels.json",
+        "line 2",
+    ),
+    Case(
+        SPLIT,
+        write("labels.json", '{"a": [1], // elk\n "b": [2]}'),
+        "submission-comment",
+        "labels.json",
+        "line 1",
+    ),
+    Case(
+        SPLIT,
+        write("labels.json", '{"a": [1],\n "a": [2]}'),
+        "submission-duplicate-key",
+        "labels.json",
+        "line 2",
+    ),
+    Case(
+        SPLIT,
+        write("labels.json", '{"a": [1],\n "b": [80]}'),
+        "submission-index-range",
+        "labels.json",
+        "line 2",
+    ),
+    Case(
+        SPLIT,
+        write("labels.json", '{"a": [1],\n "b": ["elk"]}'),
+        "submission-index-type",
+        "labels.json",
+        "line 2",
+    ),
+    Case(
+        SPLIT,
+        write("labels.json", '{"a": [1],\n "b": 2}'),
+        "submission-value",
+        "labels.json",
+        "line 2",
+    ),
+]
+
+OTHER_FILES = [
+    # names: a blank line between, a name twice, the file not there
+    Case(
+        SPLIT_DATA + " --names n.txt",
+        both(challenge(), write("n.txt", "elk\n\nyak\n")),
+        "names-file",
+        "n.txt",
+        "line 2",
+    ),
+    Case(
+        SPLIT_DATA + " --names n.txt",
+        both(challenge(), write("n.txt", "elk\nelk\n")),
+        "duplicate-category-name",
+        "n.txt",
+        "line 2",
+    ),
+    Case(SPLIT_DATA + " --names n.txt", challenge(), "file-missing", "n.txt"),
+    # mapping: a name that the dataset does not have, a list, not YAML, `no` that YAML takes for false
+    Case(
+        SPLIT + " --mapping m.yaml",
+        both(coco(), write("m.yaml", "ekl: pet\n")),
+        "unknown-category",
+        "m.yaml",
+        "ekl",
+    ),
+    Case(
+        SPLIT + " --mapping m.yaml",
+        both(coco(), write("m.yaml", "- elk\n")),
+        "mapping-file",
+        "m.yaml",
+    ),
+    Case(
+        SPLIT + " --mapping m.yaml",
+        both(coco(), write("m.yaml", "elk: [pet\n")),
+        "mapping-file",
+        "m.yaml",
+        "line ",
+    ),
+    Case(
+        SPLIT + " --mapping m.yaml",
+        both(coco(), write("m.yaml", "elk: no\n")),
+        "mapping-file",
+        "m.yaml",
+        "elk",
+    ),
+    # a saved split: of another dataset, not JSON, a wrong type, an image in both parts, another version
+    Case(
+        SPLIT + " --split s.json",
+        both(
+            coco(),
+            write("s.json", '{"version": 1, "parts": {"train": ["zz"]}, "key": "stem", "seed": 0}'),
+        ),
+        "split-images",
+        "labels.json",
+    ),
+    Case(
+        SPLIT + " --split s.json",
+        both(coco(), write("s.json", "{")),
+        "json-syntax",
+        "s.json",
+        "line 1",
+    ),
+    Case(
+        SPLIT + " --split s.json",
+        both(
+            coco(),
+            write("s.json", '{"version": 1, "parts": {"train": "a"}, "key": "stem", "seed": 0}'),
+        ),
+        "split-file",
+        "s.json",
+        "parts",
+    ),
+    Case(
+        SPLIT + " --split s.json",
+        both(
+            coco(),
+            write(
+                "s.json",
+                '{"version": 1, "parts": {"a": ["a"], "b": ["a"]}, "key": "stem", "seed": 0}',
+            ),
+        ),
+        "split-file",
+        "s.json",
+    ),
+    Case(
+        SPLIT + " --split s.json",
+        both(coco(), write("s.json", '{"version": 9, "parts": {}, "key": "stem", "seed": 0}')),
+        "split-file",
+        "s.json",
+    ),
+]
+
+IMAGES = [
+    # a picture that was deleted, is empty, broke off, or is an error page
+    Case(
+        SHOW, both(coco(), lambda f: (f / "images/b.jpg").unlink()), "image-missing", "images/b.jpg"
+    ),
+    Case(SHOW, picture("b.jpg", lambda b: b""), "image-empty", "images/b.jpg"),
+    Case(SHOW, picture("b.jpg", lambda b: b[: len(b) // 2]), "image-truncated", "images/b.jpg"),
+    Case(SHOW, picture("b.jpg", lambda b: b"<html>404</html>"), "image-corrupt", "images/b.jpg"),
+    # a folder where a picture should be
+    Case(
+        SHOW,
+        both(coco(), lambda f: ((f / "images/b.jpg").unlink(), (f / "images/b.jpg").mkdir())),
+        "image-unreadable",
+        "images/b.jpg",
+    ),
+    # no picture at all: the folder was moved
+    Case(
+        SHOW,
+        both(coco(), lambda f: (f / "images").rename(f / "elsewhere")),
+        "images-not-found",
+        "labels.json",
+    ),
+    Case(SHOW + " --images nowhere", coco(), "images-folder-missing", "nowhere"),
+]
+
+COMMAND_LINES = [
+    # no such command, no such flag, a required one left out, not a number: a usage error is exit code 2
+    Case("chekc labels.json", coco(), "", "chekc", exit_code=2),
+    Case("check labels.json --nonsense", coco(), "", "nonsense", exit_code=2),
+    Case("split labels.json", coco(), "", "--out", exit_code=2),
+    Case(SPLIT + " --seed many", coco(), "", "--seed", exit_code=2),
+    Case("check labels.json --format excel", coco(), "", "excel", exit_code=2),
+    # numbers of the right type and out of their range
+    Case(SPLIT + " --max-images 0", coco(), "config-value", "", "max_images"),
+    Case(SPLIT + " --val-fraction 1.5", coco(), "config-value", "", "val_fraction"),
+    Case(SPLIT + " --fractions 0.5 0.2", coco(), "config-value", "", "fractions"),
+    Case(SPLIT + " --folds 1", coco(), "config-value", "", "folds"),
+    Case("check labels.json --limit -1", coco(), "config-value", "", "limit"),
+    Case(SHOW + " --count 0", coco(), "config-value", "", "count"),
+    # settings that do not go together
+    Case(SPLIT + " --folds 2 --val-fraction 0.5", coco(), "config-value", "", "--folds"),
+    Case(
+        SPLIT + " --names n.txt",
+        both(coco(), write("n.txt", "a\n")),
+        "config-value",
+        "labels.json",
+        "names",
+    ),
+    # a category with a typing error, none that has a supercategory
+    Case(SPLIT + " --categories ekl", coco(), "unknown-category", "labels.json", "--categories"),
+    Case(SPLIT + " --group-by supercategory", coco(), "no-supercategories", "labels.json"),
+    # the place is taken
+    Case(SPLIT, both(coco(), write("new/precious.txt", "mine")), "exists", "new"),
+    Case("synth labels.json", coco(), "exists", "labels.json"),
+]
+
+# What `tagbox evaluate` is given; the dataset it is scored against is sound.
+SCORE_JSON = "evaluate p.json labels.json"
+SCORE_CSV = "evaluate p.csv labels.json"
+ROWS = "a,0.1,0.2\nb,0.1,0.2\nc,0.1,0.2\nd,0.1,0.2\n"
+
+
+def said(content: str | bytes) -> Build:
+    """A dataset and predictions in the challenge's JSON form."""
+    return both(coco(), write("p.json", content))
+
+
+def scored(content: str | bytes) -> Build:
+    """A dataset and predictions as CSV."""
+    return both(coco(), write("p.csv", content))
+
+
+def claimed(**changes: object) -> Build:
+    """A dataset and predictions in tagbox's own JSON."""
+    content: dict[str, object] = {
+        "format": "tagbox-predictions",
+        "version": 1,
+        "categories": ["elk", "yak"],
+        "images": [{"image": stem, "probabilities": [0.1, 0.2]} for stem in "abcd"],
+    }
+    return said(json.dumps({**content, **changes}))
+
+
+PREDICTIONS = [
+    # the file is not there, is empty, broke off
+    Case(SCORE_JSON, coco(), "file-missing", "p.json"),
+    Case(SCORE_JSON, said(""), "submission-empty", "p.json"),
+    Case(SCORE_JSON, said('{"a": [0],\n "b": ['), "submission-syntax", "p.json", "line 2"),
+    # the challenge's sample submission: a comma before the brace; a comment
+    Case(
+        SCORE_JSON,
+        said('{"a": [0],\n "b": [1],\n}'),
+        "submission-trailing-comma",
+        "p.json",
+        "line 2",
+    ),
+    Case(
+        SCORE_JSON, said('{"a": [0], # elk\n "b": [1]}'), "submission-comment", "p.json", "line 1"
+    ),
+    # Python's repr instead of JSON
+    Case(SCORE_JSON, said("{'a': [0]}"), "submission-syntax", "p.json", "line 1"),
+    # an image twice: which of the two?
+    Case(
+        SCORE_JSON, said('{"a": [0],\n "a": [1]}'), "submission-duplicate-key", "p.json", "line 2"
+    ),
+    # a category twice, one that does not exist, a name, a probability, true, NaN
+    Case(SCORE_JSON, said('{"a": [0, 0]}'), "submission-duplicate-index", "p.json", "image 'a'"),
+    Case(SCORE_JSON, said('{"a": [0],\n "b": [2]}'), "submission-index-range", "p.json", "line 2"),
+    Case(
+        SCORE_JSON, said('{"a": ["elk"]}'), "submission-index-type", "p.json", "image 'a', item 1"
+    ),
+    Case(
+        SCORE_JSON, said('{"a": [0, 0.7]}'), "submission-index-type", "p.json", "image 'a', item 2"
+    ),
+    Case(SCORE_JSON, said('{"a": [true]}'), "submission-index-type", "p.json", "image 'a', item 1"),
+    Case(SCORE_JSON, said('{"a": [NaN]}'), "submission-number", "p.json", "line 1"),
+    # one number instead of a list
+    Case(SCORE_JSON, said('{"a": 0}'), "submission-value", "p.json", "image 'a'"),
+    # a detector's results
+    Case(
+        SCORE_JSON,
+        said('[{"image_id": 1, "category_id": 1, "score": 0.5}]'),
+        "predictions-format",
+        "p.json",
+    ),
+    # images of another dataset; not all images
+    Case(
+        SCORE_JSON,
+        said('{"a": [0], "b": [], "c": [], "d": [], "z": []}'),
+        "unknown-image",
+        "p.json",
+        "'z'",
+    ),
+    Case(SCORE_JSON, said('{"a": [0], "b": [1]}'), "missing-prediction", "p.json", "'c'"),
+    # two ways of naming one image: by stem and by file name
+    Case(
+        SCORE_JSON,
+        said('{"a": [0], "a.jpg": [1], "b": [], "c": [], "d": []}'),
+        "duplicate-image",
+        "p.json",
+        "'a.jpg'",
+    ),
+    # tables: no header, a line too short, logits, a word, NaN, an image twice, a category too many, one too few
+    Case(SCORE_CSV, scored(ROWS), "predictions-csv", "p.csv", "line 1"),
+    Case(SCORE_CSV, scored("image,elk,yak\na,0.1\n"), "predictions-csv", "p.csv", "line 2"),
+    Case(
+        SCORE_CSV,
+        scored("image,elk,yak\na,0.1,0.2\nb,3.2,-1\n"),
+        "probability-range",
+        "p.csv",
+        "line 3, column 2",
+    ),
+    Case(
+        SCORE_CSV,
+        scored("image,elk,yak\na,0.1,yes\n"),
+        "probability-range",
+        "p.csv",
+        "line 2, column 3",
+    ),
+    Case(
+        SCORE_CSV,
+        scored("image,elk,yak\na,nan,0.1\n"),
+        "probability-range",
+        "p.csv",
+        "line 2, column 2",
+    ),
+    Case(
+        SCORE_CSV,
+        scored("image,elk,yak\na,0.1,0.1\na,0.2,0.2\n"),
+        "duplicate-image",
+        "p.csv",
+        "'a'",
+    ),
+    Case(
+        SCORE_CSV,
+        scored("image,elk,elk\n" + ROWS),
+        "duplicate-category-name",
+        "p.csv",
+        "line 1, column 3",
+    ),
+    Case(SCORE_CSV, scored("image,elk,wolf\n" + ROWS), "unknown-category", "p.csv", "'wolf'"),
+    Case(SCORE_CSV, scored("image,elk\na,0.1\n"), "missing-category", "p.csv", "'yak'"),
+    # tagbox's own JSON: another version, a probability above 1, one too few, a field of the wrong type
+    Case(SCORE_JSON, claimed(version=9), "predictions-format", "p.json", "format"),
+    Case(
+        SCORE_JSON,
+        claimed(images=[{"image": "a", "probabilities": [0.1, 1.2]}]),
+        "probability-range",
+        "p.json",
+        "images[0].probabilities[1]",
+    ),
+    Case(
+        SCORE_JSON,
+        claimed(images=[{"image": "a", "probabilities": [0.1]}]),
+        "predictions-format",
+        "p.json",
+        "images[0].probabilities",
+    ),
+    Case(
+        SCORE_JSON,
+        claimed(images=[{"image": 7, "probabilities": []}]),
+        "predictions-format",
+        "p.json",
+        "images",
+    ),
+    # thresholds: not JSON, an unknown field, one above 1, one too few
+    Case(
+        SCORE_CSV + " --thresholds t.json",
+        both(scored("image,elk,yak\n" + ROWS), write("t.json", "{")),
+        "json-syntax",
+        "t.json",
+        "line 1",
+    ),
+    Case(
+        SCORE_CSV + " --thresholds t.json",
+        both(scored("image,elk,yak\n" + ROWS), write("t.json", '{"valu": 0.5}')),
+        "thresholds-invalid",
+        "t.json",
+        "valu",
+    ),
+    Case(
+        SCORE_CSV + " --thresholds t.json",
+        both(scored("image,elk,yak\n" + ROWS), write("t.json", '{"per_category": [0.5]}')),
+        "thresholds-invalid",
+        "t.json",
+        "per_category",
+    ),
+    # thresholds for label sets
+    Case(
+        SCORE_JSON + " --thresholds 0.5",
+        said('{"a": [0], "b": [], "c": [], "d": []}'),
+        "needs-probabilities",
+        "p.json",
+    ),
+    # labels that hold no labels
+    Case(
+        SCORE_CSV,
+        both(scored("image,elk,yak\n" + ROWS), coco(lambda c: c.pop("annotations"))),
+        "nothing-labelled",
+        "labels.json",
+    ),
+]
+
+RUN = "evaluate run labels.json"
+
+BUNDLES = [
+    # a folder that is no run; one that was cut off before its weights came
+    Case("evaluate images labels.json", coco(), "run-incomplete", "images"),
+    Case(
+        RUN,
+        run(lambda f: (f / "model.safetensors").unlink()),
+        "bundle-missing",
+        "run/model.safetensors",
+    ),
+    # model.json: half of it, a field of another type, one too many, one too few, of a later version
+    Case(RUN, run(lambda f: _cut(f / "model.json")), "bundle-json", "run/model.json"),
+    Case(
+        RUN,
+        described(lambda d: d.update(backbones="lite0")),
+        "bundle-json",
+        "run/model.json",
+        "backbones",
+    ),
+    Case(
+        RUN,
+        described(lambda d: d["head"].update(kind="tree")),
+        "bundle-json",
+        "run/model.json",
+        "head.kind",
+    ),
+    Case(
+        RUN, described(lambda d: d.update(surprise=1)), "bundle-json", "run/model.json", "surprise"
+    ),
+    Case(RUN, described(lambda d: d.pop("geometry")), "bundle-json", "run/model.json", "geometry"),
+    Case(
+        RUN,
+        described(lambda d: d.update(format_version=99)),
+        "bundle-version",
+        "run/model.json",
+        "format_version",
+    ),
+    # weights: cut off, of another run, not safetensors though the hash fits
+    Case(
+        RUN, run(lambda f: _cut(f / "model.safetensors")), "bundle-weights", "run/model.safetensors"
+    ),
+    Case(
+        RUN,
+        described(lambda d: d.update(weights_sha256="0" * 64)),
+        "bundle-weights",
+        "run/model.safetensors",
+        "weights_sha256",
+    ),
+    # names that do not fit the head; ids that do not fit the names
+    Case(RUN, run(categories=3), "bundle-mismatch", "run/model.json", "categories.names"),
+    Case(
+        RUN,
+        described(lambda d: d["categories"]["ids"].append(7)),
+        "bundle-mismatch",
+        "run/model.json",
+        "categories",
+    ),
+    # a threshold above 1
+    Case(
+        RUN,
+        described(lambda d: d["thresholds"].update(value=7)),
+        "thresholds-invalid",
+        "run/model.json",
+        "value",
+    ),
+    # predict says the same of a bundle, and what is wrong with the pictures it is given
+    Case("predict nowhere images", coco(), "bundle-missing", "nowhere/model.json"),
+    Case(
+        "predict run images", run(lambda f: _cut(f / "model.json")), "bundle-json", "run/model.json"
+    ),
+    Case("predict run", run(), "no-images", ""),
+    Case("predict run x.jpg", run(), "image-missing", "x.jpg"),
+    Case("predict run photos/*.jpg", run(), "no-images", "photos/*.jpg"),
+    Case("predict run images --evidence", run(), "option-alone", "", "--evidence"),
+    Case("predict run images --format xml", run(), "", "xml", exit_code=2),
+]
+
+
+def _cut(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+TRAIN = "train classifier labels.json --name r --config c.yaml"
+TRAIN_HERE = "train classifier labels.json --name r --runs {out} --no-cache"
+
+CONFIGS = [
+    # the file is not there, is not YAML, is one number, is not UTF-8
+    Case(TRAIN, coco(), "config-missing", "c.yaml"),
+    Case(
+        TRAIN,
+        both(coco(), write("c.yaml", "classifier: [\n")),
+        "config-syntax",
+        "c.yaml",
+        "line 2, column 1",
+    ),
+    Case(TRAIN, both(coco(), write("c.yaml", "5\n")), "config-syntax", "c.yaml", "line 1"),
+    Case(TRAIN, both(coco(), write("c.yaml", b"\xff\xfe")), "config-syntax", "c.yaml"),
+    # a section and a setting with typing errors
+    Case(
+        TRAIN,
+        both(coco(), write("c.yaml", "clasifier: {}\n")),
+        "config-field",
+        "c.yaml",
+        "clasifier",
+    ),
+    Case(
+        TRAIN,
+        both(coco(), write("c.yaml", "classifier: {epoch: 5}\n")),
+        "config-field",
+        "c.yaml",
+        "classifier.epoch",
+    ),
+    # a word for a number, a number out of its range, a choice that there is not, true for a number
+    Case(
+        TRAIN,
+        both(coco(), write("c.yaml", "classifier: {epochs: ten}\n")),
+        "config-value",
+        "c.yaml",
+        "classifier.epochs",
+    ),
+    Case(
+        TRAIN,
+        both(coco(), write("c.yaml", "classifier: {dropout: 1.5}\n")),
+        "config-value",
+        "c.yaml",
+        "classifier.dropout",
+    ),
+    Case(
+        TRAIN,
+        both(coco(), write("c.yaml", "classifier: {loss: hinge}\n")),
+        "config-value",
+        "c.yaml",
+        "classifier.loss",
+    ),
+    Case(
+        TRAIN,
+        both(coco(), write("c.yaml", "data: {max_images: true}\n")),
+        "config-value",
+        "c.yaml",
+        "data.max_images",
+    ),
+    # the same on the command line
+    Case("train classifier labels.json --name ../r", coco(), "run-name", "", "../r"),
+    Case("train classifier labels.json --name r --epochs 0", coco(), "config-value", "", "epochs"),
+    # validation data and pictures that are not there
+    Case(TRAIN_HERE + " --val v.json", coco(), "file-missing", "v.json"),
+    Case(TRAIN_HERE + " --images nowhere", coco(), "images-folder-missing", "nowhere"),
+    # a backbone's size that is no size; weights that are not there, or are something else
+    Case(TRAIN_HERE + " --backbone efficientnet_lite0@9", coco(), "backbone-size", "", "backbone"),
+    Case(TRAIN_HERE + " --weights w.pth", coco(), "weights-missing", "w.pth"),
+    Case(TRAIN_HERE + " --weights labels.json", coco(), "weights-corrupt", "labels.json"),
+    Case(
+        TRAIN_HERE + " --weights w.safetensors",
+        both(coco(), write("w.safetensors", b"\x40\0\0\0\0\0\0\0{half a header")),
+        "weights-corrupt",
+        "w.safetensors",
+    ),
+    # a checkpoint of something else
+    Case(
+        TRAIN_HERE + " --weights w.safetensors",
+        both(coco(), lambda f: save_file({"fc": np.zeros(3, np.float32)}, f / "w.safetensors")),
+        "weights-mismatch",
+        "w.safetensors",
+    ),
+]
+
+CASES = (
+    DATASETS + LABEL_FILES + OTHER_FILES + IMAGES + COMMAND_LINES + PREDICTIONS + BUNDLES + CONFIGS
+)
