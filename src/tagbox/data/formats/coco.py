@@ -225,11 +225,14 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _columns(file: File) -> Columns:
     images, categories, annotations = file.images, file.categories, file.annotations or []
-    has_box = np.fromiter((a.bbox is not None for a in annotations), np.bool_, len(annotations))
-    boxes = np.full((len(annotations), 4), np.nan)
-    boxed = [a.bbox for a in annotations if a.bbox is not None]
-    for column, side in enumerate("xywh"):
-        boxes[has_box, column] = np.fromiter(map(attrgetter(side), boxed), np.float64, len(boxed))
+    drawn = [a.bbox for a in annotations]
+    boxed = [box for box in drawn if box is not None]
+    boxes = np.column_stack([column_of(boxed, side, np.float64) for side in "xywh"])
+    has_box = np.ones(len(drawn), np.bool_)
+    if len(boxed) < len(drawn):
+        has_box = np.array([box is not None for box in drawn], np.bool_)
+        found, boxes = boxes, np.full((len(drawn), 4), np.nan)
+        boxes[has_box] = found
     areas = [np.nan if a.area is None else a.area for a in annotations]
     crowd = column_of(annotations, "iscrowd", np.int64)
     widths, heights = column_of(images, "width", np.int32), column_of(images, "height", np.int32)
@@ -254,7 +257,7 @@ def _columns(file: File) -> Columns:
         annotation_categories=column_of(annotations, "category_id", np.int64),
         boxes=boxes,
         has_box=has_box,
-        areas=np.array(areas, np.float64),
+        areas=np.fromiter(areas, np.float64, len(areas)),
         crowd=crowd == 1,
         labelled=file.annotations is not None,
     )
