@@ -36,7 +36,7 @@ def test_equals_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     train, val = (rng.normal(size=(n, 30)).astype(np.float32) for n in (150, 60))
     train[:, 3] = val[:, 3] = 7.0  # A column that never changes.
-    labels = (train[:, :4] + rng.normal(size=(150, 4)) > 0.5).astype(np.int8)
+    labels = (train[:, 4:8] + rng.normal(size=(150, 4)) > 0.5).astype(np.int8)
     labels[rng.random((150, 4)) < 0.1] = -1
     got = fit_and_score(train, labels, val)
     train, val = train.astype(np.float64), val.astype(np.float64)

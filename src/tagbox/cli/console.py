@@ -60,18 +60,20 @@ def progress_bar(description: str, total: int, unit: str = "images") -> Iterator
     """Yield `advance(n)`: a bar with rate and time left on a terminal, nothing in a log file."""
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeRemainingColumn,
+        TransferSpeedColumn,
     )
 
     screen = console()
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        DownloadColumn() if unit == "bytes" else MofNCompleteColumn(),
+        TransferSpeedColumn() if unit == "bytes" else TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         console=screen,
         disable=not screen.is_terminal,

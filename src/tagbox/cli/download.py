@@ -1,0 +1,115 @@
+"""`tagbox download`: official archives, an archive by its address, the sample of COCO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tagbox.cli.console import TerminalProgress, print_json, print_table, say
+from tagbox.errors import TagboxError
+
+
+def download(
+    *names: str,
+    out: Path | None = None,
+    sha256: str | None = None,
+    mirror: Annotated[str | None, Parameter(env_var="TAGBOX_COCO_URL")] = None,
+    keep_archive: bool = False,
+    overwrite: bool = False,
+    json: bool = False,
+) -> None:
+    """Fetch datasets: resumed where they broke off, checked, and unpacked whole or not at all.
+
+    NAMES are official COCO archives (without any, they are listed with their sizes), http
+    addresses of other zips, or `coco-sample`, the 470 images that this project measures itself on.
+
+    Parameters
+    ----------
+    names
+        What to fetch.
+    out
+        Folder to unpack in: `coco`, `coco-sample`, or the archive's name when not given.
+    sha256
+        Digest that the archive must have; the official ones' are known.
+    mirror
+        Address that takes the place of http://images.cocodataset.org, for instance
+        https://s3.amazonaws.com/images.cocodataset.org.
+    keep_archive
+        Leave the zip in OUT when it is unpacked.
+    overwrite
+        Fetch again what is there already, and replace files with another content.
+    json
+        Print what was fetched as one JSON object.
+    """
+    from tagbox.data.archives import COCO_URL
+    from tagbox.data.download import (
+        SAMPLE,
+        default_folder,
+        describe,
+        download_archive,
+        download_sample,
+        resolve,
+    )
+
+    if not names:
+        _list(json)
+        return
+    if sha256 is not None and (len(names) > 1 or names == (SAMPLE,)):
+        raise TagboxError(
+            "download-name", "--sha256 is for one archive", hint="fetch the archives one by one"
+        )
+    mirror = mirror or COCO_URL
+    for name in names:
+        if name != SAMPLE:
+            resolve(name, mirror)  # A misspelt second name is found before the first gigabyte.
+    results: list[dict[str, object]] = []
+    for name in names:
+        folder = out or default_folder(name)
+        if name == SAMPLE:
+            download_sample(
+                folder, mirror=mirror, keep_archive=keep_archive, progress=TerminalProgress()
+            )
+            say(f"{SAMPLE}: {folder / 'annotations'}")
+            results.append({"name": name, "folder": str(folder)})
+            continue
+        done = download_archive(
+            name,
+            folder,
+            sha256=sha256,
+            mirror=mirror,
+            keep_archive=keep_archive,
+            overwrite=overwrite,
+            progress=TerminalProgress(),
+        )
+        say(describe(done))
+        results.append(
+            {
+                "name": name,
+                "folder": str(done.folder),
+                "url": done.url,
+                "sha256": done.sha256,
+                "bytes": done.size,
+                "files": done.files,
+                "there_already": done.there_already,
+            }
+        )
+    if json:
+        print_json({"downloads": results})
+
+
+def _list(json: bool) -> None:
+    from tagbox.data.archives import ARCHIVES
+    from tagbox.data.download import SAMPLE
+    from tagbox.data.unzip import human
+
+    if json:
+        known = {name: {"bytes": a.size, "sha256": a.sha256} for name, a in ARCHIVES.items()}
+        print_json({"archives": known})
+        return
+    rows: list[tuple[str, str, str]] = [
+        (name, human(a.size), a.contents) for name, a in ARCHIVES.items()
+    ]
+    rows.append((SAMPLE, "330 MB", "470 images of train2017 and val2017 with their instances"))
+    print_table("tagbox download NAME", ("name", "size", "contents"), rows)

@@ -1,0 +1,305 @@
+"""Official archives, any zip by its address, and a sample of COCO by its ids: fetched, checked, unpacked.
+
+What was fetched is written down in ``downloads.json`` beside it, so that a second call finds what is
+there, and a reader finds the digest of what was used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import numpy as np
+
+from tagbox.data.archives import ARCHIVES, COCO_URL, Archive
+from tagbox.data.fetch import Progress as FetchProgress
+from tagbox.data.fetch import fetch
+from tagbox.data.formats.coco import read_coco
+from tagbox.data.formats.coco_write import write_coco
+from tagbox.data.unzip import extract_one, human, require_space, unzip
+from tagbox.errors import TagboxError
+from tagbox.files import atomic_write, sha256_of
+from tagbox.progress import Progress, Silent
+
+MANIFEST = "downloads.json"
+SAMPLE = "coco-sample"
+SAMPLE_SPLITS = ("train2017", "val2017")
+_BY_HAND = "fetch it in another way and put it there"
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """One archive that was fetched and unpacked.
+
+    Attributes
+    ----------
+    url, sha256, size
+        What was fetched: the address, the hex digest and the bytes of the archive.
+    folder
+        Where it was unpacked.
+    files
+        Number of files under each top-level name.
+    there_already
+        Whether an earlier call had done all of it.
+    """
+
+    url: str
+    sha256: str
+    size: int
+    folder: Path
+    files: dict[str, int]
+    there_already: bool = False
+
+
+def resolve(name: str, mirror: str = COCO_URL) -> tuple[str, Archive | None]:
+    """The address of an official archive's name or of an address, and what is known of the archive.
+
+    Raises
+    ------
+    TagboxError
+        ``download-name`` for a name that is neither.
+    """
+    if urlsplit(name).scheme in ("http", "https"):
+        return name, None
+    if name not in ARCHIVES:
+        raise TagboxError(
+            "download-name",
+            f"{name!r} is neither an archive's name nor an http address",
+            hint=f"the names are {', '.join([*ARCHIVES, SAMPLE])}",
+        )
+    return f"{mirror.rstrip('/')}/{ARCHIVES[name].path}", ARCHIVES[name]
+
+
+def download_archive(
+    name: str,
+    out: Path,
+    *,
+    sha256: str | None = None,
+    mirror: str = COCO_URL,
+    keep_archive: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Downloaded:
+    """Fetch a zip and unpack it into `out`.
+
+    Parameters
+    ----------
+    name
+        A name of `ARCHIVES`, or an http(s) address.
+    out
+        Folder; made when missing. Other archives may be unpacked in it already.
+    sha256
+        Hex digest that the archive must have; official ones have theirs in `ARCHIVES`.
+    mirror
+        Address that takes the place of `COCO_URL`.
+    keep_archive
+        Leave the zip in `out` when it is unpacked.
+    overwrite
+        Fetch again what is there already, and replace files with another content.
+
+    Raises
+    ------
+    TagboxError
+        ``download-name``, ``disk-full``, and the codes of `tagbox.data.fetch.fetch` and
+        `tagbox.data.unzip.unzip`.
+    """
+    progress = progress or Silent()
+    url, known = resolve(name, mirror)
+    sha256 = (sha256 or (known.sha256 if known else "")).lower() or None
+    path = out / _file_name(url)
+    manifest = _Manifest(out / MANIFEST)
+    entry = manifest.entries.get(path.name, {})
+    same = entry.get("url") == url and sha256 in (None, entry.get("sha256"))
+    if same and not overwrite and _all_there(out, entry.get("files")):
+        return Downloaded(url, entry["sha256"], entry["bytes"], out, entry["files"], True)
+
+    wanted = sha256 or (entry.get("sha256") if same else None)
+    digest = sha256_of(path) if wanted and path.is_file() else None
+    if digest is None or digest != wanted or (overwrite and sha256 is None):
+        with _byte_bar(progress, f"fetching {path.name}", out) as told:
+            size = known.size if known else None
+            fetch(url, path, sha256=sha256, expected_size=size, progress=told, hint=_BY_HAND)
+        digest = sha256 or sha256_of(path)
+    size = path.stat().st_size
+    manifest.record(path.name, url=url, bytes=size, sha256=digest, files=None)
+
+    try:
+        with _byte_bar(progress, f"unpacking {path.name}", out) as told:
+            counts = unzip(path, out, overwrite=overwrite, progress=told)
+    except TagboxError as error:
+        if error.code.startswith("zip-"):
+            manifest.forget(path.name)  # It stays to be looked at, and the next call fetches anew.
+        raise
+    manifest.record(path.name, url=url, bytes=size, sha256=digest, files=counts)
+    if not keep_archive:
+        path.unlink()
+    return Downloaded(url, digest, size, out, counts)
+
+
+def download_sample(
+    out: Path,
+    *,
+    mirror: str = COCO_URL,
+    keep_archive: bool = False,
+    progress: Progress | None = None,
+    archive: Archive = ARCHIVES["annotations_trainval2017"],
+    listed: dict[str, dict[int, str]] | None = None,
+) -> Path:
+    """Rebuild the 470-image sample of COCO: the pictures one by one, their records from the annotations.
+
+    Parameters
+    ----------
+    out
+        Folder; gets ``train2017/``, ``val2017/`` and ``annotations/``. What is there already and
+        has the right digest is not fetched again.
+    archive
+        The annotations archive.
+    listed
+        For each split the images' ids and SHA-256; `sample_ids` unless given.
+
+    Raises
+    ------
+    TagboxError
+        ``sample-ids`` when the annotations lack an image, ``disk-full``, and the codes of `fetch`,
+        `unzip` and `read_coco`.
+    """
+    progress = progress or Silent()
+    mirror = mirror.rstrip("/")
+    listed = listed or sample_ids()
+    total = sum(len(images) for images in listed.values())
+    with progress.bar("fetching pictures", total, "images") as advance:
+        for split, images in listed.items():
+            for image_id, sha256 in images.items():
+                name = f"{image_id:012d}.jpg"
+                path = out / split / name
+                if not (path.is_file() and sha256_of(path) == sha256):
+                    fetch(f"{mirror}/{split}/{name}", path, sha256=sha256, hint=_BY_HAND)
+                advance(1)
+
+    path = out / Path(archive.path).name
+    if not (path.is_file() and sha256_of(path) == archive.sha256):
+        with _byte_bar(progress, f"fetching {path.name}", out) as told:
+            url, size = f"{mirror}/{archive.path}", archive.size
+            fetch(
+                url, path, sha256=archive.sha256, expected_size=size, progress=told, hint=_BY_HAND
+            )
+    for split, images in listed.items():
+        progress.say(f"picking {len(images)} images from instances_{split}.json")
+        _write_subset(path, split, np.array(sorted(images), np.int64), out)
+    if not keep_archive:
+        path.unlink()
+    return out
+
+
+def sample_ids() -> dict[str, dict[int, str]]:
+    """For each split of the sample, the images' ids and the SHA-256 of their files."""
+    lines = files("tagbox.data").joinpath("coco_sample.csv").read_text().splitlines()[1:]
+    result: dict[str, dict[int, str]] = {split: {} for split in SAMPLE_SPLITS}
+    for line in lines:
+        split, image_id, sha256 = line.split(",")
+        result[split][int(image_id)] = sha256
+    return result
+
+
+def _write_subset(archive: Path, split: str, ids: np.ndarray[Any, Any], out: Path) -> None:
+    member = f"annotations/instances_{split}.json"
+    with extract_one(archive, member, out) as source:
+        dataset = read_coco(source, out / split)
+        rows = np.flatnonzero(np.isin(dataset.images.ids, ids))
+        if len(rows) != len(ids):
+            missing = np.setdiff1d(ids, dataset.images.ids)
+            raise TagboxError(
+                "sample-ids",
+                f"{len(missing)} images of the sample are not in it, the first is {missing[0]}",
+                file=archive,
+                where=member,
+                hint="use the official annotations_trainval2017.zip",
+            )
+        rows = rows[np.argsort(dataset.images.ids[rows])]
+        write_coco(dataset.take(rows), out / "annotations" / f"instances_{split}.json")
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """``downloads.json``: for each archive its address, bytes, digest and what it unpacked to."""
+
+    path: Path
+
+    @property
+    def entries(self) -> dict[str, dict[str, Any]]:
+        if not self.path.is_file():
+            return {}
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, dict[str, Any]])
+        except msgspec.MsgspecError as error:
+            raise TagboxError(
+                "downloads-file",
+                f"not a list of downloads: {error}",
+                file=self.path,
+                hint="remove the file",
+            ) from error
+
+    def record(self, name: str, **entry: Any) -> None:
+        self._write({**self.entries, name: entry})
+
+    def forget(self, name: str) -> None:
+        self._write({known: entry for known, entry in self.entries.items() if known != name})
+
+    def _write(self, entries: dict[str, dict[str, Any]]) -> None:
+        content = msgspec.json.format(msgspec.json.encode(entries), indent=2)
+        atomic_write(self.path, content + b"\n")
+
+
+def _all_there(folder: Path, counts: dict[str, int] | None) -> bool:
+    """Whether under each name there are at least as many files as the archive had."""
+    return counts is not None and all(
+        (folder / top).is_file()
+        or sum(path.is_file() for path in (folder / top).rglob("*")) >= count
+        for top, count in counts.items()
+    )
+
+
+@contextmanager
+def _byte_bar(progress: Progress, description: str, folder: Path) -> Iterator[FetchProgress]:
+    """A bar that opens when the server has said how long the file is; the disk must have the room."""
+    with ExitStack() as stack:
+        advance: Any = None
+        before = 0
+
+        def told(held: int, total: int | None) -> None:
+            nonlocal advance, before
+            if advance is None:
+                if total is not None:
+                    require_space(folder, total - held, description)
+                advance = stack.enter_context(progress.bar(description, total or 0, "bytes"))
+            advance(held - before)
+            before = held
+
+        yield told
+
+
+def default_folder(name: str) -> Path:
+    """Where `name` goes when nobody says where: official archives share a folder."""
+    if name == SAMPLE or name in ARCHIVES:
+        return Path(SAMPLE if name == SAMPLE else "coco")
+    return Path(Path(_file_name(name)).stem)
+
+
+def _file_name(url: str) -> str:
+    """A safe name for the archive at `url`."""
+    last = unquote(urlsplit(url).path).rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9._-]", "_", last).lstrip(".") or "archive.zip"
+
+
+def describe(done: Downloaded) -> str:
+    """One line: what came, and where it is."""
+    parts = ", ".join(f"{top} ({count} files)" for top, count in done.files.items())
+    verb = "there already" if done.there_already else f"{human(done.size)}, sha256 {done.sha256}"
+    return f"{_file_name(done.url)}: {verb}; {done.folder}: {parts}"

@@ -1,0 +1,306 @@
+"""Unpacking a zip from a stranger: every entry is checked before a byte is written.
+
+The entries land in a folder of their own and move to their places only when all of them are whole,
+so a kill leaves the old files or the new ones.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+from tagbox.errors import TagboxError
+from tagbox.files import cannot_write
+
+MOST_ENTRIES = 2_000_000
+MOST_RATIO = 200
+"""A whole archive that unpacks to more than this many times its size is refused as a bomb."""
+_RATIO_FROM_BYTES = 64 << 20  # Small archives may shrink as they like.
+_BLOCK = 1 << 20
+
+
+def unzip(
+    path: Path,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, int]:
+    """Unpack the zip `path` into `folder`, beside whatever is there already.
+
+    Parameters
+    ----------
+    folder
+        Made when missing.
+    overwrite
+        Whether a file that is there with another content is replaced; equal ones are left.
+    progress
+        Called with the bytes written so far and the bytes in all.
+
+    Returns
+    -------
+    dict
+        Number of files under each top-level name of the archive.
+
+    Raises
+    ------
+    TagboxError
+        ``zip-corrupt`` not a zip, truncated, or a failed CRC; ``zip-path`` an entry outside the
+        folder; ``zip-link`` a link or device; ``zip-encrypted``; ``zip-method``;
+        ``zip-duplicate``; ``zip-bomb``; ``zip-size`` an entry longer or shorter than it says;
+        ``disk-full``; ``exists`` a file in the way; ``cannot-write``.
+    """
+    with _opened(path) as archive:
+        entries = _checked(archive, path)
+        total = sum(entry.file_size for entry in entries)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            require_space(folder, total, path)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=folder))
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        try:
+            written = 0
+            for entry in entries:
+                _extract(archive, entry, temporary, path)
+                written += entry.file_size
+                if progress is not None:
+                    progress(written, total)
+            _move(temporary, [entry.filename for entry in entries], folder, overwrite)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    counts: dict[str, int] = {}
+    for entry in entries:
+        top = PurePosixPath(entry.filename).parts[0]
+        counts[top] = counts.get(top, 0) + 1
+    return counts
+
+
+@contextmanager
+def extract_one(path: Path, name: str, folder: Path) -> Iterator[Path]:
+    """The file `name` of the zip `path`, unpacked into a folder of its own for the block's time.
+
+    Raises
+    ------
+    TagboxError
+        ``zip-member`` when there is no such file, and the codes of `unzip`.
+    """
+    with _opened(path) as archive:
+        entry = next((e for e in _checked(archive, path) if e.filename == name), None)
+        if entry is None:
+            raise TagboxError(
+                "zip-member", "no such file in it", file=path, where=name, hint="check the archive"
+            )
+        try:
+            require_space(folder, entry.file_size, path)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=folder))
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        try:
+            try:
+                _extract(archive, entry, temporary, path)
+            except OSError as error:
+                raise cannot_write(folder, error) from error
+            yield temporary / name
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_space(folder: Path, needed: int, file: Path | str) -> None:
+    """Raise ``disk-full`` unless the disk of `folder` has room for `needed` bytes."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise TagboxError(
+            "disk-full",
+            f"needs {human(needed)} in {folder}, where {human(free)} are free",
+            file=file,
+            hint="make room, or choose another folder with --out",
+        )
+
+
+def human(size: float) -> str:
+    """A number of bytes as people say it: ``778 MB`` (of 1000² bytes)."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise _corrupt(path, _what_it_is(path) or str(error)) from error
+    with archive:
+        yield archive
+
+
+def _what_it_is(path: Path) -> str | None:
+    """What a file that is no zip looks like; None when it begins as a zip does."""
+    try:
+        with open(path, "rb") as opened:
+            start = opened.read(64)
+    except OSError as error:
+        return error.strerror
+    if start.startswith(b"PK"):
+        return "the zip is truncated: its table of contents is missing"
+    if start.lstrip()[:1] == b"<":
+        return "not a zip file but a web page"
+    return f"not a zip file: it begins with {start[:8]!r}"
+
+
+def _corrupt(path: Path, found: str, where: str | None = None) -> TagboxError:
+    return TagboxError("zip-corrupt", found, file=path, where=where, hint="download it again")
+
+
+def _checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
+    """The archive's files (folders are made as needed), after every check that reads no content."""
+    entries = archive.infolist()
+    if len(entries) > MOST_ENTRIES:
+        raise _refused("zip-bomb", f"it has {len(entries)} entries", path)
+    for entry in entries:
+        _check_entry(entry, path)
+    files = [entry for entry in entries if not entry.is_dir()]
+    _check_names(files, path)
+    _check_overlap(files, path)
+    size, total = path.stat().st_size, sum(entry.file_size for entry in files)
+    if total > _RATIO_FROM_BYTES and total > MOST_RATIO * size:
+        raise _refused("zip-bomb", f"{human(size)} that unpack to {human(total)}", path)
+    return files
+
+
+def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
+    # `orig_filename` is the name before zipfile cut it at a NUL and turned backslashes.
+    name = entry.orig_filename
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    unsafe = (
+        not parts
+        or name.startswith(("/", "\\"))
+        or ".." in parts
+        or ":" in parts[0]
+        or "\\" in name
+        or any(ord(character) < 32 for character in name)
+    )
+    if unsafe:
+        raise _refused("zip-path", "an entry whose name leaves the folder", path, repr(name))
+    mode = entry.external_attr >> 16
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise _refused("zip-link", "a link or a device, not a file", path, name)
+    if entry.flag_bits & 0x1:
+        raise _refused("zip-encrypted", "an encrypted entry", path, name)
+
+
+def _check_names(files: list[zipfile.ZipInfo], path: Path) -> None:
+    """No name stands twice, also where the disk does not tell cases apart, and no file is a folder."""
+    seen: set[str] = set()
+    folders: set[str] = set()
+    for entry in files:
+        key = entry.filename.casefold()
+        if key in seen:
+            raise _refused("zip-duplicate", "a name that stands twice", path, entry.filename)
+        seen.add(key)
+        while "/" in key:
+            key = key.rpartition("/")[0]
+            folders.add(key)
+    both = next((entry.filename for entry in files if entry.filename.casefold() in folders), None)
+    if both is not None:
+        raise _refused("zip-duplicate", "a file that is a folder too", path, both)
+
+
+def _check_overlap(files: list[zipfile.ZipInfo], path: Path) -> None:
+    """Entries that share bytes unpack the same content again and again."""
+    end = 0
+    for entry in sorted(files, key=lambda entry: entry.header_offset):
+        if entry.header_offset < end:
+            raise _refused("zip-bomb", "an entry that overlaps another", path, entry.filename)
+        end = entry.header_offset + 30 + entry.compress_size
+
+
+def _refused(code: str, found: str, path: Path, where: str | None = None) -> TagboxError:
+    return TagboxError(
+        code,
+        found,
+        file=path,
+        where=where,
+        hint="nothing was unpacked; ask whoever made the archive",
+    )
+
+
+def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, path: Path) -> None:
+    target = folder / entry.filename
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    try:
+        with archive.open(entry) as source, open(target, "xb") as out:
+            while block := source.read(_BLOCK):
+                written += len(block)
+                out.write(block)
+    except NotImplementedError as error:
+        raise _refused("zip-method", str(error), path, entry.filename) from error
+    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise _corrupt(path, f"damaged: {error}", entry.filename) from error
+    if written != entry.file_size:
+        raise TagboxError(
+            "zip-size",
+            f"{written} bytes where the archive says {entry.file_size}",
+            file=path,
+            where=entry.filename,
+            hint="download it again",
+        )
+
+
+def _move(temporary: Path, names: list[str], folder: Path, overwrite: bool) -> None:
+    """Move whole folders where nothing is in the way, else file by file; each rename is atomic."""
+    if not overwrite:
+        for name in names:
+            there = folder / name
+            if there.is_symlink() or (there.exists() and not _same(there, temporary / name)):
+                raise TagboxError(
+                    "exists",
+                    "already there with another content",
+                    file=there,
+                    hint="choose another folder with --out, or pass --overwrite",
+                )
+    for top in sorted({PurePosixPath(name).parts[0] for name in names}):
+        if not (folder / top).exists():
+            os.rename(temporary / top, folder / top)
+    for name in names:
+        if (temporary / name).exists():
+            _require_real_folders(folder, name)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary / name, folder / name)
+
+
+def _require_real_folders(folder: Path, name: str) -> None:
+    """A link among the folders that are there would lead the file elsewhere."""
+    for parent in PurePosixPath(name).parents:
+        if (folder / parent).is_symlink() and str(parent) != ".":
+            raise TagboxError(
+                "exists",
+                "a link stands where a folder of the archive belongs",
+                file=folder / parent,
+                hint="remove the link, or choose another folder with --out",
+            )
+
+
+def _same(a: Path, b: Path) -> bool:
+    if not a.is_file() or a.stat().st_size != b.stat().st_size:
+        return False
+    with suppress(OSError), open(a, "rb") as one, open(b, "rb") as two:
+        while block := one.read(_BLOCK):
+            if block != two.read(len(block)):
+                return False
+        return True
+    return False
