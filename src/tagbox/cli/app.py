@@ -11,6 +11,7 @@ import tagbox
 from tagbox.cli.cache import cache
 from tagbox.cli.check import check
 from tagbox.cli.console import say_error
+from tagbox.cli.download import download
 from tagbox.cli.evaluate import evaluate
 from tagbox.cli.predict import predict
 from tagbox.cli.show import show
@@ -34,6 +35,7 @@ app = App(
 
 app.command(cache)
 app.command(check)
+app.command(download)
 app.command(evaluate)
 app.command(predict)
 app.command(show)
