@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from loopback_server import Site, closed_port_url, serve
 
+from loopback_server import Site, closed_port_url, serve
 from tagbox.data import fetch as module
 from tagbox.data.fetch import fetch
 from tagbox.errors import TagboxError

@@ -12,6 +12,7 @@ pytest.importorskip("openvino", reason="needs the train extra")
 pytest.importorskip("torch", reason="needs the train extra")
 
 import torch
+
 from tagbox.models.backbones import Backbone, BackboneRequest, create_backbone
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from loopback_server import Site, closed_port_url, serve
 
 torch = pytest.importorskip("torch", reason="needs the train extra")

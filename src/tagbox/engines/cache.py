@@ -198,13 +198,13 @@ class FeatureCache:
             )
         database.execute("PRAGMA incremental_vacuum").fetchall()
 
-    def _open(self) -> None:
+    def _open(self, *, suspect: bool = False) -> None:
         """Connect; a file that is not a sound cache of this version is set aside first."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with sole_use(self.folder):
                 try:
-                    self._database = _connect(self.path)
+                    self._database = _connect(self.path, suspect=suspect)
                 except _NotOursError as error:
                     aside = _set_aside(self.path)
                     _say(f"{self.path} is {error}; it was moved to {aside.name} and made anew")
@@ -222,14 +222,15 @@ class FeatureCache:
         if isinstance(error, sqlite3.OperationalError):
             _say(f"the feature cache in {self.folder} failed ({error}); going on without it")
         else:
-            self._open()
+            self._open(suspect=True)
 
 
 class _NotOursError(Exception):
     """A file at the cache's place that is not a sound cache of this version."""
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, suspect: bool = False) -> sqlite3.Connection:
+    """Open or make the file; a `suspect` one is read whole to see whether it is sound."""
     database = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
     try:
         fresh = not path.exists() or path.stat().st_size == 0
@@ -247,6 +248,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         # In WAL mode NORMAL survives a killed process; a power cut may cost the last transactions.
         database.execute("PRAGMA synchronous = NORMAL")
         database.executescript(SCHEMA)
+        if suspect and database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise _NotOursError("damaged")
     except _NotOursError:
         database.close()
         raise
