@@ -121,8 +121,14 @@ def cache_folder(kind: str) -> Path:
 
 
 @contextmanager
-def sole_use(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, where the system has such locks; another process waits for it."""
+def sole_use(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the folder's lock, where the system has such locks; another process waits for it.
+
+    Raises
+    ------
+    BlockingIOError
+        Without `wait`, when another process holds it.
+    """
     try:
         import fcntl
     except ImportError:
@@ -130,7 +136,7 @@ def sole_use(folder: Path) -> Iterator[None]:
         return
     opened = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+        fcntl.flock(opened, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(opened)

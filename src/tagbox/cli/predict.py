@@ -68,7 +68,14 @@ def predict(
 
     from tagbox.engines.cache import FeatureCache
     from tagbox.inference.inputs import collect_images
-    from tagbox.inference.outputs import decide, render, save_pictures, spoken, truth_of
+    from tagbox.inference.outputs import (
+        check_choice,
+        decide,
+        render,
+        save_pictures,
+        spoken,
+        truth_of,
+    )
     from tagbox.inference.predict import Classifier
 
     if not images:
@@ -80,6 +87,7 @@ def predict(
             where="--evidence",
             hint="add --save-images FOLDER",
         )
+    check_choice(threshold, top_k)
     format = _format(format, out, json=json)
     paths = collect_images(images)
     classifier = Classifier.load(run, engine=engine, device=device, precision=precision)

@@ -43,16 +43,27 @@ def decide(
     Raises
     ------
     TagboxError
+        See `check_choice`.
+    """
+    check_choice(threshold, top_k)
+    if top_k is None:
+        return thresholds.decide(probabilities, "saved" if threshold is None else threshold)
+    ranks = np.argsort(np.argsort(-probabilities, axis=1, kind="stable"), axis=1)
+    return (ranks < top_k) & (probabilities >= np.float32(threshold or 0.0))
+
+
+def check_choice(threshold: float | None, top_k: int | None) -> None:
+    """Refuse what `decide` cannot use, before anything is encoded.
+
+    Raises
+    ------
+    TagboxError
         ``option-value`` for a threshold outside [0, 1] or a `top_k` below 1.
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise _option("--threshold", threshold, "a number from 0 to 1")
     if top_k is not None and top_k < 1:
         raise _option("--top-k", top_k, "a whole number from 1")
-    if top_k is None:
-        return thresholds.decide(probabilities, "saved" if threshold is None else threshold)
-    ranks = np.argsort(np.argsort(-probabilities, axis=1, kind="stable"), axis=1)
-    return (ranks < top_k) & (probabilities >= np.float32(threshold or 0.0))
 
 
 def image_keys(paths: Sequence[Path]) -> tuple[str, ...]:

@@ -22,8 +22,8 @@ from tagbox.evaluation.predictions import Predictions
 from tagbox.evaluation.thresholds import Thresholds
 from tagbox.images.geometry import placement, to_square
 from tagbox.inference.evidence import combined, evidence, over_picture, require_linear
-from tagbox.models.backbones import load_backbone
-from tagbox.models.bundle import Bundle, load_bundle
+from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
+from tagbox.models.bundle import Arrays, Bundle, load_bundle
 from tagbox.models.heads import head_logits, sigmoid
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
@@ -107,11 +107,17 @@ class Classifier:
 
     @cached_property
     def encoders(self) -> tuple[Encoder, ...]:
-        """One for each backbone; made when first needed."""
+        """One for each backbone; made when first needed.
+
+        Raises
+        ------
+        TagboxError
+            ``bundle-mismatch`` where the weights are not those of the backbone that is named.
+        """
         engine, device, precision = self._how
         return tuple(
             create_encoder(
-                load_backbone(spec, arrays),
+                _backbone(spec, arrays),
                 geometry=self.bundle.geometry,
                 pooling=self.bundle.pooling,
                 engine=engine,
@@ -206,6 +212,21 @@ class Classifier:
             )
             for k in categories
         ]
+
+
+def _backbone(spec: BackboneSpec, arrays: Arrays) -> Backbone:
+    try:
+        return load_backbone(spec, arrays)
+    except TagboxError as error:
+        if error.code != "weights-mismatch":
+            raise
+        raise TagboxError(
+            "bundle-mismatch",
+            error.found,
+            file="model.safetensors",
+            where=f"backbone {spec.name}",
+            hint="restore both files from the same run",
+        ) from error
 
 
 def predict_dataset(

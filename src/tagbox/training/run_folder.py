@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from tagbox.errors import TagboxError
-from tagbox.files import cannot_write, replace_folder
+from tagbox.files import cannot_write, replace_folder, sole_use
 
 
 @contextmanager
@@ -35,6 +33,31 @@ def run_folder(runs: Path, name: str, *, overwrite: bool) -> Iterator[Path]:
             hint="use letters, digits, dots, dashes and underscores",
         )
     final, work = runs / name, runs / f".{name}.partial"
+    _refuse_finished(final, overwrite)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(work, error) from error
+    try:
+        with sole_use(work, wait=False):
+            # Its last owner may have finished, and moved it, since it was looked for.
+            _refuse_finished(final, overwrite)
+            _empty(work)
+            try:
+                yield work
+                replace_folder(work, final)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except BlockingIOError as error:
+        raise TagboxError(
+            "run-busy",
+            "another process is writing this run",
+            file=final,
+            hint="wait for it, or choose another --name",
+        ) from error
+
+
+def _refuse_finished(final: Path, overwrite: bool) -> None:
     if final.exists() and not overwrite:
         raise TagboxError(
             "run-exists",
@@ -42,25 +65,13 @@ def run_folder(runs: Path, name: str, *, overwrite: bool) -> Iterator[Path]:
             file=final,
             hint="choose another --name, or pass --overwrite",
         )
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        # The lock file stays: removing it would let a third process lock a new one of the same name.
-        lock = FileLock(runs / f".{name}.lock", timeout=0)
-        lock.acquire()
-    except Timeout as error:
-        raise TagboxError(
-            "run-busy",
-            "another process is writing this run",
-            file=final,
-            hint="wait for it, or choose another --name",
-        ) from error
-    except OSError as error:
-        raise cannot_write(runs, error) from error
-    with lock:
-        try:
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir()
-            yield work
-            replace_folder(work, final)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    """Clear what an earlier, killed run left, and keep the folder, whose lock is held."""
+    folder.mkdir(exist_ok=True)
+    for inside in folder.iterdir():
+        if inside.is_dir() and not inside.is_symlink():
+            shutil.rmtree(inside)
+        else:
+            inside.unlink()

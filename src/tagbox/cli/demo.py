@@ -1,0 +1,104 @@
+"""`tagbox demo`: the whole road on generated scenes, each step the command a user would type."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from tagbox.cli.check import check
+from tagbox.cli.console import TerminalProgress, print_json, progress_bar, say
+from tagbox.cli.evaluate import evaluate
+from tagbox.cli.predict import predict
+from tagbox.cli.show import show
+from tagbox.config import ClassifierConfig, SynthConfig, require
+
+BACKBONE = "efficientnet_lite0@384"
+VALIDATION, TEST, SHOWN = 150, 150, 12
+
+
+def demo(*, out: Path = Path("demo"), images: int = 600, seed: int = 0, json: bool = False) -> None:
+    """The whole road on generated scenes: make, check, show, train, evaluate, predict, report.
+
+    Needs no data and no network. Ends with the path of an HTML report. A second run replaces the
+    first once it is whole.
+
+    Parameters
+    ----------
+    out
+        Folder of everything the demo writes.
+    images
+        Training scenes.
+    seed
+        Seed of the scenes and of the training.
+    json
+        Print the figures as one JSON object.
+    """
+    from tagbox.api import train_classifier
+    from tagbox.data.load import load_dataset
+    from tagbox.data.synthetic.generate import generate
+    from tagbox.training.baseline import colour_baseline
+
+    require(images >= 50, "images", images, "at least 50")
+    start = time.perf_counter()
+    scenes, runs = out / "scenes", out / "runs"
+    config = SynthConfig(images=images, val=VALIDATION, test=TEST, seed=seed)
+
+    _step(f"tagbox synth {scenes} --images {images} --val {VALIDATION} --test {TEST}")
+    with progress_bar("painting", images + VALIDATION + TEST) as advance:
+        made = generate(
+            scenes, config, workers=os.cpu_count() or 1, overwrite=True, progress=advance
+        )
+    parts = {name: scenes / path for name, path in made.parts.items()}
+    train, val, test = parts["train"], parts["val"], parts["test"]
+    say(f"{made.images} scenes, {made.small:.0%} of the objects small, {made.covered:.0%} covered")
+
+    _step(f"tagbox check {train} {val} {test}")
+    check(train, val, test)
+
+    _step(f"tagbox show {train} --out {out / 'scenes.png'}")
+    show(train, out=out / "scenes.png", count=SHOWN)
+
+    say("\nFor comparison: logistic regression on colours and a 16x16 thumbnail")
+    train_data, val_data = load_dataset(train), load_dataset(val)
+    with progress_bar("colour baseline", len(train_data) + len(val_data)) as advance:
+        colours = colour_baseline(train_data, val_data, progress=advance)
+
+    command = f"tagbox train classifier {train} --val {val} --name demo --backbone {BACKBONE}"
+    _step(f"{command} --runs {runs}")
+    run = train_classifier(
+        train,
+        ClassifierConfig(val=val, backbone=BACKBONE, seed=seed),
+        name="demo",
+        runs=runs,
+        overwrite=True,
+        baselines={"colours and thumbnail": {"map": colours}},
+        command=f"{command} --runs {runs}",
+        progress=TerminalProgress(),
+    )
+    reached = run.metrics["validation"]["map"]
+    say(
+        f"validation mAP {reached:.4f}, {reached / colours:.1f} times the colour baseline's "
+        f"{colours:.4f}"
+    )
+
+    _step(f"tagbox evaluate {run.folder} {test}")
+    evaluate(run.folder, test, per_category=False, out=out / "evaluation.json")
+
+    pictures = sorted((scenes / "test").glob("*.jpg"))[:SHOWN]
+    saved = out / "predictions"
+    shutil.rmtree(saved, ignore_errors=True)
+    _step(f"tagbox predict {run.folder} {pictures[0]} … --save-images {saved} --evidence")
+    predict(
+        run.folder, *map(str, pictures), save_images=saved, evidence=True, truth=test, cache=True
+    )
+
+    seconds = time.perf_counter() - start
+    if json:
+        print_json({"map": reached, "colour_map": colours, "seconds": seconds})
+    say(f"\nthe whole road took {seconds:.0f} s\n{run.report.resolve()}")
+
+
+def _step(command: str) -> None:
+    say(f"\n$ {command}")

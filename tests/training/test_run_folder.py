@@ -1,0 +1,86 @@
+"""The folder of a run: whole or not there, one writer, finished runs refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tagbox.errors import TagboxError
+from tagbox.training.run_folder import run_folder
+
+
+def test_appears_whole_on_a_clean_exit(tmp_path: Path) -> None:
+    with run_folder(tmp_path / "runs", "a", overwrite=False) as work:
+        (work / "model.json").write_text("{}")
+        assert not (tmp_path / "runs" / "a").exists()
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["a"]
+    assert (tmp_path / "runs" / "a" / "model.json").read_text() == "{}"
+
+
+def test_an_error_leaves_the_old_run(tmp_path: Path) -> None:
+    with run_folder(tmp_path, "a", overwrite=False) as work:
+        (work / "kept").touch()
+    with pytest.raises(RuntimeError), run_folder(tmp_path, "a", overwrite=True) as work:
+        (work / "half").touch()
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["kept"]
+
+
+def test_a_finished_run_is_refused_unless_overwritten(tmp_path: Path) -> None:
+    for _ in range(2):
+        with run_folder(tmp_path, "a", overwrite=True):
+            pass
+    with (
+        pytest.raises(TagboxError, match="another --name") as raised,
+        run_folder(tmp_path, "a", overwrite=False),
+    ):
+        pass
+    assert raised.value.code == "run-exists"
+
+
+def test_leftovers_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
+    (tmp_path / ".a.partial" / "tensorboard").mkdir(parents=True)
+    (tmp_path / ".a.partial" / "half.tmp").touch()
+    with run_folder(tmp_path, "a", overwrite=False) as work:
+        assert list(work.iterdir()) == []
+
+
+def test_a_second_writer_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from tagbox.training.run_folder import run_folder\n"
+        "with run_folder(pathlib.Path(sys.argv[1]), 'a', overwrite=False):\n"
+        "    print('writing', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline() == "writing\n"
+    with (
+        pytest.raises(TagboxError) as raised,
+        run_folder(tmp_path, "a", overwrite=False),
+    ):
+        pass
+    assert raised.value.code == "run-busy"
+    # Killed, it leaves its lock to nobody.
+    first.kill()
+    first.wait()
+    with run_folder(tmp_path, "a", overwrite=False):
+        pass
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a\0b"])
+def test_names_that_are_no_plain_names(tmp_path: Path, name: str) -> None:
+    with pytest.raises(TagboxError) as raised, run_folder(tmp_path, name, overwrite=False):
+        pass
+    assert raised.value.code == "run-name"
+    assert list(tmp_path.iterdir()) == []
