@@ -30,7 +30,7 @@ def label_tables(draw: st.DrawFn, unknown: float = 0.0) -> tuple[np.ndarray, np.
     return truth, decisions
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(label_tables())
 def test_equals_scikit_learn(table: tuple[np.ndarray, np.ndarray]) -> None:
     truth, decisions = table

@@ -44,8 +44,8 @@ def test_sweep_is_exact_at_every_threshold(
 
 
 @pytest.mark.parametrize("objective", ["macro_f1", "micro_f1", "of1", "cf1", "challenge_f1"])
-@settings(deadline=None, max_examples=15)
-@given(table=scored(images=7, categories=3))
+@settings(deadline=None, max_examples=8)
+@given(table=scored(images=5, categories=3))
 def test_per_category_search_finds_the_best_there_is(
     objective: str, table: tuple[np.ndarray, np.ndarray]
 ) -> None:

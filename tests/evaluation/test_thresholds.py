@@ -33,7 +33,9 @@ def test_modes() -> None:
 def test_a_probability_at_the_threshold_is_said() -> None:
     # 0.1 is not a float32; both sides must be rounded alike.
     assert Thresholds(value=0.1).decide(np.array([[0.1]], np.float32)).all()
-    assert Thresholds(value=0.1, per_category=(0.1,)).decide(np.array([[0.1]]), "per_category").all()
+    assert (
+        Thresholds(value=0.1, per_category=(0.1,)).decide(np.array([[0.1]]), "per_category").all()
+    )
 
 
 def test_fallbacks() -> None:

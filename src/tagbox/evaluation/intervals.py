@@ -46,9 +46,21 @@ OVER_CATEGORIES = (
     "cr",
 )
 """Metrics that average over categories, whose intervals are the jackknife's."""
+OVER_PRECISIONS = (
+    "challenge_f1",
+    "challenge_precision",
+    "challenge_recall",
+    "macro_precision",
+    "cf1",
+    "cp",
+)
+"""Those that one rare category can move far: weighted by 1/support, or means of precisions."""
 THIN = 10
+"""Positives below which a category is called thin."""
 THIN_SHARE = 0.1
+"""Part of the categories that may be thin before other averages over categories are unreliable."""
 IMAGES = 100
+"""Images below which no interval is called reliable."""
 GROUPS = 100
 """Parts of the images that the jackknife of mAP leaves out in turn."""
 WORK = 4e8
@@ -246,13 +258,24 @@ def thin_categories(support: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
 def reliable(metric: str, images: int, support: NDArray[np.integer[Any]]) -> bool:
     """Whether simulated coverage is within 92-98 % at this support, for the 95 % interval of `metric`.
 
-    The rule that `benchmarks/interval_coverage.py` yields: overall figures and means over images from
-    `IMAGES` images; averages over categories where also at most `THIN_SHARE` of the categories have fewer
-    than `THIN` positives.
+    The rule that `benchmarks/interval_coverage.py` bears out, on the safe side. From `IMAGES` images:
+    overall figures and means over images always; the metrics in `OVER_PRECISIONS` where every category, those
+    without a positive too, has at least `THIN`; other averages over categories, mAP among them,
+    where at most `THIN_SHARE` of the supported categories have fewer.
+
+    Parameters
+    ----------
+    metric
+        A name in `LABEL_METRICS`, or ``map``.
+    images
+        Scored images.
+    support
+        (K,) positives of each category.
     """
     if images < IMAGES:
         return False
-    if metric not in (*OVER_CATEGORIES, "map"):
-        return True
-    supported = max(int(np.count_nonzero(support)), 1)
-    return len(thin_categories(support)) <= THIN_SHARE * supported
+    if metric in OVER_PRECISIONS:
+        return bool((support >= THIN).all())
+    if metric in (*OVER_CATEGORIES, "map"):
+        return len(thin_categories(support)) <= THIN_SHARE * int(np.count_nonzero(support))
+    return True
