@@ -123,7 +123,7 @@ def test_folds_and_the_table(cli: Cli, scenes: Path, tmp_path: Path) -> None:
     held = [
         load_dataset(tmp_path / f"out/fold{k}-val.json").images.ids.tolist() for k in range(1, 5)
     ]
-    assert sorted(sum(held, [])) == list(range(1, 21))
+    assert sorted(i for fold in held for i in fold) == list(range(1, 21))
 
 
 def test_absent_categories_are_named(cli: Cli, scenes: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -15,9 +14,15 @@ from tagbox.data.formats.common import (
     Report,
     build_dataset,
     label_without_image,
-    read_names,
     refuse,
     write_small,
+)
+from tagbox.data.formats.yolo_names import (
+    NAMES_FILES,
+    YAML_NAMES,
+    category_names,
+    find_yaml,
+    read_yaml,
 )
 from tagbox.data.locate import list_images
 from tagbox.data.pictures import flat_names, picture_size
@@ -25,8 +30,6 @@ from tagbox.data.text import read_text
 from tagbox.errors import TagboxError
 from tagbox.files import atomic_write
 
-YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-NAMES_FILES = ("classes.txt", "obj.names", "classes.names", "predefined_classes.txt")
 # Rounded coordinates may stick out of the picture by this much of its side.
 _TOLERANCE = 1e-3
 
@@ -66,7 +69,7 @@ def read_yolo(
     """
     folder = path if path.is_dir() else path.parent
     described = path if path.is_file() else find_yaml(folder)
-    categories = Categories.from_names(_names(folder, described, names))
+    categories = Categories.from_names(category_names(folder, described, names))
     root = images or _root(folder, described)
     files = list_images(root)
     if not files:
@@ -184,31 +187,6 @@ def label_file(root: Path, name: str) -> Path:
     return Path(*parts)
 
 
-def find_yaml(folder: Path) -> Path | None:
-    """The ``data.yaml`` in a folder or, for a split's folder, up to two above; None without one."""
-    for place in (folder, folder.parent, folder.parent.parent):
-        for name in YAML_NAMES:
-            if (place / name).is_file():
-                return place / name
-        others = [
-            other
-            for other in (sorted(place.glob("*.y*ml")) if place == folder else [])
-            if "names:" in read_text(other)
-        ]
-        if len(others) == 1:
-            return others[0]
-    return None
-
-
-def find_names(folder: Path) -> Path | None:
-    """``classes.txt`` in a folder, its ``labels``, or above a split's folder; None without one."""
-    for place in (folder, folder / "labels", folder.parent, folder.parent.parent):
-        for name in NAMES_FILES:
-            if (place / name).is_file():
-                return place / name
-    return None
-
-
 def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
     """Write ``labels/SPLIT/*.txt`` and ``data.yaml``, to which further splits may be added.
 
@@ -254,84 +232,16 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
         target = folder / "labels" / split / names[row]
         write_small(target.with_name(f"{target.stem}.txt"), "".join(lines))
     described = folder / YAML_NAMES[0]
-    known = _read_yaml(described) if described.is_file() else {"path": "."}
+    known = read_yaml(described) if described.is_file() else {"path": "."}
     known |= {split: f"images/{split}", "names": dict(enumerate(dataset.categories.names))}
     atomic_write(described, yaml.safe_dump(known, sort_keys=False, allow_unicode=True))
-
-
-def _names(folder: Path, described: Path | None, names: Path | None) -> tuple[str, ...]:
-    if names is not None:
-        return read_names(names)
-    if described is not None:
-        return _yaml_names(_read_yaml(described), described)
-    listed = find_names(folder)
-    if listed is None:
-        raise TagboxError(
-            "names-missing",
-            "there is no data.yaml and no classes.txt that names the categories",
-            file=folder,
-            hint="give a file of names, one a line, with --names",
-        )
-    return read_names(listed)
-
-
-def _read_yaml(path: Path) -> dict[Any, Any]:
-    try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise TagboxError(
-            "yolo-yaml",
-            f"this is not YAML: {getattr(error, 'problem', None) or error}",
-            file=path,
-            where=f"line {mark.line + 1}" if mark else None,
-            hint="mend the file there",
-        ) from error
-    if not isinstance(content, dict):
-        raise TagboxError(
-            "yolo-yaml", "expected settings 'name: value'", file=path, hint="check the file"
-        )
-    return content
-
-
-def _yaml_names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
-    names = content.get("names")
-    if isinstance(names, dict) and set(names) == set(range(len(names))):
-        names = [names[index] for index in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise TagboxError(
-            "yolo-yaml",
-            "expected a list of category names, or the indices from 0 with a name each",
-            file=path,
-            where="names",
-            hint="write 'names: [cat, dog]'",
-        )
-    if content.get("nc", len(names)) != len(names):
-        raise TagboxError(
-            "yolo-yaml",
-            f"{content['nc']} categories are announced and {len(names)} named",
-            file=path,
-            where="nc",
-            hint="correct nc or names",
-        )
-    texts = tuple(str(name) for name in names)
-    if len(set(texts)) < len(texts):
-        twice = next(name for name in texts if texts.count(name) > 1)
-        raise TagboxError(
-            "duplicate-category-name",
-            f"the category name {twice!r} stands twice",
-            file=path,
-            where="names",
-            hint="give every category its own name",
-        )
-    return texts
 
 
 def _root(folder: Path, described: Path | None) -> Path:
     """The folder of the data; what ``path:`` in the YAML says when `folder` itself has no picture."""
     if described is None or described.parent != folder or list_images(folder):
         return folder
-    place = _read_yaml(described).get("path")
+    place = read_yaml(described).get("path")
     named = folder / str(place) if place else folder
     return named if named.is_dir() else folder
 
