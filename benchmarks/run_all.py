@@ -1,4 +1,4 @@
-"""Run every benchmark in this folder, one after the other, and keep each one's JSON.
+"""Run every benchmark that needs no data of yours, one after the other, and keep what each printed.
 
     python benchmarks/run_all.py --out benchmarks/results
 
@@ -21,6 +21,7 @@ BENCHMARKS = (
     "average_precision",
     "interval_coverage",
     "open_annotations",
+    "encoder_startup",
     "predict_speed",
     "train_speed",
 )
@@ -31,7 +32,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", default=BENCHMARKS, help="only these")
-    parser.add_argument("--out", type=Path, help="folder for NAME.json")
+    parser.add_argument("--out", type=Path, help="folder for each one's output")
     options = parser.parse_args()
 
     failed = []
@@ -45,7 +46,8 @@ def main() -> None:
             failed.append(name)
         elif options.out:
             options.out.mkdir(parents=True, exist_ok=True)
-            (options.out / f"{name}.json").write_text(done.stdout)
+            suffix = "json" if done.stdout.startswith("{") else "txt"
+            (options.out / f"{name}.{suffix}").write_text(done.stdout)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
