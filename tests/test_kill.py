@@ -81,14 +81,8 @@ class Training:
 
 
 def databases(cache: Path) -> list[Path]:
-    """The SQLite files of a cache."""
-    found = []
-    for file in cache.rglob("*") if cache.exists() else ():
-        if file.is_file():
-            with file.open("rb") as opened:
-                if opened.read(15) == b"SQLite format 3":
-                    found.append(file)
-    return found
+    """The SQLite files of a cache that something was written to."""
+    return [file for file in cache.rglob("*.sqlite") if file.stat().st_size]
 
 
 def rows_in(cache: Path) -> int:
