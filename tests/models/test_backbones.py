@@ -108,7 +108,8 @@ def test_torchvision_features_lead_to_torchvisions_logits(name: str, tmp_path: P
         ("timm/resnet18", True),
         ("mobilenetv3_small_050", True),
         ("convnext_atto", True),
-        ("swin_tiny_patch4_window7_224", True),  # Channels last inside.
+        # Channels last inside.
+        pytest.param("swin_tiny_patch4_window7_224", True, marks=pytest.mark.slow),
         ("vit_tiny_patch16_224", False),
     ],
 )
