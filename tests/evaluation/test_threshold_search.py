@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tagbox.evaluation.label_metrics import label_metrics
 from tagbox.evaluation.threshold_search import (
     expit,
-    logit,
     midway,
     search_per_category,
     smoothed_maximum,
@@ -83,11 +82,32 @@ def test_categories_without_positives_keep_the_start() -> None:
     assert search_per_category(truth, probabilities, "micro_f1", 0.37)[1] > 0.9
 
 
-def test_the_middle_of_a_plateau_wins_over_a_spike() -> None:
-    levels = expit(np.arange(3, -4, -0.05))
-    plateau = np.where(np.abs(logit(levels) + 1) < 0.8, 0.6, 0.3)
-    plateau[10] = 0.7
-    assert logit(smoothed_maximum(levels, plateau, 0.3)) == pytest.approx(-1, abs=0.15)
+@pytest.mark.parametrize("sharpness", [0.02, 1.0, 5.0])
+def test_the_middle_of_a_plateau_wins_over_a_spike(sharpness: float) -> None:
+    random = np.random.default_rng(0)
+    truth = (random.random((400, 1)) < expit(np.linspace(4, -6, 400))[:, None]).astype(np.int8)
+    odds = np.linspace(3, -3, 400)[:, None] * sharpness
+    found = smoothed_maximum(truth, expit(odds), "macro_f1", 0.3)
+    levels, values = sweep_global(truth, expit(odds), "macro_f1")
+    value = values[np.flatnonzero(levels >= found)[-1]]
+    assert value > values.max() - 0.03
+    # The same ranking gives the same decisions, however sharp the probabilities are.
+    said = int((expit(odds) >= found).sum())
+    plain = np.linspace(3, -3, 400)[:, None]
+    assert said == int(
+        (expit(plain) >= smoothed_maximum(truth, expit(plain), "macro_f1", 0.3)).sum()
+    )
+
+
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_a_maximum_of_almost_nothing(images: int) -> None:
+    for value in (0.0, 0.5, 1.0):
+        truth = np.ones((images, 1), np.int8)
+        assert (
+            0
+            < smoothed_maximum(truth, np.full((images, 1), value), "micro_f1", 0.3)
+            <= max(value, 1e-3)
+        )
 
 
 def test_midway() -> None:

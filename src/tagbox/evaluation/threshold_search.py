@@ -25,6 +25,9 @@ from tagbox.evaluation.label_metrics import (
 
 Array = NDArray[np.float64]
 
+SLACK = 0.05
+"""Part of the objective's greatest value that a smoother place may cost."""
+
 
 def objective_value(
     objective: Objective,
@@ -233,21 +236,41 @@ def expit(log_odds: Any) -> Array:
     return np.asarray(1 / (1 + np.exp(-np.asarray(log_odds, np.float64))))
 
 
-def smoothed_maximum(thresholds: Array, values: Array, width: float) -> float:
-    """The threshold at which the objective is greatest on average over its neighbourhood.
+def smoothed_maximum(
+    truth: NDArray[np.int8],
+    probabilities: NDArray[np.floating[Any]],
+    objective: Objective,
+    width: float,
+) -> float:
+    """The global threshold at which the objective is greatest on average over its neighbourhood.
 
-    The step function of `sweep_global` is averaged with a Gaussian of `width` in log-odds: the middle of a
-    broad plateau wins over a lucky spike.
+    The steps of `sweep_global` are averaged with a Gaussian over the logarithm of how many labels are said: the
+    middle of a broad plateau wins over a lucky spike, as long as it loses no more than `SLACK` of the
+    greatest value. Counting labels, not log-odds, makes the
+    neighbourhood the same for sharp and for flat probabilities.
+
+    Parameters
+    ----------
+    truth, probabilities, objective
+        As in `sweep_global`; at least one entry is known.
+    width
+        Standard deviation of the Gaussian: 0.3 looks about a third of the labels up and down.
     """
-    grid = np.linspace(-12, 8, 1001)
-    # At log-odds g everything at or above g is said: the last candidate that is not below it.
-    place = np.searchsorted(-logit(thresholds), -grid, side="right") - 1
-    curve = np.where(place >= 0, values[np.maximum(place, 0)], 0.0)
-    step = float(grid[1] - grid[0])
-    reach = np.arange(-int(4 * width / step) - 1, int(4 * width / step) + 2) * step
-    kernel = np.exp(-0.5 * (reach / width) ** 2)
-    curve = np.convolve(np.pad(curve, len(reach) // 2, mode="edge"), kernel / kernel.sum(), "valid")
-    return float(expit(grid[int(np.argmax(curve))]))
+    levels, values = sweep_global(truth, probabilities, objective)
+    ascending = np.sort(probabilities[truth != UNKNOWN].astype(np.float64))
+    said = len(ascending) - np.searchsorted(ascending, levels)
+    grid = np.linspace(0, np.log(said[-1]) + 1e-9, 1001)
+    # With exp(g) labels allowed, the last candidate that says no more (a first tie may say more than one).
+    place = np.maximum(np.searchsorted(np.log(said), grid, side="right") - 1, 0)
+    step = max(float(grid[1]), 1e-12)
+    reach = np.arange(-min(int(4 * width / step), 1000), min(int(4 * width / step), 1000) + 1)
+    kernel = np.exp(-0.5 * (reach * step / width) ** 2)
+    padded = np.pad(values[place], len(reach) // 2, mode="edge")
+    smooth = np.convolve(padded, kernel / kernel.sum(), "valid")
+    # A model that only knows base rates has nothing but spikes; there the neighbourhood misleads.
+    smooth[values[place] < (1 - SLACK) * values.max()] = -1.0
+    best = place[int(np.argmax(smooth))]
+    return float(midway(levels[best], levels[best + 1] if best + 1 < len(levels) else 0.0))
 
 
 def _dinkelbach(cuts: _Cuts) -> NDArray[np.intp]:

@@ -19,7 +19,6 @@ from tagbox.evaluation.threshold_search import (
     objective_value,
     search_per_category,
     smoothed_maximum,
-    sweep_global,
 )
 from tagbox.evaluation.thresholds import Mode, Thresholds
 
@@ -29,8 +28,8 @@ TUNED_MODES: tuple[Mode, Mode] = ("global", "per_category")
 # by saying three times as many labels as there are.
 SHRINKAGE = 20.0
 """Positives of a category at which its own threshold and the one by its base rate weigh the same."""
-WIDTH = 0.3
-"""Width, in log-odds, of the neighbourhood over which the global objective is averaged, up to 200 images."""
+WIDTH = 0.5
+"""Neighbourhood over which the global objective is averaged, up to 500 images; see `smoothed_maximum`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +128,8 @@ def _fit(
     suits its own images is drawn, in log-odds, towards the threshold in proportion to a power of its
     base rate, the more so the fewer positives it has.
     """
-    levels, values = sweep_global(truth, probabilities, objective)
-    value = smoothed_maximum(levels, values, WIDTH * min(1.0, (200 / len(truth)) ** 0.5))
+    width = WIDTH * min(1.0, (500 / len(truth)) ** 0.5)
+    value = smoothed_maximum(truth, probabilities, objective, width)
     own = search_per_category(truth, probabilities, objective, value)
     scaled = search_scaled(truth, probabilities, objective, rates)
     support = (truth == PRESENT).sum(axis=0)
