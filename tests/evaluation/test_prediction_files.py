@@ -14,12 +14,12 @@ from tagbox.errors import TagboxError
 from tagbox.evaluation.files import (
     read_claims,
     read_predictions,
-    read_thresholds,
     write_csv,
     write_json,
 )
 from tagbox.evaluation.predictions import Predictions
 from tagbox.evaluation.thresholds import Thresholds
+from tagbox.evaluation.thresholds_file import read_thresholds
 
 NAMES = ("cat", "dog, small", 'the "hat"')
 

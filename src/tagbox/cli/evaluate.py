@@ -191,8 +191,8 @@ def _thresholds(
     top_k: int | None,
 ) -> Thresholds | None:
     """What the headline figures are at, in the dataset's order of categories; None where nobody said."""
-    from tagbox.evaluation.files import read_thresholds
     from tagbox.evaluation.thresholds import Thresholds
+    from tagbox.evaluation.thresholds_file import read_thresholds
 
     used = saved
     if given is not None:
