@@ -17,18 +17,26 @@ _EXPORTS = {
     "Predictions": "tagbox.evaluation.predictions",
     "load_dataset": "tagbox.data.load",
     "check_dataset": "tagbox.checks.check",
+    "train_classifier": "tagbox.api",
+    "Run": "tagbox.api",
+    "Classifier": "tagbox.inference.predict",
+    "evaluate_labels": "tagbox.evaluation.evaluate",
     "DataConfig": "tagbox.config",
     "ClassifierConfig": "tagbox.config",
 }
 
 if TYPE_CHECKING:
+    from tagbox.api import Run as Run
+    from tagbox.api import train_classifier as train_classifier
     from tagbox.checks.check import check_dataset as check_dataset
     from tagbox.config import ClassifierConfig as ClassifierConfig
     from tagbox.config import DataConfig as DataConfig
     from tagbox.data.dataset import Dataset as Dataset
     from tagbox.data.load import load_dataset as load_dataset
     from tagbox.errors import TagboxError as TagboxError
+    from tagbox.evaluation.evaluate import evaluate_labels as evaluate_labels
     from tagbox.evaluation.predictions import Predictions as Predictions
+    from tagbox.inference.predict import Classifier as Classifier
 
 __all__ = ["__version__", *_EXPORTS]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
+
 from tagbox.errors import TagboxError
 from tagbox.training.batches import FeatureBatches
 from tagbox.training.loop import Fitted, evaluate, fit, predict

@@ -6,8 +6,9 @@ import math
 
 import pytest
 import torch
-from tagbox.training.losses import POSITIVE_WEIGHT_CAP, create_loss
 from torch.nn import functional
+
+from tagbox.training.losses import POSITIVE_WEIGHT_CAP, create_loss
 
 NAMES = ("bce", "bce_weighted", "focal", "asymmetric")
 RATES = torch.tensor([0.5, 0.1, 0.001])

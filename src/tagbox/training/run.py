@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import yaml
 
-import tagbox
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.evaluation.files import write_csv
 from tagbox.evaluation.predictions import Predictions
@@ -20,12 +19,12 @@ from tagbox.models.bundle import Bundle, save_bundle
 from tagbox.training.classifier import Sides, Trained
 from tagbox.training.history import write_history
 
-LIBRARIES = ("numpy", "pillow", "simplejpeg", "torch", "openvino", "timm", "safetensors")
+LIBRARIES = ("tagbox", "numpy", "pillow", "simplejpeg", "torch", "openvino", "timm", "safetensors")
 
 
 def versions() -> dict[str, str]:
     """Versions of Python, tagbox and the libraries that decide a run's numbers."""
-    found = {"python": platform.python_version(), "tagbox": tagbox.__version__}
+    found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
             found[name] = version(name)

@@ -1,0 +1,202 @@
+"""train → evaluate → predict with the installed command, as a new user would type it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tagbox.config import SynthConfig
+from tagbox.data.submission import read_submission
+from tagbox.data.synthetic.generate import generate
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+FLAGS = ["--backbone", "efficientnet_lite0@96", "--epochs", "4"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
+    """A folder with generated scenes, a finished run ``runs/first`` and a cache of its own."""
+    folder = tmp_path_factory.mktemp("user")
+    generate(
+        folder / "scenes", SynthConfig(images=60, val=30, test=12, width=192, height=144, seed=3)
+    )
+    done = run(
+        cli, folder, "train", "classifier", train(), "--val", val(), "--name", "first", *FLAGS
+    )
+    assert done.returncode == 0, done.stderr
+    assert "report: runs/first/report.html" in done.stderr
+    assert "validation: map 0." in done.stderr
+    return folder
+
+
+def run(cli: Cli, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    done = cli(*arguments, cwd=folder, env={"TAGBOX_CACHE": str(folder / "cache")})
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def train() -> str:
+    return "scenes/annotations/instances_train.json"
+
+
+def val() -> str:
+    return "scenes/annotations/instances_val.json"
+
+
+def test_evaluating_the_run_gives_the_figures_of_its_training(place: Path, cli: Cli) -> None:
+    done = run(cli, place, "evaluate", "runs/first", val(), "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    trained = json.loads((place / "runs/first/metrics.json").read_text())["validation"]
+    for key in ("map", "challenge_f1", "micro_f1", "hamming_loss"):
+        assert found[key] == pytest.approx(trained[key], abs=1e-9), key
+
+
+def test_predictions_as_a_file_score_as_the_run_does(place: Path, cli: Cli) -> None:
+    for name in ("claims.csv", "claims.json"):
+        assert run(cli, place, "predict", "runs/first", "scenes/val", "--out", name).returncode == 0
+    scored = [
+        json.loads(run(cli, place, "evaluate", what, val(), "--json").stdout)
+        for what in ("runs/first", "claims.json", "claims.csv")
+    ]
+    assert scored[0]["map"] == scored[1]["map"] == scored[2]["map"]
+    assert scored[0]["challenge_f1"] == scored[1]["challenge_f1"]
+
+
+def test_the_challenge_form_is_strictly_valid_sorted_and_complete(place: Path, cli: Cli) -> None:
+    out = "submission.json"
+    done = run(
+        cli, place, "predict", "runs/first", "scenes/test", "--format", "challenge", "--out", out
+    )
+    assert done.returncode == 0, done.stderr
+    said = read_submission(place / out)
+    stems = sorted(path.stem for path in (place / "scenes/test").glob("*.jpg"))
+    assert list(said) == stems
+    assert list(json.loads((place / out).read_text())) == stems
+
+
+def test_a_corrupt_picture_is_named_the_rest_goes_on(place: Path, cli: Cli) -> None:
+    folder = place / "mixed"
+    folder.mkdir()
+    for path in sorted((place / "scenes/test").glob("*.jpg"))[:3]:
+        shutil.copy(path, folder)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    done = run(cli, place, "predict", "runs/first", "mixed", "--json")
+    assert done.returncode == 1
+    assert "mixed/broken.jpg" in done.stderr
+    assert "1 of 4 pictures could not be read" in done.stderr
+    assert len(json.loads(done.stdout)["images"]) == 3
+    done = run(cli, place, "predict", "runs/first", "mixed", "--format", "challenge")
+    assert json.loads(done.stdout)["broken"] == []
+
+
+def test_pictures_are_saved_with_truth_and_evidence(place: Path, cli: Cli) -> None:
+    plain, full = "saved", "saved-with-evidence"
+    picture = "scenes/test/*.jpg"
+    assert run(cli, place, "predict", "runs/first", picture, "--save-images", plain).returncode == 0
+    done = run(
+        cli,
+        place,
+        *("predict", "runs/first", picture, "--save-images", full, "--evidence"),
+        *("--truth", "scenes/annotations/instances_test.json", "--top-k", "2"),
+    )
+    assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in (place / plain).iterdir())
+    assert len(names) == 12
+    assert names == sorted(path.name for path in (place / full).iterdir())
+    for name in names:
+        with Image.open(place / plain / name) as one, Image.open(place / full / name) as wide:
+            # The picture and the evidence of two labels stand side by side.
+            assert wide.width > 2.5 * one.width
+
+
+def test_top_k_and_threshold(place: Path, cli: Cli) -> None:
+    picture = sorted((place / "scenes/test").glob("*.jpg"))[0]
+    base = ["predict", "runs/first", picture, "--json"]
+    labels = {
+        flags: json.loads(run(cli, place, *base, *flags).stdout)["images"][0]
+        for flags in [("--top-k", "3"), ("--threshold", "0"), ("--threshold", "1")]
+    }
+    top = labels["--top-k", "3"]
+    ranked = sorted(top["probabilities"], reverse=True)[:3]
+    assert len(top["labels"]) == 3
+    assert min(ranked) > 0
+    assert len(labels["--threshold", "0"]["labels"]) == len(top["probabilities"])
+    assert labels["--threshold", "1"]["labels"] == []
+
+
+def test_a_finished_run_is_refused_and_overwritten_on_request(place: Path, cli: Cli) -> None:
+    again = ["train", "classifier", train(), "--val", val(), "--name", "first", *FLAGS]
+    done = run(cli, place, *again)
+    assert done.returncode == 1
+    assert "run-exists" in done.stderr
+    before = (place / "runs/first/metrics.json").read_bytes()
+    assert run(cli, place, *again, "--overwrite").returncode == 0
+    # And the same command twice gives the same numbers.
+    assert (place / "runs/first/metrics.json").read_bytes() == before
+
+
+def test_settings_of_a_run_train_it_again_and_flags_come_first(place: Path, cli: Cli) -> None:
+    config = "runs/first/config.yaml"
+    command = ["train", "classifier", train(), "--config", config]
+    assert run(cli, place, *command, "--name", "second").returncode == 0
+    metrics = [(place / f"runs/{name}/metrics.json").read_bytes() for name in ("first", "second")]
+    assert metrics[0] == metrics[1]
+    assert run(cli, place, *command, "--name", "third", "--epochs", "1").returncode == 0
+    third = json.loads((place / "runs/third/metrics.json").read_text())
+    assert third["epochs"] == 1
+
+
+def test_the_bundle_loads_without_torch_pickle_or_network(place: Path) -> None:
+    code = (
+        "import sys, socket, pickle\n"
+        "sys.modules['torch'] = None\n"
+        "import tagbox, glob\n"
+        "tagbox.Classifier\n"
+        "def refuse(*_, **__): raise SystemExit('opened a socket or a pickle')\n"
+        "socket.socket = refuse\n"
+        "tagbox.models.packaged.load_packaged = refuse\n"
+        "pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
+        "c = tagbox.Classifier.load('runs/first')\n"
+        "claims = c.predict(glob.glob('scenes/test/*.jpg'))\n"
+        "assert claims.ok.all() and claims.probabilities.max() > 0\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["predict", "runs/none", "scenes/test"], "bundle-missing"),
+        (["predict", "runs/first", "scenes/none.jpg"], "image-missing"),
+        (["predict", "runs/first", "scenes/annotations"], "no-images"),
+        (["predict", "runs/first"], "no-images"),
+        (["predict", "runs/first", "scenes/test", "--threshold", "2"], "option-value"),
+        (["predict", "runs/first", "scenes/test", "--top-k", "0"], "option-value"),
+        (["predict", "runs/first", "scenes/test", "--evidence"], "option-alone"),
+        (["predict", "runs/first", "scenes/test", "--out", "x.txt"], "option-value"),
+        (["train", "classifier", "scenes/none.json", "--name", "x"], "file-missing"),
+        (
+            ["train", "classifier", train(), "--name", "x", "--backbone", "resnet5"],
+            "backbone-unknown",
+        ),
+        (["train", "classifier", train(), "--name", "../x"], "run-name"),
+        (["train", "classifier", train(), "--name", "x", "--epochs", "0"], "config-value"),
+        (["train", "classifier", train(), "--name", "x", "--config", "no.yaml"], "config-missing"),
+    ],
+)
+def test_errors_in_one_sentence(place: Path, cli: Cli, arguments: list[str], code: str) -> None:
+    done = run(cli, place, *arguments)
+    assert done.returncode != 0
+    assert f"[{code}]" in done.stderr, done.stderr
+    assert not (place / "runs" / "x").exists()
