@@ -21,7 +21,7 @@ from tagbox.data.synthetic.shapes import shapes
 from tagbox.errors import TagboxError
 
 # Of pixels before JPEG and of the truth, so that no encoder takes part. It changes with SPEC_VERSION only.
-SPEC_SHA256 = "02d3115f3cc1fb1932bb9f1e49f9f64b1dc8b2466937f88e268a51151499e2c4"
+SPEC_SHA256 = "4488d314d5a71e964f30cb9b985e059c8a0fd04d8301b9e7c58e14cae2d7fb23"
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,8 @@ def test_the_promised_shares(scenes: list[Scene]) -> None:
     counts = [len(scene.objects) for scene in scenes]
     assert min(counts) == 0 and max(counts) <= 8 and max(counts) >= 7
     assert np.mean([thing.area < SMALL_AREA * 640 * 480 for thing in objects]) >= 0.30
+    # By the area of the box too, for those who have no masks.
+    assert np.mean([thing.box[2] * thing.box[3] < 32**2 for thing in objects]) >= 0.30
     assert np.mean([thing.visible < COVERED_BELOW for thing in objects]) >= 0.25
     assert SMALL_AREA * 640 * 480 == 32**2  # COCO's own line at COCO's usual size.
     assert min(thing.visible for thing in objects) > 0.5

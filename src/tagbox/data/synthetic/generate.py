@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tagbox.config import SynthConfig
+from tagbox.config import SynthConfig, require
 from tagbox.data.synthetic.scene import (
     COVERED_BELOW,
     SMALL_AREA,
@@ -79,9 +79,10 @@ def generate(
     Raises
     ------
     TagboxError
-        ``exists`` or ``cannot-write``.
+        ``exists``, ``cannot-write``, or ``config-value`` for less than one worker.
     """
     config = config or SynthConfig()
+    require(workers >= 1, "workers", workers, "at least 1")
     counts = {"train": config.images, "val": config.val, "test": config.test}
     truth: dict[str, list[tuple[SceneObject, ...]]] = {}
     with atomic_folder(out, overwrite=overwrite) as folder:

@@ -74,7 +74,7 @@ def make_scene(seed: int, part: int, index: int, width: int, height: int) -> Sce
     for category, side in _cast(rng):
         canvas.add_object(category, side)
     for row in range(len(canvas.categories)):
-        if rng.random() < 0.22:
+        if rng.random() < 0.25:
             canvas.cover(row)
     return canvas.finish()
 
@@ -93,8 +93,8 @@ def _cast(rng: Generator) -> list[tuple[int, float]]:
     for category in rng.choice(len(weights), kinds, replace=False, p=weights).tolist():
         count = 1 + int(rng.choice(4, p=(0.5, 0.24, 0.15, 0.11)))
         for rank in range(count):
-            small = rng.random() < (0.05 if rank == 0 else 0.8)
-            low, high = (28, 46) if small else (140, 270)
+            small = rng.random() < (0.03 if rank == 0 else 0.7)
+            low, high = (21, 29) if small else (150, 280)
             cast.append((category, low * (high / low) ** rng.random()))
     rng.shuffle(cast)
     return cast[:MOST_OBJECTS]
