@@ -11,6 +11,7 @@ import tagbox
 from tagbox.cli.cache import cache
 from tagbox.cli.check import check
 from tagbox.cli.console import say_error
+from tagbox.cli.demo import demo
 from tagbox.cli.download import download
 from tagbox.cli.evaluate import evaluate
 from tagbox.cli.predict import predict
@@ -21,10 +22,9 @@ from tagbox.cli.train import train
 from tagbox.errors import TagboxError
 
 # Nothing opens a socket for statistics, whatever library a command loads later.
-os.environ.setdefault("OPENVINO_TELEMETRY_DISABLE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-TRAIN_EXTRA = {"torch", "torchvision", "timm", "openvino", "safetensors", "filelock", "tensorboard"}
+TRAIN_EXTRA = {"torch", "torchvision", "timm", "openvino", "safetensors", "tensorboard"}
 """Modules that only `pip install "tagbox[train]"` brings; the first one missing is what a command meets."""
 
 app = App(
@@ -35,6 +35,7 @@ app = App(
 
 app.command(cache)
 app.command(check)
+app.command(demo)
 app.command(download)
 app.command(evaluate)
 app.command(predict)

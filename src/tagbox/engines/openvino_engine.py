@@ -6,7 +6,6 @@ nothing recompiles for a remainder, and a feature never depends on its neighbour
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import cached_property
 from typing import Any
@@ -17,7 +16,9 @@ from tagbox.config import Geometry, Pooling
 from tagbox.engines.encoder import Encoder, Features, Precision, Put, Squares, library_version
 from tagbox.models.backbones import Backbone
 
-os.environ.setdefault("OPENVINO_TELEMETRY_DISABLE", "1")
+# openvino sends usage statistics through this package, and no variable of the environment stops it; without the
+# package it falls back to a stub of its own that sends nothing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 class OpenVinoEncoder(Encoder):

@@ -251,7 +251,7 @@ def predict_dataset(
     with closing(FeatureCache()) as cache:
         claims = classifier.predict(paths, cache=cache, progress=progress)
     predictions = Predictions(
-        images=tuple(dataset.images.stems.tolist()),
+        images=tuple(dataset.images.files.tolist()),
         categories=classifier.categories,
         probabilities=claims.probabilities,
         source=str(run),

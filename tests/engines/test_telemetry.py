@@ -1,0 +1,34 @@
+"""Nothing opens a socket, neither loading OpenVINO nor converting a model to it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+CODE = """
+import socket, threading, time
+tried = []
+def refuse(*arguments, **_):
+    tried.append(arguments)
+    raise OSError
+socket.getaddrinfo = refuse
+socket.socket.connect = refuse
+import numpy as np
+from tagbox.engines.encoder import create_encoder
+from tagbox.models.backbones import BackboneRequest, create_backbone
+for name in ("efficientnet_lite0", "resnet18"):
+    backbone = create_backbone(BackboneRequest(name, 64), "none")
+    encoder = create_encoder(backbone, geometry="squash", engine="openvino")
+    assert encoder.encode(np.zeros((2, 64, 64, 3), np.uint8)).shape == (2, encoder.dim)
+for thread in threading.enumerate():
+    if thread is not threading.current_thread():
+        thread.join(2)
+assert not tried, tried
+"""
+
+
+def test_no_statistics_are_sent() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
