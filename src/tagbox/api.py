@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from tagbox.models.bundle import Bundle
     from tagbox.reports.pictures import ReportPicture
     from tagbox.training.classifier import Trained
+    from tagbox.training.tensorboard import TensorBoardLog
 
 REPORT_PICTURES = 12
+TENSORBOARD_PICTURES = 4
 EVIDENCE_LABELS = 3
 
 
@@ -101,19 +103,25 @@ def train_classifier(
     from tagbox.training.classifier import load_sides, train
     from tagbox.training.run import bundle_of, write_run
     from tagbox.training.run_folder import run_folder
+    from tagbox.training.tensorboard import TensorBoardLog
 
     config, source = config or ClassifierConfig(), source or DataConfig()
     progress = progress or Silent()
     runs = Path(runs)
     with run_folder(runs, name, overwrite=overwrite) as work:
         sides = load_sides(Path(data) if isinstance(data, str) else data, config, source, progress)
-        with closing(FeatureCache()) if cache else nullcontext() as features:
-            trained = train(
-                sides, config, cache=features, events=work / "tensorboard", progress=progress
-            )
-        bundle = bundle_of(trained, config)
-        metrics = write_run(work, sides, trained, bundle, config, source, command=command)
-        _write_report(work, name, trained, bundle, config, source, baselines or {}, command)
+        with (
+            closing(FeatureCache()) if cache else nullcontext() as features,
+            TensorBoardLog(work / "tensorboard") as log,
+        ):
+            trained = train(sides, config, cache=features, log=log, progress=progress)
+            bundle = bundle_of(trained, config)
+            metrics = write_run(work, sides, trained, bundle, config, source, command=command)
+            pictures = _pictures(trained, bundle)
+            _log_pictures(log, pictures, trained.best_epoch)
+        _write_report(
+            work, name, trained, bundle, config, source, pictures, baselines or {}, command
+        )
     return Run(folder=runs / name, metrics=metrics)
 
 
@@ -124,6 +132,7 @@ def _write_report(
     bundle: Bundle,
     config: ClassifierConfig,
     source: DataConfig,
+    pictures: Sequence[ReportPicture],
     baselines: Mapping[str, Mapping[str, float]],
     command: str,
 ) -> None:
@@ -141,7 +150,7 @@ def _write_report(
         tuning=trained.tuned.report,
         history=trained.history,
         best_epoch=trained.best_epoch,
-        pictures=_pictures(trained, bundle),
+        pictures=pictures,
         statistics=statistics(trained.train),
         config={**source.to_dict(), **config.to_dict()},
         baselines=baselines,
@@ -150,6 +159,23 @@ def _write_report(
         command=command,
     )
     write_report(data, work / "report.html")
+
+
+def _log_pictures(log: TensorBoardLog, pictures: Sequence[ReportPicture], epoch: int) -> None:
+    """The first few best and worst pictures, with truth and prediction, for TensorBoard."""
+    from tagbox.images.draw import annotate
+
+    for kind in ("best", "worst"):
+        chosen = [picture for picture in pictures if picture.kind == kind][:TENSORBOARD_PICTURES]
+        for place, picture in enumerate(chosen, start=1):
+            drawn = annotate(
+                picture.image,
+                truth=picture.truth,
+                predicted=picture.predicted,
+                title=picture.name,
+                width=360,
+            )
+            log.picture(epoch, f"{kind}/{place}", np.asarray(drawn))
 
 
 def _pictures(trained: Trained, bundle: Bundle) -> list[ReportPicture]:

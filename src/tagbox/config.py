@@ -207,6 +207,10 @@ class ClassifierConfig(Config):
     """Validation metric that names the best epoch."""
     objective: Objective = "challenge_f1"
     """What the thresholds are tuned for."""
+    at_least_one: bool = False
+    """Give every image at least the category nearest to its threshold."""
+    top_k: int | None = None
+    """Say at most this many categories of an image."""
     seed: int = 0
     """Seed of the split, the head and the order of images."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
@@ -225,3 +229,4 @@ class ClassifierConfig(Config):
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        require(self.top_k is None or self.top_k >= 1, "top_k", self.top_k, "at least 1")

@@ -11,7 +11,8 @@ from sklearn.metrics import average_precision_score
 
 from tagbox.errors import TagboxError
 from tagbox.training.batches import FeatureBatches
-from tagbox.training.loop import Fitted, evaluate, fit, predict
+from tagbox.training.loop import Fitted, fit
+from tagbox.training.loop import run as outputs
 from tagbox.training.losses import create_loss
 from tagbox.training.scores import is_better
 
@@ -60,12 +61,13 @@ def test_learns_and_leaves_the_best_epochs_weights() -> None:
     assert best["val_map"] == max(figures)  # type: ignore[type-var]
     assert best["val_map"] > 0.9  # type: ignore[operator]
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    assert evaluate(model, held, loss)["map"] == best["val_map"]
+    assert outputs(model, held, loss).scores()["map"] == best["val_map"]
 
 
 def test_the_epochs_map_is_sklearns() -> None:
     model, fitted, held = run()
-    probabilities = predict(model, held)
+    loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
+    probabilities = outputs(model, held, loss).probabilities
     expected = average_precision_score(held.targets.numpy(), probabilities, average="macro")
     assert fitted.history[fitted.best_epoch - 1]["val_map"] == pytest.approx(expected, abs=1e-12)
 
@@ -75,7 +77,7 @@ def test_training_figures_are_of_the_batches_trained_on() -> None:
     model, fitted, _ = run(rate=0.0, epochs=1)
     whole = FeatureBatches(*separable(60, 0), batch_size=16, shuffle=False)
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    expected = evaluate(model, whole, loss)["loss"]
+    expected = outputs(model, whole, loss).scores()["loss"]
     assert fitted.history[0]["train_loss"] == pytest.approx(expected, rel=1e-6)
 
 

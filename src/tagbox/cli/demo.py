@@ -50,12 +50,11 @@ def demo(*, out: Path = Path("demo"), images: int = 600, seed: int = 0, json: bo
         made = generate(
             scenes, config, workers=os.cpu_count() or 1, overwrite=True, progress=advance
         )
-    parts = {name: scenes / path for name, path in made.parts.items()}
-    train, val, test = parts["train"], parts["val"], parts["test"]
+    train, val, test = (made.parts[name] for name in ("train", "val", "test"))
     say(f"{made.images} scenes, {made.small:.0%} of the objects small, {made.covered:.0%} covered")
 
-    _step(f"tagbox check {train} {val} {test}")
-    check(train, val, test)
+    _step(f"tagbox check {train} {val}")
+    check(train, val)
 
     _step(f"tagbox show {train} --out {out / 'scenes.png'}")
     show(train, out=out / "scenes.png", count=SHOWN)

@@ -22,8 +22,10 @@ from tagbox.engines.features import encode_images
 from tagbox.errors import TagboxError
 from tagbox.evaluation.base_rates import base_rate
 from tagbox.evaluation.evaluate import evaluate_labels
+from tagbox.evaluation.ranking import average_precision
 from tagbox.evaluation.tuning import Tuned, tune
 from tagbox.progress import Progress
+from tagbox.training.history import Row
 from tagbox.training.tensorboard import TensorBoardLog
 
 
@@ -106,7 +108,7 @@ def train(
     config: ClassifierConfig,
     *,
     cache: FeatureCache | None,
-    events: Path | None = None,
+    log: TensorBoardLog | None = None,
     progress: Progress,
 ) -> Trained:
     """Encode both sides once, train the head on the features, tune and evaluate."""
@@ -124,7 +126,7 @@ def train(
         (train_features, train_data),
         (val_features, val_data),
         config,
-        events=events,
+        log=log,
         progress=progress,
         unreadable=unreadable,
     )
@@ -136,7 +138,7 @@ def _train_head(
     validation: tuple[NDArray[np.float32], Dataset],
     config: ClassifierConfig,
     *,
-    events: Path | None,
+    log: TensorBoardLog | None,
     progress: Progress,
     unreadable: list[TagboxError],
 ) -> Trained:
@@ -144,7 +146,7 @@ def _train_head(
 
     from tagbox.models.heads import create_head
     from tagbox.training.batches import FeatureBatches
-    from tagbox.training.loop import fit, predict
+    from tagbox.training.loop import Outputs, fit, run
     from tagbox.training.losses import create_loss
 
     (train_features, train_data), (val_features, val_data) = train, validation
@@ -179,19 +181,27 @@ def _train_head(
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=config.epochs * len(batches)
     )
-    log = TensorBoardLog(events) if events else None
+    loss = create_loss(config.loss, torch.from_numpy(rates).float())
+    parameters = {"trainable": sum(p.numel() for p in head.parameters())}
+    parameters["total"] = parameters["trainable"] + sum(e.parameters for e in encoders)
+    progress.say("parameters: {total:,} in all, {trainable:,} trained".format(**parameters))
     with progress.bar("training the head", config.epochs, "epochs") as advance:
 
-        def on_epoch(row: Any) -> None:
+        def on_epoch(row: Row, held: Outputs) -> None:
             advance(1)
-            if log:
-                log.epoch(int(row["epoch"]), row)
+            if log is None:
+                return
+            log.epoch(int(row["epoch"] or 0), row)
+            if config.tensorboard_categories:
+                ap = average_precision(held.truth, held.probabilities)
+                names = train_data.categories.names
+                log.per_category(int(row["epoch"] or 0), "average_precision", names, ap)
 
         fitted = fit(
             head,
             batches,
             held,
-            loss=create_loss(config.loss, torch.from_numpy(rates).float()),
+            loss=loss,
             optimizer=optimizer,
             scheduler=scheduler,
             epochs=config.epochs,
@@ -200,10 +210,16 @@ def _train_head(
             on_batch=log.batch if log else None,
             on_epoch=on_epoch,
         )
-    if log:
-        log.close()
-    probabilities = predict(head, held)
-    tuned = tune(val_data.labels, probabilities, config.objective, rates=rates, seed=config.seed)
+    probabilities = run(head, held, loss).probabilities
+    tuned = tune(
+        val_data.labels,
+        probabilities,
+        config.objective,
+        rates=rates,
+        seed=config.seed,
+        at_least_one=config.at_least_one,
+        top_k=config.top_k,
+    )
     metrics = evaluate_labels(
         val_data.labels,
         categories=val_data.categories.names,
@@ -211,7 +227,6 @@ def _train_head(
         thresholds=tuned.thresholds,
         seed=config.seed,
     )
-    trainable = sum(p.numel() for p in head.parameters())
     return Trained(
         encoders=encoders,
         train=train_data,
@@ -222,10 +237,7 @@ def _train_head(
         metrics=metrics,
         history=[dict(row) for row in fitted.history],
         best_epoch=fitted.best_epoch,
-        parameters={
-            "total": trainable + sum(encoder.parameters for encoder in encoders),
-            "trainable": trainable,
-        },
+        parameters=parameters,
         unreadable=unreadable,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -54,7 +54,7 @@ def fit(
     patience: int,
     best_by: str,
     on_batch: Callable[[int, float], None] | None = None,
-    on_epoch: Callable[[Row], None] | None = None,
+    on_epoch: Callable[[Row, Outputs], None] | None = None,
 ) -> Fitted:
     """Train `model`, and leave it with the weights of its best epoch.
 
@@ -74,7 +74,7 @@ def fit(
     best_by
         ``val_loss`` (lower is better) or a figure of `epoch_scores` (higher is).
     on_batch, on_epoch
-        Called with (step, loss) and with the epoch's row.
+        Called with (step, loss), and with the epoch's row and the outputs on the validation side.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def fit(
     step = 0
     for epoch in range(1, epochs + 1):
         model.train()
-        seen = _Outputs()
+        seen = Outputs()
         for inputs, targets in train.epoch(epoch):
             logits = model(inputs)
             value = loss(logits, targets)
@@ -112,11 +112,12 @@ def fit(
 
         row: dict[str, float | int | None] = {"epoch": epoch}
         row |= {f"train_{name}": figure for name, figure in seen.scores().items()}
-        row |= {f"val_{name}": figure for name, figure in evaluate(model, validation, loss).items()}
+        held = run(model, validation, loss)
+        row |= {f"val_{name}": figure for name, figure in held.scores().items()}
         row["learning_rate"] = float(scheduler.get_last_lr()[0])
         history.append(row)
         if on_epoch:
-            on_epoch(row)
+            on_epoch(row, held)
         if is_better(row, best_row, best_by):
             best_row, best_epoch, best_state = row, epoch, copy.deepcopy(model.state_dict())
         elif epoch - best_epoch >= patience:
@@ -125,30 +126,20 @@ def fit(
     return Fitted(history=history, best_epoch=best_epoch, stopped_early=len(history) < epochs)
 
 
-def evaluate(model: nn.Module, batches: Batches, loss: Loss) -> dict[str, float | None]:
-    """The loss and the scores of `model` in eval mode over one pass."""
+def run(model: nn.Module, batches: Batches, loss: Loss) -> Outputs:
+    """The outputs of `model` in eval mode over one pass."""
     import torch
 
     model.eval()
-    seen = _Outputs()
+    seen = Outputs()
     with torch.no_grad():
         for inputs, targets in batches.epoch(0):
             logits = model(inputs)
             seen.add(logits, targets, loss(logits, targets).item())
-    return seen.scores()
+    return seen
 
 
-def predict(model: nn.Module, batches: Batches) -> NDArray[np.float32]:
-    """(N, K) float32 probabilities of `model` in eval mode over one pass."""
-    import torch
-
-    model.eval()
-    with torch.no_grad():
-        logits = [model(inputs).float().cpu().numpy() for inputs, _ in batches.epoch(0)]
-    return sigmoid(np.concatenate(logits))
-
-
-class _Outputs:
+class Outputs:
     """Logits, targets and losses of one pass, for figures over the whole pass."""
 
     def __init__(self) -> None:
@@ -157,12 +148,23 @@ class _Outputs:
         self.losses: list[float] = []
 
     def add(self, logits: Tensor, targets: Tensor, loss: float) -> None:
+        """One batch: (B, K) logits, (B, K) targets of 1, 0 and -1, and its loss."""
         self.logits.append(logits.float().cpu().numpy())
         self.targets.append(targets.cpu().numpy().astype(np.int8))
         self.losses.append(loss)
 
+    @property
+    def truth(self) -> NDArray[np.int8]:
+        """(N, K): 1 present, 0 absent, -1 unknown."""
+        return np.concatenate(self.targets)
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """(N, K) float32."""
+        return sigmoid(np.concatenate(self.logits))
+
     def scores(self) -> dict[str, float | None]:
-        sizes: Sequence[int] = [len(batch) for batch in self.logits]
+        """The mean loss of an image, and `epoch_scores`."""
+        sizes = [len(batch) for batch in self.logits]
         mean_loss = float(np.average(self.losses, weights=sizes))
-        probabilities = sigmoid(np.concatenate(self.logits))
-        return {"loss": mean_loss, **epoch_scores(np.concatenate(self.targets), probabilities)}
+        return {"loss": mean_loss, **epoch_scores(self.truth, self.probabilities)}
