@@ -41,8 +41,9 @@ test: $(VENV)/.installed-dev ## Run the tests that take seconds (under ten minut
 test-slow: $(VENV)/.installed-dev ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
+# Without ruff's cache: it does not notice that a module appeared, which changes how imports are sorted.
 lint: $(VENV)/.installed-dev ## Check style, formatting, types and the import layers
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff check --no-cache .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
