@@ -161,7 +161,7 @@ def test_bf16_is_near_fp32(lite0: Backbone, squares: np.ndarray) -> None:
 
 def test_openvino_says_its_precision_always(lite0: Backbone) -> None:
     encoder = create_encoder(lite0, geometry="squash", engine="openvino")
-    compiled = encoder._compile(pooled=True)
+    compiled = encoder._model
     assert str(compiled.get_property("INFERENCE_PRECISION_HINT")) == "<Type: 'float32'>"
     assert compiled.input(0).element_type.get_type_name() == "u8"
 

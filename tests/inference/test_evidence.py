@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import placement
 from tagbox.inference.evidence import combined, evidence, over_picture, require_linear

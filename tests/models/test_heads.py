@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from tagbox.evaluation.base_rates import base_rate
 from tagbox.models.heads import HeadKind, create_head, head_logits, sigmoid
 

@@ -48,8 +48,8 @@ class OpenVinoEncoder(Encoder):
 
     def maps(self, squares: Squares) -> Features:
         """See `Encoder.maps`."""
-        request = self._map_model.create_infer_request()
-        found = [request.infer({0: square[None]})[0][0].copy() for square in squares]
+        request = self._model.create_infer_request()
+        found = [request.infer({0: square[None]})[1][0].copy() for square in squares]
         return np.stack(found) if found else np.zeros((0, self.spec.dim, 0, 0), np.float32)
 
     def submit(self, square: Squares, put: Put) -> None:
@@ -65,19 +65,17 @@ class OpenVinoEncoder(Encoder):
     def _queue(self) -> Any:
         import openvino
 
-        queue = openvino.AsyncInferQueue(self._compile(pooled=True))
-        queue.set_callback(lambda request, put: put(request.get_output_tensor().data[0].copy()))
+        queue = openvino.AsyncInferQueue(self._model)
+        queue.set_callback(lambda request, put: put(request.get_output_tensor(0).data[0].copy()))
         return queue
 
     @cached_property
-    def _map_model(self) -> Any:
-        return self._compile(pooled=False)
-
-    def _compile(self, *, pooled: bool) -> Any:
+    def _model(self) -> Any:
+        """Compiled once for both outputs: handing the map over costs less than compiling again."""
         import openvino
 
         return openvino.Core().compile_model(
-            self._graph(pooled=pooled),
+            self._graph(),
             "CPU",
             {
                 # Without this hint OpenVINO computes in bf16 wherever the processor can.
@@ -86,8 +84,8 @@ class OpenVinoEncoder(Encoder):
             },
         )
 
-    def _graph(self, *, pooled: bool) -> Any:
-        """Normalisation, backbone and pooling as one model with a uint8 (1, S, S, 3) input."""
+    def _graph(self) -> Any:
+        """Normalisation, backbone and pooling: uint8 (1, S, S, 3) to (1, dim) and (1, D, h, w)."""
         import openvino
         from openvino import opset13 as ov
 
@@ -97,16 +95,15 @@ class OpenVinoEncoder(Encoder):
         for operation, value in ((ov.subtract, spec.mean), (ov.divide, spec.std)):
             pixels = operation(pixels, ov.constant(np.array(value, np.float32).reshape(1, 1, 1, 3)))
         pixels = ov.transpose(pixels, ov.constant(np.array([0, 3, 1, 2])))
-        result = self.backbone.openvino_map(pixels)
-        if pooled:
-            positions = ov.constant(np.array([2, 3]))
-            parts = [
-                reduce(result, positions, keep_dims=False)
-                for name, reduce in (("mean", ov.reduce_mean), ("max", ov.reduce_max))
-                if name in self.pooling.split("+")
-            ]
-            result = ov.concat(parts, 1) if len(parts) > 1 else parts[0]
-        return openvino.Model([result], [squares], spec.name)
+        feature_map = self.backbone.openvino_map(pixels)
+        positions = ov.constant(np.array([2, 3]))
+        parts = [
+            reduce(feature_map, positions, keep_dims=False)
+            for name, reduce in (("mean", ov.reduce_mean), ("max", ov.reduce_max))
+            if name in self.pooling.split("+")
+        ]
+        pooled = ov.concat(parts, 1) if len(parts) > 1 else parts[0]
+        return openvino.Model([pooled, feature_map], [squares], spec.name)
 
 
 def _copy_into(row: Features) -> Put:
