@@ -86,9 +86,21 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def restore_folder(path: Path) -> None:
+    """Put back what `replace_folder` had moved aside when it was killed between its two renames."""
+    old = _aside(path)
+    if old.exists() and not path.exists():
+        os.rename(old, path)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old.tmp")
+
+
 def replace_folder(new: Path, path: Path) -> None:
     """Move the folder ``new`` to ``path``; what stood there is removed only once ``new`` is in place."""
-    old = path.with_name(f".{path.name}.old.tmp")
+    restore_folder(path)
+    old = _aside(path)
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
         os.rename(path, old)

@@ -59,4 +59,6 @@ def test_base_rate_leaves_unknown_labels_out_and_never_reaches_0_or_1() -> None:
 
 def test_sigmoid_survives_extreme_logits() -> None:
     values = sigmoid(np.array([-1e4, -3.0, 0.0, 3.0, 1e4], np.float32))
-    np.testing.assert_allclose(values, [0, 1 / (1 + np.e**3), 0.5, 1 / (1 + np.e**-3), 1], atol=1e-7)
+    np.testing.assert_allclose(
+        values, [0, 1 / (1 + np.e**3), 0.5, 1 / (1 + np.e**-3), 1], atol=1e-7
+    )

@@ -49,6 +49,18 @@ def test_leftovers_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
         assert list(work.iterdir()) == []
 
 
+def test_a_run_moved_aside_by_a_killed_overwrite_is_put_back(tmp_path: Path) -> None:
+    # SIGKILL between the two renames: the old run stands aside, the new one is not there yet.
+    (tmp_path / ".a.old.tmp").mkdir()
+    (tmp_path / ".a.old.tmp" / "kept").touch()
+    with (
+        pytest.raises(TagboxError, match="another --name"),
+        run_folder(tmp_path, "a", overwrite=False),
+    ):
+        pass
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["kept"]
+
+
 def test_a_second_writer_is_refused_while_the_first_lives(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"

@@ -31,18 +31,14 @@ app = App(
     name="tagbox",
     help="Recognise what is in pictures: check data, train, evaluate and use multi-label classifiers.",
     version=tagbox.__version__,
+    # This page's few words have no markup, and reading them as such costs a sixth of its time.
+    help_format="plaintext",
 )
 
-app.command(cache)
-app.command(check)
-app.command(demo)
-app.command(download)
-app.command(evaluate)
-app.command(predict)
-app.command(show)
-app.command(split)
-app.command(synth)
-app.command(train)
+for group in (cache, train):
+    app.command(group)
+for command in (check, demo, download, evaluate, predict, show, split, synth):
+    app.command(command, help_format="markdown")
 
 
 def main() -> None:

@@ -8,7 +8,11 @@ from cyclopts import App
 
 from tagbox.cli.console import print_json, say
 
-cache = App(name="cache", help="The cache of features that runs share: see it, clear it.")
+cache = App(
+    help_format="markdown",
+    name="cache",
+    help="The cache of features that runs share: see it, clear it.",
+)
 
 
 @cache.command

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
@@ -34,6 +32,8 @@ def say_error(error: TagboxError) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON value on stdout; NaN and infinities never appear."""
+    import msgspec
+
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 

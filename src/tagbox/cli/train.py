@@ -13,7 +13,9 @@ from tagbox.cli.console import TerminalProgress, print_json, say
 from tagbox.cli.settings import fill_from_file
 from tagbox.config import ClassifierConfig, DataConfig
 
-train = App(name="train", help="Train a model on a dataset.", config=fill_from_file)
+train = App(
+    help_format="markdown", name="train", help="Train a model on a dataset.", config=fill_from_file
+)
 
 
 @train.command

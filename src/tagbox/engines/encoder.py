@@ -207,5 +207,5 @@ def library_version(name: str) -> str:
         raise TagboxError(
             "extra-missing",
             f"encoding needs {name}, which is not installed",
-            hint="run: pip install 'tagbox[train]'",
+            hint='run: pip install "tagbox[train]"',
         ) from error

@@ -103,7 +103,9 @@ class OpenVinoEncoder(Encoder):
             if name in self.pooling.split("+")
         ]
         pooled = ov.concat(parts, 1) if len(parts) > 1 else parts[0]
-        return openvino.Model([pooled, feature_map], [squares], spec.name)
+        # A converted backbone hands over an output, ours a node; a model takes them only of one kind.
+        outputs = [pooled.output(0), getattr(feature_map, "output", lambda _: feature_map)(0)]
+        return openvino.Model(outputs, [squares], spec.name)
 
 
 def _copy_into(row: Features) -> Put:

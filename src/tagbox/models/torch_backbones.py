@@ -169,7 +169,7 @@ def find_architecture(asked: str) -> Architecture:
         raise TagboxError(
             "extra-missing",
             f"{asked} needs {error.name}, which is not installed",
-            hint="run: pip install 'tagbox[train]'",
+            hint='run: pip install "tagbox[train]"',
         ) from error
     near = list(dict.fromkeys(difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.6)))
     raise TagboxError(

@@ -329,5 +329,5 @@ def _import_torch() -> None:
         raise TagboxError(
             "extra-missing",
             "training needs torch, which is not installed",
-            hint="run: pip install 'tagbox[train]'",
+            hint='run: pip install "tagbox[train]"',
         ) from error

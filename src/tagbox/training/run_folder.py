@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tagbox.errors import TagboxError
-from tagbox.files import cannot_write, replace_folder, sole_use
+from tagbox.files import cannot_write, replace_folder, restore_folder, sole_use
 
 
 @contextmanager
@@ -33,6 +33,7 @@ def run_folder(runs: Path, name: str, *, overwrite: bool) -> Iterator[Path]:
             hint="use letters, digits, dots, dashes and underscores",
         )
     final, work = runs / name, runs / f".{name}.partial"
+    restore_folder(final)
     _refuse_finished(final, overwrite)
     try:
         work.mkdir(parents=True, exist_ok=True)
