@@ -27,11 +27,3 @@ def small(scenes: Path) -> ClassifierConfig:
         epochs=4,
         batch_size=16,
     )
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Never the user's cache."""
-    import os
-
-    os.environ["TAGBOX_CACHE"] = str(tmp_path_factory.mktemp("cache"))

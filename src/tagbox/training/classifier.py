@@ -148,6 +148,7 @@ def _train_head(
     from tagbox.training.batches import FeatureBatches
     from tagbox.training.loop import Outputs, fit, run
     from tagbox.training.losses import create_loss
+    from tagbox.training.optimizer import AdamW, OneCycle
 
     (train_features, train_data), (val_features, val_data) = train, validation
     torch.manual_seed(config.seed)
@@ -168,19 +169,8 @@ def _train_head(
         seed=config.seed,
     )
     held = FeatureBatches(val_features, val_data.labels, batch_size=256, shuffle=False)
-    optimizer = torch.optim.AdamW(
-        [
-            {
-                "params": [p for p in head.parameters() if p.ndim > 1],
-                "weight_decay": config.weight_decay,
-            },
-            {"params": [p for p in head.parameters() if p.ndim == 1], "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-    )
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=config.epochs * len(batches)
-    )
+    optimizer = AdamW(head.parameters(), config.weight_decay)
+    scheduler = OneCycle(optimizer, config.learning_rate, config.epochs * len(batches))
     loss = create_loss(config.loss, torch.from_numpy(rates).float())
     parameters = {"trainable": sum(p.numel() for p in head.parameters())}
     parameters["total"] = parameters["trainable"] + sum(e.parameters for e in encoders)

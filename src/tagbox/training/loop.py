@@ -16,11 +16,11 @@ from tagbox.models.heads import sigmoid
 from tagbox.training.scores import epoch_scores, is_better
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from tagbox.training.history import Row
     from tagbox.training.losses import Loss
+    from tagbox.training.optimizer import Optimizer, Scheduler
 
 
 class Batches(Protocol):
@@ -48,8 +48,8 @@ def fit(
     validation: Batches,
     *,
     loss: Loss,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    optimizer: Optimizer,
+    scheduler: Scheduler,
     epochs: int,
     patience: int,
     best_by: str,
@@ -68,7 +68,7 @@ def fit(
     loss
         ``(logits, targets) -> scalar``.
     optimizer, scheduler
-        The scheduler steps once a batch.
+        Ours (`training.optimizer`) or torch's; the scheduler steps once a batch.
     epochs, patience
         Most epochs; epochs without a better `best_by` before stopping.
     best_by
