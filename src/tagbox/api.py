@@ -100,9 +100,10 @@ def train_classifier(
     from contextlib import closing, nullcontext
 
     from tagbox.engines.cache import FeatureCache
-    from tagbox.training.classifier import load_sides, train
+    from tagbox.training.classifier import train
     from tagbox.training.run import bundle_of, write_run
     from tagbox.training.run_folder import run_folder
+    from tagbox.training.sides import load_sides
     from tagbox.training.tensorboard import TensorBoardLog
 
     config, source = config or ClassifierConfig(), source or DataConfig()

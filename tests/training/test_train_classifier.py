@@ -15,9 +15,10 @@ import yaml
 
 import tagbox
 from tagbox.api import train_classifier
-from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.config import ClassifierConfig, DataConfig, SynthConfig
 from tagbox.data.load import load_dataset
 from tagbox.data.split import Split
+from tagbox.data.synthetic.generate import generate
 from tagbox.engines.encoder import create_encoders
 from tagbox.engines.features import encode_images
 from tagbox.engines.torch_engine import normalise, pool
@@ -240,3 +241,19 @@ def test_validation_data_with_other_categories_is_refused(
         train_classifier(train_json(scenes), config, name="a", runs=tmp_path / "runs")
     assert raised.value.code == "categories-differ"
     assert not (tmp_path / "runs" / "a").exists()
+
+
+@pytest.mark.slow
+def test_openvino_and_torch_reach_the_same_map(tmp_path: Path) -> None:
+    out = tmp_path / "scenes"
+    generate(out, SynthConfig(images=300, val=200, width=320, height=240, seed=5))
+    config = ClassifierConfig(
+        val=out / "annotations" / "instances_val.json", backbone="efficientnet_lite0@160"
+    )
+    found = [
+        train_classifier(
+            train_json(out), replace(config, engine=engine), name=engine, runs=tmp_path
+        ).metrics["validation"]["map"]
+        for engine in ("openvino", "torch")
+    ]
+    assert found[0] == pytest.approx(found[1], abs=0.002)

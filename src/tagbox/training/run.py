@@ -16,8 +16,9 @@ from tagbox.evaluation.files import write_csv
 from tagbox.evaluation.predictions import Predictions
 from tagbox.files import atomic_write
 from tagbox.models.bundle import Bundle, save_bundle
-from tagbox.training.classifier import Sides, Trained
+from tagbox.training.classifier import Trained
 from tagbox.training.history import write_history
+from tagbox.training.sides import Sides
 
 LIBRARIES = ("tagbox", "numpy", "pillow", "simplejpeg", "torch", "openvino", "timm", "safetensors")
 
