@@ -37,6 +37,8 @@ def run_here(arguments: list[str], capture: pytest.CaptureFixture[str]) -> tuple
     return int(stopped.value.code or 0), capture.readouterr().err
 
 
+# Cyclopts warns once that a test may have forgotten the words; here they are in sys.argv on purpose.
+@pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens:UserWarning")
 @pytest.mark.parametrize(
     ("number", "case"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -114,6 +115,13 @@ def test_scoring_leaves_torch_out(tmp_path: Path) -> None:
     loaded = loaded_after(statements, cwd=tmp_path)
     assert "numpy" in loaded
     assert not loaded & TRAIN_ONLY
+
+
+def test_every_command_is_among_those_tried() -> None:
+    # A module of tagbox.cli that holds something of its own name holds a command.
+    names = [file.stem for file in (Path(tagbox.__file__).parent / "cli").glob("[a-z]*.py")]
+    written = {n for n in names if hasattr(importlib.import_module(f"tagbox.cli.{n}"), n)}
+    assert written - {"app"} == {words[0] for words in commands()}
 
 
 @pytest.mark.parametrize("words", [(), *commands()], ids=" ".join)
