@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 CODE = """
 import socket, threading, time
@@ -27,8 +29,15 @@ assert not tried, tried
 """
 
 
-def test_no_statistics_are_sent() -> None:
+def test_no_statistics_are_sent(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CODE], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-c", CODE],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)},
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
+    # The statistics begin with a number for the user, kept at home.
+    assert list(tmp_path.iterdir()) == []
