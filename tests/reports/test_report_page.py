@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -253,6 +254,8 @@ def browser(
             ],
             capture_output=True,
             text=True,
+            # It keeps a few things at home beside its profile.
+            env={**os.environ, "HOME": str(folder)},
             timeout=240,
             check=False,
         )
