@@ -46,7 +46,7 @@ lint: $(VENV)/.installed-dev ## Check style, formatting, types and the import la
 	@$(BIN)/ruff check --no-cache .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.installed-dev ## Reformat the code and sort the imports
 	@$(BIN)/ruff check --fix .
