@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cyclopts.config import Dict
 
-from tagbox.config import ClassifierConfig, Config, DataConfig
+from tagbox.config import ClassifierConfig, Config, DataConfig, load_recipe
+from tagbox.config.base import read_yaml
 from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
@@ -20,60 +21,62 @@ SECTIONS: Mapping[str, type[Config]] = {"data": DataConfig, "classifier": Classi
 
 
 def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Give every flag that was not typed the value that the file after ``--config`` has for it."""
-    given = next((a for a in arguments if "--config" in a.names and a.tokens), None)
-    if given is None:
-        return
-    settings = read_settings(Path(given.tokens[-1].value))
-    values = {
-        name.replace("_", "-"): value
-        for section in settings.values()
-        for name, value in section.to_dict().items()
+    """Give every flag that was not typed its value from the file after ``--config``, or else from the recipe.
+
+    Without ``--recipe``, that is ``frozen`` on a CPU and ``finetune`` on an accelerator.
+    """
+    given = _typed_value(arguments, "--config")
+    if given is not None:
+        for values in read_settings(Path(given)).values():
+            _fill(values, given, app, commands, arguments)
+    if any("--recipe" in argument.names for argument in arguments):
+        recipe = load_recipe(_typed_value(arguments, "--recipe") or default_recipe(arguments))
+        _fill(recipe.settings, f"recipe {recipe.name}", app, commands, arguments)
+
+
+def default_recipe(arguments: ArgumentCollection) -> str:
+    """The recipe that suits the device: training a whole network takes a CPU hours."""
+    from tagbox.engines.encoder import choose_device
+
+    device = _typed_value(arguments, "--device") or "auto"
+    known: Any = device if device in ("cpu", "cuda", "mps") else "auto"
+    return "frozen" if choose_device(known) == "cpu" else "finetune"
+
+
+def _typed_value(arguments: ArgumentCollection, flag: str) -> str | None:
+    found = next((a for a in arguments if flag in a.names and a.tokens), None)
+    return None if found is None else found.tokens[-1].value
+
+
+def _fill(
+    values: Mapping[str, Any],
+    source: str,
+    app: App,
+    commands: tuple[str, ...],
+    arguments: ArgumentCollection,
+) -> None:
+    Dict(_flags(values), use_commands_as_keys=False, source=source)(app, commands, arguments)
+
+
+def _flags(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings under the names of their flags; what is unset stays away."""
+    return {
+        name.replace("_", "-"): _flags(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
         if value not in (None, [])
     }
-    Dict(values, use_commands_as_keys=False, source=given.tokens[-1].value)(
-        app, commands, arguments
-    )
 
 
-def read_settings(path: Path) -> dict[str, Config]:
-    """The sections of a settings file, every value checked.
+def read_settings(path: Path) -> dict[str, Mapping[str, Any]]:
+    """The sections of a settings file as it has them, every value checked.
 
     Raises
     ------
     TagboxError
         ``config-missing``; ``config-syntax`` with line and column; ``config-field``, ``config-value``.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TagboxError(
-            "config-missing",
-            error.strerror or str(error),
-            file=path,
-            hint="give the path of a YAML file, such as a run's config.yaml",
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise TagboxError(
-            "config-syntax",
-            f"not valid YAML ({getattr(error, 'problem', None) or error})",
-            file=path,
-            where=f"line {mark.line + 1}, column {mark.column + 1}" if mark else None,
-            hint="correct the file",
-        ) from error
-    if not isinstance(content, Mapping):
-        raise TagboxError(
-            "config-syntax",
-            "the file holds no settings",
-            file=path,
-            where="line 1",
-            hint=f"write the sections {' and '.join(SECTIONS)}",
-        )
-    settings = {}
-    for name, values in content.items():
+    settings: dict[str, Mapping[str, Any]] = {}
+    for name, values in read_yaml(path).items():
         if name == "command":  # what made the run; kept for the reader of the file
             continue
         if name not in SECTIONS or not isinstance(values, Mapping):
@@ -85,10 +88,11 @@ def read_settings(path: Path) -> dict[str, Config]:
                 hint=f"the sections are {' and '.join(SECTIONS)}, each with settings below it",
             )
         try:
-            settings[name] = SECTIONS[name].from_dict(values, file=path)
+            SECTIONS[name].from_dict(values, file=path)
         except TagboxError as error:
             where = f"{name}.{error.where}"
             raise TagboxError(
                 error.code, error.found, file=path, where=where, hint=error.hint
             ) from error
+        settings[name] = values
     return settings

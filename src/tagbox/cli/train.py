@@ -26,6 +26,7 @@ def classifier(
     name: str,
     config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),  # noqa: B008
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    recipe: str | None = None,
     settings: Annotated[Path | None, Parameter(name="--config")] = None,
     runs: Path = Path("runs"),
     overwrite: bool = False,
@@ -44,8 +45,10 @@ def classifier(
         COCO JSON, challenge folder, CSV, YOLO or labelme folder, or a folder a class.
     name
         Name of the run.
+    recipe
+        frozen (default on a CPU), finetune (default on a GPU), asl-mldecoder, challenge, or a YAML file.
     settings
-        YAML file of settings, such as a run's config.yaml; flags come before it.
+        YAML file of settings, such as a run's config.yaml; flags come before it, and it before the recipe.
     runs
         Folder of the runs.
     overwrite

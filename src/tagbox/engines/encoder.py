@@ -127,7 +127,7 @@ def create_encoder(
     TagboxError
         ``device-missing``; ``engine-device`` for OpenVINO on anything but a CPU; ``extra-missing``.
     """
-    chosen = _device(device, engine)
+    chosen = choose_device(device, engine)
     if engine == "openvino" and chosen != "cpu":
         raise TagboxError(
             "engine-device",
@@ -159,8 +159,14 @@ def create_encoders(config: ClassifierConfig) -> tuple[Encoder, ...]:
     )
 
 
-def _device(device: Device, engine: Engine) -> str:
-    """``cpu``, ``cuda`` or ``mps``; torch is asked only where an accelerator could be meant."""
+def choose_device(device: Device, engine: Engine = "auto") -> str:
+    """``cpu``, ``cuda`` or ``mps``; torch is asked only where an accelerator could be meant.
+
+    Raises
+    ------
+    TagboxError
+        ``device-missing``.
+    """
     if device == "cpu" or (
         device == "auto" and (engine == "openvino" or not _accelerator_likely())
     ):

@@ -1,0 +1,36 @@
+"""Typed configurations: the Python API takes them, the command line's flags are their fields, a run saves them."""
+
+from tagbox.config.augment import AugmentConfig, Crop
+from tagbox.config.base import Config, require
+from tagbox.config.classifier import (
+    ClassifierConfig,
+    Geometry,
+    HeadKind,
+    LabelKind,
+    Metric,
+    Objective,
+    Pooling,
+)
+from tagbox.config.data import DataConfig, SynthConfig
+from tagbox.config.finetune import FinetuneConfig
+from tagbox.config.recipes import RECIPES, Recipe, load_recipe
+
+__all__ = [
+    "RECIPES",
+    "AugmentConfig",
+    "ClassifierConfig",
+    "Config",
+    "Crop",
+    "DataConfig",
+    "FinetuneConfig",
+    "Geometry",
+    "HeadKind",
+    "LabelKind",
+    "Metric",
+    "Objective",
+    "Pooling",
+    "Recipe",
+    "SynthConfig",
+    "load_recipe",
+    "require",
+]

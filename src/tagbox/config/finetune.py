@@ -1,0 +1,81 @@
+"""How the backbone itself is trained, after the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tagbox.config.base import Config, require
+
+AutoBool = Literal["auto", "yes", "no"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(Config):
+    """The stage after the frozen one: all of the backbone or its last stages are trained with the head."""
+
+    unfreeze: str = "none"
+    """What of the backbone is trained: none, all, or how many of its last stages."""
+    epochs: int = 10
+    """Most passes over the training pictures."""
+    patience: int = 10
+    """Epochs without a better `best_by` before training stops."""
+    batch_size: int = 32
+    """Images an optimizer step, over all processes and accumulated batches."""
+    accumulate: int = 1
+    """Parts that a batch is computed in; more parts need less memory and give the same gradients."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """Optimizer; sgd has Nesterov momentum of 0.9."""
+    learning_rate: float = 5e-4
+    """Highest learning rate of the head."""
+    backbone_rate: float = 0.2
+    """The backbone's learning rate as a share of the head's."""
+    layer_decay: float = 1.0
+    """Factor on the rate for each stage further from the head."""
+    weight_decay: float = 0.02
+    """Weight decay, not on biases and norms."""
+    schedule: Literal["one_cycle", "cosine", "step"] = "one_cycle"
+    """Course of the learning rate: one-cycle, cosine after a warm-up, or a tenth after each third."""
+    warmup: float = 0.1
+    """Share of the steps in which the rate rises (one-cycle, cosine)."""
+    clip: float = 1.0
+    """Largest norm of all gradients together; 0 does not clip."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights, such as 0.9997; it is what is evaluated and saved. 0 is off."""
+    batch_norm: Literal["train", "frozen"] = "frozen"
+    """Whether batch normalisation of trained stages follows the batches; that of frozen stages never does."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of a training step; auto measures what is fastest here, once."""
+    channels_last: AutoBool = "auto"
+    """Memory layout of a training step; auto measures."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
+    workers: int | None = None
+    """Processes that read pictures; 0 reads in the training process, which is the default on a CPU."""
+    checkpoint_seconds: float = 60.0
+    """Seconds of training between checkpoints; 0 saves after every step."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept, the best epoch's weights aside."""
+
+    def __post_init__(self) -> None:
+        named = self.unfreeze in ("none", "all")
+        counted = self.unfreeze.isdecimal() and int(self.unfreeze) > 0
+        require(named or counted, "unfreeze", self.unfreeze, "none, all or a number of stages")
+        for name in ("epochs", "patience", "batch_size", "accumulate", "keep_checkpoints"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(
+            self.accumulate <= self.batch_size, "accumulate", self.accumulate, "at most batch_size"
+        )
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        for name in ("backbone_rate", "layer_decay"):
+            require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
+        for name in ("weight_decay", "clip", "checkpoint_seconds"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        require(0 <= self.warmup < 1, "warmup", self.warmup, "in [0, 1)")
+        require(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
+        require(self.workers is None or self.workers >= 0, "workers", self.workers, "at least 0")
+
+    @property
+    def active(self) -> bool:
+        """Whether any of the backbone is trained."""
+        return self.unfreeze != "none"

@@ -1,0 +1,98 @@
+"""Recipes: settings that go together, with what to expect of them and on what evidence.
+
+Each is a small YAML file in ``recipes/``; a user's own file has the same form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tagbox.config.base import read_yaml, require
+from tagbox.config.classifier import ClassifierConfig
+from tagbox.errors import TagboxError
+
+RECIPES = ("frozen", "finetune", "asl-mldecoder", "challenge")
+PARTS = ("about", "command", "expect", "evidence", "classifier", "search")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Named settings.
+
+    Attributes
+    ----------
+    name
+        A name in `RECIPES`, or the path of a file.
+    about, command, expect, evidence
+        What it is for, how to run it, what to expect, and how that is known.
+    settings
+        Values of `ClassifierConfig`, as plain values; what is missing keeps its default.
+    search
+        Ranges for `tagbox tune`: dotted setting -> ``{low, high, log}`` or ``{choices}``.
+    """
+
+    name: str
+    about: str = ""
+    command: str = ""
+    expect: str = ""
+    evidence: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def config(self) -> ClassifierConfig:
+        """The recipe as a configuration."""
+        return ClassifierConfig.from_dict(self.settings)
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """The recipe of that name, or in that file.
+
+    Raises
+    ------
+    TagboxError
+        ``recipe-unknown``; ``config-syntax``, ``config-field``, ``config-value`` for a file's faults.
+    """
+    path: Any = Path(name)
+    if str(name) in RECIPES:
+        path = files("tagbox.config") / "recipes" / f"{name}.yaml"
+    elif not path.is_file():
+        raise TagboxError(
+            "recipe-unknown",
+            f"no recipe is called {str(name)!r}",
+            where="--recipe",
+            hint=f"the recipes are {', '.join(RECIPES)}; or give the path of a YAML file",
+        )
+    content = read_yaml(Path(str(path)))
+    for part in content:
+        if part not in PARTS:
+            raise TagboxError(
+                "config-field",
+                "is no part of a recipe",
+                file=str(path),
+                where=str(part),
+                hint=f"the parts are {', '.join(PARTS)}",
+            )
+    settings = content.get("classifier") or {}
+    ClassifierConfig.from_dict(settings, file=Path(str(path)))
+    search = content.get("search") or {}
+    for setting, allowed in search.items():
+        _check_range(str(setting), allowed)
+    words = {part: str(content.get(part, "")).strip() for part in PARTS[:4]}
+    return Recipe(name=str(name), settings=settings, search=search, **words)
+
+
+def _check_range(setting: str, allowed: Any) -> None:
+    numbers = (int, float)
+    ok = isinstance(allowed, Mapping) and (
+        (isinstance(allowed.get("choices"), list) and len(allowed["choices"]) > 0)
+        or (
+            isinstance(allowed.get("low"), numbers)
+            and isinstance(allowed.get("high"), numbers)
+            and allowed["low"] < allowed["high"]
+        )
+    )
+    require(ok, f"search.{setting}", allowed, "{low: A, high: B, log: true} or {choices: [...]}")
