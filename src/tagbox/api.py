@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tagbox.models.bundle import Bundle
     from tagbox.reports.pictures import ReportPicture
     from tagbox.training.classifier import Trained
+    from tagbox.training.sides import Sides
     from tagbox.training.tensorboard import TensorBoardLog
 
 REPORT_PICTURES = 12
@@ -64,6 +65,7 @@ def train_classifier(
     runs: Path | str = Path("runs"),
     source: DataConfig | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     cache: bool = True,
     baselines: Mapping[str, Mapping[str, float]] | None = None,
     command: str = "",
@@ -83,6 +85,8 @@ def train_classifier(
         How `data` is read, where it is a path.
     overwrite
         Replace a finished run of that name, once the new one is whole.
+    resume
+        Go on with an unfinished run of that name, from its newest checkpoint; a finished one is returned.
     cache
         Keep features for later runs.
     baselines
@@ -95,35 +99,84 @@ def train_classifier(
     Raises
     ------
     TagboxError
-        What reading, encoding and training raise; ``run-exists``, ``run-busy``.
+        What reading, encoding and training raise; ``run-exists``, ``run-unfinished``, ``run-busy``,
+        ``resume-changed``, ``resume-data``.
     """
     from contextlib import closing, nullcontext
 
     from tagbox.engines.cache import FeatureCache
     from tagbox.training.classifier import train
-    from tagbox.training.run import bundle_of, write_run
-    from tagbox.training.run_folder import run_folder
+    from tagbox.training.run import bundle_of, read_metrics, write_run
+    from tagbox.training.runtime import join_processes, was_restarted
     from tagbox.training.sides import load_sides
     from tagbox.training.tensorboard import TensorBoardLog
+    from tagbox.training.work import open_work
 
     config, source = config or ClassifierConfig(), source or DataConfig()
     progress = progress or Silent()
     runs = Path(runs)
-    with run_folder(runs, name, overwrite=overwrite) as work:
+    folder = runs / name
+    # A group of processes that torchrun started again goes on where it was.
+    resume = resume or was_restarted()
+    if resume and not overwrite and (folder / "metrics.json").exists():
+        progress.say(f"{folder} is finished already")
+        return Run(folder=folder, metrics=read_metrics(folder))
+    group = join_processes(config.device, config.engine)
+    if group is not None and not group.main:
+        progress = Silent()
+    with open_work(
+        runs,
+        name,
+        config,
+        source,
+        command=command,
+        overwrite=overwrite,
+        resume=resume,
+        runtime=group,
+        progress=progress,
+    ) as (work, config):
         sides = load_sides(Path(data) if isinstance(data, str) else data, config, source, progress)
         with (
             closing(FeatureCache()) if cache else nullcontext() as features,
-            TensorBoardLog(work / "tensorboard") as log,
+            nullcontext()
+            if group is not None and not group.main
+            else TensorBoardLog(work.folder / "tensorboard") as log,
         ):
-            trained = train(sides, config, cache=features, log=log, progress=progress)
-            bundle = bundle_of(trained, config)
-            metrics = write_run(work, sides, trained, bundle, config, source, command=command)
-            pictures = _pictures(trained, bundle)
-            _log_pictures(log, pictures, trained.best_epoch)
-        _write_report(
-            work, name, trained, bundle, config, source, pictures, baselines or {}, command
-        )
-    return Run(folder=runs / name, metrics=metrics)
+            trained = train(
+                sides,
+                config,
+                cache=features,
+                work=work,
+                runtime=group,
+                teacher=_teacher(config, sides, progress),
+                log=log,
+                progress=progress,
+            )
+            metrics: dict[str, Any] = {}
+            if trained is not None:
+                bundle = bundle_of(trained)
+                metrics = write_run(work.folder, sides, trained, bundle, source, command=command)
+                pictures = _pictures(trained, bundle)
+                assert log is not None
+                _log_pictures(log, pictures, trained.best_epoch)
+        if trained is not None:
+            _write_report(
+                work.folder, name, trained, bundle, source, pictures, baselines or {}, command
+            )
+    if group is not None:
+        metrics = group.from_main(metrics)
+    return Run(folder=folder, metrics=metrics)
+
+
+def _teacher(
+    config: ClassifierConfig, sides: Sides, progress: Progress
+) -> NDArray[np.float32] | None:
+    """(N, K) probabilities of the training images by the configured teacher; NaN where it says nothing."""
+    if config.teacher is None:
+        return None
+    from tagbox.inference.teacher import teacher_probabilities
+
+    return teacher_probabilities(config.teacher, sides.train, progress)
 
 
 def _write_report(
@@ -131,7 +184,6 @@ def _write_report(
     name: str,
     trained: Trained,
     bundle: Bundle,
-    config: ClassifierConfig,
     source: DataConfig,
     pictures: Sequence[ReportPicture],
     baselines: Mapping[str, Mapping[str, float]],
@@ -140,20 +192,21 @@ def _write_report(
     from tagbox.checks.statistics import statistics
     from tagbox.reports.report import ReportData, write_report
 
-    notes = [f"Left out: {error}" for error in trained.unreadable]
+    judged = trained.judged
+    notes = [f"Left out: {error}" for error in trained.left_out]
     data = ReportData(
         title=name,
         categories=trained.validation.categories.names,
         truth=trained.validation.labels,
-        probabilities=trained.probabilities,
-        metrics=trained.metrics,
-        thresholds=trained.tuned.thresholds.to_dict(),
-        tuning=trained.tuned.report,
+        probabilities=judged.probabilities,
+        metrics=judged.metrics,
+        thresholds=judged.tuned.thresholds.to_dict(),
+        tuning=judged.tuned.report,
         history=trained.history,
         best_epoch=trained.best_epoch,
         pictures=pictures,
         statistics=statistics(trained.train),
-        config={**source.to_dict(), **config.to_dict()},
+        config={**source.to_dict(), **trained.config.to_dict()},
         baselines=baselines,
         notes=notes,
         versions=bundle.versions,

@@ -30,6 +30,7 @@ def classifier(
     settings: Annotated[Path | None, Parameter(name="--config")] = None,
     runs: Path = Path("runs"),
     overwrite: bool = False,
+    resume: bool = False,
     cache: bool = True,
     json: bool = False,
 ) -> None:
@@ -53,6 +54,8 @@ def classifier(
         Folder of the runs.
     overwrite
         Replace a finished run of that name once the new one is whole.
+    resume
+        Go on with an unfinished run of that name, from its newest checkpoint.
     cache
         Keep encoded pictures for later runs.
     json
@@ -68,6 +71,7 @@ def classifier(
         runs=runs,
         source=source,
         overwrite=overwrite,
+        resume=resume,
         cache=cache,
         command=shlex.join(["tagbox", *sys.argv[1:]]),
         progress=TerminalProgress(),

@@ -8,7 +8,8 @@ import numpy as np
 
 from tagbox.config import Geometry, Pooling
 from tagbox.engines.encoder import Encoder, Features, Precision, Put, Squares, library_version
-from tagbox.models.backbones import Backbone, BackboneSpec
+from tagbox.models.backbones import Backbone
+from tagbox.models.pixels import normalise, pool
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,22 +96,3 @@ class TorchEncoder(Encoder):
         with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
             found: Tensor = module(normalise(images.to(self.device), self.spec))
         return found[:count].float()
-
-
-def normalise(squares: Tensor, spec: BackboneSpec) -> Tensor:
-    """(B, S, S, 3) uint8 to (B, 3, S, S) float32: ``(x / 255 - mean) / std`` in each colour."""
-    import torch
-
-    mean, std = (torch.tensor(v, device=squares.device) for v in (spec.mean, spec.std))
-    return ((squares.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
-
-
-def pool(feature_map: Tensor, pooling: Pooling) -> Tensor:
-    """(B, D, h, w) to (B, D), or (B, 2 D) for ``mean+max``."""
-    import torch
-
-    parts = {
-        "mean": lambda: feature_map.mean(dim=(2, 3)),
-        "max": lambda: feature_map.amax(dim=(2, 3)),
-    }
-    return torch.cat([parts[name]() for name in pooling.split("+")], dim=1)

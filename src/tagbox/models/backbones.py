@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tagbox.errors import TagboxError
 from tagbox.models import efficientnet_lite as lite
 from tagbox.models.packaged import PACKAGES, load_packaged, with_timm_names
+from tagbox.models.stages import Stages, lite_stages
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,6 +96,10 @@ class Backbone(ABC):
         """Every weight and statistic under its name in `module`."""
 
     @abstractmethod
+    def stages(self) -> Stages:
+        """Names of the parameters in `module` of each stage, from the picture to the map."""
+
+    @abstractmethod
     def openvino_map(self, pixels: Any) -> Any:
         """The OpenVINO node of the feature map, given that of normalised pixels (B, 3, S, S)."""
 
@@ -130,6 +135,11 @@ class LiteBackbone(Backbone):
         """See `Backbone.parameters`."""
         shapes = lite.state_shapes(self.spec.name)
         return sum(int(np.prod(s)) for name, s in shapes.items() if "running" not in name)
+
+    def stages(self) -> Stages:
+        """See `Backbone.stages`."""
+        names = lite.state_shapes(self.spec.name)
+        return lite_stages([name for name in names if "running" not in name])
 
     def openvino_map(self, pixels: Any) -> Any:
         """See `Backbone.openvino_map`."""
@@ -211,6 +221,19 @@ def load_backbone(spec: BackboneSpec, arrays: Arrays) -> Backbone:
     from tagbox.models.torch_backbones import load_torch_backbone
 
     return load_torch_backbone(spec, arrays)
+
+
+def trained_backbone(backbone: Backbone, arrays: Arrays) -> Backbone:
+    """`backbone` after its weights were trained on: another backbone, known by its own digest."""
+    spec = backbone.spec
+    return load_backbone(
+        replace(
+            spec,
+            weights=f"trained from {spec.weights.removeprefix('trained from ')}",
+            weights_sha256=arrays_sha256(arrays),
+        ),
+        arrays,
+    )
 
 
 def _create_lite(name: str, size: int | None, weights: str) -> Backbone:

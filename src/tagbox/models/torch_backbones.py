@@ -25,6 +25,7 @@ from tagbox.models.backbones import (
 from tagbox.models.checkpoints import locate_checkpoint, read_checkpoint
 from tagbox.models.hub import download_weights
 from tagbox.models.packaged import PACKAGES
+from tagbox.models.stages import Stages, module_stages
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -85,6 +86,10 @@ class TorchBackbone(Backbone):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """See `Backbone.arrays`."""
         return _arrays(self._module)
+
+    def stages(self) -> Stages:
+        """See `Backbone.stages`."""
+        return module_stages(self._module.get_submodule("network"), "network.")
 
     def openvino_map(self, pixels: Any) -> Any:
         """See `Backbone.openvino_map`: the module traced once and grafted on `pixels`."""

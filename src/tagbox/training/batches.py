@@ -1,4 +1,4 @@
-"""Batches of cached features."""
+"""Batches of cached features, and what every kind of batches has in common."""
 
 from __future__ import annotations
 
@@ -8,8 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.training.loop import Batch
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+PADDING = -1
+"""Row of a picture that only fills a batch up: none of its labels is known, so it takes no part."""
+
+
+def shared_rows(
+    rows: NDArray[np.intp], *, processes: int = 1, rank: int = 0, parts: int = 1
+) -> list[NDArray[np.intp]]:
+    """This process's share of a batch's rows, an array for each part that it is computed in.
+
+    All processes' parts together are the batch, each row once. Sizes differ by one at most; an empty
+    part holds `PADDING`, because every process takes part in every exchange.
+    """
+    pieces = np.array_split(rows, parts * processes)
+    own = [pieces[part * processes + rank] for part in range(parts)]
+    return [piece if len(piece) else np.array([PADDING]) for piece in own]
 
 
 class FeatureBatches:
@@ -18,7 +36,7 @@ class FeatureBatches:
     Parameters
     ----------
     features
-        (N, V, D) float32; V views of each image (view 0 is the picture as it is).
+        (N, V, ...) float32; V views of each image (view 0 is the picture as it is).
     labels
         (N, K) int8: 1 present, 0 absent, -1 unknown.
     batch_size
@@ -28,6 +46,8 @@ class FeatureBatches:
         without, the order is that of the rows and the view is 0.
     seed
         Of the order.
+    targets
+        (N, K) float32 to learn instead of the labels; see `training.teacher`.
     """
 
     def __init__(
@@ -38,11 +58,13 @@ class FeatureBatches:
         batch_size: int,
         shuffle: bool,
         seed: int = 0,
+        targets: NDArray[np.float32] | None = None,
     ) -> None:
         import torch
 
         self.features = torch.from_numpy(features)
-        self.targets = torch.from_numpy(labels.astype(np.float32))
+        self.truth = torch.from_numpy(labels.astype(np.float32))
+        self.targets = self.truth if targets is None else torch.from_numpy(targets)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
@@ -50,16 +72,21 @@ class FeatureBatches:
     def __len__(self) -> int:
         return -(-len(self.targets) // self.batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(B, D) features and (B, K) targets of each batch."""
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """See `training.loop.Batches`; inputs are (B, ...) features."""
         import torch
 
-        count, views, _ = self.features.shape
-        order, view = torch.arange(count), torch.zeros(count, dtype=torch.long)
+        count, views = self.features.shape[:2]
+        order, view = np.arange(count), torch.zeros(count, dtype=torch.long)
         if self.shuffle:
             random = np.random.default_rng([self.seed, epoch])
-            order = torch.from_numpy(random.permutation(count))
+            order = random.permutation(count)
             view = torch.from_numpy(random.integers(views, size=count))
-        for start in range(0, count, self.batch_size):
-            rows = order[start : start + self.batch_size]
-            yield self.features[rows, view[rows]], self.targets[rows]
+        for first in range(start * self.batch_size, count, self.batch_size):
+            rows = order[first : first + self.batch_size]
+            inputs = self.inputs(torch.from_numpy(rows), view[rows])
+            yield [Batch(rows, inputs, self.targets[rows], self.truth[rows])]
+
+    def inputs(self, rows: Tensor, views: Tensor) -> Tensor:
+        """What the model takes for the images at `rows`."""
+        return self.features[rows, views]

@@ -1,30 +1,39 @@
-"""From a dataset to a run: encode once, train a head, tune thresholds, evaluate, save, report."""
+"""From two sides of a dataset to a trained, tuned and evaluated classifier."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import ClassifierConfig
 from tagbox.data.dataset import Dataset
-from tagbox.data.locate import require_images
 from tagbox.engines.cache import FeatureCache
-from tagbox.engines.encoder import Encoder, create_encoders
-from tagbox.engines.features import encode_images
+from tagbox.engines.encoder import Encoder, choose_device, create_encoders
 from tagbox.errors import TagboxError
 from tagbox.evaluation.base_rates import base_rate
-from tagbox.evaluation.evaluate import evaluate_labels
-from tagbox.evaluation.ranking import average_precision
-from tagbox.evaluation.tuning import Tuned, tune
+from tagbox.models.backbones import Arrays
+from tagbox.models.heads import activate, head_logits
 from tagbox.progress import Progress
-from tagbox.training.history import Row
+from tagbox.training.encoded import Encoded, encode_sides
+from tagbox.training.finish import Judged, judge
+from tagbox.training.head import label_kind, train_head
+from tagbox.training.plan import resolve
 from tagbox.training.sides import Sides
+from tagbox.training.stage import Stage
+from tagbox.training.teacher import mixed_targets
 from tagbox.training.tensorboard import TensorBoardLog
+from tagbox.training.watch import Watch
+
+if TYPE_CHECKING:
+    from tagbox.training.history import Row
+    from tagbox.training.outputs import Outputs
+    from tagbox.training.runtime import Runtime
+    from tagbox.training.work import Work
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,35 +42,34 @@ class Trained:
 
     Attributes
     ----------
+    config
+        As it was given, with every ``auto`` decided.
+    encoders
+        Of the backbones as they now are.
+    train, validation
+        The images that could be read.
     head
         The head's state, NumPy arrays.
-    probabilities
-        (N, K) float32 of the validation images that could be read.
-    features
-        (N, D) float32 of the same images, view 0.
-    tuned
-        Thresholds and what cross-fitting says of them.
-    metrics
-        `evaluate_labels` of the validation images at the thresholds.
+    judged
+        The validation images' probabilities, thresholds and figures.
     history, best_epoch
-        The rows of `history.csv`; which one the head is of.
+        The rows of `history.csv`; which one the weights are of.
     parameters
         ``total`` and ``trainable`` numbers of the model.
-    unreadable
-        Pictures that were left out, with the reason.
+    left_out
+        Why pictures were left out, a sentence each.
     """
 
+    config: ClassifierConfig
     encoders: Sequence[Encoder]
     train: Dataset
     validation: Dataset
-    head: dict[str, NDArray[Any]]
-    probabilities: NDArray[np.float32]
-    tuned: Tuned
-    metrics: dict[str, Any]
+    head: Arrays
+    judged: Judged
     history: list[dict[str, float | int | None]]
     best_epoch: int
     parameters: dict[str, int]
-    unreadable: list[TagboxError]
+    left_out: list[str]
 
 
 def train(
@@ -69,178 +77,137 @@ def train(
     config: ClassifierConfig,
     *,
     cache: FeatureCache | None,
+    work: Work | None = None,
+    runtime: Runtime | None = None,
+    teacher: NDArray[np.float32] | None = None,
     log: TensorBoardLog | None = None,
     progress: Progress,
-) -> Trained:
-    """Encode both sides once, train the head on the features, tune and evaluate."""
+) -> Trained | None:
+    """Encode both sides once and train the head; then the network, where that is asked for; tune and evaluate.
+
+    Parameters
+    ----------
+    work
+        The run's folder, for checkpoints; needed where the network is trained.
+    runtime
+        The group of processes, where a launcher started several.
+    teacher
+        (N, K) float32 probabilities of the training images by another model.
+
+    Returns
+    -------
+    None on processes other than the main one.
+    """
     # Importing torch takes about as long as encoding some hundred pictures and needs one core.
     importing = threading.Thread(target=_import_torch, daemon=True)
     importing.start()
+    config = resolve(config, sides)
     encoders = create_encoders(config)
-    (train_features, train_data), (val_features, val_data), unreadable = _encode(
-        sides, encoders, config, cache, progress
-    )
+    device = choose_device(config.device, config.engine)
+    first = None
+    if work is None or work.state is None:
+        encoded = encode_sides(
+            sides, encoders, mirror=config.mirror, cache=cache, progress=progress, runtime=runtime
+        )
+        importing.join()
+        runtime = runtime or _runtime(device)
+        first = _first_stage(sides, encoded, config, runtime, teacher, log, progress)
     importing.join()
-    _import_torch()
-    return _train_head(
-        encoders,
-        (train_features, train_data),
-        (val_features, val_data),
-        config,
-        log=log,
-        progress=progress,
-        unreadable=unreadable,
-    )
+    runtime = runtime or _runtime(device)
+    if config.finetune.active:
+        from tagbox.training.whole import train_whole
+
+        assert work is not None
+        trained = train_whole(
+            first, sides, encoders, config, runtime, work, teacher=teacher, log=log, progress=progress
+        )
+        return _finished(trained, runtime)
+    assert first is not None
+    return _finished(first, runtime)
 
 
-def _train_head(
-    encoders: Sequence[Encoder],
-    train: tuple[NDArray[np.float32], Dataset],
-    validation: tuple[NDArray[np.float32], Dataset],
+def _first_stage(
+    sides: Sides,
+    encoded: Encoded,
     config: ClassifierConfig,
-    *,
+    runtime: Runtime,
+    teacher: NDArray[np.float32] | None,
     log: TensorBoardLog | None,
     progress: Progress,
-    unreadable: list[TagboxError],
-) -> Trained:
-    import torch
-
-    from tagbox.models.heads import create_head
-    from tagbox.training.batches import FeatureBatches
-    from tagbox.training.loop import Outputs, fit, run
-    from tagbox.training.losses import create_loss
-    from tagbox.training.optimizer import AdamW, OneCycle
-
-    (train_features, train_data), (val_features, val_data) = train, validation
-    torch.manual_seed(config.seed)
-    rates = base_rate(train_data.labels)
-    head = create_head(
-        config.head,
-        train_features.reshape(-1, train_features.shape[-1]),
-        rates,
-        hidden=config.hidden,
-        dropout=config.dropout,
-        seed=config.seed,
-    )
-    batches = FeatureBatches(
-        train_features,
-        train_data.labels,
-        batch_size=config.batch_size,
-        shuffle=True,
-        seed=config.seed,
-    )
-    held = FeatureBatches(val_features, val_data.labels, batch_size=256, shuffle=False)
-    optimizer = AdamW(head.parameters(), config.weight_decay)
-    scheduler = OneCycle(optimizer, config.learning_rate, config.epochs * len(batches))
-    loss = create_loss(config.loss, torch.from_numpy(rates).float())
-    parameters = {"trainable": sum(p.numel() for p in head.parameters())}
-    parameters["total"] = parameters["trainable"] + sum(e.parameters for e in encoders)
-    progress.say("parameters: {total:,} in all, {trainable:,} trained".format(**parameters))
+) -> Stage:
+    """The head on frozen features; every process trains the same one."""
+    targets = None
+    if teacher is not None:
+        targets = mixed_targets(
+            encoded.train.labels, teacher[encoded.train_rows], config.teacher_weight
+        )
+    watch = Watch(config, encoded.train.categories.names, log if runtime.main else None)
     with progress.bar("training the head", config.epochs, "epochs") as advance:
 
         def on_epoch(row: Row, held: Outputs) -> None:
             advance(1)
-            if log is None:
-                return
-            log.epoch(int(row["epoch"] or 0), row)
-            if config.tensorboard_categories:
-                ap = average_precision(held.truth, held.probabilities)
-                names = train_data.categories.names
-                log.per_category(int(row["epoch"] or 0), "average_precision", names, ap)
+            watch.epoch(row, held)
 
-        fitted = fit(
-            head,
-            batches,
-            held,
-            loss=loss,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            epochs=config.epochs,
-            patience=config.patience,
-            best_by=config.best_by,
-            on_batch=log.batch if log else None,
+        head, fitted = train_head(
+            encoded,
+            config,
+            runtime.alone(),
+            targets=targets,
+            on_batch=watch.batch,
             on_epoch=on_epoch,
         )
-    probabilities = run(head, held, loss).probabilities
-    tuned = tune(
-        val_data.labels,
-        probabilities,
-        config.objective,
-        rates=rates,
-        seed=config.seed,
-        at_least_one=config.at_least_one,
-        top_k=config.top_k,
+    trainable = sum(p.numel() for p in head.parameters() if p.requires_grad)
+    total = trainable + sum(encoder.parameters for encoder in encoded.encoders)
+    progress.say(f"parameters: {total:,} in all, {trainable:,} trained")
+    return Stage(
+        config=config,
+        encoders=encoded.encoders,
+        train=encoded.train,
+        validation=encoded.validation,
+        head={name: value.cpu().numpy() for name, value in head.state_dict().items()},
+        features=encoded.validation_features[:, 0],
+        fitted=fitted,
+        parameters={"trainable": trainable, "total": total},
+        left_out=[str(error) for error in encoded.unreadable],
+        rows=(encoded.train_rows, encoded.validation_rows),
+        module=head,
     )
-    metrics = evaluate_labels(
-        val_data.labels,
-        categories=val_data.categories.names,
-        probabilities=probabilities,
-        thresholds=tuned.thresholds,
-        seed=config.seed,
-    )
+
+
+def _finished(stage: Stage, runtime: Runtime) -> Trained | None:
+    """Probabilities by the very road that prediction takes, thresholds, figures."""
+    if not runtime.main:
+        return None
+    config = stage.config
+    probabilities = activate(head_logits(stage.head, stage.features), label_kind(config))
     return Trained(
-        encoders=encoders,
-        train=train_data,
-        validation=val_data,
-        head={name: value.numpy() for name, value in head.state_dict().items()},
-        probabilities=probabilities,
-        tuned=tuned,
-        metrics=metrics,
-        history=[dict(row) for row in fitted.history],
-        best_epoch=fitted.best_epoch,
-        parameters=parameters,
-        unreadable=unreadable,
+        config=config,
+        encoders=stage.encoders,
+        train=stage.train,
+        validation=stage.validation,
+        head=stage.head,
+        judged=judge(stage.validation, probabilities, base_rate(stage.train.labels), config),
+        history=[dict(row) for row in stage.fitted.history],
+        best_epoch=stage.fitted.best_epoch,
+        parameters=stage.parameters,
+        left_out=stage.left_out,
     )
 
 
-def _encode(
-    sides: Sides,
-    encoders: Sequence[Encoder],
-    config: ClassifierConfig,
-    cache: FeatureCache | None,
-    progress: Progress,
-) -> tuple[
-    tuple[NDArray[np.float32], Dataset], tuple[NDArray[np.float32], Dataset], list[TagboxError]
-]:
-    """(N, V, D) training and (N, 1, D) validation features, of the pictures that could be read."""
-    unreadable: list[TagboxError] = []
-    encoded = []
-    for data, mirror, name in (
-        (sides.train, config.mirror, "training"),
-        (sides.validation, False, "validation"),
-    ):
-        require_images(data)
-        paths = [data.images.path(row) for row in range(len(data))]
-        with progress.bar(f"encoding {name} pictures", len(paths), "images") as advance:
-            encoding = encode_images(
-                paths,
-                encoders,
-                mirror=mirror,
-                cache=cache,
-                skip_errors=True,
-                progress=advance,
-            )
-        for error in encoding.errors:
-            progress.say(f"left out: {error}")
-        unreadable += encoding.errors
-        rows = np.flatnonzero(encoding.ok)
-        if not len(rows):
-            raise TagboxError(
-                "no-readable-images",
-                f"none of the {len(paths)} {name} pictures could be read",
-                file=data.source.path,
-                hint="run tagbox check on the dataset",
-            )
-        encoded.append((encoding.features[rows], data.take(rows)))
-    return encoded[0], encoded[1], unreadable
+def _runtime(device: str) -> Runtime:
+    _import_torch()
+    from tagbox.training.runtime import Runtime
+
+    return Runtime(device)
 
 
 def _import_torch() -> None:
     try:
+        import accelerate  # noqa: F401
         import torch  # noqa: F401
     except ImportError as error:
         raise TagboxError(
             "extra-missing",
-            "training needs torch, which is not installed",
+            f"training needs {error.name}, which is not installed",
             hint='run: pip install "tagbox[train]"',
         ) from error

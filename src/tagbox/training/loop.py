@@ -2,77 +2,155 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.config import LabelKind
 from tagbox.errors import TagboxError
-from tagbox.models.heads import sigmoid
-from tagbox.training.scores import epoch_scores, is_better
+from tagbox.training.outputs import Outputs
+from tagbox.training.runtime import Runtime, unwrapped
+from tagbox.training.scores import is_better
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from tagbox.training.ema import Ema
     from tagbox.training.history import Row
+    from tagbox.training.keeper import Keeper
     from tagbox.training.losses import Loss
-    from tagbox.training.optimizer import Optimizer, Scheduler
+    from tagbox.training.optimizer import Optimizer
+    from tagbox.training.schedule import Schedule
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some images, all or a part of a batch on this process.
+
+    Attributes
+    ----------
+    rows
+        (B,) rows of the dataset.
+    inputs
+        (B, ...) what the model takes.
+    targets
+        (B, K) float32 in 0..1, or -1 for unknown: what the loss compares with.
+    truth
+        (B, K) of 1, 0 and -1: what figures compare with; None where pictures are mixed.
+    """
+
+    rows: NDArray[np.intp]
+    inputs: Tensor
+    targets: Tensor
+    truth: Tensor | None
 
 
 class Batches(Protocol):
-    """One side of the data: passes over (inputs, targets)."""
+    """One side of the data."""
 
     def __len__(self) -> int:
         """How many batches one pass has."""
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """One pass: inputs (B, ...) float32, targets (B, K) float32 of 1, 0 and -1 (unknown)."""
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """One pass from batch `start` on: this process's parts of each batch."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """What a training run leaves: the history, and which epoch's weights the model now holds."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Task:
+    """What is trained, and how a step is taken.
 
-    history: list[Row]
-    best_epoch: int
-    stopped_early: bool
-
-
-def fit(
-    model: nn.Module,
-    train: Batches,
-    validation: Batches,
-    *,
-    loss: Loss,
-    optimizer: Optimizer,
-    scheduler: Scheduler,
-    epochs: int,
-    patience: int,
-    best_by: str,
-    on_batch: Callable[[int, float], None] | None = None,
-    on_epoch: Callable[[Row, Outputs], None] | None = None,
-) -> Fitted:
-    """Train `model`, and leave it with the weights of its best epoch.
-
-    Parameters
+    Attributes
     ----------
     model
         Inputs of a batch -> (B, K) logits.
+    loss, validation_loss
+        The loss of training, and that of validation (without smoothing or annealing).
+    optimizer, schedule
+        The schedule steps once a batch.
+    labels
+        Whether categories exclude each other.
+    clip
+        Largest norm of all gradients together; 0 does not clip.
+    ema
+        The moving average that is evaluated in the model's place, and kept.
+    """
+
+    model: nn.Module
+    loss: Loss
+    validation_loss: Loss
+    optimizer: Optimizer
+    schedule: Schedule
+    labels: LabelKind = "multi"
+    clip: float = 0.0
+    ema: Ema | None = None
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model whose figures count."""
+        return unwrapped(self.model) if self.ema is None else self.ema.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """When training ends: after `epochs`, or `patience` epochs without a better `best_by`."""
+
+    epochs: int
+    patience: int
+    best_by: str
+
+
+@dataclass(kw_only=True)
+class Fitted:
+    """Where a training is; in the end, what it leaves.
+
+    Attributes
+    ----------
+    history
+        A row an epoch; those of an earlier stage come first.
+    best_row, best_epoch
+        The best row and its number from 1; None and 0 before there is one.
+    step, epoch, batch
+        Steps taken; the epoch of this stage under way, from 1, and how many of its batches are done.
+    over
+        Whether the training has ended.
+    """
+
+    history: list[Row]
+    best_row: Row | None = None
+    best_epoch: int = 0
+    step: int = 0
+    epoch: int = 1
+    batch: int = 0
+    over: bool = False
+
+
+def fit(
+    task: Task,
+    train: Batches,
+    validation: Batches,
+    *,
+    stop: Stop,
+    runtime: Runtime,
+    keeper: Keeper | None = None,
+    start: Fitted | None = None,
+    on_batch: Callable[[int, float], None] | None = None,
+    on_epoch: Callable[[Row, Outputs], None] | None = None,
+) -> Fitted:
+    """Train, and leave ``task.evaluated`` with the weights of its best epoch.
+
+    Parameters
+    ----------
     train, validation
         The two sides. Training figures are those of the very batches trained on, while the weights
         move: no second pass over the training set.
-    loss
-        ``(logits, targets) -> scalar``.
-    optimizer, scheduler
-        Ours (`training.optimizer`) or torch's; the scheduler steps once a batch.
-    epochs, patience
-        Most epochs; epochs without a better `best_by` before stopping.
-    best_by
-        ``val_loss`` (lower is better) or a figure of `epoch_scores` (higher is).
+    keeper
+        Saves checkpoints, and takes the training up where one left it.
+    start
+        An earlier stage, whose weights the model holds and whose best row must be beaten.
     on_batch, on_epoch
         Called with (step, loss), and with the epoch's row and the outputs on the validation side.
 
@@ -81,90 +159,105 @@ def fit(
     TagboxError
         ``loss-not-finite`` as soon as a batch's loss is infinite or NaN.
     """
-    import torch
-
-    history: list[Row] = []
-    best_row: Row | None = None
-    best_epoch = 0
-    best_state = copy.deepcopy(model.state_dict())
-    step = 0
-    for epoch in range(1, epochs + 1):
-        model.train()
-        seen = Outputs()
-        for inputs, targets in train.epoch(epoch):
-            logits = model(inputs)
-            value = loss(logits, targets)
-            if not math.isfinite(value.item()):
-                raise TagboxError(
-                    "loss-not-finite",
-                    f"the loss became {value.item()} in epoch {epoch}, batch {step % len(train) + 1}",
-                    where="learning_rate",
-                    hint="lower --learning-rate, and look for odd pictures with tagbox check",
-                )
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(value)
-            optimizer.step()
-            scheduler.step()
-            step += 1
-            seen.add(logits.detach(), targets, value.item())
+    at = start or Fitted(history=[])
+    seen = Outputs(task.labels)
+    best = keeper.begin(task, at, seen) if keeper else _copy(task.evaluated)
+    before = len(at.history) - at.epoch + 1  # Rows of the earlier stage.
+    while not at.over:
+        task.model.train()
+        task.loss.start_epoch(at.epoch)
+        for parts in train.epoch(at.epoch, at.batch):
+            value = train_step(task, parts, seen, runtime)
+            if not math.isfinite(value):
+                raise _not_finite(value, before + at.epoch, at.batch + 1)
+            at.step, at.batch = at.step + 1, at.batch + 1
             if on_batch:
-                on_batch(step, value.item())
+                on_batch(at.step, value)
+            if keeper and at.batch < len(train):
+                keeper.after_step(task, at, seen)
 
-        row: dict[str, float | int | None] = {"epoch": epoch}
-        row |= {f"train_{name}": figure for name, figure in seen.scores().items()}
-        held = run(model, validation, loss)
+        held = run(task.evaluated, validation, task.validation_loss, runtime, task.labels)
+        row: dict[str, float | int | None] = {"epoch": before + at.epoch}
+        row |= {f"train_{name}": v for name, v in seen.gathered(runtime).scores().items()}
         row |= {f"val_{name}": figure for name, figure in held.scores().items()}
-        row["learning_rate"] = float(scheduler.get_last_lr()[0])
-        history.append(row)
+        row["learning_rate"] = float(max(task.schedule.get_last_lr()))
+        at.history.append(row)
         if on_epoch:
             on_epoch(row, held)
-        if is_better(row, best_row, best_by):
-            best_row, best_epoch, best_state = row, epoch, copy.deepcopy(model.state_dict())
-        elif epoch - best_epoch >= patience:
-            break
-    model.load_state_dict(best_state)
-    return Fitted(history=history, best_epoch=best_epoch, stopped_early=len(history) < epochs)
+        if is_better(row, at.best_row, stop.best_by):
+            at.best_row, at.best_epoch, best = row, before + at.epoch, _copy(task.evaluated)
+            if keeper:
+                keeper.keep_best(at.best_epoch, best)
+        waited = len(at.history) - max(at.best_epoch, before)
+        at.over = at.epoch >= stop.epochs or waited >= stop.patience
+        at.epoch, at.batch, seen = at.epoch + 1, 0, Outputs(task.labels)
+        if keeper:
+            keeper.after_epoch(task, at, seen)
+    task.evaluated.load_state_dict(best)
+    return at
 
 
-def run(model: nn.Module, batches: Batches, loss: Loss) -> Outputs:
-    """The outputs of `model` in eval mode over one pass."""
+def train_step(task: Task, parts: list[Batch], seen: Outputs, runtime: Runtime) -> float:
+    """One optimizer step on the parts of a batch; returns the batch's mean loss.
+
+    The gradient is that of the mean over the known elements of the whole batch, whatever parts and
+    processes it is computed in.
+    """
+    known = sum(task.loss.known(part.targets) for part in parts)
+    (count,) = runtime.total(float(known))
+    task.optimizer.zero_grad(set_to_none=True)
+    own = 0.0
+    for number, part in enumerate(parts, start=1):
+        with runtime.accumulating(task.model, last=number == len(parts)):
+            with runtime.autocast():
+                logits = task.model(part.inputs.to(runtime.device))
+            value = task.loss.total(logits.float(), part.targets.to(runtime.device))
+            # The exchange between processes averages; what is wanted is the sum.
+            runtime.backward(value * (runtime.processes / max(count, 1.0)))
+        own += value.item()
+        if part.truth is not None:
+            seen.add(part.rows, logits.detach(), part.truth)
+    (total,) = runtime.total(own)
+    seen.add_loss(total, count)
+    mean = total / max(count, 1.0)
+    if math.isfinite(mean):
+        parameters = [p for g in task.optimizer.param_groups for p in g.get("params", ())]
+        runtime.update(task.optimizer, parameters, task.clip)
+        task.schedule.step()
+        if task.ema is not None:
+            task.ema.update(unwrapped(task.model))
+    return mean
+
+
+def run(
+    model: nn.Module, batches: Batches, loss: Loss, runtime: Runtime, labels: LabelKind = "multi"
+) -> Outputs:
+    """The outputs of `model` in eval mode over one pass, of all processes together."""
     import torch
 
+    runtime.share_statistics(model)
     model.eval()
-    seen = Outputs()
+    seen = Outputs(labels)
     with torch.no_grad():
-        for inputs, targets in batches.epoch(0):
-            logits = model(inputs)
-            seen.add(logits, targets, loss(logits, targets).item())
-    return seen
+        for parts in batches.epoch(0):
+            for part in parts:
+                with runtime.autocast():
+                    logits = model(part.inputs.to(runtime.device)).float()
+                value = loss.total(logits, part.targets.to(runtime.device)).item()
+                seen.add_loss(*runtime.total(value, float(loss.known(part.targets))))
+                if part.truth is not None:
+                    seen.add(part.rows, logits, part.truth)
+    return seen.gathered(runtime)
 
 
-class Outputs:
-    """Logits, targets and losses of one pass, for figures over the whole pass."""
+def _not_finite(value: float, epoch: int, batch: int) -> TagboxError:
+    return TagboxError(
+        "loss-not-finite",
+        f"the loss became {value} in epoch {epoch}, batch {batch}",
+        where="learning_rate",
+        hint="lower --learning-rate or --finetune.learning-rate, and look for odd pictures with tagbox check",
+    )
 
-    def __init__(self) -> None:
-        self.logits: list[NDArray[np.float32]] = []
-        self.targets: list[NDArray[np.int8]] = []
-        self.losses: list[float] = []
 
-    def add(self, logits: Tensor, targets: Tensor, loss: float) -> None:
-        """One batch: (B, K) logits, (B, K) targets of 1, 0 and -1, and its loss."""
-        self.logits.append(logits.float().cpu().numpy())
-        self.targets.append(targets.cpu().numpy().astype(np.int8))
-        self.losses.append(loss)
-
-    @property
-    def truth(self) -> NDArray[np.int8]:
-        """(N, K): 1 present, 0 absent, -1 unknown."""
-        return np.concatenate(self.targets)
-
-    @property
-    def probabilities(self) -> NDArray[np.float32]:
-        """(N, K) float32."""
-        return sigmoid(np.concatenate(self.logits))
-
-    def scores(self) -> dict[str, float | None]:
-        """The mean loss of an image, and `epoch_scores`."""
-        sizes = [len(batch) for batch in self.logits]
-        mean_loss = float(np.average(self.losses, weights=sizes))
-        return {"loss": mean_loss, **epoch_scores(self.truth, self.probabilities)}
+def _copy(model: nn.Module) -> dict[str, Any]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
-from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.config import DataConfig
+from tagbox.errors import TagboxError
 from tagbox.evaluation.files import write_csv
 from tagbox.evaluation.predictions import Predictions
 from tagbox.files import atomic_write
@@ -19,6 +19,7 @@ from tagbox.models.bundle import Bundle, save_bundle
 from tagbox.training.classifier import Trained
 from tagbox.training.history import write_history
 from tagbox.training.sides import Sides
+from tagbox.training.work import write_config
 
 LIBRARIES = ("tagbox", "numpy", "pillow", "simplejpeg", "torch", "openvino", "timm", "safetensors")
 
@@ -34,8 +35,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def bundle_of(trained: Trained, config: ClassifierConfig) -> Bundle:
+def bundle_of(trained: Trained) -> Bundle:
     """The model that training made, ready to save or to use."""
+    config = trained.config
     return Bundle(
         backbones=tuple((e.backbone.spec, e.backbone.arrays()) for e in trained.encoders),
         head=trained.head,
@@ -43,7 +45,7 @@ def bundle_of(trained: Trained, config: ClassifierConfig) -> Bundle:
         categories=trained.train.categories,
         geometry=config.geometry,
         pooling=config.pooling,
-        thresholds=trained.tuned.thresholds,
+        thresholds=trained.judged.tuned.thresholds,
         versions=versions(),
         data_fingerprint=trained.train.fingerprint,
     )
@@ -54,14 +56,12 @@ def write_run(
     sides: Sides,
     trained: Trained,
     bundle: Bundle,
-    config: ClassifierConfig,
     source: DataConfig,
     *,
     command: str,
 ) -> dict[str, Any]:
     """Write everything but the report into `folder`; return what ``metrics.json`` holds."""
-    settings = {"command": command, "data": source.to_dict(), "classifier": config.to_dict()}
-    atomic_write(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+    write_config(folder, trained.config, source, command=command)
     if sides.split is not None:
         sides.split.save(folder / "split.json")
     save_bundle(bundle, folder)
@@ -71,20 +71,40 @@ def write_run(
         Predictions(
             images=tuple(trained.validation.images.stems.tolist()),
             categories=trained.validation.categories.names,
-            probabilities=trained.probabilities,
+            probabilities=trained.judged.probabilities,
         ),
     )
     metrics = {
-        "validation": trained.metrics,
-        "tuning": trained.tuned.report,
+        "validation": trained.judged.metrics,
+        "tuning": trained.judged.tuned.report,
         "best_epoch": trained.best_epoch,
         "epochs": len(trained.history),
         "images": {"train": len(trained.train), "validation": len(trained.validation)},
         "parameters": trained.parameters,
-        "left_out": [str(error) for error in trained.unreadable],
+        "left_out": trained.left_out,
     }
     atomic_write(folder / "metrics.json", _pretty(metrics))
     return metrics
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """What a finished run's ``metrics.json`` holds.
+
+    Raises
+    ------
+    TagboxError
+        ``metrics-missing``.
+    """
+    path = folder / "metrics.json"
+    try:
+        return dict(msgspec.json.decode(path.read_bytes()))
+    except (OSError, msgspec.DecodeError) as error:
+        raise TagboxError(
+            "metrics-missing",
+            f"cannot be read ({error})",
+            file=path,
+            hint="give a finished run, or train it again with --overwrite",
+        ) from error
 
 
 def _pretty(value: Any) -> bytes:

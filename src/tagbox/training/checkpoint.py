@@ -1,0 +1,222 @@
+"""Checkpoints: a folder each, written whole or not at all, read without pickle, known to be undamaged.
+
+``checkpoints/000120/`` is the training after 120 steps: ``state.safetensors`` holds every tensor,
+``state.json`` everything else and the SHA-256 of the former. ``checkpoints/best-7.safetensors`` holds the
+weights of the best epoch so far.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tagbox.errors import TagboxError
+from tagbox.files import atomic_folder, atomic_path, atomic_write, cannot_write, sha256_of
+from tagbox.training.run_folder import CHECKPOINTS
+
+STATE, DESCRIPTION = "state.safetensors", "state.json"
+FORMAT_VERSION = 1
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Parameters
+    ----------
+    run
+        The run's work folder.
+    keep
+        How many of the newest stay.
+    say
+        Told which damaged checkpoints are passed over.
+    """
+
+    def __init__(
+        self, run: Path, *, keep: int = 2, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.folder = run / CHECKPOINTS
+        self.keep = keep
+        self._say = say
+
+    def save(self, step: int, state: Mapping[str, Any], best_epoch: int) -> None:
+        """Write the state after `step` steps, then remove what is older than the last `keep`.
+
+        The weights of `best_epoch` were saved before; those that no kept checkpoint needs are removed.
+
+        Raises
+        ------
+        TagboxError
+            ``cannot-write``, for a full disk too; the checkpoints before it are untouched.
+        """
+        target = self.folder / f"{step:09d}"
+        try:
+            with atomic_folder(target, overwrite=True) as folder:
+                plain, tensors = flatten(state)
+                _save_tensors(tensors, folder / STATE)
+                description = {
+                    "format": "tagbox-checkpoint",
+                    "format_version": FORMAT_VERSION,
+                    "best_epoch": best_epoch,
+                    "sha256": sha256_of(folder / STATE),
+                    "state": plain,
+                }
+                atomic_write(folder / DESCRIPTION, msgspec.json.encode(description))
+        except OSError as error:
+            raise cannot_write(target, error) from error
+        for old in self._found()[: -self.keep]:
+            shutil.rmtree(old, ignore_errors=True)
+        self._prune_best({best_epoch, *(_best_of(folder) for folder in self._found())})
+
+    def save_best(self, epoch: int, weights: Mapping[str, Any]) -> None:
+        """Write the weights of the best epoch; the former best stays while a checkpoint needs it."""
+        path = self._best(epoch)
+        with atomic_path(path) as temporary:
+            try:
+                _save_tensors(weights, temporary)
+            except OSError as error:
+                raise cannot_write(path, error) from error
+
+    def load_best(self, epoch: int) -> dict[str, Any]:
+        """The weights of that epoch.
+
+        Raises
+        ------
+        TagboxError
+            ``checkpoint-damaged``.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self._best(epoch)
+        try:
+            return dict(load_file(path))
+        except (OSError, SafetensorError, ValueError) as error:
+            raise TagboxError(
+                "checkpoint-damaged",
+                f"the best epoch's weights cannot be read ({error})",
+                file=path,
+                hint="train again with --overwrite",
+            ) from error
+
+    def latest(self) -> dict[str, Any] | None:
+        """The newest state that is undamaged and whose best weights can be read; None where there is none."""
+        for folder in reversed(self._found()):
+            try:
+                return self._read(folder)
+            except TagboxError as error:
+                self._say(f"passed over: {error}")
+        return None
+
+    def _read(self, folder: Path) -> dict[str, Any]:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            description = msgspec.json.decode((folder / DESCRIPTION).read_bytes())
+            if description["format_version"] != FORMAT_VERSION:
+                raise ValueError(f"it has format version {description['format_version']}")
+            if sha256_of(folder / STATE) != description["sha256"]:
+                raise ValueError("its tensors are not those it describes")
+            tensors = load_file(folder / STATE)
+            state: dict[str, Any] = unflatten(description["state"], tensors)
+            self.load_best(description["best_epoch"])
+        except TagboxError:
+            raise
+        except (OSError, ValueError, KeyError, msgspec.DecodeError, SafetensorError) as error:
+            raise TagboxError(
+                "checkpoint-damaged",
+                f"the checkpoint cannot be used ({error})",
+                file=folder,
+                hint="the one before it is used",
+            ) from error
+        return state
+
+    def _prune_best(self, epochs: set[int]) -> None:
+        kept = {self._best(epoch) for epoch in epochs}
+        for path in self.folder.glob("best-*.safetensors"):
+            if path not in kept:
+                path.unlink(missing_ok=True)
+
+    def _best(self, epoch: int) -> Path:
+        return self.folder / f"best-{epoch}.safetensors"
+
+    def _found(self) -> list[Path]:
+        """Folders of checkpoints, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(path for path in self.folder.iterdir() if path.name.isdecimal())
+
+
+def _best_of(folder: Path) -> int:
+    """The best epoch that a checkpoint names; -1 where it is damaged."""
+    try:
+        return int(msgspec.json.decode((folder / DESCRIPTION).read_bytes())["best_epoch"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return -1
+
+
+def _save_tensors(tensors: Mapping[str, Any], path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    own = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    try:
+        save_file(own, path)
+    except SafetensorError as error:
+        # It wraps the operating system's own error, such as a full disk, in a text.
+        raise OSError(str(error)) from error
+
+
+def flatten(value: Any) -> tuple[Any, dict[str, Any]]:
+    """A nested state as plain JSON values, and the tensors that stood in it by number.
+
+    Dicts (with keys of any plain kind), lists, tuples, NumPy arrays, numbers, texts and None are kept
+    apart, so that `unflatten` gives back the very same.
+    """
+    import torch
+
+    tensors: dict[str, Any] = {}
+
+    def plain(item: Any) -> Any:
+        if isinstance(item, torch.Tensor):
+            tensors[str(len(tensors))] = item
+            return {"tensor": len(tensors) - 1}
+        if isinstance(item, np.ndarray):
+            return {"array": plain(torch.from_numpy(np.ascontiguousarray(item)))}
+        if isinstance(item, Mapping):
+            return {"dict": [[key, plain(inner)] for key, inner in item.items()]}
+        if isinstance(item, tuple):
+            return {"tuple": [plain(inner) for inner in item]}
+        if isinstance(item, list):
+            return [plain(inner) for inner in item]
+        if isinstance(item, np.generic):
+            return plain(item.item())
+        if isinstance(item, float) and not math.isfinite(item):
+            return {"float": repr(item)}
+        return item
+
+    return plain(value), tensors
+
+
+def unflatten(value: Any, tensors: Mapping[str, Any]) -> Any:
+    """What `flatten` was given."""
+    if isinstance(value, list):
+        return [unflatten(inner, tensors) for inner in value]
+    if not isinstance(value, Mapping):
+        return value
+    ((kind, inner),) = value.items()
+    if kind == "tensor":
+        return tensors[str(inner)]
+    if kind == "array":
+        return unflatten(inner, tensors).numpy()
+    if kind == "dict":
+        return {key: unflatten(item, tensors) for key, item in inner}
+    if kind == "tuple":
+        return tuple(unflatten(item, tensors) for item in inner)
+    return float(inner)

@@ -1,0 +1,54 @@
+"""What goes wrong around a training, said in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tagbox.errors import TagboxError
+
+MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
+WORKER_WORDS = ("DataLoader worker",)
+GROUP_WORDS = ("gloo", "NCCL", "ProcessGroup", "Connection closed by peer", "Connection reset by peer")
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Raise what torch says of memory, of its reading processes and of lost peers as a `TagboxError`.
+
+    Raises
+    ------
+    TagboxError
+        ``memory-full``, ``worker-killed``, ``process-lost``.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise _memory() from error
+    except RuntimeError as error:
+        text = str(error)
+        if any(word in text for word in WORKER_WORDS):
+            raise TagboxError(
+                "worker-killed",
+                "a process that reads pictures was ended from outside, perhaps for want of memory",
+                where="finetune.workers",
+                hint="go on with --resume and fewer --finetune.workers; 0 reads in the training itself",
+            ) from error
+        if any(word in text.lower() for word in MEMORY_WORDS):
+            raise _memory() from error
+        if any(word in text for word in GROUP_WORDS):
+            raise TagboxError(
+                "process-lost",
+                f"another process of this training could not be reached ({text.splitlines()[0][:120]})",
+                hint="go on with --resume; torchrun --max-restarts does so by itself",
+            ) from error
+        raise
+
+
+def _memory() -> TagboxError:
+    return TagboxError(
+        "memory-full",
+        "there was not enough memory for a step of the training",
+        where="finetune.batch_size",
+        hint="go on with more --finetune.accumulate, which changes no figure, or train smaller pictures",
+    )

@@ -1,0 +1,138 @@
+"""What ``auto`` means for a training step: measured once on this machine, then written down."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tagbox.config import FinetuneConfig
+from tagbox.errors import TagboxError
+from tagbox.training.runtime import Precision
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tagbox.models.network import Network
+
+GAIN = 0.95
+"""A candidate must take less than this share of the eager fp32 step's time to be chosen."""
+TIMED_STEPS = 2
+
+Way = tuple[Precision, bool]
+"""Arithmetic, and whether channels come last in memory."""
+
+
+def resolve_speed(
+    config: FinetuneConfig,
+    network: Network,
+    *,
+    size: int,
+    images: int,
+    device: str,
+    say: Callable[[str], None],
+) -> FinetuneConfig:
+    """`config` with ``auto`` for precision and memory layout decided.
+
+    Parameters
+    ----------
+    images
+        Images of a batch's part on one process.
+    device
+        ``cpu``, ``cuda`` or ``mps``.
+
+    Raises
+    ------
+    TagboxError
+        ``precision-device`` for an arithmetic that the device does not have.
+    """
+    there = available(device)
+    if config.precision not in ("auto", *there):
+        raise TagboxError(
+            "precision-device",
+            f"{config.precision} training is not available on this {device}",
+            where="finetune.precision",
+            hint=f"choose {', '.join(there)} or auto",
+        )
+    # fp16 is older hardware's substitute for bf16; where both are, bf16 needs no loss scaling.
+    fast = [name for name in there if name != "fp16" or "bf16" not in there]
+    precisions = fast if config.precision == "auto" else [config.precision]
+    layouts = {"auto": [False, True], "yes": [True], "no": [False]}[config.channels_last]
+    ways: list[Way] = [(precision, last) for precision in precisions for last in layouts]
+    chosen = ways[0]
+    if len(ways) > 1:
+        times = {way: step_seconds(network, way, size=size, images=images, device=device) for way in ways}
+        best = min(times, key=lambda way: times[way])
+        if times[best] < GAIN * times[chosen]:
+            chosen = best
+        listed = ", ".join(f"{_name(way)} {seconds:.2f} s" for way, seconds in times.items())
+        say(f"a step takes {listed}: {_name(chosen)} it is")
+    return replace(config, precision=chosen[0], channels_last="yes" if chosen[1] else "no")
+
+
+def available(device: str) -> list[Precision]:
+    """Arithmetics that the device computes in hardware; fp32 is the first."""
+    import torch
+
+    if device == "cuda":
+        return ["fp32", "bf16", "fp16"] if torch.cuda.is_bf16_supported() else ["fp32", "fp16"]
+    if device == "cpu":
+        return ["fp32", "bf16"] if _cpu_has_bf16() else ["fp32"]
+    return ["fp32"]
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bf16 itself; elsewhere it is emulated, and slower than fp32."""
+    from pathlib import Path
+
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16" in flags
+
+
+def step_seconds(network: Network, way: Way, *, size: int, images: int, device: str) -> float:
+    """Seconds of a training step on noise, the best of `TIMED_STEPS`; the network is left as it was."""
+    import torch
+
+    precision, channels_last = way
+    model = copy.deepcopy(network).to(device).train()
+    if channels_last:
+        model.use_channels_last()
+    squares = torch.randint(0, 256, (images, size, size, 3), generator=torch.Generator().manual_seed(0))
+    squares = squares.to(torch.uint8).to(device)
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    seconds = []
+    with torch.random.fork_rng(devices=[]):
+        for _ in range(1 + TIMED_STEPS):
+            _wait(device)
+            start = time.perf_counter()
+            with torch.autocast(device, dtype, enabled=precision != "fp32"):
+                logits = model(squares)
+            torch.autograd.backward(logits.float().square().mean())
+            _wait(device)
+            seconds.append(time.perf_counter() - start)
+            _forget_gradients(model)
+    return min(seconds[1:])
+
+
+def _wait(device: str) -> None:
+    """Until the device has done what it was given."""
+    import torch
+
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
+def _forget_gradients(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        parameter.grad = None
+
+
+def _name(way: Way) -> str:
+    return f"{way[0]}{' channels last' if way[1] else ''}"

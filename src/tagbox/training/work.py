@@ -1,0 +1,182 @@
+"""A run on its way: its folder, what it was begun with, and the checkpoint to go on from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.config.base import read_yaml
+from tagbox.data.dataset import Dataset
+from tagbox.errors import TagboxError
+from tagbox.files import atomic_write
+from tagbox.progress import Progress
+from tagbox.training.checkpoint import Checkpoints
+from tagbox.training.plan import differences
+from tagbox.training.run_folder import empty_folder, run_folder, run_paths
+from tagbox.training.sides import Sides
+
+if TYPE_CHECKING:
+    from tagbox.training.runtime import Runtime
+
+CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Work:
+    """The folder that a run is written into.
+
+    Attributes
+    ----------
+    folder
+        Where; only the main process writes there.
+    source, command
+        How the data is read, and what was typed.
+    checkpoints
+        Its checkpoints.
+    state
+        The newest checkpoint of a run that is resumed, on every process; None for a new one.
+    """
+
+    folder: Path
+    source: DataConfig
+    command: str
+    checkpoints: Checkpoints
+    state: Mapping[str, Any] | None = None
+
+    def begin(self, config: ClassifierConfig) -> None:
+        """Write down what the run is begun with, every ``auto`` decided."""
+        write_config(self.folder, config, self.source, command=self.command)
+
+
+@contextmanager
+def open_work(
+    runs: Path,
+    name: str,
+    config: ClassifierConfig,
+    source: DataConfig,
+    *,
+    command: str,
+    overwrite: bool,
+    resume: bool,
+    runtime: Runtime | None,
+    progress: Progress,
+) -> Iterator[tuple[Work, ClassifierConfig]]:
+    """The run's work, and the configuration to train with: with `resume`, what it was begun with.
+
+    With several processes the main one opens the folder and tells the others what it found there.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `training.run_folder.run_folder`; ``resume-changed``.
+    """
+
+    def work_in(folder: Path, state: Mapping[str, Any] | None) -> Work:
+        checkpoints = Checkpoints(
+            folder, keep=config.finetune.keep_checkpoints, say=progress.say
+        )
+        return Work(
+            folder=folder, source=source, command=command, checkpoints=checkpoints, state=state
+        )
+
+    if runtime is not None and not runtime.main:
+        state, begun = runtime.from_main(None)
+        yield work_in(run_paths(runs, name)[1], state), begun
+        return
+    with run_folder(runs, name, overwrite=overwrite, resume=resume) as folder:
+        begun, state = config, None
+        if resume:
+            begun = saved_config(folder, config, source) or config
+            state = work_in(folder, None).checkpoints.latest()
+            if state is None:
+                progress.say("there is no checkpoint to resume from: starting from the beginning")
+                empty_folder(folder)
+        if runtime is not None:
+            runtime.from_main((state, begun))
+        yield work_in(folder, state), begun
+
+
+def write_config(
+    folder: Path, config: ClassifierConfig, source: DataConfig, *, command: str
+) -> None:
+    """Write ``config.yaml``: every value, nothing implied."""
+    settings = {"command": command, "data": source.to_dict(), "classifier": config.to_dict()}
+    atomic_write(folder / CONFIG, yaml.safe_dump(settings, sort_keys=False))
+
+
+def saved_config(
+    folder: Path, config: ClassifierConfig, source: DataConfig
+) -> ClassifierConfig | None:
+    """The configuration that an unfinished run was begun with; None where it had not got that far.
+
+    Raises
+    ------
+    TagboxError
+        ``resume-changed``, with every difference, where `config` or `source` is another.
+    """
+    path = folder / CONFIG
+    if not path.exists():
+        return None
+    saved = read_yaml(path)
+    begun = ClassifierConfig.from_dict(saved.get("classifier") or {}, file=path)
+    changed = differences(begun.to_dict(), config.to_dict())
+    changed += differences(saved.get("data") or {}, source.to_dict())
+    if changed:
+        raise TagboxError(
+            "resume-changed",
+            f"the run was begun with other settings ({'; '.join(changed)})",
+            file=path,
+            hint="resume with those it was begun with, or start anew with --overwrite",
+        )
+    return begun
+
+
+def fingerprints(sides: Sides) -> dict[str, str]:
+    """What a resumed run's data must still be."""
+    return {
+        "training images": _fingerprint(sides.train),
+        "validation images": _fingerprint(sides.validation),
+    }
+
+
+def require_same_data(state: Mapping[str, Any], sides: Sides) -> None:
+    """Refuse to resume on other data.
+
+    Raises
+    ------
+    TagboxError
+        ``resume-data``.
+    """
+    begun: Mapping[str, str] = state["about"]["fingerprints"]
+    for name, found in fingerprints(sides).items():
+        if begun[name] != found:
+            raise TagboxError(
+                "resume-data",
+                f"the {name} or their annotations are not those the run was begun with "
+                f"({begun[name][:12]} then, {found[:12]} now)",
+                file=sides.train.source.path,
+                hint="restore the data, or start anew with --overwrite",
+            )
+
+
+def say_other_machine(state: Mapping[str, Any], now: Mapping[str, Any], progress: Progress) -> None:
+    """Say what of versions, threads and processes has changed: the numbers will differ in their last bits."""
+    begun = state["about"]["machine"]
+    changed = [f"{name} {begun.get(name)} -> {value}" for name, value in now.items() if begun.get(name) != value]
+    if changed:
+        progress.say(f"resumed, but not bit for bit: {', '.join(changed)}")
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    digest = hashlib.sha256(dataset.fingerprint.encode())
+    # The crop that knows boxes looks at them, so they are a part of the data here.
+    for column in ("image_rows", "category_rows", "boxes", "crowd"):
+        digest.update(getattr(dataset.annotations, column).tobytes())
+    return digest.hexdigest()
