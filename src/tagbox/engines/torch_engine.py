@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tagbox.config import Geometry, Pooling
-from tagbox.engines.encoder import Encoder, Features, Precision, Put, Squares, library_version
+from tagbox.config import Geometry
+from tagbox.engines.encoder import (
+    Encoder,
+    Features,
+    Precision,
+    Put,
+    Reduction,
+    Squares,
+    library_version,
+)
 from tagbox.models.backbones import Backbone, BackboneSpec
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ class TorchEncoder(Encoder):
         self,
         backbone: Backbone,
         geometry: Geometry,
-        pooling: Pooling,
+        pooling: Reduction,
         precision: Precision,
         device: str,
     ) -> None:
@@ -105,10 +113,12 @@ def normalise(squares: Tensor, spec: BackboneSpec) -> Tensor:
     return ((squares.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
-def pool(feature_map: Tensor, pooling: Pooling) -> Tensor:
-    """(B, D, h, w) to (B, D), or (B, 2 D) for ``mean+max``."""
+def pool(feature_map: Tensor, pooling: Reduction) -> Tensor:
+    """(B, D, h, w) to (B, D), (B, 2 D) for ``mean+max``, (B, D h w) for ``map``."""
     import torch
 
+    if pooling == "map":
+        return feature_map.flatten(1)
     parts = {
         "mean": lambda: feature_map.mean(dim=(2, 3)),
         "max": lambda: feature_map.amax(dim=(2, 3)),

@@ -18,7 +18,7 @@ class FeatureBatches:
     Parameters
     ----------
     features
-        (N, V, D) float32; V views of each image (view 0 is the picture as it is).
+        (N, V, D) float32, or maps (N, V, D, h, w); V views of each image (view 0 is the picture as it is).
     labels
         (N, K) int8: 1 present, 0 absent, -1 unknown.
     batch_size
@@ -51,10 +51,10 @@ class FeatureBatches:
         return -(-len(self.targets) // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(B, D) features and (B, K) targets of each batch."""
+        """(B, D) features, or (B, D, h, w) maps, and (B, K) targets of each batch."""
         import torch
 
-        count, views, _ = self.features.shape
+        count, views = self.features.shape[:2]
         order, view = torch.arange(count), torch.zeros(count, dtype=torch.long)
         if self.shuffle:
             random = np.random.default_rng([self.seed, epoch])

@@ -15,7 +15,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.data.locate import require_images
 from tagbox.engines.cache import FeatureCache
 from tagbox.engines.encoder import Encoder, create_encoders
-from tagbox.engines.features import encode_images
+from tagbox.engines.features import as_head_takes, encode_images
 from tagbox.errors import TagboxError
 from tagbox.evaluation.base_rates import base_rate
 from tagbox.evaluation.evaluate import evaluate_labels
@@ -23,6 +23,7 @@ from tagbox.evaluation.ranking import average_precision
 from tagbox.evaluation.tuning import Tuned, tune
 from tagbox.progress import Progress
 from tagbox.training.history import Row
+from tagbox.training.memory import require_room
 from tagbox.training.sides import Sides
 from tagbox.training.tensorboard import TensorBoardLog
 
@@ -77,6 +78,7 @@ def train(
     importing = threading.Thread(target=_import_torch, daemon=True)
     importing.start()
     encoders = create_encoders(config)
+    require_room(sides, encoders, config)
     (train_features, train_data), (val_features, val_data), unreadable = _encode(
         sides, encoders, config, cache, progress
     )
@@ -105,7 +107,7 @@ def _train_head(
 ) -> Trained:
     import torch
 
-    from tagbox.models.heads import create_head
+    from tagbox.models.heads import FeatureScale, create_head
     from tagbox.training.batches import FeatureBatches
     from tagbox.training.loop import Outputs, fit, run
     from tagbox.training.losses import create_loss
@@ -116,9 +118,12 @@ def _train_head(
     rates = base_rate(train_data.labels)
     head = create_head(
         config.head,
-        train_features.reshape(-1, train_features.shape[-1]),
+        FeatureScale.of(train_features),
         rates,
         hidden=config.hidden,
+        queries=config.queries,
+        attention=config.attention,
+        attention_heads=config.attention_heads,
         dropout=config.dropout,
         seed=config.seed,
     )
@@ -202,7 +207,10 @@ def _encode(
 ) -> tuple[
     tuple[NDArray[np.float32], Dataset], tuple[NDArray[np.float32], Dataset], list[TagboxError]
 ]:
-    """(N, V, D) training and (N, 1, D) validation features, of the pictures that could be read."""
+    """(N, V, D) training and (N, 1, D) validation features, of the pictures that could be read.
+
+    For a head that wants maps they are (N, V, D, h, w).
+    """
     unreadable: list[TagboxError] = []
     encoded = []
     for data, mirror, name in (
@@ -231,7 +239,9 @@ def _encode(
                 file=data.source.path,
                 hint="run tagbox check on the dataset",
             )
-        encoded.append((encoding.features[rows], data.take(rows)))
+        # Maps are large: only where pictures are left out is there a copy.
+        features = encoding.features if encoding.ok.all() else encoding.features[rows]
+        encoded.append((as_head_takes(features, encoders, config.head), data.take(rows)))
     return encoded[0], encoded[1], unreadable
 
 
