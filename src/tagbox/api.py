@@ -240,8 +240,8 @@ def _pictures(trained: Trained, bundle: Bundle) -> list[ReportPicture]:
 
     classifier = Classifier(bundle, encoders=trained.encoders)
     images, labels = trained.validation.images, trained.validation.labels
-    decisions = trained.tuned.thresholds.decide(trained.probabilities)
-    best, worst = choose_pictures(labels, decisions, trained.probabilities, REPORT_PICTURES)
+    decisions = trained.judged.tuned.thresholds.decide(trained.judged.probabilities)
+    best, worst = choose_pictures(labels, decisions, trained.judged.probabilities, REPORT_PICTURES)
     pictures = []
     for rows, kind in ((best, "best"), (worst, "worst")):
         for row in rows.tolist():
@@ -254,10 +254,10 @@ def _pictures(trained: Trained, bundle: Bundle) -> list[ReportPicture]:
                     kind,  # type: ignore[arg-type]
                     truth=labels,
                     decisions=decisions,
-                    probabilities=trained.probabilities,
+                    probabilities=trained.judged.probabilities,
                     categories=classifier.categories,
                     evidence=_evidence(
-                        classifier, image, trained.probabilities[row], decisions[row]
+                        classifier, image, trained.judged.probabilities[row], decisions[row]
                     ),
                 )
             )

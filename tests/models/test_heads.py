@@ -2,54 +2,151 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from heads_data import features, maps, state, stir
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tagbox.evaluation.base_rates import base_rate
-from tagbox.models.heads import HeadKind, create_head, head_logits, sigmoid
+from tagbox.models.heads import (
+    FeatureScale,
+    HeadKind,
+    create_head,
+    forward,
+    head_logits,
+    kind_of,
+    scale,
+    sigmoid,
+    wants_map,
+)
+
+KINDS: list[tuple[HeadKind, dict[str, Any]]] = [
+    ("linear", {}),
+    ("mlp", {"hidden": 7}),
+    ("csra", {}),
+    ("csra", {"attention_heads": 2, "attention": 0.7}),
+    ("csra", {"attention_heads": 8}),
+    ("ml_decoder", {"hidden": 24}),
+    ("ml_decoder", {"hidden": 16, "queries": 2}),
+]
+RATES = np.array([0.01, 0.3, 0.9, 0.2, 0.5])
 
 
-def features(seed: int = 0, rows: int = 40, width: int = 12) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return (rng.normal(size=(rows, width)) * rng.uniform(0.1, 9, width) + 5).astype(np.float32)
+def inputs(kind: HeadKind) -> tuple[np.ndarray, FeatureScale]:
+    """What the head takes, and its scale."""
+    if wants_map(kind):
+        x = maps()
+        return x, FeatureScale.of(x[:, None])
+    views = features()
+    return views[:, 0], FeatureScale.of(views)
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_an_untrained_head_says_the_base_rates(kind: HeadKind) -> None:
-    rates = np.array([0.01, 0.3, 0.9])
-    x = features()
-    head = create_head(kind, x, rates, hidden=7)
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_an_untrained_head_says_the_base_rates(kind: HeadKind, options: dict[str, Any]) -> None:
+    x, scale = inputs(kind)
+    head = create_head(kind, scale, RATES, **options)
     said = sigmoid(head(torch.from_numpy(x)).detach().numpy())
-    np.testing.assert_allclose(said, np.tile(rates, (len(x), 1)), rtol=1e-5)
+    np.testing.assert_allclose(said, np.tile(RATES, (len(x), 1)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_numpy_twin_equals_torch(kind: HeadKind) -> None:
-    x = features()
-    head = create_head(kind, x, np.array([0.2, 0.5]), hidden=7).eval()
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_numpy_twin_equals_torch(kind: HeadKind, options: dict[str, Any]) -> None:
+    x, scale = inputs(kind)
+    head = stir(create_head(kind, scale, RATES, **options))
     with torch.no_grad():
-        for parameter in head.parameters():
-            parameter.normal_(generator=torch.Generator().manual_seed(parameter.numel()))
         expected = head(torch.from_numpy(x)).numpy()
-    weights = {name: value.numpy() for name, value in head.state_dict().items()}
-    np.testing.assert_allclose(head_logits(weights, x), expected, rtol=1e-4, atol=1e-4)
+    found = head_logits(state(head), x)
+    assert found.dtype == np.float32
+    assert found.shape == (len(x), 5)
+    assert expected.std(0).min() > 1e-3
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_the_numpy_twin_takes_any_number_of_images(
+    kind: HeadKind, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, scale = inputs(kind)
+    weights = state(stir(create_head(kind, scale, RATES, **options)))
+    whole = head_logits(weights, x)
+    assert head_logits(weights, x[:0]).shape == (0, 5)
+    # Two maps at a time.
+    monkeypatch.setattr(forward, "BLOCK_VALUES", 2 * x[0].size)
+    np.testing.assert_allclose(head_logits(weights, x[:5]), whole[:5], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_a_state_tells_its_kind(kind: HeadKind, options: dict[str, Any]) -> None:
+    assert kind_of(state(create_head(kind, inputs(kind)[1], RATES, **options))) == kind
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_weights_follow_from_the_seed_alone(kind: HeadKind, options: dict[str, Any]) -> None:
+    _, scale = inputs(kind)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one = create_head(kind, scale, RATES, seed=1, **options)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    again, other = (create_head(kind, scale, RATES, seed=s, **options) for s in (1, 2))
+    same = [torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True)]
+    assert all(same)
+    drawn = kind in ("mlp", "ml_decoder")
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    assert drawn == any(not torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("kind", ["linear", "csra", "ml_decoder"])
+def test_training_a_head_leaves_the_scale_it_was_given(kind: HeadKind) -> None:
+    _, scale = inputs(kind)
+    mean = scale.mean.copy()
+    head = create_head(kind, scale, RATES, hidden=16)
+    head.load_state_dict({name: value * 2 for name, value in head.state_dict().items()})
+    assert np.array_equal(scale.mean, mean)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 99),
+    st.tuples(st.integers(1, 7), st.integers(1, 2), st.integers(1, 4)),
+    st.sampled_from([(), (1, 1), (2, 3)]),
+    st.integers(1, 60),
+)
+def test_the_scale_is_numpys_mean_and_deviation(
+    seed: int, shape: tuple[int, int, int], sides: tuple[int, ...], block: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = (rng.normal(size=(*shape, *sides)) * 3 + rng.uniform(-50, 50)).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scale, "BLOCK_VALUES", block)
+        found = FeatureScale.of(x)
+    by_channel = np.moveaxis(x.astype(np.float64), 2, 0).reshape(shape[2], -1)
+    np.testing.assert_allclose(found.mean, by_channel.mean(1), rtol=1e-6, atol=1e-6)
+    deviation = by_channel.std(1)
+    expected = np.where(deviation > 1e-6, 1 / np.where(deviation > 1e-6, deviation, 1), 1)
+    np.testing.assert_allclose(found.scale, expected, rtol=1e-6)
+    assert (found.mean.dtype, found.scale.dtype) == (np.float32, np.float32)
 
 
 def test_a_feature_that_never_varies_does_no_harm() -> None:
     x = features()
-    x[:, 3] = 2.0
-    head = create_head("linear", x, np.array([0.5]))
+    x[..., 3] = 2.0
+    head = create_head("linear", FeatureScale.of(x), np.array([0.5]))
     assert torch.isfinite(head.scale).all()
-    assert torch.isfinite(head(torch.from_numpy(x))).all()
+    assert torch.isfinite(head(torch.from_numpy(x[:, 0]))).all()
 
 
-def test_standardised_features_have_mean_0_and_deviation_1() -> None:
-    x = features()
-    head = create_head("linear", x, np.array([0.5]))
-    z = (torch.from_numpy(x) - head.mean) * head.scale
-    np.testing.assert_allclose(z.mean(0), 0, atol=1e-5)
-    np.testing.assert_allclose(z.std(0, unbiased=False), 1, rtol=1e-4)
+@pytest.mark.parametrize("x", [features(), maps()[:, None]], ids=["pooled", "maps"])
+def test_standardised_features_have_mean_0_and_deviation_1(x: np.ndarray) -> None:
+    head = create_head("linear", FeatureScale.of(x), np.array([0.5]))
+    z = head.standardised(torch.from_numpy(x).flatten(0, 1)).numpy()
+    over = (0, *range(2, z.ndim))
+    np.testing.assert_allclose(z.mean(over), 0, atol=1e-5)
+    np.testing.assert_allclose(z.std(over), 1, rtol=1e-4)
 
 
 def test_base_rate_leaves_unknown_labels_out_and_never_reaches_0_or_1() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -60,7 +60,7 @@ def _plain(value: Any) -> Any:
 def _typed(value: Any, hint: Any, name: str, file: Path | None) -> Any:
     """`value` as the type `hint`, or an error that names the field."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if is_dataclass(hint) and issubclass(hint, Config) and isinstance(value, Mapping):
+    if isinstance(hint, type) and issubclass(hint, Config) and isinstance(value, Mapping):
         return _group(value, hint, name, file)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:

@@ -54,7 +54,7 @@ class ClassifierConfig(Config):
     head: HeadKind = "linear"
     """Head: linear or mlp on pooled features; ml_decoder or csra, which look at the whole feature map."""
     hidden: int = 512
-    """Width of the MLP's hidden layer, or of ML-Decoder's attention."""
+    """Width of the MLP's hidden layer, or of ML-Decoder's attention (a multiple of 8)."""
     queries: int | None = None
     """Group queries of ML-Decoder; one a category, at most 100, when not given."""
     attention: float = 0.2
@@ -62,7 +62,7 @@ class ClassifierConfig(Config):
     attention_heads: int = 1
     """CSRA: 1 takes the maximum over the map; 2, 4, 6 or 8 heads sharpen step by step."""
     dropout: float = 0.0
-    """Dropout before the head's last layer."""
+    """Dropout before the head's last layer; inside the layer of ML-Decoder, whose authors use 0.1."""
     loss: Literal["auto", "bce", "bce_weighted", "focal", "asymmetric", "cross_entropy"] = "auto"
     """Loss function; auto is bce, or cross_entropy where labels are exclusive."""
     anneal_epochs: int = 0
@@ -113,6 +113,8 @@ class ClassifierConfig(Config):
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        eighth = self.head != "ml_decoder" or self.hidden % 8 == 0
+        require(eighth, "hidden", self.hidden, "a multiple of 8, as ml_decoder needs")
         require(self.queries is None or self.queries >= 1, "queries", self.queries, "at least 1")
         require(self.attention >= 0, "attention", self.attention, "at least 0")
         heads = self.attention_heads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
@@ -16,10 +17,13 @@ from tagbox.config import ClassifierConfig, Geometry, Pooling
 from tagbox.errors import TagboxError
 from tagbox.images.decode import pixels_version
 from tagbox.models.backbones import Backbone, BackboneSpec, create_backbone, parse_backbones
+from tagbox.models.heads import wants_map
 
 Squares = NDArray[np.uint8]
 Features = NDArray[np.float32]
 Put = Callable[[Features], None]
+Reduction = Pooling | Literal["map"]
+"""How a feature map becomes a vector: pooled, or the whole of it, flattened."""
 Engine = Literal["auto", "openvino", "torch"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["fp32", "bf16"]
@@ -37,13 +41,13 @@ class Encoder(ABC):
     """``openvino`` or ``torch``."""
 
     def __init__(
-        self, backbone: Backbone, geometry: Geometry, pooling: Pooling, precision: Precision
+        self, backbone: Backbone, geometry: Geometry, pooling: Reduction, precision: Precision
     ) -> None:
         self.backbone = backbone
         self.geometry: Geometry = geometry
         self.precision: Precision = precision
-        # A class token is one position: its mean and its maximum are the same numbers.
-        self.pooling: Pooling = pooling if backbone.spec.mean_pooled else "mean"
+        # A class token is one position: its mean, its maximum and its map are the same numbers.
+        self.pooling: Reduction = pooling if backbone.spec.mean_pooled else "mean"
 
     @property
     def spec(self) -> BackboneSpec:
@@ -57,8 +61,15 @@ class Encoder(ABC):
 
     @property
     def dim(self) -> int:
-        """Length of a feature vector: the backbone's, twice for ``mean+max``."""
+        """Length of a feature vector: the backbone's, twice for ``mean+max``, D h w for ``map``."""
+        if self.pooling == "map":
+            return math.prod(self.map_shape)
         return self.spec.dim * (2 if self.pooling == "mean+max" else 1)
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """(D, h, w) of the feature map, known before any picture is."""
+        return self.backbone.map_shape
 
     @cached_property
     def key(self) -> str:
@@ -103,7 +114,7 @@ def create_encoder(
     backbone: Backbone,
     *,
     geometry: Geometry,
-    pooling: Pooling = "mean",
+    pooling: Reduction = "mean",
     engine: Engine = "auto",
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -113,7 +124,8 @@ def create_encoder(
     Parameters
     ----------
     pooling
-        How the feature map becomes a vector: ``mean`` over positions, ``max``, or both, mean first.
+        How the feature map becomes a vector: ``mean`` over positions, ``max``, or both, mean first;
+        or ``map``: all of it, (D, h, w) flattened.
     engine
         ``auto``: OpenVINO on a CPU, torch on an accelerator.
     device
@@ -145,17 +157,32 @@ def create_encoder(
 
 
 def create_encoders(config: ClassifierConfig) -> tuple[Encoder, ...]:
-    """The encoders of a training configuration, one for each backbone."""
+    """The encoders of a training configuration, one for each backbone.
+
+    Raises
+    ------
+    TagboxError
+        ``head-backbones`` for several backbones under a head that looks at the feature map; what
+        `create_backbone` and `create_encoder` raise.
+    """
+    requests = parse_backbones(config.backbone)
+    if wants_map(config.head) and len(requests) > 1:
+        raise TagboxError(
+            "head-backbones",
+            f"the head {config.head} looks at one feature map, and {len(requests)} backbones were named",
+            where="head",
+            hint="name one --backbone, or pass --head linear",
+        )
     return tuple(
         create_encoder(
             create_backbone(request, config.weights),
             geometry=config.geometry,
-            pooling=config.pooling,
+            pooling="map" if wants_map(config.head) else config.pooling,
             engine=config.engine,
             device=config.device,
             precision=config.precision,
         )
-        for request in parse_backbones(config.backbone)
+        for request in requests
     )
 
 

@@ -17,6 +17,7 @@ from tagbox.engines.encoder import Encoder, Put
 from tagbox.errors import TagboxError
 from tagbox.images.decode import decode_bytes, default_threads, read_bytes
 from tagbox.images.geometry import to_square
+from tagbox.models.heads import HeadKind, wants_map
 
 AHEAD = 4
 """Pictures each decoding thread may be ahead of the engine; bounds memory."""
@@ -120,6 +121,16 @@ def encode_images(
         if cache is not None:
             cache.flush()
     return Encoding(features=features, ok=ok, errors=errors, cached=cached)
+
+
+def as_head_takes(
+    features: NDArray[np.float32], encoders: Sequence[Encoder], head: HeadKind
+) -> NDArray[np.float32]:
+    """Encoded features (..., dim) in the shape of a head's input, (..., D) or (..., D, h, w)."""
+    if not wants_map(head):
+        return features
+    (encoder,) = encoders
+    return features.reshape(*features.shape[:-1], *encoder.map_shape)
 
 
 _Slot = tuple[int, int]

@@ -12,8 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from tagbox.config import Geometry, Pooling
-from tagbox.engines.encoder import Encoder, Features, Precision, Put, Squares, library_version
+from tagbox.config import Geometry
+from tagbox.engines.encoder import (
+    Encoder,
+    Features,
+    Precision,
+    Put,
+    Reduction,
+    Squares,
+    library_version,
+)
 from tagbox.models.backbones import Backbone
 
 # openvino sends usage statistics through this package, and no variable of the environment stops it; without the
@@ -27,7 +35,7 @@ class OpenVinoEncoder(Encoder):
     engine = "openvino"
 
     def __init__(
-        self, backbone: Backbone, geometry: Geometry, pooling: Pooling, precision: Precision
+        self, backbone: Backbone, geometry: Geometry, pooling: Reduction, precision: Precision
     ) -> None:
         self._version = library_version("openvino")
         if precision == "bf16" and not _has_bf16():
@@ -96,16 +104,25 @@ class OpenVinoEncoder(Encoder):
             pixels = operation(pixels, ov.constant(np.array(value, np.float32).reshape(1, 1, 1, 3)))
         pixels = ov.transpose(pixels, ov.constant(np.array([0, 3, 1, 2])))
         feature_map = self.backbone.openvino_map(pixels)
-        positions = ov.constant(np.array([2, 3]))
-        parts = [
-            reduce(feature_map, positions, keep_dims=False)
-            for name, reduce in (("mean", ov.reduce_mean), ("max", ov.reduce_max))
-            if name in self.pooling.split("+")
-        ]
-        pooled = ov.concat(parts, 1) if len(parts) > 1 else parts[0]
+        pooled = _pooled(feature_map, self.pooling)
         # A converted backbone hands over an output, ours a node; a model takes them only of one kind.
         outputs = [pooled.output(0), getattr(feature_map, "output", lambda _: feature_map)(0)]
         return openvino.Model(outputs, [squares], spec.name)
+
+
+def _pooled(feature_map: Any, pooling: Reduction) -> Any:
+    """The node of (1, dim), given that of (1, D, h, w)."""
+    from openvino import opset13 as ov
+
+    if pooling == "map":
+        return ov.reshape(feature_map, ov.constant(np.array([1, -1])), special_zero=False)
+    positions = ov.constant(np.array([2, 3]))
+    parts = [
+        reduce(feature_map, positions, keep_dims=False)
+        for name, reduce in (("mean", ov.reduce_mean), ("max", ov.reduce_max))
+        if name in pooling.split("+")
+    ]
+    return ov.concat(parts, 1) if len(parts) > 1 else parts[0]
 
 
 def _copy_into(row: Features) -> Put:

@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tagbox.config import Geometry, Pooling
-from tagbox.engines.encoder import Encoder, Features, Precision, Put, Squares, library_version
+from tagbox.config import Geometry
+from tagbox.engines.encoder import (
+    Encoder,
+    Features,
+    Precision,
+    Put,
+    Reduction,
+    Squares,
+    library_version,
+)
 from tagbox.models.backbones import Backbone
 from tagbox.models.pixels import normalise, pool
 
@@ -26,7 +34,7 @@ class TorchEncoder(Encoder):
         self,
         backbone: Backbone,
         geometry: Geometry,
-        pooling: Pooling,
+        pooling: Reduction,
         precision: Precision,
         device: str,
     ) -> None:

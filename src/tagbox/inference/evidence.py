@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import Placement
+from tagbox.models.heads import kind_of
 
 Weights = Mapping[str, NDArray[np.float32]]
+HEADS = {"mlp": "an MLP", "ml_decoder": "an ML-Decoder", "csra": "a CSRA"}
 
 
 def require_linear(weights: Weights) -> None:
@@ -26,12 +28,13 @@ def require_linear(weights: Weights) -> None:
     Raises
     ------
     TagboxError
-        ``evidence-head`` for an MLP head.
+        ``evidence-head`` for any head but a linear one.
     """
-    if "hidden.weight" in weights:
+    kind = kind_of(weights)
+    if kind != "linear":
         raise TagboxError(
             "evidence-head",
-            "an MLP head has no exact evidence map",
+            f"{HEADS[kind]} head has no exact evidence map",
             hint="train with --head linear, or leave --evidence out",
         )
 

@@ -16,7 +16,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.data.locate import require_images
 from tagbox.engines.cache import FeatureCache
 from tagbox.engines.encoder import Encoder, create_encoder
-from tagbox.engines.features import encode_images
+from tagbox.engines.features import as_head_takes, encode_images
 from tagbox.errors import TagboxError
 from tagbox.evaluation.predictions import Predictions
 from tagbox.evaluation.thresholds import Thresholds
@@ -24,11 +24,13 @@ from tagbox.images.geometry import placement, to_square
 from tagbox.inference.evidence import combined, evidence, over_picture, require_linear
 from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
 from tagbox.models.bundle import Arrays, Bundle, load_bundle
-from tagbox.models.heads import head_logits, sigmoid
+from tagbox.models.heads import head_logits, sigmoid, wants_map
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Engine = Literal["auto", "openvino", "torch"]
 Precision = Literal["fp32", "bf16"]
+PART_BYTES = 256 << 20
+"""Features held at once; more pictures are predicted in parts."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -119,7 +121,7 @@ class Classifier:
             create_encoder(
                 _backbone(spec, arrays),
                 geometry=self.bundle.geometry,
-                pooling=self.bundle.pooling,
+                pooling="map" if wants_map(self.bundle.head_kind) else self.bundle.pooling,
                 engine=engine,
                 device=device,
                 precision=precision,
@@ -133,7 +135,7 @@ class Classifier:
         Raises
         ------
         TagboxError
-            ``evidence-head`` for an MLP head; ``evidence-backbone`` for a backbone without a map.
+            ``evidence-head`` for a head that is not linear; ``evidence-backbone`` for a backbone without a map.
         """
         require_linear(self.bundle.head)
         for spec, _ in self.bundle.backbones:
@@ -166,6 +168,24 @@ class Classifier:
             The codes of `images.decode.read_image` for the first unreadable picture, unless
             `skip_errors`.
         """
+        step = max(1, PART_BYTES // (4 * sum(encoder.dim for encoder in self.encoders)))
+        parts = [
+            self._predict_part(paths[start : start + step], cache, skip_errors, progress)
+            for start in range(0, max(1, len(paths)), step)
+        ]
+        return Claims(
+            probabilities=np.concatenate([part.probabilities for part in parts]),
+            ok=np.concatenate([part.ok for part in parts]),
+            errors=[error for part in parts for error in part.errors],
+        )
+
+    def _predict_part(
+        self,
+        paths: Sequence[Path | str],
+        cache: FeatureCache | None,
+        skip_errors: bool,
+        progress: Callable[[int], object] | None,
+    ) -> Claims:
         encoding = encode_images(
             [Path(path) for path in paths],
             self.encoders,
@@ -173,7 +193,8 @@ class Classifier:
             skip_errors=skip_errors,
             progress=progress,
         )
-        probabilities = sigmoid(head_logits(self.bundle.head, encoding.features[:, 0]))
+        features = as_head_takes(encoding.features[:, 0], self.encoders, self.bundle.head_kind)
+        probabilities = sigmoid(head_logits(self.bundle.head, features))
         probabilities[~encoding.ok] = 0.0
         return Claims(probabilities=probabilities, ok=encoding.ok, errors=encoding.errors)
 
@@ -191,7 +212,7 @@ class Classifier:
         Raises
         ------
         TagboxError
-            ``evidence-head`` for an MLP head; ``evidence-backbone`` for a backbone without a map.
+            ``evidence-head`` for a head that is not linear; ``evidence-backbone`` for a backbone without a map.
         """
         self.require_evidence()
         maps = []

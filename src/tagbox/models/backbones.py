@@ -91,6 +91,11 @@ class Backbone(ABC):
     def parameters(self) -> int:
         """Number of weights, without the statistics of normalisation layers."""
 
+    @property
+    @abstractmethod
+    def map_shape(self) -> tuple[int, int, int]:
+        """(D, h, w) of the feature map; one position where there is only a class token."""
+
     @abstractmethod
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Every weight and statistic under its name in `module`."""
@@ -140,6 +145,12 @@ class LiteBackbone(Backbone):
         """See `Backbone.stages`."""
         names = lite.state_shapes(self.spec.name)
         return lite_stages([name for name in names if "running" not in name])
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """See `Backbone.map_shape`."""
+        side = lite.map_side(self.spec.size)
+        return self.spec.dim, side, side
 
     def openvino_map(self, pixels: Any) -> Any:
         """See `Backbone.openvino_map`."""

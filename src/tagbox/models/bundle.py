@@ -21,7 +21,7 @@ from tagbox.errors import TagboxError
 from tagbox.evaluation.thresholds import Thresholds
 from tagbox.files import atomic_path, atomic_write, sha256_of
 from tagbox.models.backbones import BackboneSpec
-from tagbox.models.heads import HeadKind
+from tagbox.models.heads import HeadKind, kind_of
 
 FORMAT_VERSION = 1
 JSON_NAME, WEIGHTS_NAME = "model.json", "model.safetensors"
@@ -40,11 +40,11 @@ class Bundle:
     head
         The head's state; see `models.heads.head_logits`.
     head_kind
-        ``linear`` or ``mlp``.
+        ``linear``, ``mlp``, ``ml_decoder`` or ``csra``.
     categories
         What the K outputs mean.
     geometry, pooling
-        How a picture becomes a square, and a feature map a vector.
+        How a picture becomes a square, and a feature map a vector (unless the head takes the map).
     thresholds
         Where a probability becomes a label.
     versions
@@ -143,6 +143,14 @@ def load_bundle(folder: Path) -> Bundle:
             f"the head has {outputs[0] if outputs else 0} outputs for {len(names)} categories",
             file=folder / JSON_NAME,
             where="categories.names",
+            hint="restore both files from the same run",
+        )
+    if kind_of(head) != description.head.kind:
+        raise TagboxError(
+            "bundle-mismatch",
+            f"the weights are those of the head {kind_of(head)}",
+            file=folder / JSON_NAME,
+            where="head.kind",
             hint="restore both files from the same run",
         )
     return Bundle(

@@ -125,6 +125,14 @@ def _inverted(
     )
 
 
+def map_side(size: int) -> int:
+    """Side of the feature map of a square of `size` pixels, the same for every variant."""
+    for block in describe("efficientnet_lite0"):
+        for c in block.convolutions:
+            size = math.ceil(size / c.stride)
+    return size
+
+
 def _path(block: Block, part: str) -> str:
     return f"{block.name}.{part}" if block.name else part
 

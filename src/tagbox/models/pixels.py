@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tagbox.config import Pooling
 from tagbox.models.backbones import BackboneSpec
@@ -23,10 +23,12 @@ def normalise(squares: Tensor, spec: BackboneSpec, *, channels_last: bool = Fals
     return pixels if channels_last else pixels.contiguous()
 
 
-def pool(feature_map: Tensor, pooling: Pooling) -> Tensor:
-    """(B, D, h, w) to (B, D), or (B, 2 D) for ``mean+max``."""
+def pool(feature_map: Tensor, pooling: Pooling | Literal["map"]) -> Tensor:
+    """(B, D, h, w) to (B, D), (B, 2 D) for ``mean+max``, (B, D h w) for ``map``."""
     import torch
 
+    if pooling == "map":
+        return feature_map.flatten(1)
     parts = {
         "mean": lambda: feature_map.mean(dim=(2, 3)),
         "max": lambda: feature_map.amax(dim=(2, 3)),

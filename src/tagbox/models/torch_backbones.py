@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,11 @@ class TorchBackbone(Backbone):
     def parameters(self) -> int:
         """See `Backbone.parameters`."""
         return sum(p.numel() for p in self._module.parameters())
+
+    @cached_property
+    def map_shape(self) -> tuple[int, int, int]:
+        """See `Backbone.map_shape`; a black square tells."""
+        return _map_shape(self._module, self.spec.size, self.spec.name)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """See `Backbone.arrays`."""
@@ -224,11 +230,13 @@ def _map_shape(module: nn.Module, size: int, name: str) -> tuple[int, int, int]:
     """(D, h, w) of the feature map of a square of `size` pixels."""
     import torch
 
+    device = next(module.parameters()).device
     try:
         with torch.inference_mode():
-            depth, height, width = module(torch.zeros(1, 3, size, size)).shape[1:]
+            found = module(torch.zeros(1, 3, size, size, device=device))
     except Exception as error:  # As above.
         raise _bad_size(name, size, error) from error
+    depth, height, width = found.shape[1:]
     return int(depth), int(height), int(width)
 
 

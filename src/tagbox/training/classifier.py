@@ -22,6 +22,7 @@ from tagbox.progress import Progress
 from tagbox.training.encoded import Encoded, encode_sides
 from tagbox.training.finish import Judged, judge
 from tagbox.training.head import label_kind, train_head
+from tagbox.training.memory import require_room
 from tagbox.training.plan import resolve
 from tagbox.training.sides import Sides
 from tagbox.training.stage import Stage
@@ -106,8 +107,15 @@ def train(
     device = choose_device(config.device, config.engine)
     first = None
     if work is None or work.state is None:
+        require_room(sides, encoders, config)
         encoded = encode_sides(
-            sides, encoders, mirror=config.mirror, cache=cache, progress=progress, runtime=runtime
+            sides,
+            encoders,
+            head=config.head,
+            mirror=config.mirror,
+            cache=cache,
+            progress=progress,
+            runtime=runtime,
         )
         importing.join()
         runtime = runtime or _runtime(device)
@@ -119,7 +127,15 @@ def train(
 
         assert work is not None
         trained = train_whole(
-            first, sides, encoders, config, runtime, work, teacher=teacher, log=log, progress=progress
+            first,
+            sides,
+            encoders,
+            config,
+            runtime,
+            work,
+            teacher=teacher,
+            log=log,
+            progress=progress,
         )
         return _finished(trained, runtime)
     assert first is not None

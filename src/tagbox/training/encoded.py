@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.config import HeadKind
 from tagbox.data.dataset import Dataset
 from tagbox.data.locate import require_images
 from tagbox.engines.cache import FeatureCache
 from tagbox.engines.encoder import Encoder
-from tagbox.engines.features import encode_images
+from tagbox.engines.features import as_head_takes, encode_images
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress
 from tagbox.training.sides import Sides
@@ -52,6 +53,7 @@ def encode_sides(
     sides: Sides,
     encoders: Sequence[Encoder],
     *,
+    head: HeadKind,
     mirror: bool,
     cache: FeatureCache | None,
     progress: Progress,
@@ -59,7 +61,7 @@ def encode_sides(
 ) -> Encoded:
     """Encode every picture of both sides once, and the training pictures' mirror images with `mirror`.
 
-    With a `runtime` of several processes each of them encodes its share, and all get everything.
+    Features have the shape that `head` takes. With a `runtime` of several processes each of them encodes its share, and all get everything.
 
     Raises
     ------
@@ -76,10 +78,10 @@ def encode_sides(
         progress.say(f"left out: {error}")
     return Encoded(
         encoders=encoders,
-        train_features=train,
+        train_features=as_head_takes(train, encoders, head),
         train=sides.train.take(train_rows),
         train_rows=train_rows,
-        validation_features=validation,
+        validation_features=as_head_takes(validation, encoders, head),
         validation=sides.validation.take(validation_rows),
         validation_rows=validation_rows,
         unreadable=[*unreadable, *more],

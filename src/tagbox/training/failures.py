@@ -9,7 +9,13 @@ from tagbox.errors import TagboxError
 
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
 WORKER_WORDS = ("DataLoader worker",)
-GROUP_WORDS = ("gloo", "NCCL", "ProcessGroup", "Connection closed by peer", "Connection reset by peer")
+GROUP_WORDS = (
+    "gloo",
+    "NCCL",
+    "ProcessGroup",
+    "Connection closed by peer",
+    "Connection reset by peer",
+)
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class Finetuned:
     fitted: Fitted
 
 
-def require_one_backbone(encoders: tuple[Encoder, ...]) -> Encoder:
+def require_one_backbone(encoders: Sequence[Encoder]) -> Encoder:
     """The one backbone that is to be trained.
 
     Raises
@@ -60,9 +61,7 @@ def require_one_backbone(encoders: tuple[Encoder, ...]) -> Encoder:
     return encoders[0]
 
 
-def build(
-    backbone: Backbone, head: nn.Module, config: ClassifierConfig
-) -> Network:
+def build(backbone: Backbone, head: nn.Module, config: ClassifierConfig) -> Network:
     """The network with the configured part of it trainable."""
     from tagbox.models.network import Network
 
@@ -150,30 +149,20 @@ def finetune(
     if how.compile:
         network.compile()
     network.to(runtime.device)
-    size, shared = network.spec.size, {"processes": runtime.processes, "rank": runtime.rank}
-    workers = _workers(how, runtime)
-    batches = PictureBatches(
-        train,
-        size,
-        config.geometry,
+    own_pictures = partial(
+        PictureBatches,
+        size=network.spec.size,
+        geometry=config.geometry,
         batch_size=how.batch_size,
-        parts=how.accumulate,
-        augment=config.augment,
-        seed=config.seed,
-        workers=workers,
-        targets=targets,
+        processes=runtime.processes,
+        rank=runtime.rank,
+        workers=_workers(how, runtime),
         on_unreadable=on_unreadable,
-        **shared,
     )
-    held = PictureBatches(
-        validation,
-        size,
-        config.geometry,
-        batch_size=how.batch_size,
-        workers=workers,
-        on_unreadable=on_unreadable,
-        **shared,
+    batches = own_pictures(
+        train, parts=how.accumulate, augment=config.augment, seed=config.seed, targets=targets
     )
+    held = own_pictures(validation)
     rates = torch.from_numpy(base_rate(train.labels)).float()
     loss, validation_loss = create_losses(config, config.loss, rates)
     optimizer = create_optimizer(network, how)
@@ -189,9 +178,7 @@ def finetune(
         clip=how.clip,
         ema=ema,
     )
-    keeper = Keeper(
-        checkpoints, runtime, seconds=how.checkpoint_seconds, about=about, state=state
-    )
+    keeper = Keeper(checkpoints, runtime, seconds=how.checkpoint_seconds, about=about, state=state)
     done = 0 if state is None else int(state["at"]["step"])
     with progress.bar("training the network", total, "batches") as advance, understood():
         advance(done)
@@ -213,9 +200,7 @@ def finetune(
             on_epoch=on_epoch,
         )
     trained: Any = task.evaluated
-    return Finetuned(
-        backbone=_arrays(trained.backbone), head=_arrays(trained.head), fitted=fitted
-    )
+    return Finetuned(backbone=_arrays(trained.backbone), head=_arrays(trained.head), fitted=fitted)
 
 
 def create_optimizer(network: Network, config: FinetuneConfig) -> Any:

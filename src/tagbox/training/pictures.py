@@ -80,7 +80,9 @@ class Reader:
         here = self._order[self._starts[row] : self._starts[row + 1]]
         height, width = image.shape[:2]
         stated = (self.dataset.images.widths[row], self.dataset.images.heights[row])
-        scale = np.array([width, height] * 2) / np.array([stated[0] or width, stated[1] or height] * 2)
+        scale = np.array([width, height] * 2) / np.array(
+            [stated[0] or width, stated[1] or height] * 2
+        )
         return Objects(
             boxes=at.boxes[here] * scale,
             category_rows=at.category_rows[here],

@@ -40,7 +40,7 @@ def bundle_of(trained: Trained) -> Bundle:
     config = trained.config
     return Bundle(
         backbones=tuple((e.backbone.spec, e.backbone.arrays()) for e in trained.encoders),
-        head=trained.head,
+        head=dict(trained.head),
         head_kind=config.head,
         categories=trained.train.categories,
         geometry=config.geometry,

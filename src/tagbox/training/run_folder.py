@@ -15,9 +15,7 @@ CHECKPOINTS = "checkpoints"
 
 
 @contextmanager
-def run_folder(
-    runs: Path, name: str, *, overwrite: bool, resume: bool = False
-) -> Iterator[Path]:
+def run_folder(runs: Path, name: str, *, overwrite: bool, resume: bool = False) -> Iterator[Path]:
     """Yield the work folder ``runs/.NAME.partial``; on a clean exit it becomes ``runs/NAME``.
 
     What an earlier, killed run of that name left there is cleared first, but with `resume` it stays. On

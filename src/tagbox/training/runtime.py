@@ -55,9 +55,7 @@ class Runtime:
         AcceleratorState._reset_state()
         mixed = "no" if precision == "fp32" else precision
         try:
-            self._accelerator: Accelerator = Accelerator(
-                cpu=device == "cpu", mixed_precision=mixed
-            )
+            self._accelerator: Accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed)
         except (RuntimeError, ValueError) as error:
             raise TagboxError(
                 "processes-not-joined",
@@ -100,7 +98,7 @@ class Runtime:
         if self.precision == "fp32":
             return nullcontext()
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype)  # type: ignore[return-value]
+        return torch.autocast(self.device.type, dtype)
 
     def accumulating(self, model: nn.Module, *, last: bool) -> AbstractContextManager[None]:
         """Backward passes inside it are exchanged between processes only for the `last` part of a batch."""
@@ -210,5 +208,4 @@ def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside what several processes wrap around it."""
     inner = getattr(model, "module", model)
     assert hasattr(inner, "state_dict")
-    return inner  # type: ignore[no-any-return]
-
+    return inner

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.config import LabelKind
 from tagbox.evaluation.label_metrics import label_metrics
 from tagbox.evaluation.ranking import average_precision, mean_average_precision
 from tagbox.evaluation.threshold_search import sweep_global
@@ -25,7 +26,7 @@ EPOCH_METRICS = (
 
 
 def epoch_scores(
-    truth: NDArray[np.int8], probabilities: NDArray[np.float32]
+    truth: NDArray[np.int8], probabilities: NDArray[np.float32], labels: LabelKind = "multi"
 ) -> dict[str, float | None]:
     """mAP, and the F1 family at the one threshold that suits the challenge F1 best in this epoch.
 
@@ -37,16 +38,27 @@ def epoch_scores(
         (N, K) int8: 1 present, 0 absent, -1 unknown.
     probabilities
         (N, K) float32.
+    labels
+        Exclusive ones are judged by what is most probable, and have ``accuracy``.
 
     Returns
     -------
     dict
         ``map`` (None where no category has a positive) and `EPOCH_METRICS`.
     """
+    precision = mean_average_precision(average_precision(truth, probabilities))
+    if labels == "exclusive":
+        said = probabilities >= probabilities.max(axis=1, keepdims=True)
+        at_top = label_metrics(truth, said)
+        accuracy = float((truth[said] == 1).sum() / max(len(truth), 1))
+        return {
+            "map": precision,
+            "accuracy": accuracy,
+            **{name: at_top[name] for name in EPOCH_METRICS},
+        }
     levels, values = sweep_global(truth, probabilities, "challenge_f1")
     level = levels[int(np.argmax(values))] if len(levels) else 0.5
     at_level = label_metrics(truth, probabilities >= np.float32(level))
-    precision = mean_average_precision(average_precision(truth, probabilities))
     return {"map": precision, **{name: at_level[name] for name in EPOCH_METRICS}}
 
 

@@ -63,7 +63,9 @@ def resolve_speed(
     ways: list[Way] = [(precision, last) for precision in precisions for last in layouts]
     chosen = ways[0]
     if len(ways) > 1:
-        times = {way: step_seconds(network, way, size=size, images=images, device=device) for way in ways}
+        times = {
+            way: step_seconds(network, way, size=size, images=images, device=device) for way in ways
+        }
         best = min(times, key=lambda way: times[way])
         if times[best] < GAIN * times[chosen]:
             chosen = best
@@ -102,7 +104,9 @@ def step_seconds(network: Network, way: Way, *, size: int, images: int, device: 
     model = copy.deepcopy(network).to(device).train()
     if channels_last:
         model.use_channels_last()
-    squares = torch.randint(0, 256, (images, size, size, 3), generator=torch.Generator().manual_seed(0))
+    squares = torch.randint(
+        0, 256, (images, size, size, 3), generator=torch.Generator().manual_seed(0)
+    )
     squares = squares.to(torch.uint8).to(device)
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     seconds = []

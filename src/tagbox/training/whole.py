@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import ClassifierConfig
+from tagbox.config import ClassifierConfig, HeadKind
 from tagbox.data.dataset import Dataset
 from tagbox.engines.encoder import Encoder, create_encoder
-from tagbox.engines.features import encode_images
+from tagbox.engines.features import as_head_takes, encode_images
 from tagbox.errors import TagboxError
 from tagbox.models.backbones import trained_backbone
 from tagbox.progress import Progress
@@ -61,8 +60,11 @@ def train_whole(
 
     encoder = require_one_backbone(encoders)
     start: Fitted | None = None
+    rows: tuple[NDArray[np.intp], NDArray[np.intp]] | None
     if first is not None:
         train, validation, rows = first.train, first.validation, first.rows
+        assert rows is not None
+        assert first.module is not None
         network = build(encoder.backbone, first.module, config)
         start, left_out = first.fitted, list(first.left_out)
         config = resolve_machine(config, network, runtime, progress)
@@ -132,7 +134,7 @@ def train_whole(
     features = np.zeros((0, final.dim), np.float32)
     if runtime.main:
         # Judged by the very road that prediction takes. A picture damaged meanwhile is left out there too.
-        validation, features = _encoded(validation, final, progress)
+        validation, features = _encoded(validation, final, config.head, progress)
     return Stage(
         config=config,
         encoders=[final],
@@ -147,14 +149,15 @@ def train_whole(
 
 
 def _encoded(
-    validation: Dataset, encoder: Encoder, progress: Progress
+    validation: Dataset, encoder: Encoder, head: HeadKind, progress: Progress
 ) -> tuple[Dataset, NDArray[np.float32]]:
     """The validation images that can still be read, and their features."""
     paths = [validation.images.path(row) for row in range(len(validation))]
     with progress.bar("encoding validation pictures", len(paths), "images") as advance:
         encoding = encode_images(paths, [encoder], skip_errors=True, progress=advance)
     rows = np.flatnonzero(encoding.ok)
-    return validation.take(rows), encoder.shaped(encoding.features[rows])[:, 0]
+    features = as_head_takes(encoding.features[rows, 0], [encoder], head)
+    return validation.take(rows), features
 
 
 def _machine(runtime: Runtime) -> dict[str, Any]:
@@ -174,6 +177,10 @@ def _machine(runtime: Runtime) -> dict[str, Any]:
 def _sentence(row: Row, config: ClassifierConfig) -> str:
     """An epoch in a line."""
     name = config.best_by if config.best_by == "val_loss" else f"val_{config.best_by}"
-    figures = {"train_loss": row.get("train_loss"), "val_loss": row.get("val_loss"), name: row.get(name)}
+    figures = {
+        "train_loss": row.get("train_loss"),
+        "val_loss": row.get("val_loss"),
+        name: row.get(name),
+    }
     listed = ", ".join(f"{key} {value:.4f}" for key, value in figures.items() if value is not None)
     return f"epoch {row['epoch']}: {listed}"

@@ -79,9 +79,7 @@ def open_work(
     """
 
     def work_in(folder: Path, state: Mapping[str, Any] | None) -> Work:
-        checkpoints = Checkpoints(
-            folder, keep=config.finetune.keep_checkpoints, say=progress.say
-        )
+        checkpoints = Checkpoints(folder, keep=config.finetune.keep_checkpoints, say=progress.say)
         return Work(
             folder=folder, source=source, command=command, checkpoints=checkpoints, state=state
         )
@@ -169,7 +167,11 @@ def require_same_data(state: Mapping[str, Any], sides: Sides) -> None:
 def say_other_machine(state: Mapping[str, Any], now: Mapping[str, Any], progress: Progress) -> None:
     """Say what of versions, threads and processes has changed: the numbers will differ in their last bits."""
     begun = state["about"]["machine"]
-    changed = [f"{name} {begun.get(name)} -> {value}" for name, value in now.items() if begun.get(name) != value]
+    changed = [
+        f"{name} {begun.get(name)} -> {value}"
+        for name, value in now.items()
+        if begun.get(name) != value
+    ]
     if changed:
         progress.say(f"resumed, but not bit for bit: {', '.join(changed)}")
 

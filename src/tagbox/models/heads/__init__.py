@@ -1,0 +1,21 @@
+"""Heads: features to logits. Linear and MLP on pooled features, ML-Decoder and CSRA on feature maps.
+
+Each is written twice, as a torch module that is trained (`create_head`) and in NumPy (`head_logits`),
+so that using a model does not need torch; the tests hold the two equal.
+"""
+
+from tagbox.config import HeadKind
+from tagbox.models.heads.create import create_head
+from tagbox.models.heads.forward import activate, head_logits, kind_of, sigmoid, wants_map
+from tagbox.models.heads.scale import FeatureScale
+
+__all__ = [
+    "FeatureScale",
+    "HeadKind",
+    "activate",
+    "create_head",
+    "head_logits",
+    "kind_of",
+    "sigmoid",
+    "wants_map",
+]

@@ -1,0 +1,75 @@
+"""A head by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.config import HeadKind
+from tagbox.models.heads.scale import FeatureScale
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def create_head(
+    kind: HeadKind,
+    scale: FeatureScale,
+    rates: NDArray[np.float64],
+    *,
+    hidden: int = 512,
+    queries: int | None = None,
+    attention: float = 0.2,
+    attention_heads: int = 1,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> nn.Module:
+    """A head that starts by saying every category's base rate.
+
+    Parameters
+    ----------
+    kind
+        ``linear`` or ``mlp`` on pooled features; ``ml_decoder`` or ``csra`` on feature maps.
+    scale
+        `FeatureScale.of` the training features.
+    rates
+        (K,) float64 in (0, 1); see `evaluation.base_rates.base_rate`.
+    hidden
+        Width of the MLP's hidden layer, or of ML-Decoder's embedding (a multiple of 8).
+    queries
+        Of ML-Decoder; None is one a category, at most 100.
+    attention, attention_heads
+        CSRA's weight of attention, and number of heads: 1, 2, 4, 6 or 8.
+    dropout
+        Before the last layer; inside ML-Decoder's layer.
+    seed
+        Of the random weights and queries; torch's own generator is left as it was.
+
+    Returns
+    -------
+    nn.Module
+        (B, D) pooled features or (B, D, h, w) maps, float32 -> (B, K) float32 logits. Its state is what
+        `head_logits` reads.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        match kind:
+            case "csra":
+                from tagbox.models.heads.csra import Csra
+
+                return Csra(
+                    scale, rates, attention=attention, heads=attention_heads, dropout=dropout
+                )
+            case "ml_decoder":
+                from tagbox.models.heads.ml_decoder import MlDecoder
+
+                return MlDecoder(scale, rates, hidden=hidden, queries=queries, dropout=dropout)
+            case "linear" | "mlp":
+                from tagbox.models.heads.pooled import PooledHead
+
+                width = hidden if kind == "mlp" else None
+                return PooledHead(scale, rates, hidden=width, dropout=dropout, seed=seed)

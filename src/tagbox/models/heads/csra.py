@@ -1,0 +1,92 @@
+"""Class-specific residual attention: beside the mean over the map, where the category scores highest.
+
+References
+----------
+Zhu and Wu, "Residual Attention: A Simple but Effective Method for Multi-Label Recognition", ICCV 2021
+(arXiv 2108.02456). With x_k the features of position k of P and m a category's weights::
+
+    logit = m·(1/P Σ_k x_k) + λ Σ_k softmax_k(T m·x_k) m·x_k            (eq. 8)
+
+Several heads, each with weights of its own and its temperature T, are summed. T = 99 stands for the
+limit, the maximum over positions. One head takes the maximum, as the paper's four lines of code do.
+Weights are used as they are, as in the equations; the authors' program divides them by their norm.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tagbox.models.heads.base import Head, log_odds
+from tagbox.models.heads.forward import MAXIMUM
+from tagbox.models.heads.scale import FeatureScale
+
+TEMPERATURES: dict[int, tuple[float, ...]] = {
+    1: (MAXIMUM,),
+    2: (1.0, MAXIMUM),
+    4: (1.0, 2.0, 4.0, MAXIMUM),
+    6: (1.0, 2.0, 3.0, 4.0, 5.0, MAXIMUM),
+    8: (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, MAXIMUM),
+}
+"""The paper's, by the number of heads."""
+
+
+class Csra(Head):
+    """Standardise, dropout, scores of every position, their mean and their attended mean.
+
+    Weights are 0 at first, so that it says the base rates; each head's temperature sets it apart from
+    the others from the second step on.
+
+    Parameters
+    ----------
+    rates
+        (K,) float64 in (0, 1).
+    attention
+        λ.
+    heads
+        A key of `TEMPERATURES`.
+    """
+
+    def __init__(
+        self,
+        scale: FeatureScale,
+        rates: NDArray[np.float64],
+        *,
+        attention: float,
+        heads: int,
+        dropout: float,
+    ) -> None:
+        super().__init__(scale)
+        # The buffers are for the saved model; here they are numbers that no device must hand over.
+        self._temperatures, self._attention = TEMPERATURES[heads], attention
+        self.register_buffer("temperatures", torch.tensor(self._temperatures))
+        self.register_buffer("attention", torch.tensor([attention]))
+        self.dropout = nn.Dropout(dropout)
+        self.output = _Output(heads, log_odds(rates), len(scale.mean))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, D, h, w) maps to (B, K) logits."""
+        x = self.dropout(self.standardised(maps)).flatten(2)
+        logits = self.output.bias
+        for weight, temperature in zip(self.output.weight, self._temperatures, strict=True):
+            scores = weight @ x  # (B, K, P)
+            logits = logits + scores.mean(-1) + self._attention * attended(scores, temperature)
+        return logits
+
+
+class _Output(nn.Module):
+    """(H, K, D) weights, one bias for all heads together."""
+
+    def __init__(self, heads: int, bias: Tensor, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(heads, len(bias), width))
+        self.bias = nn.Parameter(bias)
+
+
+def attended(scores: Tensor, temperature: float) -> Tensor:
+    """(..., P) scores to (...): their mean weighted by ``softmax(T scores)``, or their maximum."""
+    if temperature >= MAXIMUM:
+        return scores.amax(-1)
+    return ((temperature * scores).softmax(-1) * scores).sum(-1)
