@@ -121,9 +121,10 @@ def test_no_evidence_leaves_the_picture(value: float) -> None:
 
 def test_a_grid_holds_every_cell() -> None:
     cells = [annotate(grey(30, 40, 50 + i), width=100) for i in range(5)]
-    sheet = grid(cells, 3, title="five", legend=True)
+    sheet = grid(cells, 3, title="five", legend=[Verdict("right", None, "right")])
     pixels = np.asarray(sheet)
     assert sheet.width == 3 * 100 + 4 * 8
+    assert has_colour(pixels, COLOURS["right"])
     for i in range(5):
         assert (pixels == 50 + i).all(axis=-1).sum() >= 70 * 100
     with pytest.raises(ValueError, match="at least one"):

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from tagbox.cli.console import print_json, progress_bar, say, say_error
-from tagbox.config import DataConfig, Geometry, require
+from tagbox.config import AugmentConfig, DataConfig, Geometry, require
 from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
-    from PIL.Image import Image
 
     from tagbox.data.dataset import Dataset
-    from tagbox.images.draw import Box
+    from tagbox.images.verdicts import Verdict
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-_CELL = 400
 
 
 def show(
@@ -38,6 +38,9 @@ def show(
     size: int = 384,
     geometry: Geometry = "squash",
     columns: int = 4,
+    augmented: bool = False,
+    epoch: int = 0,
+    augment: AugmentConfig = AugmentConfig(),  # noqa: B008
     json: bool = False,
 ) -> int:
     """Draw a grid of pictures with their labels and boxes, and print the file's path.
@@ -54,11 +57,11 @@ def show(
     count
         Pictures to draw.
     seed
-        Decides which.
+        Decides which, and how they are augmented.
     category
         Only pictures with this category.
     boxes
-        Draw the boxes, where there are any.
+        Draw the boxes, where there are any; augmented pictures have labels only.
     network
         Show the square that a network sees, or the raw picture.
     size
@@ -67,46 +70,95 @@ def show(
         How a picture becomes that square.
     columns
         Pictures a row.
+    augmented
+        Show that square as training sees it, with the labels that are left, became unknown (?) or
+        were dropped (struck out). Needs the train extra.
+    epoch
+        Another epoch of training, another draw of each augmented picture.
     json
-        Print the file and the pictures in it as one JSON object.
+        Print the file, the pictures in it and, of augmented ones, their labels as one JSON object.
     """
     import numpy as np
 
+    from tagbox.cli.cells import raw_cells
     from tagbox.data.load import describe, load_dataset
     from tagbox.data.locate import require_images
     from tagbox.files import atomic_path
     from tagbox.images.draw import grid
 
-    for name, value in (("count", count), ("size", size), ("columns", columns)):
-        require(value >= 1, name, value, "at least 1")
-    require(out.suffix.lower() in _SUFFIXES, "out", str(out), f"a {', '.join(_SUFFIXES)} file")
+    _check(count, size, columns, seed, epoch, out)
+    if not augmented:
+        _require_augmented(epoch, augment)
     dataset = load_dataset(data, source)
     say(describe(dataset))
     require_images(dataset)
     rows = _candidates(dataset, category, data)
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(rows, min(count, len(rows)), replace=False))
-    pictures, failed = [], 0
-    with progress_bar("drawing", len(chosen)) as advance:
-        for row in chosen.tolist():
-            try:
-                pictures.append(_draw(dataset, row, boxes, size if network else None, geometry))
-            except TagboxError as error:
-                say_error(error)
-                failed += 1
-                pictures.append(_unreadable(dataset, row))
-            advance()
     title = f"{data.name}: {len(chosen)} of {len(rows):,} pictures"
     title += f" with {category}" if category else ""
-    title += f", {geometry} to {size}x{size}" if network else ""
-    sheet = grid(pictures, columns, title=f"{title}, seed {seed}")
+    title += f", {geometry} to {size}x{size}" if network or augmented else ""
+    legend: Sequence[Verdict] = ()
+    with progress_bar("drawing", len(chosen)) as advance:
+        if augmented:
+            from tagbox.cli.augmented import LEGEND, augmented_cells
+            from tagbox.training.augment import Augment
+            from tagbox.training.crop import resolve_crop
+
+            crop = resolve_crop(augment.crop, bool(dataset.annotations.has_box.any()))
+            title, legend = f"{title}, augmented (crop: {crop}), epoch {epoch}", LEGEND
+            way = Augment(augment, size, geometry, seed=seed, crop=crop)
+            cells = augmented_cells(dataset, chosen.tolist(), way, epoch, progress=advance)
+        else:
+            cells = raw_cells(
+                dataset,
+                chosen.tolist(),
+                boxes=boxes,
+                size=size if network else None,
+                geometry=geometry,
+                progress=advance,
+            )
+    errors = [cell.error for cell in cells if cell.error is not None]
+    for error in errors:
+        say_error(error)
+    drawn = [cell.drawn for cell in cells]
+    sheet = grid(drawn, columns, title=f"{title}, seed {seed}", legend=legend)
     with atomic_path(out) as temporary:
         sheet.save(temporary, {".png": "PNG", ".webp": "WEBP"}.get(out.suffix.lower(), "JPEG"))
     if json:
-        print_json({"file": str(out), "images": dataset.images.files[chosen].tolist()})
+        answer = {"file": str(out), "images": dataset.images.files[chosen].tolist()}
+        if augmented:
+            answer["labels"] = [cell.labels for cell in cells]
+        print_json(answer)
     else:
         print(out)
-    return int(failed > 0)
+    return int(bool(errors))
+
+
+def _check(count: int, size: int, columns: int, seed: int, epoch: int, out: Path) -> None:
+    for name, value in (("count", count), ("size", size), ("columns", columns)):
+        require(value >= 1, name, value, "at least 1")
+    for name, value in (("seed", seed), ("epoch", epoch)):
+        require(value >= 0, name, value, "at least 0")
+    require(out.suffix.lower() in _SUFFIXES, "out", str(out), f"a {', '.join(_SUFFIXES)} file")
+
+
+def _require_augmented(epoch: int, augment: AugmentConfig) -> None:
+    """What only ``--augmented`` looks at is refused without it."""
+    given = [
+        f"augment.{name}"
+        for name, value in AugmentConfig().to_dict().items()
+        if getattr(augment, name) != value
+    ]
+    if epoch:
+        given.insert(0, "epoch")
+    if given:
+        raise TagboxError(
+            "option-alone",
+            "it says how pictures are augmented, and they are not",
+            where=f"--{given[0].replace('_', '-')}",
+            hint="add --augmented",
+        )
 
 
 def _candidates(dataset: Dataset, category: str | None, data: Path) -> NDArray[np.intp]:
@@ -134,49 +186,3 @@ def _candidates(dataset: Dataset, category: str | None, data: Path) -> NDArray[n
             hint="choose another category" if category else "give a dataset with images",
         )
     return rows
-
-
-def _draw(
-    dataset: Dataset, row: int, with_boxes: bool, size: int | None, geometry: Geometry
-) -> Image:
-    import numpy as np
-
-    from tagbox.images.decode import read_image
-    from tagbox.images.draw import annotate
-    from tagbox.images.geometry import placement, to_square
-
-    image = read_image(dataset.images.path(row))
-    height, width = image.shape[:2]
-    boxes: list[Box] = []
-    if with_boxes:
-        at = dataset.annotations
-        here = np.flatnonzero((at.image_rows == row) & at.has_box)
-        names = dataset.categories.names
-        boxes = [(names[at.category_rows[i]], tuple(at.boxes[i].tolist())) for i in here]
-    if size is not None:
-        place = placement(width, height, size, geometry)
-        image = to_square(image, size, geometry)
-        moved = []
-        for name, (x, y, w, h) in boxes:
-            (left, top), (right, bottom) = np.clip(
-                place.to_square(np.array([[x, y], [x + w, y + h]])), 0, size
-            ).tolist()
-            if right > left and bottom > top:
-                moved.append((name, (left, top, right - left, bottom - top)))
-        boxes = moved
-    truth = None
-    if dataset.images.labelled[row]:
-        truth = [dataset.categories.names[k] for k in np.flatnonzero(dataset.labels[row] == 1)]
-    title = f"{Path(str(dataset.images.files[row])).name}   {width}x{height}"
-    title += "" if truth is not None else "   no labels given"
-    return annotate(image, truth=truth, boxes=boxes, title=title, width=_CELL, max_height=_CELL)
-
-
-def _unreadable(dataset: Dataset, row: int) -> Image:
-    import numpy as np
-
-    from tagbox.images.draw import annotate
-
-    name = Path(str(dataset.images.files[row])).name
-    blank = np.full((_CELL * 3 // 4, _CELL, 3), 205, np.uint8)
-    return annotate(blank, title=f"{name}   cannot be read", width=_CELL)

@@ -1,6 +1,6 @@
 """Pictures of pictures: labels, probabilities, boxes and evidence drawn for a person to look at.
 
-Right, wrong and missed labels differ by colour and by a symbol: a check mark, a cross, an open circle.
+Labels that differ in meaning differ by colour and by a symbol (`images.chips`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from tagbox.images.fonts import fit_text, shorten
+from tagbox.images.chips import Caption
+from tagbox.images.fonts import shorten
 from tagbox.images.heat import overlay_heat
-from tagbox.images.verdicts import COLOURS, Outcome, Verdict, percent, verdicts
+from tagbox.images.verdicts import Verdict, verdicts
 
 Box = tuple[str, tuple[float, float, float, float]]
 """A category name and its box: x, y, width, height in pixels of the picture."""
@@ -31,7 +32,7 @@ _BOX_COLOURS = (
     "#4a6b12",
     "#8a4b2a",
 )
-_PAPER, _LETTERBOX, _INK, _QUIET = "#ffffff", "#d5dade", "#1c2127", "#5c6670"
+_PAPER, _LETTERBOX, _INK = "#ffffff", "#d5dade", "#1c2127"
 
 
 def annotate(
@@ -39,6 +40,7 @@ def annotate(
     *,
     truth: Sequence[str] | None = None,
     predicted: Sequence[tuple[str, float | None]] | None = None,
+    labels: Sequence[Verdict] | None = None,
     boxes: Sequence[Box] = (),
     evidence: NDArray[np.float32] | None = None,
     title: str = "",
@@ -53,6 +55,8 @@ def annotate(
         (H, W, 3) uint8 RGB of any size; scaled to fit `width` and `max_height`.
     truth, predicted
         As for `verdicts`.
+    labels
+        Drawn in place of what `verdicts` makes of `truth` and `predicted`.
     boxes
         Category names and boxes in pixels of `image`.
     evidence
@@ -73,14 +77,15 @@ def annotate(
     size = max(12, round(width / 30))
     picture, scale = _scaled(image, evidence, width, max_height or round(1.5 * width))
     offset = (width - picture.width) // 2
-    caption = _Caption(width, size)
+    caption = Caption(width, size)
     if title:
         caption.line(title)
-    labels = verdicts(truth, predicted)
-    for verdict in labels:
-        # Without anything to judge, a label has the colour of its boxes.
-        caption.chip(verdict, colour_of(verdict.name) if boxes and predicted is None else None)
-    if not labels and (truth is not None or predicted is not None):
+    chips = verdicts(truth, predicted) if labels is None else labels
+    # Without anything to judge, a label has the colour of its boxes.
+    as_boxes = bool(boxes) and predicted is None and labels is None
+    for verdict in chips:
+        caption.chip(verdict, colour_of(verdict.name) if as_boxes else None)
+    if not chips and not (truth is None and predicted is None and labels is None):
         caption.line("no labels")
     sheet = Image.new("RGB", (width, picture.height + caption.height), _PAPER)
     sheet.paste(_LETTERBOX, (0, 0, width, picture.height))
@@ -91,7 +96,11 @@ def annotate(
 
 
 def grid(
-    pictures: Sequence[Image.Image], columns: int, *, title: str = "", legend: bool = False
+    pictures: Sequence[Image.Image],
+    columns: int,
+    *,
+    title: str = "",
+    legend: Sequence[Verdict] = (),
 ) -> Image.Image:
     """Lay pictures in rows of `columns` on one sheet.
 
@@ -104,7 +113,7 @@ def grid(
     title
         A line at the top.
     legend
-        Say below what the symbols mean.
+        Chips at the bottom that say what those of the pictures mean.
     """
     if not pictures:
         raise ValueError("a grid needs at least one picture")
@@ -116,8 +125,11 @@ def grid(
     heights = [max(picture.height for picture in row) for row in rows]
     width = columns * cell + (columns + 1) * gap
     top = gap + (size * 2 if title else 0)
-    bottom = size * 2 + gap if legend else 0
-    height = top + sum(heights) + gap * len(rows) + bottom
+    meaning = Caption(width, size, gap)
+    for verdict in legend:
+        meaning.chip(verdict)
+    # The caption brings a margin of its own, the last row has left one.
+    height = top + sum(heights) + gap * len(rows) + max(meaning.height - gap, 0)
     sheet = Image.new("RGB", (width, height), "#e9ecef")
     draw = ImageDraw.Draw(sheet)
     if title:
@@ -130,11 +142,7 @@ def grid(
             draw.rectangle((x, y, x + cell - 1, y + row_height - 1), fill=_PAPER)
             sheet.paste(picture, (x, y))
         y += row_height + gap
-    if legend:
-        x = gap
-        outcomes: tuple[Outcome, ...] = ("right", "wrong", "missed")
-        for outcome in outcomes:
-            x += _draw_chip(draw, x, y, Verdict(outcome, None, outcome), size, width) + gap
+    meaning.draw(draw, y - gap)
     return sheet
 
 
@@ -205,101 +213,3 @@ def _draw_boxes(
 
 def _meet(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-class _Caption:
-    """Lines of text and chips that flow from left to right below a picture."""
-
-    def __init__(self, width: int, size: int) -> None:
-        self._width, self._size, self._margin = width, size, max(4, size // 2)
-        self._lines: list[tuple[int, str]] = []
-        self._chips: list[tuple[int, int, Verdict, str | None]] = []
-        self._x, self._y = self._margin, self._margin
-
-    def line(self, text: str) -> None:
-        self._lines.append((self._y, text))
-        self._y += round(self._size * 1.5)
-
-    def chip(self, verdict: Verdict, colour: str | None = None) -> None:
-        width = _chip_width(verdict, self._size, self._width - 2 * self._margin)
-        if self._x > self._margin and self._x + width > self._width - self._margin:
-            self._x = self._margin
-            self._y += round(self._size * 2)
-        self._chips.append((self._x, self._y, verdict, colour))
-        self._x += width + self._size // 3
-
-    @property
-    def height(self) -> int:
-        if not self._lines and not self._chips:
-            return 0
-        return self._y + (round(self._size * 1.7) if self._chips else 0) + self._margin
-
-    def draw(self, draw: ImageDraw.ImageDraw, top: int) -> None:
-        room = self._width - 2 * self._margin
-        for y, text in self._lines:
-            text, font = shorten(text, self._size, room)
-            middle = top + y + self._size * 0.6
-            draw.text((self._margin, middle), text, font=font, fill=_QUIET, anchor="lm")
-        for x, y, verdict, colour in self._chips:
-            _draw_chip(draw, x, top + y, verdict, self._size, room, colour)
-
-
-def _chip_parts(verdict: Verdict, size: int, room: float) -> tuple[str, str, int]:
-    """The name cut to fit, the probability's text, and the room the symbol takes."""
-    share = "" if verdict.probability is None else f" {percent(verdict.probability)}"
-    symbol = 0 if verdict.outcome == "unjudged" else size
-    padding = size
-    share_width = fit_text(share, size)[1].getlength(share) if share else 0
-    name, _ = shorten(verdict.name, size, room - share_width - symbol - padding)
-    return name, share, symbol
-
-
-def _chip_width(verdict: Verdict, size: int, room: float) -> int:
-    name, share, symbol = _chip_parts(verdict, size, room)
-    font = fit_text(name, size)[1]
-    share_width = fit_text(share, size)[1].getlength(share)
-    return round(float(font.getlength(name) + share_width)) + symbol + size
-
-
-def _draw_chip(
-    draw: ImageDraw.ImageDraw,
-    x: float,
-    y: float,
-    verdict: Verdict,
-    size: int,
-    room: float,
-    colour: str | None = None,
-) -> int:
-    name, share, symbol = _chip_parts(verdict, size, room)
-    width, height = _chip_width(verdict, size, room), round(size * 1.7)
-    draw.rounded_rectangle(
-        (x, y, x + width, y + height),
-        radius=size * 0.35,
-        fill=colour or COLOURS[verdict.outcome],
-    )
-    middle = y + height / 2
-    text_x = x + size / 2
-    if symbol:
-        _draw_symbol(draw, text_x, middle, size, verdict.outcome)
-        text_x += symbol
-    font = fit_text(name, size)[1]
-    draw.text((text_x, middle), name, font=font, fill="#ffffff", anchor="lm")
-    text_x += font.getlength(name)
-    draw.text((text_x, middle), share, font=fit_text(share, size)[1], fill="#ffffff", anchor="lm")
-    return width
-
-
-def _draw_symbol(
-    draw: ImageDraw.ImageDraw, x: float, middle: float, size: int, outcome: Outcome
-) -> None:
-    """A check mark, a cross or an open circle, drawn so that no font needs to have it."""
-    r, line = size * 0.28, max(2, size // 8)
-    cx = x + r
-    if outcome == "right":
-        points = [(cx - r, middle), (cx - r * 0.25, middle + r * 0.8), (cx + r, middle - r * 0.8)]
-        draw.line(points, fill="#ffffff", width=line, joint="curve")
-    elif outcome == "wrong":
-        draw.line((cx - r, middle - r, cx + r, middle + r), fill="#ffffff", width=line)
-        draw.line((cx - r, middle + r, cx + r, middle - r), fill="#ffffff", width=line)
-    else:
-        draw.ellipse((cx - r, middle - r, cx + r, middle + r), outline="#ffffff", width=line)

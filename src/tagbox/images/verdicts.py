@@ -6,20 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Outcome = Literal["right", "wrong", "missed", "unjudged"]
+Outcome = Literal["right", "wrong", "missed", "unjudged", "unknown", "dropped"]
 
 COLOURS: dict[Outcome, str] = {
     "right": "#00734f",
     "wrong": "#b34700",
     "missed": "#0062a3",
     "unjudged": "#3f4954",
+    "unknown": "#7a6000",
+    "dropped": "#6b7178",
 }
 """Okabe and Ito's colour-blind safe hues, darkened until white text on them has a contrast of 4.5."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One label of a picture: what it is called, how likely, and whether it is right."""
+    """One label of a picture: what it is called, how likely, and whether it is right.
+
+    Augmentation has outcomes of its own: a label became ``unknown``, or was ``dropped``.
+    """
 
     name: str
     probability: float | None

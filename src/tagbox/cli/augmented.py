@@ -1,0 +1,110 @@
+"""What `tagbox show --augmented` draws: pictures and labels as training would see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tagbox.cli.cells import WIDTH, Cell, cell_title, unreadable_cell
+from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN, Dataset
+from tagbox.errors import TagboxError
+from tagbox.images.decode import read_image
+from tagbox.images.draw import annotate
+from tagbox.images.verdicts import Verdict
+from tagbox.training.augment import Augment
+from tagbox.training.crop import ObjectsByImage
+from tagbox.training.mixing import mix
+
+LEGEND = (
+    Verdict("still there", None, "unjudged"),
+    Verdict("too little is left: unknown", None, "unknown"),
+    Verdict("out of the picture: dropped", None, "dropped"),
+)
+"""Says what the chips below the pictures mean."""
+
+
+def augmented_cells(
+    dataset: Dataset,
+    rows: Sequence[int],
+    augment: Augment,
+    epoch: int,
+    *,
+    progress: Callable[[], None],
+) -> list[Cell]:
+    """The pictures at `rows` as one batch of training, mixed where `augment.config` says so.
+
+    One that cannot be read keeps its place and is not mixed with others.
+    """
+    objects = ObjectsByImage(dataset)
+    cells: dict[int, Cell] = {}
+    titles: dict[int, str] = {}
+    squares, labels = [], []
+    for row in rows:
+        try:
+            image = read_image(dataset.images.path(row))
+        except TagboxError as error:
+            cells[row] = unreadable_cell(dataset, row, error)
+        else:
+            square, kept = augment(image, objects[row], dataset.labels[row], epoch=epoch, row=row)
+            squares.append(square)
+            labels.append(kept)
+            titles[row] = cell_title(dataset, row, image.shape[1], image.shape[0])
+        progress()
+    if squares:
+        mixed, targets, _ = mix(
+            torch.from_numpy(np.stack(squares)),
+            torch.from_numpy(np.stack(labels).astype(np.float32)),
+            augment.config,
+            seed=(augment.seed, epoch, 0),
+        )
+        for (row, title), picture, target in zip(titles.items(), mixed, targets, strict=True):
+            chips = fates(dataset.categories.names, dataset.labels[row], target.numpy())
+            shown = chips if dataset.images.labelled[row] or chips else None
+            drawn = annotate(picture.numpy(), labels=shown, title=title, width=WIDTH)
+            cells[row] = Cell(drawn=drawn, labels=_summary(chips))
+    return [cells[row] for row in rows]
+
+
+def fates(
+    names: Sequence[str], before: NDArray[np.int8], after: NDArray[np.float32]
+) -> list[Verdict]:
+    """What became of a picture's labels: the present, then the newly unknown, then the dropped.
+
+    Parameters
+    ----------
+    names
+        K categories.
+    before
+        (K,) int8 labels of the picture in its file.
+    after
+        (K,) float32 targets: between 0 and 1, or -1 for unknown. One between is a label of a mixed
+        picture and has its share beside it.
+    """
+    had = before == PRESENT
+    present = [
+        Verdict(names[k], None if after[k] == PRESENT else float(after[k]), "unjudged")
+        for k in np.flatnonzero(after > 0).tolist()
+    ]
+    unknown, dropped = (
+        [names[k] for k in np.flatnonzero(had & (after == value)).tolist()]
+        for value in (UNKNOWN, ABSENT)
+    )
+    return [
+        *present,
+        *(Verdict(name, None, "unknown") for name in unknown),
+        *(Verdict(name, None, "dropped") for name in dropped),
+    ]
+
+
+def _summary(chips: Sequence[Verdict]) -> Mapping[str, Any]:
+    """The same for a program: name to target of the present, names of the others."""
+    present = {chip.name: chip.probability for chip in chips if chip.outcome == "unjudged"}
+    return {
+        "present": {name: 1.0 if share is None else share for name, share in present.items()},
+        "unknown": [chip.name for chip in chips if chip.outcome == "unknown"],
+        "dropped": [chip.name for chip in chips if chip.outcome == "dropped"],
+    }
