@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -103,7 +103,7 @@ class Stop:
     best_by: str
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Fitted:
     """Where a training is; in the end, what it leaves.
 
@@ -120,6 +120,7 @@ class Fitted:
     """
 
     history: list[Row]
+    _: KW_ONLY
     best_row: Row | None = None
     best_epoch: int = 0
     step: int = 0
@@ -159,7 +160,9 @@ def fit(
     TagboxError
         ``loss-not-finite`` as soon as a batch's loss is infinite or NaN.
     """
-    at = start or Fitted(history=[])
+    at = Fitted(history=[])
+    if start is not None:
+        at = Fitted(list(start.history), best_row=start.best_row, best_epoch=start.best_epoch)
     seen = Outputs(task.labels)
     best = keeper.begin(task, at, seen) if keeper else _copy(task.evaluated)
     before = len(at.history) - at.epoch + 1  # Rows of the earlier stage.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from tagbox.data.dataset import UNKNOWN, Dataset
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import PAD_VALUE, to_square
-from tagbox.training.augment import Augment, Objects, mix, resolve_crop
+from tagbox.training.augment import Augment
 from tagbox.training.batches import PADDING, shared_rows
+from tagbox.training.crop import Objects, ObjectsByImage, resolve_crop
 from tagbox.training.loop import Batch
+from tagbox.training.mixing import mix
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -49,9 +52,11 @@ class Reader:
     ) -> None:
         self.dataset, self.size, self.geometry, self.augment = dataset, size, geometry, augment
         self.labels = dataset.labels
-        self._order = np.argsort(dataset.annotations.image_rows, kind="stable")
-        counts = np.bincount(dataset.annotations.image_rows, minlength=len(dataset))
-        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        # A crop shows less than all of a picture, so the decoder may not scale it down as far.
+        crops = augment is not None and augment.crop != "none"
+        shown = augment.config.crop_scale if augment is not None and crops else 1.0
+        self._least_side = math.ceil(size / math.sqrt(shown))
+        self._objects = ObjectsByImage(dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -62,33 +67,24 @@ class Reader:
         if row == PADDING:
             return self._blank(row)
         try:
-            # A crop may show less than all of it, so the decoder may not scale down as far.
-            floor = self.size if self.augment is None else self.augment.least_side
-            image = read_image(self.dataset.images.path(row), min_size=floor)
+            image = read_image(self.dataset.images.path(row), min_size=self._least_side)
         except TagboxError as error:
             return self._blank(row, error)
         if self.augment is None:
             return Read(row, to_square(image, self.size, self.geometry), self.labels[row])
         square, labels = self.augment(
-            image, self._objects(row, image), self.labels[row], epoch=epoch, row=row
+            image, self._objects_in(row, image), self.labels[row], epoch=epoch, row=row
         )
         return Read(row, square, labels)
 
-    def _objects(self, row: int, image: NDArray[np.uint8]) -> Objects:
+    def _objects_in(self, row: int, image: NDArray[np.uint8]) -> Objects:
         """The picture's objects, in pixels of `image`, which the decoder may have scaled down."""
-        at = self.dataset.annotations
-        here = self._order[self._starts[row] : self._starts[row + 1]]
+        objects = self._objects[row]
         height, width = image.shape[:2]
-        stated = (self.dataset.images.widths[row], self.dataset.images.heights[row])
-        scale = np.array([width, height] * 2) / np.array(
-            [stated[0] or width, stated[1] or height] * 2
-        )
-        return Objects(
-            boxes=at.boxes[here] * scale,
-            category_rows=at.category_rows[here],
-            has_box=at.has_box[here],
-            crowd=at.crowd[here],
-        )
+        images = self.dataset.images
+        stated = images.widths[row] or width, images.heights[row] or height
+        scale = np.array([width / stated[0], height / stated[1]] * 2)
+        return replace(objects, boxes=objects.boxes * scale)
 
     def _blank(self, row: int, error: TagboxError | None = None) -> Read:
         square = np.full((self.size, self.size, 3), PAD_VALUE, np.uint8)

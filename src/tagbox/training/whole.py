@@ -167,7 +167,7 @@ def _machine(runtime: Runtime) -> dict[str, Any]:
     return {
         "processor": platform.processor() or platform.machine(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "device": runtime.device.type,
         "threads": torch.get_num_threads(),
         "processes": runtime.processes,
