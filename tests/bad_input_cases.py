@@ -481,6 +481,12 @@ COMMAND_LINES = [
     Case(SPLIT + " --folds 1", coco(), "config-value", "", "folds"),
     Case("check labels.json --limit -1", coco(), "config-value", "", "limit"),
     Case(SHOW + " --count 0", coco(), "config-value", "", "count"),
+    # a seed below 0 seeds nothing
+    Case(SHOW + " --seed -1", coco(), "config-value", "", "seed"),
+    # an epoch, or an augmentation, of pictures that are not augmented
+    Case(SHOW + " --epoch 3", coco(), "option-alone", "", "--epoch"),
+    Case(SHOW + " --augment.rotate 20", coco(), "option-alone", "", "--augment.rotate"),
+    Case(SHOW + " --augmented --augment.color 2", coco(), "config-value", "", "color"),
     # settings that do not go together
     Case(SPLIT + " --folds 2 --val-fraction 0.5", coco(), "config-value", "", "--folds"),
     Case(

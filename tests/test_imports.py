@@ -171,13 +171,19 @@ def test_core_installs_and_scores_without_torch(core_only: Path, tmp_path: Path)
     assert checked.returncode == 0, checked.stderr
     json.loads(checked.stdout)
 
-    trained = run("train", "classifier", data, "--name", "one")
-    assert trained.returncode == 1
-    assert trained.stdout == ""
-    sentence = trained.stderr.strip().splitlines()[-1]
-    assert re.search(r"""pip install ["']tagbox\[train\]""", sentence)
-    assert "[extra-missing]" in sentence
-    assert "Traceback" not in trained.stderr
+    shown = run("show", data)
+    assert shown.returncode == 0, shown.stderr
+    for arguments in (
+        ("train", "classifier", data, "--name", "one"),
+        ("show", data, "--augmented"),
+    ):
+        ended = run(*arguments)
+        assert ended.returncode == 1
+        assert ended.stdout == ""
+        sentence = ended.stderr.strip().splitlines()[-1]
+        assert re.search(r"""pip install ["']tagbox\[train\]""", sentence)
+        assert "[extra-missing]" in sentence
+        assert "Traceback" not in ended.stderr
     assert not (tmp_path / "runs" / "one").exists()
 
 

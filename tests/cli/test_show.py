@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tagbox.config import AugmentConfig
+from tagbox.data.load import load_dataset
+from tagbox.images.decode import read_image
 from tagbox.images.draw import colour_of
+from tagbox.training.augment import Augment
+from tagbox.training.crop import ObjectsByImage
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -137,6 +143,10 @@ def test_a_broken_picture_keeps_its_place(cli: Cli, dataset: Path, tmp_path: Pat
         (("--category", "dog"), "no-images", "choose another category"),
         (("--count", 0), "config-value", "at least 1"),
         (("--out", "grid.txt"), "config-value", ".png"),
+        (("--epoch", 1), "option-alone", "add --augmented"),
+        (("--augment.no-flip",), "option-alone", "add --augmented"),
+        (("--augmented", "--epoch", -1), "config-value", "at least 0"),
+        (("--augmented", "--augment.rotate", 300), "config-value", "180"),
     ],
 )
 def test_errors_say_the_way_out(
@@ -146,4 +156,85 @@ def test_errors_say_the_way_out(
     assert done.returncode == 1
     assert f"[{code}]" in done.stderr
     assert hint in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+CATS = ("--category", "cat", "--count", 6)
+
+
+def test_augmented_without_any_change_is_the_network_s_square(
+    cli: Cli, dataset: Path, tmp_path: Path
+) -> None:
+    off = ("--augmented", "--augment.no-flip", "--augment.crop", "none")
+    for arguments, name in ((off, "a.png"), (("--network", "--no-boxes"), "b.png")):
+        done = cli("show", dataset, *CATS, *arguments, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    augmented, network = pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png")
+    # The line of the title differs, and only one has a legend; in between, pixels and chips agree.
+    top = 16 + 32
+    assert len(augmented) > len(network)
+    assert (augmented[top : len(network)] == network[top:]).all()
+
+
+def test_augmented_pictures_and_labels_are_those_of_training(
+    cli: Cli, dataset: Path, tmp_path: Path
+) -> None:
+    fates = set()
+    for epoch in (0, 5):
+        out = tmp_path / f"{epoch}.png"
+        strong = ("--augment.crop-scale", 0.2, "--augment.crop-visible", 0.5)
+        done = cli(
+            "show", dataset, *CATS, "--augmented", "--epoch", epoch, *strong, "--json", "--out", out
+        )
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        data = load_dataset(dataset)
+        config = AugmentConfig(crop_scale=0.2, crop_visible=0.5)
+        way, objects = Augment(config, 384, "squash", seed=0, crop="boxes"), ObjectsByImage(data)
+        for file, said in zip(answer["images"], answer["labels"], strict=True):
+            row = data.images.files.tolist().index(file)
+            image = read_image(data.images.path(row))
+            _, labels = way(image, objects[row], data.labels[row], epoch=epoch, row=row)
+            expected = {
+                "present": {"cat": 1.0} if labels[0] == 1 else {},
+                "unknown": ["cat"] if labels[0] == -1 else [],
+                "dropped": ["cat"] if labels[0] == 0 else [],
+            }
+            assert said == expected
+            fates.add(int(labels[0]))
+    assert len(fates) > 1
+    assert (pixels(tmp_path / "0.png")[48:] != pixels(tmp_path / "5.png")[48:]).any()
+
+
+def test_mixed_labels_have_their_shares(cli: Cli, dataset: Path, tmp_path: Path) -> None:
+    arguments = ("--count", 20, "--augmented", "--augment.mixup", 1, "--augment.crop", "none")
+    done = cli("show", dataset, *arguments, "--json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    shares = {
+        said["present"]["cat"] for said in answer["labels"] if said and "cat" in said["present"]
+    }
+    # With each other, with a picture without a cat, and the other way round.
+    assert len(shares) == 3 and 1.0 in shares
+    assert sum(shares - {1.0}) == pytest.approx(1)
+    # The broken picture has its place and no labels.
+    assert done.returncode == 1
+    assert "019.png" in done.stderr and "Traceback" not in done.stderr
+    assert answer["labels"][19] is None and None not in answer["labels"][:19]
+
+
+def test_augmented_needs_the_extra(dataset: Path, tmp_path: Path) -> None:
+    # None in sys.modules is how Python itself says that a module is not there.
+    script = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        f"sys.argv = ['tagbox', 'show', {str(dataset)!r}, '--augmented']\n"
+        "from tagbox.cli.app import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 1
+    assert "[extra-missing]" in done.stderr and 'pip install "tagbox[train]"' in done.stderr
+    assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []

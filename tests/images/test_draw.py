@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tagbox.images.draw import annotate, colour_of, grid
 from tagbox.images.fonts import fit_text, shorten
 from tagbox.images.heat import overlay_heat
-from tagbox.images.verdicts import COLOURS, Verdict, percent, verdicts
+from tagbox.images.verdicts import COLOURS, Outcome, Verdict, percent, verdicts
 
 
 def rgb(colour: str) -> tuple[int, ...]:
@@ -42,6 +42,25 @@ def test_each_verdict_is_drawn_in_its_colour() -> None:
     assert has_colour(sheet, COLOURS["right"])
     assert has_colour(sheet, COLOURS["missed"])
     assert not has_colour(sheet, COLOURS["wrong"])
+
+
+def test_labels_of_an_augmented_picture() -> None:
+    kept = Verdict("a", None, "unjudged")
+    sheet = np.asarray(annotate(grey(60, 80), labels=[kept]))
+    assert has_colour(sheet, COLOURS["unjudged"])
+    assert not has_colour(sheet, COLOURS["unknown"]) and not has_colour(sheet, COLOURS["dropped"])
+    chips = [kept, Verdict("b", None, "unknown"), Verdict("longer", None, "dropped")]
+    sheet = np.asarray(annotate(grey(60, 80), labels=chips))
+    assert has_colour(sheet, COLOURS["unknown"]) and has_colour(sheet, COLOURS["dropped"])
+
+    def widest_white_line(outcome: Outcome) -> int:
+        """Pixels of the longest white row in a chip: the line through a dropped name."""
+        chip = np.asarray(annotate(grey(60, 80), labels=[Verdict("longer", None, outcome)]))
+        return int((chip[-30:, :60] == 255).all(axis=-1)[8:20].sum(axis=1).max())
+
+    assert widest_white_line("dropped") > widest_white_line("unjudged") + 15
+    empty = np.asarray(annotate(grey(60, 80), labels=[]))
+    assert len(empty) == len(np.asarray(annotate(grey(60, 80), truth=[])))
 
 
 def test_white_text_is_readable_on_every_chip() -> None:

@@ -38,8 +38,13 @@ def test_mixup_by_hand() -> None:
         [[1, share, 1 - share, 0, -1, -1, -1], [1, 1 - share, share, 0, -1, -1, -1]]
     )
     assert torch.allclose(mixed, expected, atol=1e-6)
-    # What both pictures have, the mixed one has for certain, to the last bit.
-    assert (mixed[:, 0] == 1).all() and (mixed[:, 3] == 0).all()
+
+
+def test_what_both_pictures_have_is_certain_to_the_last_bit() -> None:
+    targets = torch.tensor([[1.0, 0], [1.0, 0]])
+    for seed in range(200):
+        for config in (MIXUP, CUTMIX):
+            assert torch.equal(mix(flat_batch(2, 4), targets, config, seed=(seed,))[1], targets)
 
 
 @pytest.mark.parametrize("config", [MIXUP, CUTMIX])

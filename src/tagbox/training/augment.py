@@ -1,8 +1,8 @@
 """Augmentation: how a picture and its labels vary from epoch to epoch.
 
-The pixel work is torchvision's (`transforms.v2.functional`), on Pillow pictures: the same functions take
-five times as long on tensors of this size, and use torch's threads, which belong to the training
-step. torchvision's own random transforms draw from torch's global generator, so the draws are made here.
+The pixel work is torchvision's (`transforms.v2.functional`), on Pillow pictures: of this size they are
+quicker than tensors, and leave torch's threads to the training step. torchvision's random transforms draw
+from torch's global generator, which other threads draw from as well, so the draws are made here.
 """
 
 from __future__ import annotations

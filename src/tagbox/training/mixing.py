@@ -80,6 +80,5 @@ def _blend(images: Tensor, other: Tensor, share: float) -> Tensor:
 def _mix_targets(targets: Tensor, order: Tensor, share: float) -> Tensor:
     """``share`` of each row's own targets and the rest of the other's; unknown where either is."""
     other = targets[order.to(targets.device)]
-    # Where both are equal, lerp gives exactly that: a sum of products might give 1 + 6e-8.
     mixed = torch.lerp(other, targets, share)
     return torch.where((targets >= 0) & (other >= 0), mixed, torch.full_like(mixed, -1))
