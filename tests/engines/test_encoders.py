@@ -16,9 +16,10 @@ from tagbox.config import ClassifierConfig
 from tagbox.engines import encoder as encoder_module
 from tagbox.engines.encoder import create_encoder, create_encoders
 from tagbox.engines.openvino_engine import OpenVinoEncoder
-from tagbox.engines.torch_engine import TorchEncoder, normalise
+from tagbox.engines.torch_engine import TorchEncoder
 from tagbox.errors import TagboxError
 from tagbox.models.backbones import Backbone, BackboneRequest, create_backbone
+from tagbox.models.pixels import normalise
 
 
 def relative(a: np.ndarray, b: np.ndarray) -> float:

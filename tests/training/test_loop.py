@@ -11,9 +11,11 @@ from sklearn.metrics import average_precision_score
 
 from tagbox.errors import TagboxError
 from tagbox.training.batches import FeatureBatches
-from tagbox.training.loop import Fitted, fit
+from tagbox.training.loop import Fitted, Stop, Task, fit
 from tagbox.training.loop import run as outputs
 from tagbox.training.losses import create_loss
+from tagbox.training.runtime import Runtime
+from tagbox.training.schedule import Schedule
 from tagbox.training.scores import is_better
 
 CATEGORIES, WIDTH = 4, 10
@@ -28,6 +30,18 @@ def separable(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return features, labels
 
 
+def task(model: torch.nn.Module, rate: float) -> Task:
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
+    return Task(
+        model=model,
+        loss=loss,
+        validation_loss=loss,
+        optimizer=optimizer,
+        schedule=Schedule(optimizer, lambda _: (1.0, None)),
+    )
+
+
 def run(
     *, rate: float = 0.05, epochs: int = 8, patience: int = 8, best_by: str = "map", **scale: float
 ) -> tuple[torch.nn.Module, Fitted, FeatureBatches]:
@@ -38,18 +52,12 @@ def run(
     )
     torch.manual_seed(0)
     model = torch.nn.Linear(WIDTH, CATEGORIES)
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
     fitted = fit(
-        model,
+        task(model, rate),
         train,
         held,
-        loss=create_loss("bce", torch.full((CATEGORIES,), 0.4)),
-        optimizer=optimizer,
-        scheduler=scheduler,
-        epochs=epochs,
-        patience=patience,
-        best_by=best_by,
+        stop=Stop(epochs=epochs, patience=patience, best_by=best_by),
+        runtime=Runtime("cpu"),
     )
     return model, fitted, held
 
@@ -61,13 +69,13 @@ def test_learns_and_leaves_the_best_epochs_weights() -> None:
     assert best["val_map"] == max(figures)  # type: ignore[type-var]
     assert best["val_map"] > 0.9  # type: ignore[operator]
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    assert outputs(model, held, loss).scores()["map"] == best["val_map"]
+    assert outputs(model, held, loss, Runtime("cpu")).scores()["map"] == best["val_map"]
 
 
 def test_the_epochs_map_is_sklearns() -> None:
     model, fitted, held = run()
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    probabilities = outputs(model, held, loss).probabilities
+    probabilities = outputs(model, held, loss, Runtime("cpu")).probabilities
     expected = average_precision_score(held.targets.numpy(), probabilities, average="macro")
     assert fitted.history[fitted.best_epoch - 1]["val_map"] == pytest.approx(expected, abs=1e-12)
 
@@ -77,13 +85,13 @@ def test_training_figures_are_of_the_batches_trained_on() -> None:
     model, fitted, _ = run(rate=0.0, epochs=1)
     whole = FeatureBatches(*separable(60, 0), batch_size=16, shuffle=False)
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    expected = outputs(model, whole, loss).scores()["loss"]
+    expected = outputs(model, whole, loss, Runtime("cpu")).scores()["loss"]
     assert fitted.history[0]["train_loss"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_stops_early_when_nothing_gets_better() -> None:
     _, fitted, _ = run(rate=0.0, epochs=50, patience=3)
-    assert fitted.stopped_early
+    assert fitted.over
     assert fitted.best_epoch == 1
     assert len(fitted.history) == 4
 
@@ -133,7 +141,9 @@ def test_batches_cover_every_image_once_and_draw_both_views() -> None:
     batches = FeatureBatches(
         features, np.zeros((11, 1), np.int8), batch_size=4, shuffle=True, seed=1
     )
-    seen = [np.concatenate([x.numpy()[:, 0] for x, _ in batches.epoch(e)]) for e in range(1, 9)]
+    seen = [
+        np.concatenate([b.inputs.numpy()[:, 0] for (b,) in batches.epoch(e)]) for e in range(1, 9)
+    ]
     for values in seen:
         assert sorted(values // 2) == list(range(11))
     assert len({tuple(values) for values in seen}) == len(seen)

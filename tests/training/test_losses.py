@@ -11,6 +11,7 @@ from torch.nn import functional
 from tagbox.training.losses import POSITIVE_WEIGHT_CAP, create_loss
 
 NAMES = ("bce", "bce_weighted", "focal", "asymmetric")
+ALL = (*NAMES, "cross_entropy")
 RATES = torch.tensor([0.5, 0.1, 0.001])
 
 
@@ -79,3 +80,72 @@ def test_finite_with_gradients_at_extreme_logits(name: str) -> None:
     assert torch.isfinite(value)
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
+
+
+def one_hot(rows: int = 6) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return functional.one_hot(torch.randint(3, (rows,), generator=generator), 3).float()
+
+
+def test_cross_entropy_is_torchs() -> None:
+    logits, _ = batch()
+    targets = one_hot()
+    for smoothing in (0.0, 0.1):
+        loss = create_loss("cross_entropy", RATES, smoothing=smoothing)
+        expected = functional.cross_entropy(
+            logits, targets.argmax(dim=1), label_smoothing=smoothing
+        )
+        torch.testing.assert_close(loss(logits, targets), expected)
+
+
+def test_cross_entropy_leaves_out_pictures_with_unknown_categories() -> None:
+    logits, _ = batch()
+    targets = one_hot()
+    targets[0, 1] = -1
+    loss = create_loss("cross_entropy", RATES)
+    torch.testing.assert_close(loss(logits, targets), loss(logits[1:], targets[1:]))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_mixture_of_targets_costs_the_mixture_of_their_costs(name: str) -> None:
+    logits, _ = batch()
+    one, other = one_hot(), one_hot().roll(1, dims=0)
+    loss = create_loss(name, RATES)
+    mixed = loss(logits, 0.3 * one + 0.7 * other)
+    torch.testing.assert_close(mixed, 0.3 * loss(logits, one) + 0.7 * loss(logits, other))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_parts_of_a_batch_sum_to_the_whole(name: str) -> None:
+    logits, _ = batch()
+    targets = one_hot()
+    targets[4] = -1
+    loss = create_loss(name, RATES)
+    total = loss.total(logits[:2], targets[:2]) + loss.total(logits[2:], targets[2:])
+    known = loss.known(targets[:2]) + loss.known(targets[2:])
+    torch.testing.assert_close(total / known, loss(logits, targets))
+
+
+def test_smoothing_moves_targets_towards_the_middle() -> None:
+    logits, targets = batch()
+    smoothed = create_loss("bce", RATES, smoothing=0.2)(logits, targets)
+    expected = functional.binary_cross_entropy_with_logits(logits, targets * 0.8 + 0.1)
+    torch.testing.assert_close(smoothed, expected)
+
+
+@pytest.mark.parametrize("name", ["focal", "asymmetric"])
+def test_annealing_goes_from_plain_to_full_focus(name: str) -> None:
+    logits, targets = batch()
+    loss = create_loss(name, RATES, anneal_epochs=4)
+    plain, full = (
+        create_loss("bce", RATES)(logits, targets),
+        create_loss(name, RATES)(logits, targets),
+    )
+    found = []
+    for epoch in (1, 3, 5, 9):
+        loss.start_epoch(epoch)
+        found.append(loss(logits, targets))
+    torch.testing.assert_close(found[0], plain)
+    torch.testing.assert_close(found[1], (plain + full) / 2)
+    torch.testing.assert_close(found[2], full)
+    torch.testing.assert_close(found[3], full)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,18 +20,20 @@ from tagbox.data.split import Split
 from tagbox.data.synthetic.generate import generate
 from tagbox.engines.encoder import create_encoders
 from tagbox.engines.features import encode_images
-from tagbox.engines.torch_engine import normalise, pool
 from tagbox.errors import TagboxError
 from tagbox.evaluation.base_rates import base_rate
 from tagbox.evaluation.ranking import average_precision
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import to_square
 from tagbox.inference.predict import Classifier
-from tagbox.models.heads import create_head
+from tagbox.models.heads import FeatureScale, create_head
+from tagbox.models.pixels import normalise, pool
 from tagbox.training.batches import FeatureBatches
 from tagbox.training.history import read_history
-from tagbox.training.loop import fit
+from tagbox.training.loop import Stop, Task, fit
 from tagbox.training.losses import create_loss
+from tagbox.training.runtime import Runtime
+from tagbox.training.schedule import Schedule, one_cycle
 
 FILES = {
     "config.yaml",
@@ -58,14 +59,8 @@ class PictureBatches(FeatureBatches):
         super().__init__(empty, labels, **how)  # type: ignore[arg-type]
         self.squares = torch.from_numpy(squares)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        rows = torch.arange(len(self.squares))
-        if self.shuffle:
-            random = np.random.default_rng([self.seed, epoch])
-            rows = torch.from_numpy(random.permutation(len(rows)))
-        for start in range(0, len(rows), self.batch_size):
-            chosen = rows[start : start + self.batch_size]
-            yield self.squares[chosen], self.targets[chosen]
+    def inputs(self, rows: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+        return self.squares[rows]
 
 
 def test_cached_features_train_the_very_same_head_as_the_whole_network(
@@ -99,7 +94,7 @@ def test_cached_features_train_the_very_same_head_as_the_whole_network(
 
     heads = []
     for whole in (False, True):
-        head = create_head("linear", features[:, 0], rates)
+        head = create_head("linear", FeatureScale.of(features), rates)
         side = (squares,) if whole else (features,)
         kind = PictureBatches if whole else FeatureBatches
         batches = [
@@ -108,15 +103,18 @@ def test_cached_features_train_the_very_same_head_as_the_whole_network(
         ]
         model = Whole(head) if whole else head
         optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
+        loss = create_loss("bce", torch.from_numpy(rates).float())
         fit(
-            model,
+            Task(
+                model=model,
+                loss=loss,
+                validation_loss=loss,
+                optimizer=optimizer,
+                schedule=Schedule(optimizer, one_cycle(6, 0.3)),
+            ),
             *batches,
-            loss=create_loss("bce", torch.from_numpy(rates).float()),
-            optimizer=optimizer,
-            scheduler=torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=6),
-            epochs=3,
-            patience=3,
-            best_by="map",
+            stop=Stop(epochs=3, patience=3, best_by="map"),
+            runtime=Runtime("cpu"),
         )
         heads.append(head)
     for name, value in heads[0].state_dict().items():
@@ -143,7 +141,9 @@ def test_a_run_holds_everything_and_repeats_exactly(
     assert metrics["validation"]["map"] == pytest.approx(best["val_map"], abs=1e-6)
     assert metrics["parameters"]["trainable"] < metrics["parameters"]["total"]
     config = yaml.safe_load((runs[0].folder / "config.yaml").read_text())
-    assert ClassifierConfig.from_dict(config["classifier"]) == small
+    saved = ClassifierConfig.from_dict(config["classifier"])
+    decided = replace(small.augment, crop="boxes")
+    assert saved == replace(small, labels="multi", loss="bce", augment=decided)
     assert DataConfig.from_dict(config["data"]) == DataConfig()
 
 
