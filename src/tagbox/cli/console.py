@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+OWN_FAULTS = frozenset({"worker-killed", "memory-full"})
+"""Codes of what befalls one process of a group and not the others."""
+
+
 def console(*, stderr: bool = True) -> Console:
     """A rich console; stderr unless the output is the command's result."""
     from rich.console import Console
@@ -20,20 +25,29 @@ def console(*, stderr: bool = True) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
+def speaks() -> bool:
+    """Whether this process is the one of its group that talks; the only one, where no launcher started several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(message: str) -> None:
     """One line for the person at the terminal."""
-    print(message, file=sys.stderr)
+    if speaks():
+        print(message, file=sys.stderr)
 
 
 def say_error(error: TagboxError) -> None:
-    """The error's one sentence, with its code."""
-    print(f"tagbox: error [{error.code}]: {error}", file=sys.stderr)
+    """The error's one sentence, with its code; of a group, what befell all of them is said once."""
+    if speaks() or error.code in OWN_FAULTS:
+        print(f"tagbox: error [{error.code}]: {error}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
     """One JSON value on stdout; NaN and infinities never appear."""
     import msgspec
 
+    if not speaks():
+        return
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 

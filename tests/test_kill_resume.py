@@ -1,0 +1,110 @@
+"""SIGKILL at ten moments of a fine-tuning, then `--resume`: bit for bit the run that nobody killed.
+
+The moments are drawn uniformly over an undisturbed run; the seed is printed, and TAGBOX_KILL_SEED repeats it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(os.name == "nt", reason="SIGKILL is for POSIX"),
+]
+
+TAGBOX = Path(sys.executable).with_name("tagbox")
+KILLS = 10
+EQUAL = ("model.safetensors", "history.csv", "metrics.json", "predictions.csv")
+PLAIN = ("--finetune.ema", "0", "--augment.mixup", "0.2", "--dropout", "0.2")
+AVERAGED = ("--finetune.ema", "0.9", "--finetune.accumulate", "3", "--finetune.batch-norm", "train")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    size = ("--width", "160", "--height", "120")
+    subprocess.run([TAGBOX, "synth", folder, "--images", "48", "--val", "17", *size], check=True)
+    return folder / "annotations"
+
+
+def command(data: Path, settings: tuple[str, ...]) -> list[str]:
+    return [
+        *(str(TAGBOX), "train", "classifier", str(data / "instances_train.json")),
+        *("--val", str(data / "instances_val.json"), "--name", "run"),
+        *("--backbone", "efficientnet_lite0@64", "--epochs", "2", "--recipe", "finetune"),
+        *("--finetune.epochs", "4", "--finetune.batch-size", "12"),
+        *("--finetune.channels-last", "no", "--finetune.checkpoint-seconds", "0", *settings),
+    ]
+
+
+def begin(folder: Path, words: list[str]) -> subprocess.Popen[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.txt").open("a") as log:
+        return subprocess.Popen(words, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+
+
+@pytest.mark.parametrize("settings", [PLAIN, AVERAGED], ids=["mixup", "ema and accumulation"])
+def test_resumed_runs_are_the_undisturbed_one(
+    data: Path, settings: tuple[str, ...], tmp_path: Path
+) -> None:
+    seed = int(os.environ.get("TAGBOX_KILL_SEED", random.SystemRandom().randrange(10**9)))
+    print(f"\nTAGBOX_KILL_SEED={seed}")
+    words = command(data, settings)
+    undisturbed = tmp_path / "undisturbed"
+    began = time.monotonic()
+    assert begin(undisturbed, words).wait() == 0, (undisturbed / "log.txt").read_text()
+    seconds = time.monotonic() - began
+    dice = random.Random(seed)
+    moments = sorted(dice.uniform(0, seconds) for _ in range(KILLS))
+    resumed = 0
+    for number, moment in enumerate(moments):
+        folder = tmp_path / f"killed{number}"
+        process = begin(folder, words)
+        try:
+            process.wait(timeout=moment)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        saved = sorted(folder.glob("runs/.run.partial/checkpoints/0*"))
+        where = saved[-1].name if saved else "the first stage"
+        print(f"killed after {moment:.2f} of {seconds:.2f} s, at {where}")
+        resumed += bool(saved)
+        assert begin(folder, [*words, "--resume"]).wait() == 0, (folder / "log.txt").read_text()
+        for name in EQUAL:
+            ours, theirs = (where / "runs" / "run" / name for where in (folder, undisturbed))
+            assert ours.read_bytes() == theirs.read_bytes(), f"{name} after {moment:.2f} s"
+        assert not list(folder.glob("runs/.run.partial"))
+    print(f"{resumed} of {KILLS} went on from a checkpoint")
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(data: Path, tmp_path: Path) -> None:
+    words = command(data, PLAIN)
+    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
+    assert begin(undisturbed, words).wait() == 0
+    process = begin(folder, words)
+    checkpoints = folder / "runs" / ".run.partial" / "checkpoints"
+    while (
+        len(list(checkpoints.glob("0*"))) < 2
+        or max(int(path.name) for path in checkpoints.glob("0*")) < 6
+    ):
+        assert process.poll() is None, (folder / "log.txt").read_text()
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    newest = sorted(checkpoints.glob("0*"))[-1] / "state.safetensors"
+    with newest.open("r+b") as opened:
+        opened.truncate(newest.stat().st_size // 2)
+    assert begin(folder, [*words, "--resume"]).wait() == 0, (folder / "log.txt").read_text()
+    assert f"passed over: {newest.parent.relative_to(folder)}" in (folder / "log.txt").read_text()
+    for name in EQUAL:
+        ours, theirs = (where / "runs" / "run" / name for where in (folder, undisturbed))
+        assert ours.read_bytes() == theirs.read_bytes(), name
