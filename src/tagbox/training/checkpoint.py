@@ -128,7 +128,7 @@ class Checkpoints:
             self.load_best(description["best_epoch"])
         except TagboxError:
             raise
-        except (OSError, ValueError, KeyError, msgspec.DecodeError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, LookupError, SafetensorError) as error:
             raise TagboxError(
                 "checkpoint-damaged",
                 f"the checkpoint cannot be used ({error})",
