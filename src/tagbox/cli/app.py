@@ -15,6 +15,7 @@ from tagbox.cli.demo import demo
 from tagbox.cli.download import download
 from tagbox.cli.evaluate import evaluate
 from tagbox.cli.predict import predict
+from tagbox.cli.recipes import recipes
 from tagbox.cli.show import show
 from tagbox.cli.split import split
 from tagbox.cli.synth import synth
@@ -37,7 +38,7 @@ app = App(
 
 for group in (cache, train):
     app.command(group)
-for command in (check, demo, download, evaluate, predict, show, split, synth):
+for command in (check, demo, download, evaluate, predict, recipes, show, split, synth):
     app.command(command, help_format="markdown")
 
 

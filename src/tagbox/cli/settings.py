@@ -25,13 +25,22 @@ def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentColle
 
     Without ``--recipe``, that is ``frozen`` on a CPU and ``finetune`` on an accelerator.
     """
-    given = _typed_value(arguments, "--config")
+    given = _typed_value(arguments, "--config") or _begun_with(arguments)
     if given is not None:
         for values in read_settings(Path(given)).values():
             _fill(values, given, app, commands, arguments)
     if any("--recipe" in argument.names for argument in arguments):
         recipe = load_recipe(_typed_value(arguments, "--recipe") or default_recipe(arguments))
         _fill(recipe.settings, f"recipe {recipe.name}", app, commands, arguments)
+
+
+def _begun_with(arguments: ArgumentCollection) -> str | None:
+    """The settings of the unfinished run that ``--resume`` goes on with."""
+    if _typed_value(arguments, "--resume") is None:
+        return None
+    runs, name = _typed_value(arguments, "--runs") or "runs", _typed_value(arguments, "--name")
+    path = Path(runs) / f".{name}.partial" / "config.yaml"
+    return str(path) if path.is_file() else None
 
 
 def default_recipe(arguments: ArgumentCollection) -> str:

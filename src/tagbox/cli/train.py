@@ -36,9 +36,9 @@ def classifier(
 ) -> None:
     """Train a multi-label classifier: which categories appear in a picture.
 
-    Every picture is encoded once by a frozen backbone, a head is trained on the features, and its
-    thresholds are tuned on the validation pictures. Writes the folder RUNS/NAME with the model, its
-    metrics and report.html.
+    Every picture is encoded once by a frozen backbone and a head is trained on the features; a recipe that
+    fine-tunes then trains the backbone with it. Thresholds are tuned on the validation pictures. Writes the
+    folder RUNS/NAME with the model, its metrics and report.html. See `tagbox recipes`.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def classifier(
     overwrite
         Replace a finished run of that name once the new one is whole.
     resume
-        Go on with an unfinished run of that name, from its newest checkpoint.
+        Go on with an unfinished run of that name, from its newest checkpoint and with its settings.
     cache
         Keep encoded pictures for later runs.
     json

@@ -47,6 +47,8 @@ class Bundle:
         How a picture becomes a square, and a feature map a vector (unless the head takes the map).
     thresholds
         Where a probability becomes a label.
+    ema
+        Decay of the moving average that the weights are; 0 for weights as the last step left them.
     versions
         Library to version at training time.
     data_fingerprint
@@ -60,6 +62,7 @@ class Bundle:
     geometry: Geometry
     pooling: Pooling
     thresholds: Thresholds
+    ema: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     data_fingerprint: str = ""
 
@@ -88,6 +91,7 @@ class _Description(msgspec.Struct, forbid_unknown_fields=True):
     weights_sha256: str
     data_fingerprint: str
     versions: dict[str, str]
+    ema: float = 0.0
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -113,6 +117,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         },
         "thresholds": bundle.thresholds.to_dict(),
         "weights_sha256": sha256_of(folder / WEIGHTS_NAME),
+        "ema": bundle.ema,
         "data_fingerprint": bundle.data_fingerprint,
         "versions": bundle.versions,
     }
@@ -164,6 +169,7 @@ def load_bundle(folder: Path) -> Bundle:
         geometry=description.geometry,
         pooling=description.pooling,
         thresholds=Thresholds.from_dict(description.thresholds, file=folder / JSON_NAME),
+        ema=description.ema,
         versions=description.versions,
         data_fingerprint=description.data_fingerprint,
     )

@@ -128,7 +128,10 @@ class Checkpoints:
             self.load_best(description["best_epoch"])
         except TagboxError:
             raise
-        except (OSError, ValueError, TypeError, LookupError, SafetensorError) as error:
+        except (
+            *(OSError, ValueError, TypeError, LookupError),
+            *(msgspec.MsgspecError, SafetensorError),
+        ) as error:
             raise TagboxError(
                 "checkpoint-damaged",
                 f"the checkpoint cannot be used ({error})",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,7 @@ from tagbox.progress import Progress
 from tagbox.training.encoded import Encoded, encode_sides
 from tagbox.training.finish import Judged, judge
 from tagbox.training.head import label_kind, train_head
-from tagbox.training.memory import require_room
+from tagbox.training.memory import sides_that_fit
 from tagbox.training.plan import resolve
 from tagbox.training.sides import Sides
 from tagbox.training.stage import Stage
@@ -55,6 +55,8 @@ class Trained:
         The validation images' probabilities, thresholds and figures.
     history, best_epoch
         The rows of `history.csv`; which one the weights are of.
+    ema
+        Decay of the moving average that the weights are; 0 for none.
     parameters
         ``total`` and ``trainable`` numbers of the model.
     left_out
@@ -69,6 +71,7 @@ class Trained:
     judged: Judged
     history: list[dict[str, float | int | None]]
     best_epoch: int
+    ema: float
     parameters: dict[str, int]
     left_out: list[str]
 
@@ -107,9 +110,9 @@ def train(
     device = choose_device(config.device, config.engine)
     first = None
     if work is None or work.state is None:
-        require_room(sides, encoders, config)
+        fitting = sides_that_fit(sides, encoders, config, progress)
         encoded = encode_sides(
-            sides,
+            fitting,
             encoders,
             head=config.head,
             mirror=config.mirror,
@@ -119,7 +122,11 @@ def train(
         )
         importing.join()
         runtime = runtime or _runtime(device)
-        first = _first_stage(sides, encoded, config, runtime, teacher, log, progress)
+        first = _first_stage(encoded, config, runtime, teacher, log, progress)
+        if fitting is not sides:
+            # The head has seen a sample; the network is trained on all.
+            rows = np.arange(len(sides.train)), np.arange(len(sides.validation))
+            first = replace(first, train=sides.train, validation=sides.validation, rows=rows)
     importing.join()
     runtime = runtime or _runtime(device)
     if config.finetune.active:
@@ -143,7 +150,6 @@ def train(
 
 
 def _first_stage(
-    sides: Sides,
     encoded: Encoded,
     config: ClassifierConfig,
     runtime: Runtime,
@@ -205,6 +211,7 @@ def _finished(stage: Stage, runtime: Runtime) -> Trained | None:
         judged=judge(stage.validation, probabilities, base_rate(stage.train.labels), config),
         history=[dict(row) for row in stage.fitted.history],
         best_epoch=stage.fitted.best_epoch,
+        ema=stage.ema,
         parameters=stage.parameters,
         left_out=stage.left_out,
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tagbox.config import ClassifierConfig
+from tagbox.data.split import stratified_split
 from tagbox.engines.encoder import Encoder
 from tagbox.errors import TagboxError
 from tagbox.models.heads import wants_map
+from tagbox.progress import Progress
 from tagbox.training.sides import Sides
 
 SHARE = 0.5
@@ -34,21 +37,52 @@ def require_room(sides: Sides, encoders: Sequence[Encoder], config: ClassifierCo
     TagboxError
         ``features-too-large``.
     """
-    if not wants_map(config.head):
-        return
-    views = len(sides.train) * (2 if config.mirror else 1) + len(sides.validation)
-    needed = 4 * views * sum(encoder.dim for encoder in encoders)
-    available = available_memory()
+    needed, available = _needed(sides, encoders, config), available_memory()
     if needed > SHARE * available:
         shape = "x".join(map(str, encoders[0].map_shape))
         raise TagboxError(
             "features-too-large",
-            f"the feature maps of {views:,} views ({shape}) need {_gigabytes(needed)} of memory, and "
+            f"the feature maps of {len(sides.train):,} pictures ({shape}) need {_gigabytes(needed)} of memory, and "
             f"half of what is free is {_gigabytes(SHARE * available)}",
             where="head",
             hint="use a smaller --backbone NAME@SIZE, a pooled head such as --head linear, or --recipe "
             "finetune, which reads pictures anew in every epoch",
         )
+
+
+def sides_that_fit(
+    sides: Sides, encoders: Sequence[Encoder], config: ClassifierConfig, progress: Progress
+) -> Sides:
+    """`sides`, or a stratified sample of them whose maps fit, where the network is trained afterwards.
+
+    Raises
+    ------
+    TagboxError
+        See `require_room`, where only the head is trained.
+    """
+    if not config.finetune.active:
+        require_room(sides, encoders, config)
+        return sides
+    share = SHARE * available_memory() / max(_needed(sides, encoders, config), 1)
+    if share >= 1:
+        return sides
+    samples = [
+        side.take(stratified_split(side.labels, share, config.seed)[1])
+        for side in (sides.train, sides.validation)
+    ]
+    progress.say(
+        f"the head begins on {len(samples[0]):,} of {len(sides.train):,} pictures, whose feature maps "
+        "fit into memory"
+    )
+    return replace(sides, train=samples[0], validation=samples[1])
+
+
+def _needed(sides: Sides, encoders: Sequence[Encoder], config: ClassifierConfig) -> int:
+    """Bytes of all features; 0 for a head that takes pooled ones."""
+    if not wants_map(config.head):
+        return 0
+    views = len(sides.train) * (2 if config.mirror else 1) + len(sides.validation)
+    return 4 * views * sum(encoder.dim for encoder in encoders)
 
 
 def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:

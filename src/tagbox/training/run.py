@@ -46,6 +46,7 @@ def bundle_of(trained: Trained) -> Bundle:
         geometry=config.geometry,
         pooling=config.pooling,
         thresholds=trained.judged.tuned.thresholds,
+        ema=trained.ema,
         versions=versions(),
         data_fingerprint=trained.train.fingerprint,
     )

@@ -34,6 +34,8 @@ class Stage:
         The state of the best epoch's head.
     features
         (N, ...) float32 of the validation images.
+    ema
+        Decay of the moving average that the weights are; 0 for none.
     parameters
         ``total`` and ``trainable`` numbers.
     left_out
@@ -51,5 +53,6 @@ class Stage:
     fitted: Fitted
     parameters: dict[str, int]
     left_out: list[str]
+    ema: float = 0.0
     rows: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
     module: nn.Module | None = None

@@ -143,9 +143,15 @@ def train_whole(
         head=trained.head,
         features=features,
         fitted=trained.fitted,
+        ema=config.finetune.ema if _from_this_stage(trained.fitted) else 0.0,
         parameters=parameters,
         left_out=left_out,
     )
+
+
+def _from_this_stage(fitted: Fitted) -> bool:
+    """Whether the best epoch is one of the network's, not of the frozen stage before."""
+    return fitted.best_epoch > len(fitted.history) - (fitted.epoch - 1)
 
 
 def _encoded(

@@ -1,0 +1,41 @@
+"""`tagbox recipes`: settings that go together, what to expect of them and on what evidence."""
+
+from __future__ import annotations
+
+from tagbox.cli.console import print_json, print_table
+
+
+def recipes(name: str | None = None, /, *, json: bool = False) -> None:
+    """List the recipes for training, or show one whole.
+
+    Parameters
+    ----------
+    name
+        A recipe's name or file; its settings and search ranges are printed as YAML.
+    json
+        Print JSON.
+    """
+    import yaml
+
+    from tagbox.config import RECIPES, load_recipe
+
+    chosen = [load_recipe(each) for each in ([name] if name else RECIPES)]
+    plain = [
+        {
+            "name": recipe.name,
+            "about": recipe.about,
+            "command": recipe.command,
+            "expect": recipe.expect,
+            "evidence": recipe.evidence,
+            "classifier": recipe.settings,
+            "search": recipe.search,
+        }
+        for recipe in chosen
+    ]
+    if json:
+        print_json(plain[0] if name else plain)
+    elif name:
+        print(yaml.safe_dump(plain[0], sort_keys=False, width=110).rstrip())
+    else:
+        rows = [(recipe.name, recipe.about, recipe.expect) for recipe in chosen]
+        print_table("Recipes", ("name", "what it is", "what to expect"), rows)
