@@ -60,10 +60,10 @@ def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
         try:
             most, taken = (int((groups / name).read_text()) for name in (limit, used))
             lines = (groups / statistics).read_text().splitlines()
+            given_back = int(dict(line.split() for line in lines).get(inactive, "0"))
         except (OSError, ValueError):  # No such interface, or its limit is "max".
             continue
-        given_back = dict(line.split(maxsplit=1) for line in lines).get(inactive, "0")
-        free = min(free, max(0, most - taken + int(given_back)))
+        free = min(free, max(0, most - taken + given_back))
     return free
 
 
