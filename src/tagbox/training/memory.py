@@ -46,8 +46,8 @@ def require_room(sides: Sides, encoders: Sequence[Encoder], config: ClassifierCo
             f"the feature maps of {views:,} views ({shape}) need {_gigabytes(needed)} of memory, and "
             f"half of what is free is {_gigabytes(SHARE * available)}",
             where="head",
-            hint="use a smaller --backbone NAME@SIZE, a pooled head such as --head linear, or --recipe "
-            "finetune, which reads pictures anew in every epoch",
+            hint="use a smaller --backbone NAME@SIZE, a pooled head such as --head linear, or "
+            "--no-mirror, which leaves the mirror images out",
         )
 
 
