@@ -749,6 +749,14 @@ BUNDLES = [
         "run/model.json",
         "categories",
     ),
+    # a head that is not the one the weights are of
+    Case(
+        RUN,
+        described(lambda d: d["head"].update(kind="csra")),
+        "bundle-mismatch",
+        "run/model.json",
+        "head.kind",
+    ),
     # a threshold above 1
     Case(
         RUN,
@@ -856,6 +864,37 @@ CONFIGS = [
         both(coco(), lambda f: save_file({"fc": np.zeros(3, np.float32)}, f / "w.safetensors")),
         "weights-mismatch",
         "w.safetensors",
+    ),
+    # a head that looks at one map, and two backbones
+    Case(
+        TRAIN_HERE + " --head csra --backbone efficientnet_lite0@64+efficientnet_lite1@64",
+        coco(),
+        "head-backbones",
+        "",
+        "head",
+    ),
+    # a width that eight attention heads cannot share
+    Case(
+        TRAIN_HERE + " --head ml_decoder --hidden 100",
+        coco(),
+        "config-value",
+        "",
+        "hidden",
+    ),
+    # terabytes of feature maps
+    Case(
+        TRAIN_HERE + " --head csra --backbone efficientnet_lite0@2048 --val labels.json",
+        coco(
+            lambda c: c.update(
+                images=[
+                    {"id": n, "file_name": f"{n}.jpg", "width": 40, "height": 30}
+                    for n in range(1, 40_000)
+                ]
+            )
+        ),
+        "features-too-large",
+        "",
+        "head",
     ),
 ]
 

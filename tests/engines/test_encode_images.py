@@ -12,7 +12,7 @@ from PIL import Image
 from tagbox.engines import encoder as encoder_module
 from tagbox.engines.cache import FeatureCache
 from tagbox.engines.encoder import Encoder, create_encoder
-from tagbox.engines.features import _squares, encode_images
+from tagbox.engines.features import _squares, as_head_takes, encode_images
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import to_square
@@ -50,6 +50,24 @@ def test_encoders_stand_side_by_side(pictures: list[Path], lite0: Backbone) -> N
     assert found.shape == (5, 2, 2560)
     for part, encoder in ((found[..., :1280], encoders[0]), (found[..., 1280:], encoders[1])):
         assert np.array_equal(part, encode_images(pictures, [encoder], mirror=True).features)
+
+
+def test_maps_are_cached_and_take_the_heads_shape(
+    pictures: list[Path], lite0: Backbone, cache: FeatureCache
+) -> None:
+    encoder = make(lite0, pooling="map")
+    found = encode_images(pictures, [encoder], mirror=True, cache=cache)
+    maps = as_head_takes(found.features, [encoder], "csra")
+    assert maps.shape == (5, 2, 1280, 3, 3)
+    squares = np.stack([to_square(read_image(p, 96), 96, "squash") for p in pictures])
+    assert np.array_equal(maps[:, 0], encoder.maps(squares))
+    assert np.array_equal(maps[:, 1], encoder.maps(squares[:, :, ::-1]))
+    again = encode_images(pictures, [encoder], mirror=True, cache=cache)
+    assert again.cached == 5
+    assert np.array_equal(again.features, found.features)
+    pooled = encode_images(pictures, [make(lite0)], cache=cache)
+    assert pooled.cached == 0
+    assert as_head_takes(pooled.features, [make(lite0)], "mlp").shape == (5, 1, 1280)
 
 
 def test_view_1_is_the_mirrored_square(pictures: list[Path], lite0: Backbone) -> None:

@@ -18,7 +18,7 @@ from tagbox.engines.encoder import create_encoder, create_encoders
 from tagbox.engines.openvino_engine import OpenVinoEncoder
 from tagbox.engines.torch_engine import TorchEncoder
 from tagbox.errors import TagboxError
-from tagbox.models.backbones import Backbone, BackboneRequest, create_backbone
+from tagbox.models.backbones import Backbone, BackboneRequest, create_backbone, load_backbone
 from tagbox.models.pixels import normalise
 
 
@@ -88,6 +88,37 @@ def test_features_are_pooled_maps(
     pooled = np.concatenate([parts[kind] for kind in pooling.split("+")], axis=1)
     assert encoder.dim == pooled.shape[1]
     assert relative(encoder.encode(squares), pooled) < 1e-5
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_a_whole_map_is_a_feature_too(engine: Any, lite0: Backbone, squares: np.ndarray) -> None:
+    encoder = create_encoder(lite0, geometry="squash", pooling="map", engine=engine)
+    assert encoder.map_shape == (1280, 3, 3)
+    assert encoder.dim == 11520
+    found = encoder.encode(squares)
+    assert np.array_equal(found.reshape(5, 1280, 3, 3), encoder.maps(squares))
+    mean = create_encoder(lite0, geometry="squash", engine=engine)
+    assert relative(found.reshape(5, 1280, 9).mean(2), mean.encode(squares)) < 1e-5
+    assert encoder.key != mean.key
+
+
+@pytest.mark.parametrize("size", [32, 33, 63, 75, 96, 224])
+def test_a_maps_shape_is_known_before_any_picture(size: int) -> None:
+    backbone = create_backbone(BackboneRequest("efficientnet_lite0", size))
+    with torch.inference_mode():
+        found = backbone.module(torch.zeros(1, 3, size, size)).shape
+    assert backbone.map_shape == tuple(found[1:])
+
+
+@pytest.mark.parametrize(("name", "shape"), [("resnet18", (512, 2, 2)), ("vit_b_32", (768, 1, 1))])
+def test_a_maps_shape_of_other_backbones(name: str, shape: tuple[int, int, int]) -> None:
+    backbone = create_backbone(BackboneRequest(name, 64), "none")
+    assert backbone.map_shape == shape
+    # As a saved model makes it again.
+    loaded = load_backbone(backbone.spec, backbone.arrays())
+    encoder = create_encoder(loaded, geometry="squash", pooling="map", engine="torch")
+    assert encoder.map_shape == shape
+    assert encoder.encode(np.zeros((2, 64, 64, 3), np.uint8)).shape == (2, np.prod(shape))
 
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
@@ -180,6 +211,7 @@ def test_the_key_holds_everything_that_decides_a_feature(
         key(),
         key(geometry="pad"),
         key(pooling="max"),
+        key(pooling="map"),
         key(engine="torch"),
         key(engine="torch", precision="bf16"),
         key(create_backbone(BackboneRequest("efficientnet_lite0", 128))),
@@ -223,6 +255,16 @@ def test_encoders_of_a_configuration() -> None:
         ("efficientnet_lite2", 96),
     ]
     assert {(e.geometry, e.pooling) for e in encoders} == {("pad", "max")}
+
+
+def test_a_head_that_looks_at_the_map_gets_it_whatever_the_pooling() -> None:
+    config = ClassifierConfig(backbone="efficientnet_lite0@64", head="csra", pooling="max")
+    (encoder,) = create_encoders(config)
+    assert encoder.pooling == "map"
+    assert encoder.dim == 1280 * 2 * 2
+    with pytest.raises(TagboxError) as raised:
+        create_encoders(replace(config, backbone="efficientnet_lite0@64+efficientnet_lite2@64"))
+    assert raised.value.code == "head-backbones"
 
 
 def test_a_class_token_is_pooled_once() -> None:

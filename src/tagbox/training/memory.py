@@ -45,8 +45,8 @@ def require_room(sides: Sides, encoders: Sequence[Encoder], config: ClassifierCo
             f"the feature maps of {len(sides.train):,} pictures ({shape}) need {_gigabytes(needed)} of memory, and "
             f"half of what is free is {_gigabytes(SHARE * available)}",
             where="head",
-            hint="use a smaller --backbone NAME@SIZE, a pooled head such as --head linear, or --recipe "
-            "finetune, which reads pictures anew in every epoch",
+            hint="use a smaller --backbone NAME@SIZE, a pooled head such as --head linear, or "
+            "--no-mirror, which leaves the mirror images out",
         )
 
 
@@ -94,10 +94,10 @@ def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
         try:
             most, taken = (int((groups / name).read_text()) for name in (limit, used))
             lines = (groups / statistics).read_text().splitlines()
+            given_back = int(dict(line.split() for line in lines).get(inactive, "0"))
         except (OSError, ValueError):  # No such interface, or its limit is "max".
             continue
-        given_back = dict(line.split(maxsplit=1) for line in lines).get(inactive, "0")
-        free = min(free, max(0, most - taken + int(given_back)))
+        free = min(free, max(0, most - taken + given_back))
     return free
 
 

@@ -13,15 +13,8 @@ from tagbox.data.dataset import PRESENT, Dataset
 from tagbox.errors import TagboxError
 from tagbox.training.sides import Sides
 
-FREE = frozenset(
-    {
-        "finetune.workers",
-        "finetune.checkpoint_seconds",
-        "finetune.keep_checkpoints",
-        "tensorboard_categories",
-    }
-)
-"""Settings that decide no number, so that a resumed run may have others."""
+FREE = ("accumulate", "workers", "checkpoint_seconds", "keep_checkpoints")
+"""Settings of fine-tuning that decide no figure, so that a resumed run may have others."""
 
 
 def resolve(config: ClassifierConfig, sides: Sides) -> ClassifierConfig:
@@ -61,6 +54,12 @@ def resolve(config: ClassifierConfig, sides: Sides) -> ClassifierConfig:
     return replace(config, labels=labels, loss=loss, augment=replace(config.augment, crop=crop))
 
 
+def with_free_settings(begun: ClassifierConfig, given: ClassifierConfig) -> ClassifierConfig:
+    """What a run was begun with, but for the settings in `FREE`, which are those given now."""
+    now = {name: getattr(given.finetune, name) for name in FREE}
+    return replace(begun, finetune=replace(begun.finetune, **now))
+
+
 def exclusive(dataset: Dataset) -> bool:
     """Whether the data says "one category an image": no boxes, and exactly one label everywhere."""
     labels = dataset.labels
@@ -93,6 +92,6 @@ def differences(saved: Mapping[str, Any], given: Mapping[str, Any], prefix: str 
         path, other = f"{prefix}{name}", given.get(name)
         if isinstance(value, Mapping) and isinstance(other, Mapping):
             found += differences(value, other, f"{path}.")
-        elif path not in FREE and other != value and other != "auto":
+        elif path.removeprefix("finetune.") not in FREE and other != value and other != "auto":
             found.append(f"{path}: {value} -> {other}")
     return found

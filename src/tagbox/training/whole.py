@@ -79,7 +79,7 @@ def train_whole(
         network = build(encoder.backbone, empty_head(config, train, about["features"]), config)
         left_out = list(about["left_out"])
     runtime = Runtime(runtime.device.type, config.finetune.precision)  # type: ignore[arg-type]
-    machine = _machine(runtime)
+    machine = _machine(runtime) | {"parts of a batch": config.finetune.accumulate}
     if work.state is not None:
         say_other_machine(work.state, machine, progress)
     about = {

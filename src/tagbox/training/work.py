@@ -18,7 +18,7 @@ from tagbox.errors import TagboxError
 from tagbox.files import atomic_write
 from tagbox.progress import Progress
 from tagbox.training.checkpoint import Checkpoints
-from tagbox.training.plan import differences
+from tagbox.training.plan import differences, with_free_settings
 from tagbox.training.run_folder import empty_folder, run_folder, run_paths
 from tagbox.training.sides import Sides
 
@@ -133,7 +133,7 @@ def saved_config(
             file=path,
             hint="resume with those it was begun with, or start anew with --overwrite",
         )
-    return begun
+    return with_free_settings(begun, config)
 
 
 def fingerprints(sides: Sides) -> dict[str, str]:

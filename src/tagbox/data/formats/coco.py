@@ -193,9 +193,7 @@ def mapped(path: Path) -> Iterator[memoryview]:
 def _map(file: int) -> mmap.mmap:
     """The whole file, for reading; where the system can, all pages at once and not one by one as they are met."""
     if hasattr(mmap, "MAP_POPULATE"):
-        return mmap.mmap(
-            file, 0, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE, prot=mmap.PROT_READ
-        )
+        return mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
     return mmap.mmap(file, 0, access=mmap.ACCESS_READ)
 
 
