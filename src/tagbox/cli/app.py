@@ -25,7 +25,10 @@ from tagbox.errors import TagboxError
 # Nothing opens a socket for statistics, whatever library a command loads later.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-TRAIN_EXTRA = {"torch", "torchvision", "timm", "openvino", "safetensors", "tensorboard"}
+TRAIN_EXTRA = {
+    *("torch", "torchvision", "timm", "accelerate", "psutil"),
+    *("openvino", "safetensors", "tensorboard"),
+}
 """Modules that only `pip install "tagbox[train]"` brings; the first one missing is what a command meets."""
 
 app = App(
