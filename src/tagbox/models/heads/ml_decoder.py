@@ -9,6 +9,8 @@ step) without self-attention, queries that are drawn once and not trained, group
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,13 +24,15 @@ from tagbox.models.heads.scale import FeatureScale
 ATTENTION_HEADS = 8
 FEED_FORWARD = 2048
 MOST_QUERIES = 100
+FIRST_SPREAD = 0.3
 
 
 class MlDecoder(Head):
     """Standardise, embed every position, one decoder layer, group decoding.
 
-    Weights are torch's defaults for such layers, but for those of the output, which are 0, so that it says
-    the base rates at first. The output's gradient is not 0, and from the second step on nor are the others.
+    Weights are torch's defaults for such layers, but for those of the output, which are small: at first its
+    logits are within a few tenths of the base rates'. With zeros no gradient would reach the decoder in the
+    first step, and short trainings end markedly worse.
 
     Parameters
     ----------
@@ -63,7 +67,8 @@ class MlDecoder(Head):
         self.decoder = DecoderLayer(hidden, dropout)
         self.output = nn.Linear(hidden, categories)
         with torch.no_grad():
-            self.output.weight.zero_()
+            # Answers are normalised, so this is the spread of the first logits around the base rates.
+            self.output.weight.normal_(0, FIRST_SPREAD / math.sqrt(hidden))
             self.output.bias.copy_(log_odds(rates))
 
     def forward(self, maps: Tensor) -> Tensor:
