@@ -8,12 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.config import ClassifierConfig, DataConfig, FinetuneConfig
 from tagbox.engines.encoder import create_encoders
 from tagbox.errors import TagboxError
 from tagbox.progress import Silent
 from tagbox.training import memory
-from tagbox.training.memory import available_memory, require_room
+from tagbox.training.memory import available_memory, require_room, sides_that_fit
 from tagbox.training.sides import load_sides
 
 
@@ -58,8 +58,17 @@ def test_maps_may_take_half_of_it(
     monkeypatch.setattr(memory, "available_memory", lambda: 2 * needed)
     require_room(sides, encoders, config)
     monkeypatch.setattr(memory, "available_memory", lambda: 2 * needed - 2)
-    with pytest.raises(TagboxError, match="150 views") as raised:
+    with pytest.raises(TagboxError, match="60 pictures") as raised:
         require_room(sides, encoders, config)
     assert raised.value.code == "features-too-large"
     require_room(sides, encoders, replace(config, mirror=False))
     require_room(sides, encoders, small)
+    # Where the network is trained afterwards, half the memory means half of either side.
+    monkeypatch.setattr(memory, "available_memory", lambda: needed)
+    whole = replace(config, finetune=FinetuneConfig(unfreeze="all"))
+    fitting = sides_that_fit(sides, encoders, whole, Silent())
+    assert abs(len(fitting.train) - 30) <= 2
+    assert abs(len(fitting.validation) - 15) <= 2
+    assert set(fitting.train.images.files) < set(sides.train.images.files)
+    monkeypatch.setattr(memory, "available_memory", lambda: 2 * needed)
+    assert sides_that_fit(sides, encoders, whole, Silent()) is sides
