@@ -29,11 +29,18 @@ def data(tmp_path: Path) -> Path:
 
 
 def words(data: Path, name: str, *settings: str) -> list[str]:
+    """The command; `settings` come in the place of the ones here."""
+    flags = {
+        "--backbone": "efficientnet_lite0@64",
+        "--finetune.epochs": "5",
+        "--finetune.batch-size": "8",
+        "--finetune.channels-last": "no",
+        **dict(zip(settings[::2], settings[1::2], strict=True)),
+    }
     return [
         *("train", "classifier", str(data / "instances_train.json"), "--recipe", "finetune"),
         *("--val", str(data / "instances_val.json"), "--name", name, "--epochs", "2"),
-        *("--backbone", "efficientnet_lite0@64", "--finetune.epochs", "5"),
-        *("--finetune.batch-size", "8", "--finetune.channels-last", "no", *settings),
+        *(word for flag in flags.items() for word in flag),
     ]
 
 
@@ -84,7 +91,7 @@ def test_a_reading_process_is_killed(data: Path, tmp_path: Path) -> None:
     os.kill(int(reader_of(training.process.pid)), signal.SIGKILL)
     training.fails_with("worker-killed")
     # The number of reading processes changes no figure, so the run goes on without any.
-    finish(tmp_path, [str(TAGBOX), *words(data, "one", *each, "--resume")])
+    finish(tmp_path, [str(TAGBOX), *words(data, "one", *each), "--resume"])
     finish(tmp_path, [str(TAGBOX), *words(data, "two", *each)])
     assert history(tmp_path, "one") == history(tmp_path, "two")
 
@@ -117,7 +124,7 @@ def test_memory_runs_out(data: Path, tmp_path: Path) -> None:
     training = Started(tmp_path, [sys.executable, str(script), *words(data, "one", *settings)])
     training.fails_with("memory-full")
     assert training.saved()
-    finish(tmp_path, [str(TAGBOX), *words(data, "one", *settings, "--resume")])
+    finish(tmp_path, [str(TAGBOX), *words(data, "one", *settings), "--resume"])
 
 
 def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path) -> None:

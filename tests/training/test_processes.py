@@ -35,11 +35,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(data: Path, name: str, *settings: str) -> list[str]:
     """BatchNorm in eval, no dropout, nothing mixed: what makes the number of processes invisible."""
+    flags = {
+        "--finetune.epochs": "3",
+        "--finetune.batch-size": "12",
+        "--finetune.channels-last": "no",
+        **dict(zip(settings[::2], settings[1::2], strict=True)),
+    }
     return [
         *("train", "classifier", str(data / "instances_train.json")),
         *("--val", str(data / "instances_val.json"), "--name", name, "--recipe", "finetune"),
-        *("--backbone", "efficientnet_lite0@64", "--epochs", "2", "--finetune.epochs", "3"),
-        *("--finetune.batch-size", "12", "--finetune.channels-last", "no", *settings),
+        *("--backbone", "efficientnet_lite0@64", "--epochs", "2"),
+        *(word for flag in flags.items() for word in flag),
     ]
 
 
