@@ -2,7 +2,7 @@
 
     python benchmarks/gains.py [TRAIN.json VAL.json] [--study finetune crop heads] [--seeds 0 1 2]
 
-Without files, 600 generated scenes train, 150 validate (they choose the epoch) and 400 test. With files, the
+Without files, 400 generated scenes train, 150 validate (they choose the epoch) and 400 test. With files, the
 pictures of all of them are put together and split 55/15/30, stratified, with the split seed 0. The
 difference between two ways is that of their mean test mAP over the seeds, with a paired interval over
 resamples of the test pictures: `evaluation.comparison`.
@@ -32,7 +32,7 @@ from tagbox.evaluation.comparison import paired_map_difference
 from timing import machine, report, say
 
 FINETUNE = FinetuneConfig(
-    unfreeze="all", epochs=8, patience=8, batch_size=16, ema=0.99, checkpoint_seconds=1e9
+    unfreeze="all", epochs=6, patience=6, batch_size=16, ema=0.99, checkpoint_seconds=1e9
 )
 
 
@@ -71,7 +71,7 @@ def studies(base: ClassifierConfig, epochs: int) -> dict[str, Study]:
 def scenes(folder: Path) -> tuple[Dataset, Path, Path | None, Dataset]:
     """Generated training, validation and test pictures."""
     made = generate(
-        folder / "scenes", SynthConfig(images=600, val=150, test=400, width=256, height=192)
+        folder / "scenes", SynthConfig(images=400, val=150, test=400, width=192, height=144)
     )
     return (
         load_dataset(made.parts["train"]),
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="*")
     parser.add_argument("--study", nargs="+", default=["finetune", "crop", "heads"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--backbone", default="efficientnet_lite0@128")
+    parser.add_argument("--backbone", default="efficientnet_lite0@96")
     parser.add_argument("--epochs", type=int, default=FINETUNE.epochs)
     options = parser.parse_args()
 
