@@ -4,9 +4,8 @@ The mean of probabilities is the linear opinion pool (Stone, "The Opinion Pool",
 average (Lakshminarayanan, Pritzel and Blundell, NeurIPS 2017). Its log loss is convex in the weights, so there
 is one best set of them; expectation maximisation climbs to it from equal weights, never leaves the simplex and
 never gives equal members different shares (Jelinek and Mercer, "Interpolated estimation of Markov source
-parameters from sparse data", 1980). With one free number for each further model there is little to overfit;
-choosing by mAP itself (Caruana et al., "Ensemble selection from libraries of models", ICML 2004) follows
-single images of rare categories.
+parameters from sparse data", 1980). There is one free number for each further model. The alternative is to select
+greedily by the metric itself (Caruana et al., "Ensemble selection from libraries of models", ICML 2004).
 """
 
 from __future__ import annotations
