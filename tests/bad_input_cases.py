@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +17,12 @@ from bad_input_data import (
     coco,
     coco_text,
     described,
+    ensemble,
     field,
     labelme,
     picture,
     run,
+    runs,
     table,
     without,
     write,
@@ -777,6 +780,87 @@ BUNDLES = [
     Case("predict run images --format xml", run(), "", "xml", exit_code=2),
 ]
 
+TOGETHER = "ensemble run other --val labels.json --name e --runs {out}"
+BOTH = "evaluate both labels.json"
+
+ENSEMBLES = [
+    # a run that knows another category; validation data that does
+    Case(TOGETHER, runs("elk", "gnu"), "categories-differ", "other", "'gnu'"),
+    Case(
+        TOGETHER,
+        both(runs("yak", "elk"), coco(lambda c: c["categories"].append({"id": 9, "name": "gnu"}))),
+        "categories-differ",
+        "labels.json",
+        "'gnu'",
+    ),
+    # a run that is not there, and one whose weights are not
+    Case("ensemble run x --val labels.json --name e", run(), "bundle-missing", "x/model.json"),
+    Case(
+        TOGETHER,
+        both(runs("elk", "yak"), lambda f: (f / "other" / "model.safetensors").unlink()),
+        "bundle-missing",
+        "other/model.safetensors",
+    ),
+    # a size that is none; a size that is a run; validation data that is not there or not labelled
+    Case(TOGETHER + " --scales 384 9", runs("elk", "yak"), "config-value", "", "scales"),
+    Case(
+        "ensemble run --scales 64 other --val labels.json --name e",
+        run(),
+        "",
+        "--scales",
+        exit_code=2,
+    ),
+    Case("ensemble run --val v.json --name e --runs {out}", run(), "file-missing", "v.json"),
+    Case(
+        "ensemble run --val labels.json --name e --runs {out}",
+        both(run(), coco(lambda c: c.pop("annotations"))),
+        "no-labels",
+        "labels.json",
+    ),
+    # ensemble.json: half of it, a weight too many, a later version
+    Case(BOTH, ensemble(lambda f: _cut(f / "ensemble.json")), "bundle-json", "both/ensemble.json"),
+    Case(
+        BOTH,
+        ensemble(lambda f: _replace(f / "ensemble.json", '"weight": 0.5', '"weight": 0.75')),
+        "bundle-json",
+        "both/ensemble.json",
+        "members",
+    ),
+    Case(
+        "predict both images",
+        ensemble(lambda f: _replace(f / "ensemble.json", '_version": 1', '_version": 8')),
+        "bundle-version",
+        "both/ensemble.json",
+        "format_version",
+    ),
+    # a member that was lost, and one that was exchanged for another
+    Case(
+        "predict both images",
+        ensemble(lambda f: shutil.rmtree(f / "members" / "1")),
+        "bundle-missing",
+        "both/members/1/model.json",
+    ),
+    Case(
+        BOTH,
+        ensemble(lambda f: _replace(f / "ensemble.json", '_sha256": "', '_sha256": "0')),
+        "bundle-mismatch",
+        "both/ensemble.json",
+        "members[0].weights_sha256",
+    ),
+    # maps of an ensemble
+    Case(
+        "predict both images --evidence --save-images {out}/maps",
+        ensemble(),
+        "evidence-ensemble",
+        "",
+        "evidence",
+    ),
+]
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
 
 def _cut(path: Path) -> None:
     content = path.read_bytes()
@@ -899,5 +983,13 @@ CONFIGS = [
 ]
 
 CASES = (
-    DATASETS + LABEL_FILES + OTHER_FILES + IMAGES + COMMAND_LINES + PREDICTIONS + BUNDLES + CONFIGS
+    DATASETS
+    + LABEL_FILES
+    + OTHER_FILES
+    + IMAGES
+    + COMMAND_LINES
+    + PREDICTIONS
+    + BUNDLES
+    + ENSEMBLES
+    + CONFIGS
 )

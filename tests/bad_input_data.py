@@ -225,3 +225,37 @@ def described(change: Callable[[dict[str, Any]], object]) -> Build:
         path.write_text(json.dumps(content))
 
     return run(spoil)
+
+
+def runs(*categories: str) -> Build:
+    """A COCO dataset, the run `run`, and the run `other`, which knows `categories`."""
+
+    def build(folder: Path) -> None:
+        from dataclasses import replace
+
+        from tagbox.data.dataset import Categories
+        from tagbox.models.bundle import load_bundle, save_bundle
+
+        run()(folder)
+        (folder / "other").mkdir()
+        named = replace(load_bundle(folder / "run"), categories=Categories.from_names(categories))
+        save_bundle(named, folder / "other")
+
+    return build
+
+
+def ensemble(spoil: Callable[[Path], object] = lambda folder: None) -> Build:
+    """A COCO dataset and the folder `both` of an ensemble of two runs, spoilt."""
+
+    def build(folder: Path) -> None:
+        from tagbox.evaluation.thresholds import Thresholds
+        from tagbox.models.bundle import load_bundle
+        from tagbox.models.ensembles import Ensemble, Member, save_ensemble
+
+        run()(folder)
+        bundle = load_bundle(folder / "run")
+        members = tuple(Member(bundle=bundle, run=name, weight=0.5) for name in ("a", "b"))
+        save_ensemble(Ensemble(members=members, thresholds=Thresholds()), folder / "both")
+        spoil(folder / "both")
+
+    return build

@@ -18,24 +18,30 @@ _EXPORTS = {
     "load_dataset": "tagbox.data.load",
     "check_dataset": "tagbox.checks.check",
     "train_classifier": "tagbox.api",
+    "ensemble": "tagbox.api",
     "Run": "tagbox.api",
     "Classifier": "tagbox.inference.predict",
+    "load_model": "tagbox.inference.load",
     "evaluate_labels": "tagbox.evaluation.evaluate",
     "DataConfig": "tagbox.config",
     "ClassifierConfig": "tagbox.config",
+    "EnsembleConfig": "tagbox.config",
 }
 
 if TYPE_CHECKING:
     from tagbox.api import Run as Run
+    from tagbox.api import ensemble as ensemble
     from tagbox.api import train_classifier as train_classifier
     from tagbox.checks.check import check_dataset as check_dataset
     from tagbox.config import ClassifierConfig as ClassifierConfig
     from tagbox.config import DataConfig as DataConfig
+    from tagbox.config import EnsembleConfig as EnsembleConfig
     from tagbox.data.dataset import Dataset as Dataset
     from tagbox.data.load import load_dataset as load_dataset
     from tagbox.errors import TagboxError as TagboxError
     from tagbox.evaluation.evaluate import evaluate_labels as evaluate_labels
     from tagbox.evaluation.predictions import Predictions as Predictions
+    from tagbox.inference.load import load_model as load_model
     from tagbox.inference.predict import Classifier as Classifier
 
 __all__ = ["__version__", *_EXPORTS]

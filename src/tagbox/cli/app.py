@@ -13,6 +13,7 @@ from tagbox.cli.check import check
 from tagbox.cli.console import say_error
 from tagbox.cli.demo import demo
 from tagbox.cli.download import download
+from tagbox.cli.ensemble import ensemble
 from tagbox.cli.evaluate import evaluate
 from tagbox.cli.predict import predict
 from tagbox.cli.recipes import recipes
@@ -41,7 +42,7 @@ app = App(
 
 for group in (cache, train):
     app.command(group)
-for command in (check, demo, download, evaluate, predict, recipes, show, split, synth):
+for command in (check, demo, download, ensemble, evaluate, predict, recipes, show, split, synth):
     app.command(command, help_format="markdown")
 
 

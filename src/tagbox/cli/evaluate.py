@@ -168,14 +168,14 @@ def _claims(
 
     if not path.is_dir():
         return read_claims(path, index_names(dataset))
-    if not (path / "model.json").is_file():
+    if not any((path / name).is_file() for name in ("model.json", "ensemble.json")):
         raise TagboxError(
             "run-incomplete",
-            "this folder holds no model.json, so it is not a finished run",
+            "this folder holds no model.json and no ensemble.json, so it is not a finished run",
             file=path,
             hint="give the folder of a run (runs/NAME) or a file of predictions",
         )
-    from tagbox.inference.predict import predict_dataset
+    from tagbox.inference.load import predict_dataset
 
     with progress_bar("predicting", len(dataset)) as advance:
         return predict_dataset(path, dataset, device=device, progress=advance)

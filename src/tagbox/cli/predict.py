@@ -68,6 +68,7 @@ def predict(
 
     from tagbox.engines.cache import FeatureCache
     from tagbox.inference.inputs import collect_images
+    from tagbox.inference.load import load_model
     from tagbox.inference.outputs import (
         check_choice,
         decide,
@@ -76,7 +77,6 @@ def predict(
         spoken,
         truth_of,
     )
-    from tagbox.inference.predict import Classifier
 
     if not images:
         raise TagboxError("no-images", "no pictures given", hint="name pictures or folders of them")
@@ -90,7 +90,7 @@ def predict(
     check_choice(threshold, top_k)
     format = _format(format, out, json=json)
     paths = collect_images(images)
-    classifier = Classifier.load(run, engine=engine, device=device, precision=precision)
+    classifier = load_model(run, engine=engine, device=device, precision=precision)
     if evidence:
         classifier.require_evidence()
     known = None if truth is None else truth_of(_load(truth))

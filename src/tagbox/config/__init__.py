@@ -12,6 +12,7 @@ from tagbox.config.classifier import (
     Pooling,
 )
 from tagbox.config.data import DataConfig, SynthConfig
+from tagbox.config.ensemble import EnsembleConfig
 from tagbox.config.finetune import FinetuneConfig
 from tagbox.config.recipes import RECIPES, Recipe, load_recipe
 
@@ -22,6 +23,7 @@ __all__ = [
     "Config",
     "Crop",
     "DataConfig",
+    "EnsembleConfig",
     "FinetuneConfig",
     "Geometry",
     "HeadKind",

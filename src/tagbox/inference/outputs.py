@@ -16,7 +16,8 @@ from tagbox.errors import TagboxError
 from tagbox.evaluation.files import encode_csv, encode_json
 from tagbox.evaluation.predictions import Predictions
 from tagbox.evaluation.thresholds import Thresholds
-from tagbox.inference.predict import Claims, Classifier
+from tagbox.inference.load import Model
+from tagbox.inference.predict import Claims
 
 Format = Literal["json", "csv", "challenge"]
 EVIDENCE_LABELS = 3
@@ -75,7 +76,7 @@ def image_keys(paths: Sequence[Path]) -> tuple[str, ...]:
 def render(
     format: Format,
     paths: Sequence[Path],
-    classifier: Classifier,
+    classifier: Model,
     claims: Claims,
     decisions: NDArray[np.bool_],
 ) -> bytes:
@@ -133,7 +134,7 @@ def truth_of(dataset: Dataset) -> dict[str, tuple[str, ...]]:
 def save_pictures(
     folder: Path,
     paths: Sequence[Path],
-    classifier: Classifier,
+    classifier: Model,
     claims: Claims,
     decisions: NDArray[np.bool_],
     *,
@@ -148,7 +149,7 @@ def save_pictures(
     Raises
     ------
     TagboxError
-        ``cannot-write``; ``evidence-head``, ``evidence-backbone`` where there are no exact maps.
+        ``cannot-write``; ``evidence-head``, ``evidence-backbone``, ``evidence-ensemble`` where there are no exact maps.
     """
     from tagbox.files import atomic_path
     from tagbox.images.decode import read_image

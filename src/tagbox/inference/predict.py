@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,18 +11,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.data.dataset import Dataset
-from tagbox.data.locate import require_images
 from tagbox.engines.cache import FeatureCache
 from tagbox.engines.encoder import Encoder, create_encoder
 from tagbox.engines.features import as_head_takes, encode_images
 from tagbox.errors import TagboxError
-from tagbox.evaluation.predictions import Predictions
 from tagbox.evaluation.thresholds import Thresholds
 from tagbox.images.geometry import placement, to_square
 from tagbox.inference.evidence import combined, evidence, over_picture, require_linear
 from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
 from tagbox.models.bundle import Arrays, Bundle, load_bundle
+from tagbox.models.ensembles import is_ensemble
 from tagbox.models.heads import head_logits, sigmoid, wants_map
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
@@ -93,8 +90,15 @@ class Classifier:
         Raises
         ------
         TagboxError
-            The ``bundle-…`` codes of `models.bundle.load_bundle`.
+            The ``bundle-…`` codes of `models.bundle.load_bundle`; ``run-ensemble``.
         """
+        if is_ensemble(Path(run)):
+            raise TagboxError(
+                "run-ensemble",
+                "an ensemble, not a single classifier",
+                file=run,
+                hint="load it with tagbox.load_model",
+            )
         return cls(load_bundle(Path(run)), engine=engine, device=device, precision=precision)
 
     @property
@@ -193,10 +197,14 @@ class Classifier:
             skip_errors=skip_errors,
             progress=progress,
         )
-        features = as_head_takes(encoding.features[:, 0], self.encoders, self.bundle.head_kind)
-        probabilities = sigmoid(head_logits(self.bundle.head, features))
+        probabilities = self.probabilities(encoding.features[:, 0])
         probabilities[~encoding.ok] = 0.0
         return Claims(probabilities=probabilities, ok=encoding.ok, errors=encoding.errors)
+
+    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, K) float32 of (N, dim) float32 features, those of `encoders` side by side."""
+        taken = as_head_takes(features, self.encoders, self.bundle.head_kind)
+        return sigmoid(head_logits(self.bundle.head, taken))
 
     def evidence(
         self, image: NDArray[np.uint8], categories: Sequence[int]
@@ -248,33 +256,3 @@ def _backbone(spec: BackboneSpec, arrays: Arrays) -> Backbone:
             where=f"backbone {spec.name}",
             hint="restore both files from the same run",
         ) from error
-
-
-def predict_dataset(
-    run: Path,
-    dataset: Dataset,
-    *,
-    device: Device = "auto",
-    progress: Callable[[int], object] | None = None,
-) -> tuple[Predictions, Thresholds]:
-    """What a run says of every picture of a dataset, and the run's thresholds.
-
-    Features are looked up in the cache and kept there.
-
-    Raises
-    ------
-    TagboxError
-        The codes of `Classifier.load` and `images.decode.read_image`; ``images-not-found``.
-    """
-    classifier = Classifier.load(run, device=device)
-    require_images(dataset)
-    paths = [dataset.images.path(row) for row in range(len(dataset))]
-    with closing(FeatureCache()) as cache:
-        claims = classifier.predict(paths, cache=cache, progress=progress)
-    predictions = Predictions(
-        images=tuple(dataset.images.files.tolist()),
-        categories=classifier.categories,
-        probabilities=claims.probabilities,
-        source=str(run),
-    )
-    return predictions, classifier.thresholds

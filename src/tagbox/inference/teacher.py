@@ -11,7 +11,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 from tagbox.evaluation.alignment import align, index_names
 from tagbox.evaluation.files import read_predictions
-from tagbox.inference.predict import predict_dataset
+from tagbox.inference.load import predict_dataset
 from tagbox.progress import Progress
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.config.ensemble import SIZES
 from tagbox.errors import TagboxError
 from tagbox.models import efficientnet_lite as lite
 from tagbox.models.packaged import PACKAGES, load_packaged, with_timm_names
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, NDArray[Any]]
 Source = Literal["packaged", "torchvision", "timm"]
-SIZES = range(32, 2049)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ FORMAT_VERSION = 1
 JSON_NAME, WEIGHTS_NAME = "model.json", "model.safetensors"
 
 Arrays = dict[str, NDArray[Any]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,6 +54,8 @@ class Bundle:
         Library to version at training time.
     data_fingerprint
         `Dataset.fingerprint` of the training images.
+    base_rates
+        K parts of the training images in which each category is present; None in bundles that are older.
     """
 
     backbones: tuple[tuple[BackboneSpec, Arrays], ...]
@@ -65,6 +68,7 @@ class Bundle:
     ema: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     data_fingerprint: str = ""
+    base_rates: tuple[float, ...] | None = None
 
 
 class _Head(msgspec.Struct, forbid_unknown_fields=True):
@@ -92,6 +96,7 @@ class _Description(msgspec.Struct, forbid_unknown_fields=True):
     data_fingerprint: str
     versions: dict[str, str]
     ema: float = 0.0
+    base_rates: list[float] | None = None
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -120,6 +125,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "ema": bundle.ema,
         "data_fingerprint": bundle.data_fingerprint,
         "versions": bundle.versions,
+        "base_rates": bundle.base_rates,
     }
     atomic_write(
         folder / JSON_NAME, msgspec.json.format(msgspec.json.encode(description), indent=2)
@@ -172,22 +178,12 @@ def load_bundle(folder: Path) -> Bundle:
         ema=description.ema,
         versions=description.versions,
         data_fingerprint=description.data_fingerprint,
+        base_rates=None if description.base_rates is None else tuple(description.base_rates),
     )
 
 
 def _read_description(path: Path) -> _Description:
-    content = _bytes(path)
-    try:
-        description = msgspec.json.decode(content, type=_Description)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        what, _, where = str(error).partition(" - at `")
-        raise TagboxError(
-            "bundle-json",
-            what[0].lower() + what[1:],
-            file=path,
-            where=where.rstrip("`").removeprefix("$.") or None,
-            hint="restore the file, or train again",
-        ) from error
+    description = read_json(path, _Description)
     if description.format != "tagbox-classifier" or description.format_version != FORMAT_VERSION:
         raise TagboxError(
             "bundle-version",
@@ -197,7 +193,38 @@ def _read_description(path: Path) -> _Description:
             where="format_version",
             hint="use the tagbox that wrote it, or train again",
         )
+    rates, names = description.base_rates, description.categories.names
+    if rates is not None and not (len(rates) == len(names) and all(0 < r < 1 for r in rates)):
+        raise TagboxError(
+            "bundle-mismatch",
+            f"not a number between 0 and 1 for each of the {len(names)} categories",
+            file=path,
+            where="base_rates",
+            hint="restore the file, or train again",
+        )
     return description
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """A saved model's description as the msgspec struct `kind`.
+
+    Raises
+    ------
+    TagboxError
+        ``bundle-missing``; ``bundle-json``, with the field.
+    """
+    content = _bytes(path)
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        what, _, where = str(error).partition(" - at `")
+        raise TagboxError(
+            "bundle-json",
+            what[0].lower() + what[1:],
+            file=path,
+            where=where.rstrip("`").removeprefix("$.") or None,
+            hint="restore the file, or train again",
+        ) from error
 
 
 def _read_weights(path: Path, expected: str) -> Arrays:

@@ -12,6 +12,7 @@ import msgspec
 
 from tagbox.config import DataConfig
 from tagbox.errors import TagboxError
+from tagbox.evaluation.base_rates import base_rate
 from tagbox.evaluation.files import write_csv
 from tagbox.evaluation.predictions import Predictions
 from tagbox.files import atomic_write
@@ -49,6 +50,7 @@ def bundle_of(trained: Trained) -> Bundle:
         ema=trained.ema,
         versions=versions(),
         data_fingerprint=trained.train.fingerprint,
+        base_rates=tuple(base_rate(trained.train.labels).tolist()),
     )
 
 

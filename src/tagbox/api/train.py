@@ -1,15 +1,15 @@
-"""The verbs of the Python API that span the whole road; the command line calls the same ones."""
+"""Training: from a dataset to a run folder with its report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tagbox.api.pictures import report_pictures
+from tagbox.api.run import Run
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.data.dataset import Dataset
 from tagbox.progress import Progress, Silent
@@ -17,44 +17,13 @@ from tagbox.progress import Progress, Silent
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tagbox.inference.predict import Classifier
     from tagbox.models.bundle import Bundle
     from tagbox.reports.pictures import ReportPicture
     from tagbox.training.classifier import Trained
     from tagbox.training.sides import Sides
     from tagbox.training.tensorboard import TensorBoardLog
 
-REPORT_PICTURES = 12
 TENSORBOARD_PICTURES = 4
-EVIDENCE_LABELS = 3
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Run:
-    """A finished run.
-
-    Attributes
-    ----------
-    folder
-        Where it lies.
-    metrics
-        What its ``metrics.json`` holds.
-    """
-
-    folder: Path
-    metrics: Mapping[str, Any]
-
-    @cached_property
-    def classifier(self) -> Classifier:
-        """The model, loaded from the folder."""
-        from tagbox.inference.predict import Classifier
-
-        return Classifier.load(self.folder)
-
-    @property
-    def report(self) -> Path:
-        """The HTML report."""
-        return self.folder / "report.html"
 
 
 def train_classifier(
@@ -105,6 +74,7 @@ def train_classifier(
     from contextlib import closing, nullcontext
 
     from tagbox.engines.cache import FeatureCache
+    from tagbox.inference.predict import Classifier
     from tagbox.training.classifier import train
     from tagbox.training.run import bundle_of, read_metrics, write_run
     from tagbox.training.runtime import join_processes, was_restarted
@@ -156,7 +126,12 @@ def train_classifier(
             if trained is not None:
                 bundle = bundle_of(trained)
                 metrics = write_run(work.folder, sides, trained, bundle, source, command=command)
-                pictures = _pictures(trained, bundle)
+                pictures = report_pictures(
+                    Classifier(bundle, encoders=trained.encoders),
+                    trained.validation,
+                    trained.judged.probabilities,
+                    trained.judged.tuned.thresholds,
+                )
                 assert log is not None
                 _log_pictures(log, pictures, trained.best_epoch)
         if trained is not None:
@@ -230,49 +205,3 @@ def _log_pictures(log: TensorBoardLog, pictures: Sequence[ReportPicture], epoch:
                 width=360,
             )
             log.picture(epoch, f"{kind}/{place}", np.asarray(drawn))
-
-
-def _pictures(trained: Trained, bundle: Bundle) -> list[ReportPicture]:
-    """The validation pictures the model got most right and most wrong, with evidence."""
-    from tagbox.images.decode import read_image
-    from tagbox.inference.predict import Classifier
-    from tagbox.reports.pictures import choose_pictures, make_picture
-
-    classifier = Classifier(bundle, encoders=trained.encoders)
-    images, labels = trained.validation.images, trained.validation.labels
-    decisions = trained.judged.tuned.thresholds.decide(trained.judged.probabilities)
-    best, worst = choose_pictures(labels, decisions, trained.judged.probabilities, REPORT_PICTURES)
-    pictures = []
-    for rows, kind in ((best, "best"), (worst, "worst")):
-        for row in rows.tolist():
-            image = read_image(images.path(row))
-            pictures.append(
-                make_picture(
-                    image,
-                    str(images.files[row]),
-                    row,
-                    kind,  # type: ignore[arg-type]
-                    truth=labels,
-                    decisions=decisions,
-                    probabilities=trained.judged.probabilities,
-                    categories=classifier.categories,
-                    evidence=_evidence(
-                        classifier, image, trained.judged.probabilities[row], decisions[row]
-                    ),
-                )
-            )
-    return pictures
-
-
-def _evidence(
-    classifier: Classifier,
-    image: NDArray[np.uint8],
-    probabilities: NDArray[np.float32],
-    said: NDArray[np.bool_],
-) -> list[tuple[str, NDArray[np.float32]]]:
-    """Evidence maps of the surest labels that were said, where the model allows exact ones."""
-    rows = [k for k in np.argsort(-probabilities).tolist() if said[k]][:EVIDENCE_LABELS]
-    if not rows or not classifier.has_evidence:
-        return []
-    maps = classifier.evidence(image, rows)
-    return [(classifier.categories[k], heat) for k, heat in zip(rows, maps, strict=True)]

@@ -1,0 +1,204 @@
+"""Ensembles and test-time views: saved runs put together, judged, and saved as a run of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagbox.api.pictures import report_pictures
+from tagbox.api.run import Run
+from tagbox.config import DataConfig, EnsembleConfig
+from tagbox.data.dataset import UNKNOWN, Dataset
+from tagbox.errors import TagboxError
+from tagbox.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from tagbox.inference.judging import Judged
+
+
+def ensemble(
+    members: Sequence[Path | str],
+    val: Path | str | Dataset,
+    config: EnsembleConfig | None = None,
+    *,
+    name: str,
+    runs: Path | str = Path("runs"),
+    source: DataConfig | None = None,
+    overwrite: bool = False,
+    cache: bool = True,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Run:
+    """Put saved runs together, with test-time views, and write the folder of the ensemble.
+
+    Each run's probabilities are the mean over its views, the ensemble's the weighted mean over runs. Weights
+    and thresholds are found on `val`. One run with views is test-time augmentation of that run.
+
+    Parameters
+    ----------
+    members
+        Folders of finished runs with the same categories. Of an ensemble, its members are taken.
+    val
+        The validation data, of any format `load_dataset` knows, or in memory.
+    config
+        Views, weights and the objective of the thresholds.
+    name, runs
+        The ensemble becomes the folder ``runs/name``.
+    source
+        How `val` is read, where it is a path.
+    overwrite
+        Replace a finished run of that name, once the new one is whole.
+    cache
+        Look features up and keep them.
+    command
+        What reproduces the ensemble, for the report.
+    progress
+        What to tell whoever waits.
+
+    Raises
+    ------
+    TagboxError
+        What reading data and runs raises; ``categories-differ``; ``backbone-size`` for a backbone that does not
+        take one of the sizes; ``no-labels``, ``no-readable-images``; ``run-exists``, ``run-busy``.
+    """
+    from contextlib import closing, nullcontext
+
+    from tagbox.data.load import describe, load_dataset
+    from tagbox.data.locate import require_images
+    from tagbox.engines.cache import FeatureCache
+    from tagbox.inference.ensemble import EnsembleClassifier
+    from tagbox.inference.judging import judge, with_plain
+    from tagbox.models.ensembles import put_together, views_of
+    from tagbox.training.run_folder import run_folder
+
+    config, source = config or EnsembleConfig(), source or DataConfig()
+    progress = progress or Silent()
+    runs = Path(runs)
+    views = views_of(config.scales, mirrored=config.flip)
+    candidates = put_together([Path(member) for member in members], views)
+    dataset = val if isinstance(val, Dataset) else load_dataset(val, source)
+    progress.say(describe(dataset))
+    _require_fitting(dataset, candidates.categories)
+    require_images(dataset)
+    with run_folder(runs, name, overwrite=overwrite) as work:
+        classifier = EnsembleClassifier(with_plain(candidates), device=config.device)
+        classifier.require_views()
+        # All pictures, also unlabelled ones, as `tagbox evaluate` predicts them: the same bits come out.
+        paths = [dataset.images.path(row) for row in range(len(dataset))]
+        with (
+            closing(FeatureCache()) if cache else nullcontext() as features,
+            progress.bar("encoding validation pictures", len(paths), "images") as advance,
+        ):
+            claims = classifier.predict_views(
+                paths, cache=features, skip_errors=True, progress=advance
+            )
+        for error in claims.errors:
+            progress.say(f"left out: {error}")
+        judged = judge(
+            candidates, claims, dataset, weights=config.weights, objective=config.objective
+        )
+        settings: dict[str, Any] = {
+            "command": command,
+            "data": source.to_dict(),
+            "ensemble": {
+                "members": [str(member) for member in members],
+                "val": str(dataset.source.path),
+                **config.to_dict(),
+            },
+        }
+        metrics = _write(work, name, judged, claims.errors, settings)
+    return Run(folder=runs / name, metrics=metrics)
+
+
+def _require_fitting(dataset: Dataset, categories: Sequence[str]) -> None:
+    """Refuse validation data with other categories than the runs have, or without labels."""
+    from tagbox.models.ensembles import differing_name
+
+    other = differing_name(categories, dataset.categories.names)
+    if other is not None:
+        there = other in dataset.categories.names
+        raise TagboxError(
+            "categories-differ",
+            f"it {'has' if there else 'lacks'} the category {other!r}, which the runs "
+            f"{'do not know' if there else 'know'}",
+            file=dataset.source.path,
+            where="categories",
+            hint="give data with the runs' categories, for example with --categories or --mapping",
+        )
+    if not (dataset.labels != UNKNOWN).any():
+        raise TagboxError(
+            "no-labels",
+            f"none of its {len(dataset)} images has labels",
+            file=dataset.source.path,
+            hint="give labelled validation images",
+        )
+
+
+def _write(
+    work: Path,
+    name: str,
+    judged: Judged,
+    left_out: Sequence[TagboxError],
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Everything in the folder; returns what ``metrics.json`` holds."""
+    import msgspec
+    import yaml
+
+    from tagbox.evaluation.files import write_csv
+    from tagbox.evaluation.predictions import Predictions
+    from tagbox.files import atomic_write
+    from tagbox.inference.ensemble import EnsembleClassifier
+    from tagbox.models.ensembles import save_ensemble
+    from tagbox.reports.report import ReportData, write_report
+    from tagbox.training.run import versions
+
+    made = replace(judged.ensemble, versions=versions())
+    atomic_write(work / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+    save_ensemble(made, work)
+    categories = judged.images.categories.names
+    write_csv(
+        work / "predictions.csv",
+        Predictions(
+            images=tuple(judged.images.images.stems.tolist()),
+            categories=categories,
+            probabilities=judged.probabilities,
+        ),
+    )
+    metrics = {
+        "validation": judged.metrics,
+        "tuning": judged.tuned.report,
+        "weights": judged.weights,
+        "members": judged.members,
+        "images": {"validation": len(judged.images)},
+        "left_out": [str(error) for error in left_out],
+    }
+    atomic_write(work / "metrics.json", msgspec.json.format(msgspec.json.encode(metrics), indent=2))
+    thresholds = judged.tuned.thresholds
+    report = ReportData(
+        title=name,
+        categories=categories,
+        truth=judged.images.labels,
+        probabilities=judged.probabilities,
+        metrics=judged.metrics,
+        thresholds=thresholds.to_dict(),
+        tuning=judged.tuned.report,
+        pictures=report_pictures(
+            EnsembleClassifier(made), judged.images, judged.probabilities, thresholds
+        ),
+        config={**settings["data"], **settings["ensemble"]},
+        baselines={
+            row["run"]: {key: row[key] for key in ("map", "challenge_f1") if row[key] is not None}
+            for row in judged.members
+        },
+        notes=[
+            f"Weights of the runs: {judged.weights['kept']} ({judged.weights['reason']}).",
+            *(f"Left out: {error}" for error in left_out),
+        ],
+        versions=made.versions,
+        command=settings["command"],
+    )
+    write_report(report, work / "report.html")
+    return metrics

@@ -1,0 +1,40 @@
+"""`Run`: what every verb that makes a run returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tagbox.inference.load import Model
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    metrics
+        What its ``metrics.json`` holds.
+    """
+
+    folder: Path
+    metrics: Mapping[str, Any]
+
+    @cached_property
+    def classifier(self) -> Model:
+        """The model, or the ensemble, loaded from the folder."""
+        from tagbox.inference.load import load_model
+
+        return load_model(self.folder)
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"

@@ -1,0 +1,114 @@
+"""`tagbox ensemble`: test-time views of a run, and runs that decide together."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from tagbox.cli.console import TerminalProgress, print_json, print_table, say
+from tagbox.config import DataConfig, EnsembleConfig
+
+if TYPE_CHECKING:
+    from tagbox.api import Run
+
+
+def ensemble(
+    run: Path,
+    /,
+    *more: Path,
+    val: Path,
+    name: str,
+    config: Annotated[
+        EnsembleConfig, Parameter(name="*", consume_multiple=True)
+    ] = EnsembleConfig(),  # noqa: B008
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    runs: Path = Path("runs"),
+    overwrite: bool = False,
+    cache: bool = True,
+    json: bool = False,
+) -> None:
+    """Put runs together, or look at pictures in several ways: test-time augmentation.
+
+    Each run's probabilities are the mean over its views, the ensemble's their weighted mean. Weights and
+    thresholds are tuned on the validation pictures. Writes the folder RUNS/NAME, which holds copies of
+    all models and is used like any run: `tagbox predict`, `tagbox evaluate`.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished run.
+    more
+        Further runs, trained on the same categories.
+    val
+        Validation dataset, best the one that the runs were validated on.
+    name
+        Name of the ensemble's own run.
+    runs
+        Folder of the runs.
+    overwrite
+        Replace a finished run of that name once the new one is whole.
+    cache
+        Keep encoded pictures for later runs.
+    json
+        Print the ensemble's metrics as JSON.
+    """
+    from tagbox.api import ensemble as make
+    from tagbox.evaluation.evaluate import headline
+
+    made = make(
+        [run, *more],
+        val,
+        config,
+        name=name,
+        runs=runs,
+        source=source,
+        overwrite=overwrite,
+        cache=cache,
+        command=shlex.join(["tagbox", *sys.argv[1:]]),
+        progress=TerminalProgress(),
+    )
+    if json:
+        print_json(made.metrics)
+    else:
+        _show(made)
+    figures = headline(made.metrics["validation"])
+    say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    say(f"run: {made.folder}\nreport: {made.report}")
+
+
+def _show(made: Run) -> None:
+    """Each run beside what came of all."""
+    metrics = made.metrics
+    rows: list[tuple[object, ...]] = [
+        (row["run"], row["weight"], _cell(row["map"]), row["challenge_f1"])
+        for row in metrics["members"]
+    ]
+    whole = metrics["validation"]
+    rows.append((str(made.folder), 1.0, _cell(whole["map"]), whole["challenge_f1"]))
+    print_table(
+        f"{metrics['images']['validation']:,} validation pictures",
+        ("run", "weight", "mAP", "challenge F1"),
+        rows,
+    )
+    for row in metrics["members"]:
+        if len(row["views"]) > 1 or row["views"][0]["size"] is not None:
+            said = ", ".join(f"{_view(view)} {_number(view['map'])}" for view in row["views"])
+            say(f"mAP of {row['run']} in each view: {said}")
+    say(f"weights: {metrics['weights']['kept']} ({metrics['weights']['reason']})")
+
+
+def _view(view: dict[str, object]) -> str:
+    size = "own size" if view["size"] is None else str(view["size"])
+    return f"{size} mirrored" if view["mirror"] else size
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _cell(value: float | None) -> object:
+    return "-" if value is None else value

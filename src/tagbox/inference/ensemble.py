@@ -1,0 +1,302 @@
+"""A saved ensemble in use: every member looks at every view, and one weighted mean comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.engines.cache import FeatureCache
+from tagbox.engines.encoder import Encoder
+from tagbox.engines.features import encode_images
+from tagbox.errors import TagboxError
+from tagbox.evaluation.combine import weighted_mean
+from tagbox.evaluation.thresholds import Thresholds
+from tagbox.inference.predict import PART_BYTES, Claims, Classifier, Device, Engine, Precision
+from tagbox.models.bundle import Bundle
+from tagbox.models.ensembles import Ensemble, Member, load_ensemble
+
+BLOCK = 32
+"""Pictures that a head is given at once. Always the same, since a matrix product's last bits may depend on the
+number of rows: a picture's place in the list decides them, and not what else is computed."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ViewClaims:
+    """What each member says of N pictures in each of its views.
+
+    Attributes
+    ----------
+    tables
+        A list a member, in it an (N, K) float32 table a view; columns in the ensemble's order. Rows of pictures
+        that could not be read are zero.
+    ok
+        (N,) bool: which could be read.
+    errors
+        Why the others could not, in order.
+    """
+
+    tables: list[list[NDArray[np.float32]]]
+    ok: NDArray[np.bool_]
+    errors: list[TagboxError]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A member's classifier at one size, and the views at it."""
+
+    member: int
+    views: dict[int, bool]
+    """Position among the member's views -> whether it is mirrored."""
+    classifier: Classifier
+    columns: NDArray[np.intp]
+    """The classifier's column of each of the ensemble's categories."""
+
+
+class EnsembleClassifier:
+    """An ensemble on an engine; used as a `Classifier` is.
+
+    Parameters
+    ----------
+    ensemble
+        Members, weights, views and thresholds.
+    engine, device, precision
+        See `engines.encoder.create_encoder`.
+    """
+
+    has_evidence = False
+    """Never: see `require_evidence`."""
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        *,
+        engine: Engine = "auto",
+        device: Device = "auto",
+        precision: Precision = "fp32",
+    ) -> None:
+        self.ensemble = ensemble
+        self._how = (engine, device, precision)
+
+    @classmethod
+    def load(
+        cls,
+        run: Path | str,
+        *,
+        engine: Engine = "auto",
+        device: Device = "auto",
+        precision: Precision = "fp32",
+    ) -> EnsembleClassifier:
+        """The ensemble of a run folder; no pickle, no network.
+
+        Raises
+        ------
+        TagboxError
+            The codes of `models.ensembles.load_ensemble`.
+        """
+        return cls(load_ensemble(Path(run)), engine=engine, device=device, precision=precision)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """K names, in the order of the columns of probabilities."""
+        return self.ensemble.categories
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds it was saved with."""
+        return self.ensemble.thresholds
+
+    def require_evidence(self) -> NoReturn:
+        """Refuse: a mean of probabilities is no sum over positions, so no map of it is exact.
+
+        Raises
+        ------
+        TagboxError
+            ``evidence-ensemble``, always.
+        """
+        raise TagboxError(
+            "evidence-ensemble",
+            "an ensemble's mean of probabilities has no exact evidence map",
+            hint="ask one of its members, such as the run folder members/0 inside it, or leave --evidence out",
+        )
+
+    def evidence(
+        self, image: NDArray[np.uint8], categories: Sequence[int]
+    ) -> list[NDArray[np.float32]]:
+        """Refused, see `require_evidence`."""
+        self.require_evidence()
+
+    def require_views(self) -> None:
+        """Try every backbone at every size it is to look at, before pictures are decoded for it.
+
+        Raises
+        ------
+        TagboxError
+            ``backbone-size`` for a backbone that does not take a size; ``bundle-mismatch``.
+        """
+        for part in self._parts:
+            member = self.ensemble.members[part.member]
+            for encoder, (spec, _) in zip(
+                part.classifier.encoders, member.bundle.backbones, strict=True
+            ):
+                # Ours takes every size; of the others only trying tells.
+                if spec.source == "packaged" or encoder.spec.size == spec.size:
+                    continue
+                size = encoder.spec.size
+                try:
+                    self._encoders[encoder.key].encode(np.zeros((1, size, size, 3), np.uint8))
+                except TagboxError:
+                    raise
+                except Exception as error:  # Networks refuse sizes each in its own way.
+                    raise _refused(spec.name, member.run, size) from error
+
+    def predict(
+        self,
+        paths: Sequence[Path | str],
+        *,
+        cache: FeatureCache | None = None,
+        skip_errors: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> Claims:
+        """Probabilities of pictures: the mean over each member's views, the weighted mean over members.
+
+        Raises
+        ------
+        TagboxError
+            See `Classifier.predict`.
+        """
+        probabilities = np.zeros((len(paths), len(self.categories)), np.float32)
+        ok, errors = np.zeros(len(paths), np.bool_), []
+        weights = [member.weight for member in self.ensemble.members]
+        for rows, found in self._chunks(paths, cache, skip_errors, progress):
+            ok[rows] = found.ok
+            errors += found.errors
+            means = [weighted_mean(tables) for tables in found.tables]
+            probabilities[rows] = weighted_mean(means, weights)
+        return Claims(probabilities=probabilities, ok=ok, errors=errors)
+
+    def predict_views(
+        self,
+        paths: Sequence[Path | str],
+        *,
+        cache: FeatureCache | None = None,
+        skip_errors: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> ViewClaims:
+        """What `predict` takes the means of.
+
+        Raises
+        ------
+        TagboxError
+            See `Classifier.predict`.
+        """
+        shape = (len(paths), len(self.categories))
+        tables = [[np.zeros(shape, np.float32) for _ in m.views] for m in self.ensemble.members]
+        ok, errors = np.zeros(len(paths), np.bool_), []
+        for rows, found in self._chunks(paths, cache, skip_errors, progress):
+            ok[rows] = found.ok
+            errors += found.errors
+            for whole, parts in zip(tables, found.tables, strict=True):
+                for table, part in zip(whole, parts, strict=True):
+                    table[rows] = part
+        return ViewClaims(tables=tables, ok=ok, errors=errors)
+
+    def _chunks(
+        self,
+        paths: Sequence[Path | str],
+        cache: FeatureCache | None,
+        skip_errors: bool,
+        progress: Callable[[int], object] | None,
+    ) -> Iterator[tuple[slice, ViewClaims]]:
+        """Whole blocks of pictures, as many as memory allows; an encoder sees a picture once, whoever shares it."""
+        encoders = self._encoders
+        ends = np.cumsum([encoder.dim for encoder in encoders.values()]).tolist()
+        spans = dict(zip(encoders, pairwise([0, *ends]), strict=True))
+        mirror = any(mirrored for part in self._parts for mirrored in part.views.values())
+        each = 4 * (2 if mirror else 1) * sum(encoder.dim for encoder in encoders.values())
+        step = BLOCK * max(1, PART_BYTES // (BLOCK * max(each, 1)))
+        for start in range(0, len(paths), step):
+            rows = slice(start, min(start + step, len(paths)))
+            encoding = encode_images(
+                [Path(path) for path in paths[rows]],
+                list(encoders.values()),
+                mirror=mirror,
+                cache=cache,
+                skip_errors=skip_errors,
+                progress=progress,
+            )
+            shape = (len(encoding.ok), len(self.categories))
+            tables = [[np.zeros(shape, np.float32) for _ in m.views] for m in self.ensemble.members]
+            for part in self._parts:
+                own = [spans[encoder.key] for encoder in part.classifier.encoders]
+                for position, mirrored in part.views.items():
+                    seen = encoding.features[:, int(mirrored)]
+                    features = np.concatenate([seen[:, a:b] for a, b in own], axis=1)
+                    said = [
+                        part.classifier.probabilities(features[first : first + BLOCK])
+                        for first in range(0, len(features), BLOCK)
+                    ]
+                    table = np.concatenate(said)[:, part.columns]
+                    table[~encoding.ok] = 0.0
+                    tables[part.member][position] = table
+            yield rows, ViewClaims(tables=tables, ok=encoding.ok, errors=encoding.errors)
+
+    @cached_property
+    def _parts(self) -> list[_Part]:
+        """The classifiers that have a say, one for each member and size."""
+        parts = []
+        for index, member in enumerate(self.ensemble.members):
+            names = member.bundle.categories.names
+            columns = np.array([names.index(name) for name in self.categories], np.intp)
+            # A member without weight changes nothing and is not computed.
+            for size in dict.fromkeys(view.size for view in member.views if member.weight > 0):
+                views = {i: v.mirror for i, v in enumerate(member.views) if v.size == size}
+                parts.append(_Part(index, views, self._classifier(member, size), columns))
+        return parts
+
+    @cached_property
+    def _encoders(self) -> dict[str, Encoder]:
+        """By key: what several members have in common runs once."""
+        found: dict[str, Encoder] = {}
+        for part in self._parts:
+            for encoder in part.classifier.encoders:
+                found.setdefault(encoder.key, encoder)
+        return found
+
+    def _classifier(self, member: Member, size: int | None) -> Classifier:
+        engine, device, precision = self._how
+        classifier = Classifier(
+            resized(member.bundle, size), engine=engine, device=device, precision=precision
+        )
+        try:
+            _ = classifier.encoders
+        except TagboxError as error:
+            # Embeddings of positions belong to one size: to another the same weights are no match.
+            if size is None or error.code not in ("bundle-mismatch", "backbone-size"):
+                raise
+            names = " + ".join(spec.name for spec, _ in member.bundle.backbones)
+            raise _refused(names, member.run, size) from error
+        return classifier
+
+
+def resized(bundle: Bundle, size: int | None) -> Bundle:
+    """The same model with every backbone looking at squares of `size` pixels; None leaves it as it is."""
+    if size is None:
+        return bundle
+    backbones = tuple((replace(spec, size=size), arrays) for spec, arrays in bundle.backbones)
+    return replace(bundle, backbones=backbones)
+
+
+def _refused(backbone: str, run: str, size: int) -> TagboxError:
+    return TagboxError(
+        "backbone-size",
+        f"{backbone} of {run} does not take {size}x{size} pixels",
+        where="scales",
+        hint="leave --scales out, or give only runs whose backbones take any size",
+    )

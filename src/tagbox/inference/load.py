@@ -1,0 +1,102 @@
+"""The folder of a run as something that predicts, whatever it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.data.dataset import Dataset
+from tagbox.data.locate import require_images
+from tagbox.engines.cache import FeatureCache
+from tagbox.evaluation.predictions import Predictions
+from tagbox.evaluation.thresholds import Thresholds
+from tagbox.inference.ensemble import EnsembleClassifier
+from tagbox.inference.predict import Claims, Classifier, Device, Engine, Precision
+from tagbox.models.ensembles import is_ensemble
+
+
+class Model(Protocol):
+    """What a single classifier and an ensemble have in common."""
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """K names, in the order of the columns of probabilities."""
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds it was saved with."""
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether exact evidence maps exist."""
+
+    def require_evidence(self) -> None:
+        """Refuse models without exact evidence maps; see `Classifier.require_evidence`."""
+
+    def predict(
+        self,
+        paths: Sequence[Path | str],
+        *,
+        cache: FeatureCache | None = None,
+        skip_errors: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> Claims:
+        """Probabilities of pictures; see `Classifier.predict`."""
+
+    def evidence(
+        self, image: NDArray[np.uint8], categories: Sequence[int]
+    ) -> list[NDArray[np.float32]]:
+        """Where each category was seen; see `Classifier.evidence`."""
+
+
+def load_model(
+    run: Path | str,
+    *,
+    engine: Engine = "auto",
+    device: Device = "auto",
+    precision: Precision = "fp32",
+) -> Model:
+    """The classifier or the ensemble of a run folder; no pickle, no network.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `models.bundle.load_bundle` and `models.ensembles.load_ensemble`.
+    """
+    kind = EnsembleClassifier if is_ensemble(Path(run)) else Classifier
+    return kind.load(run, engine=engine, device=device, precision=precision)
+
+
+def predict_dataset(
+    run: Path,
+    dataset: Dataset,
+    *,
+    device: Device = "auto",
+    progress: Callable[[int], object] | None = None,
+) -> tuple[Predictions, Thresholds]:
+    """What a run says of every picture of a dataset, and the run's thresholds.
+
+    Features are looked up in the cache and kept there.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `load_model` and `images.decode.read_image`; ``images-not-found``.
+    """
+    model = load_model(run, device=device)
+    require_images(dataset)
+    paths = [dataset.images.path(row) for row in range(len(dataset))]
+    with closing(FeatureCache()) as cache:
+        claims = model.predict(paths, cache=cache, progress=progress)
+    predictions = Predictions(
+        images=tuple(dataset.images.files.tolist()),
+        categories=model.categories,
+        probabilities=claims.probabilities,
+        source=str(run),
+    )
+    return predictions, model.thresholds

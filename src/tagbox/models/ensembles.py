@@ -1,0 +1,289 @@
+"""The saved ensemble: `ensemble.json` and its members, each a complete bundle in `members/N`.
+
+Nothing outside the folder is referred to, so the runs it was made of may move or go.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tagbox.config import require
+from tagbox.config.ensemble import SIZES
+from tagbox.errors import TagboxError
+from tagbox.evaluation.combine import equal_weights
+from tagbox.evaluation.thresholds import Thresholds
+from tagbox.files import atomic_write, sha256_of
+from tagbox.models.bundle import WEIGHTS_NAME, Bundle, load_bundle, read_json, save_bundle
+
+FORMAT, FORMAT_VERSION = "tagbox-ensemble", 1
+ENSEMBLE_NAME, MEMBERS_NAME = "ensemble.json", "members"
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One way of looking at a picture.
+
+    Attributes
+    ----------
+    size
+        Side in pixels of the square that each backbone is given; its own where None.
+    mirror
+        Whether left and right are exchanged.
+    """
+
+    size: int | None = None
+    mirror: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Member:
+    """A model that has a say.
+
+    Attributes
+    ----------
+    bundle
+        The model.
+    run
+        The folder it was saved from, for people.
+    weight
+        Its part of the whole, >= 0.
+    views
+        What it looks at; its probabilities are the mean over these.
+    """
+
+    bundle: Bundle
+    run: str
+    weight: float
+    views: tuple[View, ...] = (View(),)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Ensemble:
+    """Members whose weighted mean of probabilities is the answer.
+
+    Attributes
+    ----------
+    members
+        One or more. All have the same categories, in whatever order; the first one's order is the ensemble's.
+    thresholds
+        Where a combined probability becomes a label.
+    versions
+        Library to version when it was made.
+    data_fingerprint
+        `Dataset.fingerprint` of the images that weights and thresholds were found on.
+    """
+
+    members: tuple[Member, ...]
+    thresholds: Thresholds
+    versions: dict[str, str] = field(default_factory=dict)
+    data_fingerprint: str = ""
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """K names, in the order of the columns of probabilities."""
+        return self.members[0].bundle.categories.names
+
+
+class _View(msgspec.Struct, forbid_unknown_fields=True):
+    size: int | None
+    mirror: bool
+
+
+class _Member(msgspec.Struct, forbid_unknown_fields=True):
+    run: str
+    weight: float
+    views: list[_View]
+    weights_sha256: str
+
+
+class _Description(msgspec.Struct, forbid_unknown_fields=True):
+    """`ensemble.json`, field for field."""
+
+    format: str
+    format_version: int
+    members: list[_Member]
+    categories: list[str]
+    thresholds: dict[str, Any]
+    data_fingerprint: str
+    versions: dict[str, str]
+
+
+def is_ensemble(folder: Path) -> bool:
+    """Whether a run folder holds an ensemble and not a single model."""
+    return (folder / ENSEMBLE_NAME).is_file()
+
+
+def views_of(sizes: Sequence[int], *, mirrored: bool) -> tuple[View, ...]:
+    """A view at each size, or at a run's own where there is none, and with `mirrored` each one's mirror image."""
+    mirrors = (False, True) if mirrored else (False,)
+    return tuple(View(size=s, mirror=m) for s in dict.fromkeys(sizes or (None,)) for m in mirrors)
+
+
+def put_together(folders: Sequence[Path], views: tuple[View, ...]) -> Ensemble:
+    """The runs in `folders` with equal weights and thresholds of 0.5; of an ensemble, its members.
+
+    Raises
+    ------
+    TagboxError
+        ``config-value`` where there is no folder; ``categories-differ`` with a category that only one of two
+        runs has; the codes of `load_ensemble`.
+    """
+    require(len(folders) > 0, "members", [], "at least one run")
+    found: list[tuple[str, Bundle]] = []
+    for folder in folders:
+        if is_ensemble(folder):
+            for index, member in enumerate(load_ensemble(folder).members):
+                found.append((str(member_folder(folder, index)), member.bundle))
+        else:
+            found.append((str(folder), load_bundle(folder)))
+    first, names = found[0][0], found[0][1].categories.names
+    for run, bundle in found[1:]:
+        other = differing_name(names, bundle.categories.names)
+        if other is not None:
+            has, lacks = (first, run) if other in names else (run, first)
+            raise TagboxError(
+                "categories-differ",
+                f"{has} has the category {other!r}, {lacks} has not",
+                file=run,
+                where="categories",
+                hint="put runs together that were trained on the same categories",
+            )
+    weights = equal_weights(len(found))
+    members = tuple(
+        Member(bundle=bundle, run=run, weight=weight, views=views)
+        for (run, bundle), weight in zip(found, weights, strict=True)
+    )
+    return Ensemble(members=members, thresholds=Thresholds())
+
+
+def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
+    """Write the members, then the description, into `folder`."""
+    rows = []
+    for index, member in enumerate(ensemble.members):
+        inside = member_folder(folder, index)
+        inside.mkdir(parents=True)
+        save_bundle(member.bundle, inside)
+        rows.append(
+            {
+                "run": member.run,
+                "weight": member.weight,
+                "views": [{"size": v.size, "mirror": v.mirror} for v in member.views],
+                "weights_sha256": sha256_of(inside / WEIGHTS_NAME),
+            }
+        )
+    description = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "members": rows,
+        "categories": list(ensemble.categories),
+        "thresholds": ensemble.thresholds.to_dict(),
+        "data_fingerprint": ensemble.data_fingerprint,
+        "versions": ensemble.versions,
+    }
+    content = msgspec.json.format(msgspec.json.encode(description), indent=2)
+    atomic_write(folder / ENSEMBLE_NAME, content)
+
+
+def load_ensemble(folder: Path) -> Ensemble:
+    """Read an ensemble's folder.
+
+    Raises
+    ------
+    TagboxError
+        ``bundle-missing``, ``bundle-json`` and ``bundle-version`` for the description or a member's;
+        ``bundle-mismatch`` where a member is not the one that was saved; the other codes of
+        `models.bundle.load_bundle`; ``thresholds-invalid``.
+    """
+    path = folder / ENSEMBLE_NAME
+    description = read_json(path, _Description)
+    if (description.format, description.format_version) != (FORMAT, FORMAT_VERSION):
+        raise TagboxError(
+            "bundle-version",
+            f"{description.format} version {description.format_version}; this tagbox reads "
+            f"{FORMAT} version {FORMAT_VERSION}",
+            file=path,
+            where="format_version",
+            hint="use the tagbox that wrote it, or make the ensemble again",
+        )
+    _check(description, path)
+    members = []
+    for index, saved in enumerate(description.members):
+        inside = member_folder(folder, index)
+        bundle = load_bundle(inside)
+        found = sha256_of(inside / WEIGHTS_NAME)
+        if found != saved.weights_sha256:
+            raise _mismatch(
+                path,
+                f"members[{index}].weights_sha256",
+                f"the SHA-256 of {inside / WEIGHTS_NAME} begins {found[:12]}, not "
+                f"{saved.weights_sha256[:12]}",
+            )
+        names = bundle.categories.names
+        if set(names) != set(description.categories) or (
+            index == 0 and list(names) != description.categories
+        ):
+            raise _mismatch(path, "categories", f"not those of {inside}")
+        views = tuple(View(size=view.size, mirror=view.mirror) for view in saved.views)
+        member = Member(bundle=bundle, run=saved.run, weight=saved.weight, views=views)
+        members.append(member)
+    return Ensemble(
+        members=tuple(members),
+        thresholds=_thresholds(description, path),
+        versions=description.versions,
+        data_fingerprint=description.data_fingerprint,
+    )
+
+
+def member_folder(folder: Path, index: int) -> Path:
+    """Where an ensemble's folder keeps member `index`: itself a folder that can be used as a run."""
+    return folder / MEMBERS_NAME / str(index)
+
+
+def differing_name(names: Sequence[str], others: Sequence[str]) -> str | None:
+    """A name that only one of the two lists has; None where they have the same names."""
+    only = sorted(set(names) ^ set(others))
+    return only[0] if only else None
+
+
+def _check(description: _Description, path: Path) -> None:
+    """Refuse numbers that no ensemble can have."""
+    if not description.members:
+        raise _json_error(path, "members", "there is none")
+    for index, member in enumerate(description.members):
+        if not 0 <= member.weight <= 1:
+            found = f"{member.weight} is not a number from 0 to 1"
+            raise _json_error(path, f"members[{index}].weight", found)
+        if not member.views:
+            raise _json_error(path, f"members[{index}].views", "there is none")
+        for number, view in enumerate(member.views):
+            if view.size is not None and view.size not in SIZES:
+                found = f"{view.size} is not a number of pixels from {SIZES[0]} to {SIZES[-1]}"
+                raise _json_error(path, f"members[{index}].views[{number}].size", found)
+    total = math.fsum(member.weight for member in description.members)
+    if abs(total - 1) > 1e-6:
+        raise _json_error(path, "members", f"their weights sum to {total:.6g}, not to 1")
+
+
+def _thresholds(description: _Description, path: Path) -> Thresholds:
+    thresholds = Thresholds.from_dict(description.thresholds, file=path)
+    levels, names = thresholds.per_category, description.categories
+    if levels is not None and len(levels) != len(names):
+        found = f"{len(levels)} thresholds for {len(names)} categories"
+        raise _json_error(path, "thresholds.per_category", found)
+    return thresholds
+
+
+def _json_error(path: Path, where: str, found: str) -> TagboxError:
+    hint = "restore the file, or make the ensemble again"
+    return TagboxError("bundle-json", found, file=path, where=where, hint=hint)
+
+
+def _mismatch(path: Path, where: str, found: str) -> TagboxError:
+    hint = "restore the whole folder, or make the ensemble again"
+    return TagboxError("bundle-mismatch", found, file=path, where=where, hint=hint)
