@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.config import LabelKind
 from tagbox.data.dataset import Dataset
 from tagbox.data.locate import require_images
 from tagbox.engines.cache import FeatureCache
@@ -24,7 +25,7 @@ from tagbox.images.geometry import placement, to_square
 from tagbox.inference.evidence import combined, evidence, over_picture, require_linear
 from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
 from tagbox.models.bundle import Arrays, Bundle, load_bundle
-from tagbox.models.heads import head_logits, sigmoid, wants_map
+from tagbox.models.heads import activate, head_logits, wants_map
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Engine = Literal["auto", "openvino", "torch"]
@@ -101,6 +102,11 @@ class Classifier:
     def categories(self) -> tuple[str, ...]:
         """K names, in the order of the columns of probabilities."""
         return self.bundle.categories.names
+
+    @property
+    def labels(self) -> LabelKind:
+        """Whether a picture has any number of categories, or exactly one."""
+        return self.bundle.labels
 
     @property
     def thresholds(self) -> Thresholds:
@@ -194,7 +200,7 @@ class Classifier:
             progress=progress,
         )
         features = as_head_takes(encoding.features[:, 0], self.encoders, self.bundle.head_kind)
-        probabilities = sigmoid(head_logits(self.bundle.head, features))
+        probabilities = activate(head_logits(self.bundle.head, features), self.labels)
         probabilities[~encoding.ok] = 0.0
         return Claims(probabilities=probabilities, ok=encoding.ok, errors=encoding.errors)
 
@@ -276,5 +282,6 @@ def predict_dataset(
         categories=classifier.categories,
         probabilities=claims.probabilities,
         source=str(run),
+        labels=classifier.labels,
     )
     return predictions, classifier.thresholds

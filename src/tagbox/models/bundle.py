@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import Geometry, Pooling
+from tagbox.config import Geometry, LabelKind, Pooling
 from tagbox.data.dataset import Categories
 from tagbox.errors import TagboxError
 from tagbox.evaluation.thresholds import Thresholds
@@ -53,6 +53,8 @@ class Bundle:
         Library to version at training time.
     data_fingerprint
         `Dataset.fingerprint` of the training images.
+    labels
+        Whether a picture has any number of categories, or exactly one: sigmoid or softmax.
     """
 
     backbones: tuple[tuple[BackboneSpec, Arrays], ...]
@@ -65,6 +67,7 @@ class Bundle:
     ema: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     data_fingerprint: str = ""
+    labels: LabelKind = "multi"
 
 
 class _Head(msgspec.Struct, forbid_unknown_fields=True):
@@ -92,6 +95,8 @@ class _Description(msgspec.Struct, forbid_unknown_fields=True):
     data_fingerprint: str
     versions: dict[str, str]
     ema: float = 0.0
+    # Bundles from before there were exclusive labels do not say.
+    labels: LabelKind = "multi"
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -109,6 +114,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "backbones": [asdict(spec) for spec, _ in bundle.backbones],
         "geometry": bundle.geometry,
         "pooling": bundle.pooling,
+        "labels": bundle.labels,
         "head": {"kind": bundle.head_kind},
         "categories": {
             "names": list(bundle.categories.names),
@@ -172,6 +178,7 @@ def load_bundle(folder: Path) -> Bundle:
         ema=description.ema,
         versions=description.versions,
         data_fingerprint=description.data_fingerprint,
+        labels=description.labels,
     )
 
 
