@@ -24,6 +24,7 @@ BENCHMARKS = (
     "encoder_startup",
     "predict_speed",
     "train_speed",
+    "digits",
 )
 
 

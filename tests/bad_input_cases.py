@@ -685,6 +685,41 @@ PREDICTIONS = [
         "needs-probabilities",
         "p.json",
     ),
+    # one category an image asked of data that has an image with none, or with two; of label sets with two
+    Case(
+        SCORE_CSV + " --labels exclusive",
+        both(scored("image,elk,yak\n" + ROWS), coco(lambda c: c["annotations"].pop())),
+        "labels-not-exclusive",
+        "labels.json",
+        "d.jpg with 0",
+    ),
+    Case(
+        SCORE_CSV + " --labels exclusive",
+        both(
+            scored("image,elk,yak\n" + ROWS),
+            coco(
+                lambda c: c["annotations"].append(c["annotations"][0] | {"id": 9, "category_id": 2})
+            ),
+        ),
+        "labels-not-exclusive",
+        "labels.json",
+        "a.jpg with 2",
+    ),
+    Case(
+        SCORE_JSON + " --labels exclusive",
+        said('{"a": [0], "b": [1, 0], "c": [0], "d": [1]}'),
+        "labels-not-exclusive",
+        "p.json",
+        "b.jpg",
+    ),
+    # thresholds where the most probable category is said
+    Case(
+        SCORE_CSV + " --labels exclusive --top-k 2",
+        scored("image,elk,yak\n" + ROWS),
+        "needs-multi-labels",
+        "p.csv",
+        "--top-k",
+    ),
     # labels that hold no labels
     Case(
         SCORE_CSV,
@@ -929,6 +964,28 @@ CONFIGS = [
     # the same on the command line
     Case("train classifier labels.json --name ../r", coco(), "run-name", "", "../r"),
     Case("train classifier labels.json --name r --epochs 0", coco(), "config-value", "", "epochs"),
+    # one category an image asked of data that has an image without; a loss that does not go with it; top_k neither
+    Case(
+        TRAIN_HERE + " --labels exclusive --val-fraction 0.5",
+        coco(lambda c: c["annotations"].pop()),
+        "labels-not-exclusive",
+        "labels.json",
+        "d.jpg with 0",
+    ),
+    Case(
+        TRAIN_HERE + " --labels exclusive --loss bce --val-fraction 0.5",
+        coco(),
+        "config-value",
+        "",
+        "loss",
+    ),
+    Case(
+        TRAIN_HERE + " --labels exclusive --top-k 2 --val-fraction 0.5",
+        coco(),
+        "config-value",
+        "",
+        "top_k",
+    ),
     # validation data and pictures that are not there
     Case(TRAIN_HERE + " --val v.json", coco(), "file-missing", "v.json"),
     Case(TRAIN_HERE + " --images nowhere", coco(), "images-folder-missing", "nowhere"),

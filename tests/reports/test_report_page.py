@@ -13,100 +13,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from report_samples import HOSTILE, exclusive_data, report_data, words
 
-from tagbox.evaluation.evaluate import evaluate_labels
-from tagbox.evaluation.tuning import tune
-from tagbox.reports.pictures import choose_pictures, make_picture
 from tagbox.reports.report import ReportData, render_report, write_report
-
-HOSTILE = (
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(2)>',
-    "{{ 7 * 7 }} {row} %s",
-    "]]></style></script><b>",
-    "naïve 日本語 🐈 العربية",
-    "a_very_long_name_without_any_place_to_break_" * 6,
-    "",
-)
-
-
-def report_data(
-    names: tuple[str, ...],
-    images: int,
-    *,
-    seed: int = 0,
-    share: float = 0.3,
-    label_sets: bool = False,
-    unknown: float = 0.0,
-    pictures: int = 6,
-) -> ReportData:
-    """A report of simulated probabilities, with everything a real run has."""
-    random = np.random.default_rng(seed)
-    categories = len(names)
-    truth = (random.random((images, categories)) < share).astype(np.int8)
-    truth[random.random(truth.shape) < unknown] = -1
-    logits = random.normal(size=truth.shape) + 2.0 * (truth == 1) - 1.5
-    probabilities = (1 / (1 + np.exp(-logits))).astype(np.float32)
-    tuned = tune(truth, probabilities)
-    said = tuned.thresholds.decide(probabilities)
-    scored = {"decisions": said} if label_sets else {"probabilities": probabilities}
-    metrics = evaluate_labels(
-        truth,
-        categories=names,
-        thresholds=None if label_sets else tuned.thresholds,
-        **scored,
-    )
-    best, worst = choose_pictures(truth, said, probabilities, pictures)
-    shown = [
-        make_picture(
-            random.integers(0, 255, (24 + 7 * (row % 3), 40, 3), dtype=np.uint8),
-            f"{row:012d}<b>.jpg",
-            int(row),
-            kind,
-            truth=truth,
-            decisions=said,
-            probabilities=None if label_sets else probabilities,
-            categories=names,
-            evidence=[(names[0], random.normal(size=(7, 9)).astype(np.float32))],
-        )
-        for kind, rows in (("best", best), ("worst", worst))
-        for row in rows
-    ]
-    history = [
-        {
-            "epoch": e,
-            "train_loss": 1 / e,
-            "val_loss": 1.1 / e,
-            "val_map": None if e < 3 else 0.1 * e,
-        }
-        for e in range(1, 9)
-    ]
-    return ReportData(
-        title="run <i>1</i>",
-        categories=names,
-        truth=truth,
-        metrics=metrics,
-        history=history,
-        best_epoch=7,
-        pictures=shown,
-        config={"backbone": "<b>x</b>", "images": None, "mirror": True, "keep": ["a", "b"]},
-        baselines={"colour <i>": {"map": 0.1}},
-        notes=["see http://example.invalid/<x>"],
-        versions={"tagbox": "0"},
-        command="tagbox train classifier 'a & b.json'",
-        **(
-            scored
-            | ({} if label_sets else {"thresholds": tuned.thresholds.to_dict()})
-            | {"tuning": tuned.report}
-        ),
-    )
-
-
-def words(count: int) -> tuple[str, ...]:
-    return tuple(f"category {i}" for i in range(count))
-
 
 PAGES: dict[str, Callable[[], ReportData]] = {
     "usual": lambda: report_data(words(20), 60),
@@ -118,6 +28,13 @@ PAGES: dict[str, Callable[[], ReportData]] = {
     "label sets": lambda: report_data(words(12), 40, label_sets=True),
     "unknown labels": lambda: report_data(words(12), 40, unknown=0.3),
     "200 categories": lambda: report_data(words(200), 80, share=0.05),
+    "exclusive": lambda: exclusive_data(words(10), 200),
+    "exclusive hostile": lambda: exclusive_data(HOSTILE, 60),
+    "exclusive 80": lambda: exclusive_data(words(80), 400),
+    "exclusive 200": lambda: exclusive_data(words(200), 300),
+    "exclusive sets": lambda: exclusive_data(words(3), 40, label_sets=True),
+    "exclusive none": lambda: exclusive_data(words(4), 0),
+    "exclusive perfect": lambda: exclusive_data(words(4), 30, skill=60.0),
 }
 
 
@@ -191,8 +108,30 @@ def test_headline_says_what_the_metrics_say() -> None:
         assert f'<p class="value">{data.metrics[key]:.3f}</p>' in page
 
 
+def test_exclusive_labels_have_their_own_page() -> None:
+    data = exclusive_data(words(10), 200)
+    page = render_report(data)
+    names = re.findall(r"<h3>(.*?)</h3>\n<p class=\"value\">(.*?)</p>", page)
+    low, high = (data.metrics["intervals"]["accuracy"][end] for end in ("low", "high"))
+    assert names[0] == ("accuracy", f"{data.metrics['accuracy']:.3f}")
+    assert f"95% interval {low:.3f} to {high:.3f}" in page
+    assert [name for name, _ in names] == [
+        *("accuracy", "top-5 accuracy", "macro F1", "log loss", "calibration error", "mAP")
+    ]
+    assert "hreshold" not in page
+    captions = re.findall(r"<figcaption><b>(.*?)</b>", page)
+    assert captions[:4] == ["Loss", "Accuracy", "Macro F1", "mAP"]
+    assert "Confusion matrix" in captions
+    for i, row in enumerate(data.metrics["confusion_matrix"]):
+        for j, count in enumerate(row):
+            name, other = f"category {i}", f"category {j}"
+            words_of = f"{name}: right" if i == j else f"{name}: said to be {other}"
+            tip = f"<title>{words_of}, {count} of {sum(row)} pictures</title>"
+            assert (tip in page) == (count > 0)
+
+
 CASES = [(case, 390) for case in PAGES]
-CASES += [(case, 1280) for case in ("usual", "hostile names", "200 categories")]
+CASES += [(case, 1280) for case in ("usual", "hostile names", "200 categories", "exclusive 80")]
 PROBE = """<script>
 const errors = [];
 addEventListener("error", (event) => errors.push(event.message));
@@ -287,7 +226,7 @@ def test_the_page_in_a_browser(case: str, width: int, looked: dict[str, Any]) ->
     assert seen["screen"] == width
     assert seen["wide"] <= width
     assert seen["sorted"] == sorted(seen["sorted"], reverse=True)
-    assert seen["sorted"] or case == "no image"
+    assert seen["sorted"] or case in ("no image", "exclusive none")
 
 
 def test_the_browser_sees_faults(browser: Callable[[dict[str, tuple[str, int]]], Any]) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from tagbox.cli.console import print_json, print_table, progress_bar, say
-from tagbox.config import DataConfig, Objective
+from tagbox.cli.console import print_json, progress_bar, say
+from tagbox.cli.result_tables import show_result
+from tagbox.config import DataConfig, LabelKind, Objective
 from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
@@ -18,29 +18,6 @@ if TYPE_CHECKING:
     from tagbox.evaluation.alignment import Aligned
     from tagbox.evaluation.predictions import Predictions
     from tagbox.evaluation.thresholds import Thresholds
-
-HEADLINES = (
-    ("map", "mAP"),
-    ("challenge_f1", "challenge F1"),
-    ("challenge_precision", "challenge precision"),
-    ("challenge_recall", "challenge recall"),
-    ("challenge_accuracy", "challenge accuracy"),
-    ("micro_f1", "micro F1 (OF1)"),
-    ("macro_f1", "macro F1"),
-    ("weighted_f1", "weighted F1"),
-    ("samples_f1", "samples F1"),
-    ("cf1", "CF1"),
-    ("hamming_loss", "Hamming loss"),
-    ("subset_accuracy", "subset accuracy"),
-)
-COMPARED = (
-    "challenge_f1",
-    "challenge_precision",
-    "challenge_recall",
-    "micro_f1",
-    "macro_f1",
-    "cf1",
-)
 
 
 def evaluate(
@@ -53,6 +30,7 @@ def evaluate(
     objective: Objective = "challenge_f1",
     at_least_one: bool = False,
     top_k: int | None = None,
+    labels: Literal["auto", "multi", "exclusive"] = "auto",
     missing: Literal["error", "empty"] = "error",
     extra: Literal["error", "ignore"] = "error",
     per_category: bool = True,
@@ -83,6 +61,9 @@ def evaluate(
         Give every image at least the category nearest to its threshold.
     top_k
         Say at most this many categories of an image.
+    labels
+        Whether an image has any number of categories or exactly one; auto: what the run says, or else what the
+        data and the predictions look like.
     missing
         Images without a prediction: refuse, or count them as images of which nothing is said.
     extra
@@ -119,8 +100,17 @@ def evaluate(
     if source.categories:
         claims = restrict(claims, dataset.categories.names)
     aligned = align(claims, dataset, missing=missing, extra=extra)
+    kind = _kind(labels, claims, aligned, dataset)
     used = None
-    if aligned.probabilities is not None:
+    if kind == "exclusive":
+        if thresholds is not None or at_least_one or top_k is not None:
+            raise TagboxError(
+                "needs-multi-labels",
+                "labels are exclusive: the most probable category is said, and no threshold applies",
+                file=predictions,
+                hint="leave --thresholds, --at-least-one and --top-k out, or pass --labels multi",
+            )
+    elif aligned.probabilities is not None:
         used = _thresholds(thresholds, saved, claims, aligned, objective, at_least_one, top_k)
     elif thresholds is not None or at_least_one or top_k is not None:
         raise TagboxError(
@@ -143,6 +133,7 @@ def evaluate(
             intervals=intervals,
             resamples=resamples,
             seed=seed,
+            labels=kind,
         ),
         "missing": len(aligned.missing),
         "extra": len(aligned.extra),
@@ -156,7 +147,7 @@ def evaluate(
     if json:
         print_json(result)
     else:
-        _show(result, per_category=per_category)
+        show_result(result, per_category=per_category)
 
 
 def _claims(
@@ -179,6 +170,35 @@ def _claims(
 
     with progress_bar("predicting", len(dataset)) as advance:
         return predict_dataset(path, dataset, device=device, progress=advance)
+
+
+def _kind(
+    asked: Literal["auto", "multi", "exclusive"],
+    claims: Predictions,
+    aligned: Aligned,
+    dataset: Dataset,
+) -> LabelKind:
+    """How the images are judged; exclusive labels are checked."""
+    from tagbox.data.exclusive import exclusive, require_exclusive
+    from tagbox.evaluation.exclusive import says_one_each
+
+    fits = says_one_each(aligned.probabilities, aligned.decisions)
+    scored = dataset.take(aligned.rows)
+    kind = asked if asked != "auto" else claims.labels
+    if kind is None:
+        kind = "exclusive" if fits and exclusive(scored) else "multi"
+    if kind == "exclusive":
+        require_exclusive(scored)
+        if aligned.decisions is not None and not fits:
+            row = int(aligned.decisions.sum(axis=1).argmax())
+            raise TagboxError(
+                "labels-not-exclusive",
+                f"{int(aligned.decisions[row].sum())} categories are said of "
+                f"{dataset.images.files[aligned.rows[row]]}",
+                file=claims.source,
+                hint="say one category of each image, or pass --labels multi",
+            )
+    return kind
 
 
 def _thresholds(
@@ -208,115 +228,3 @@ def _thresholds(
         used = replace(used, at_least_one=at_least_one or used.at_least_one)
         used = replace(used, top_k=used.top_k if top_k is None else top_k)
     return used
-
-
-def _show(result: Mapping[str, Any], *, per_category: bool) -> None:
-    """Tables for a person; the headline comes last, where the eye is."""
-    if per_category:
-        _show_categories(result["per_category"])
-    if "at_0.5" in result:
-        _show_thresholds(result)
-    if result["confusions"]:
-        print_table(
-            "Said where another was missed",
-            ("missed", "said falsely", "images", "of those missing it"),
-            [
-                (pair["missed"], pair["said"], pair["images"], f"{pair['share']:.0%}")
-                for pair in result["confusions"][:5]
-            ],
-        )
-    found = result.get("intervals", {})
-    rows = []
-    for key, title in HEADLINES:
-        if result.get(key) is not None:
-            rows.append((title, f"{result[key]:.4f}", *_interval(found.get(key))))
-    print_table(
-        f"{result['images']:,} images, {result['categories']} categories, "
-        f"{result['positives']:,} labels",
-        ("metric", "value", "95 % interval", ""),
-        rows,
-    )
-    for note in notes(result):
-        say(note)
-
-
-def _interval(found: Mapping[str, Any] | None) -> tuple[str, str]:
-    if found is None:
-        return "", ""
-    return (
-        f"{found['low']:.4f} - {found['high']:.4f}",
-        "" if found["reliable"] else "interval not reliable",
-    )
-
-
-def _show_categories(rows: list[dict[str, Any]]) -> None:
-    ranked = "ap" in rows[0] if rows else False
-    headers = ["category", "support", "precision", "recall", "F1", "TP", "FP", "FN"]
-    if ranked:
-        headers[2:2] = ["AP"]
-        headers.append("threshold")
-    body = []
-    for row in sorted(rows, key=lambda row: -row["support"]):
-        cells = [row["name"], row["support"]]
-        if ranked:
-            cells.append("-" if row["ap"] is None else row["ap"])
-        cells += [row[key] for key in ("precision", "recall", "f1", "tp", "fp", "fn")]
-        if ranked:
-            cells.append(row["threshold"])
-        body.append(cells)
-    print_table("Categories", headers, body)
-
-
-def _show_thresholds(result: Mapping[str, Any]) -> None:
-    columns = [("saved" if result["thresholds"]["source"] != "default" else "0.5", result)]
-    for key, title in (
-        ("at_0.5", "0.5"),
-        ("at_global", "global"),
-        ("at_per_category", "per category"),
-    ):
-        if key in result and title not in (name for name, _ in columns):
-            title += " (cross-fitted)" if result[key].get("cross_fitted") else ""
-            columns.append((title, result[key]))
-    print_table(
-        "At thresholds",
-        ("metric", *(name for name, _ in columns)),
-        [(key, *(values[key] for _, values in columns)) for key in COMPARED],
-    )
-
-
-def notes(result: Mapping[str, Any]) -> list[str]:
-    """What a person must know to read the figures."""
-    lines = []
-    if result["missing"]:
-        lines.append(f"{result['missing']:,} images had no prediction and count as nothing said.")
-    if result["extra"]:
-        lines.append(f"{result['extra']:,} predicted images or categories were left out.")
-    unsupported = result["no_support"]
-    if unsupported:
-        lines.append(
-            f"{len(unsupported)} categories have no positive here and are left out of averages over "
-            f"categories: {_some(unsupported)}."
-        )
-    if any(not found["reliable"] for found in result.get("intervals", {}).values()):
-        thin = result["thin_categories"]
-        reason = (
-            f"{len(thin)} categories have too few positives: {_some(thin)}"
-            if thin
-            else "few images"
-        )
-        lines.append(f"Interval not reliable: {reason}.")
-    if result.get("thresholds", {}).get("source") == "default":
-        lines.append(
-            "The predictions bring no thresholds, so 0.5 was used; the tuned ones beside it are cross-fitted: "
-            "each image is judged at thresholds tuned on other images."
-        )
-        lines.append(f"Tuning: {result['tuning']['reason']}.")
-    for key, reason in result["absent"].items():
-        if key in ("map", "at_per_category"):
-            lines.append(f"No {key}: {reason}.")
-    return lines
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:8])
-    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown

@@ -51,7 +51,8 @@ def predict(
     out
         Write there instead of to the screen.
     threshold
-        Say a category from this probability on, instead of the run's saved thresholds.
+        Say a category from this probability on, instead of the run's saved thresholds; where labels are
+        exclusive, the most probable one only if it reaches this.
     top_k
         Say the K most probable categories of each picture, whatever their probability (with
         --threshold, those of them above it).
@@ -100,7 +101,11 @@ def predict(
     ):
         claims = classifier.predict(paths, cache=features, skip_errors=True, progress=advance)
     decisions = decide(
-        classifier.thresholds, claims.probabilities, threshold=threshold, top_k=top_k
+        classifier.thresholds,
+        claims.probabilities,
+        threshold=threshold,
+        top_k=top_k,
+        labels=classifier.labels,
     )
     decisions[~claims.ok] = False
     if format == "table":

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import Objective
+from tagbox.config import LabelKind, Objective
 from tagbox.data.dataset import PRESENT, UNKNOWN
+from tagbox.evaluation import exclusive
 from tagbox.evaluation import intervals as interval_methods
 from tagbox.evaluation.confusion import top_confusions
 from tagbox.evaluation.label_metrics import count_labels, label_metrics
@@ -19,6 +20,8 @@ from tagbox.evaluation.tuning import cross_fitted_decisions, tune
 
 NO_PROBABILITIES = "needs probabilities, and there are only label sets"
 NO_POSITIVES = "no category has a positive among the scored images"
+NO_THRESHOLDS = "labels are exclusive: the most probable category is said"
+NO_SUM = "needs probabilities that sum to 1 over the categories of an image"
 
 
 def evaluate_labels(
@@ -32,6 +35,7 @@ def evaluate_labels(
     intervals: bool = True,
     resamples: int = 1000,
     seed: int = 0,
+    labels: LabelKind = "multi",
 ) -> dict[str, Any]:
     """Score probabilities, or label sets, against the truth.
 
@@ -54,16 +58,26 @@ def evaluate_labels(
         Bootstrap resamples for them.
     seed
         Of folds and resamples.
+    labels
+        ``exclusive`` where every image has exactly one category: the most probable one is what counts, and
+        `thresholds` and `objective` have no part.
 
     Returns
     -------
     dict
         Plain JSON values, no NaN. What cannot be said is missing and named, with the reason, under ``absent``.
+
+    Raises
+    ------
+    ValueError
+        Neither or both of `probabilities` and `decisions`; exclusive labels of which an image has none or
+        several.
     """
     if (probabilities is None) == (decisions is None):
         raise ValueError("give probabilities or decisions, one of the two")
     names = list(categories)
     result: dict[str, Any] = {
+        "labels": labels,
         "images": len(truth),
         "categories": len(names),
         "positives": int(np.count_nonzero(truth == PRESENT)),
@@ -74,6 +88,10 @@ def evaluate_labels(
             if not there
         ],
     }
+    if labels == "exclusive":
+        return result | _exclusive(
+            truth, names, probabilities, decisions, intervals, resamples, seed
+        )
     absent: dict[str, str] = {}
     if probabilities is None:
         assert decisions is not None
@@ -115,6 +133,60 @@ def evaluate_labels(
     return result
 
 
+def _exclusive(
+    truth: NDArray[np.int8],
+    names: Sequence[str],
+    probabilities: NDArray[np.floating[Any]] | None,
+    decisions: NDArray[np.bool_] | None,
+    intervals: bool,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """What there is to say where every image has one category."""
+    there = exclusive.true_rows(truth)
+    absent = dict.fromkeys(("thresholds", "at_0.5", "at_global", "at_per_category"), NO_THRESHOLDS)
+    figures: dict[str, Any] = {}
+    ranking: dict[str, Any] = {}
+    ap = None
+    if probabilities is None:
+        assert decisions is not None
+        said = exclusive.said_rows(decisions)
+        for key in ("map", "top5_accuracy", "log_loss", "calibration_error"):
+            absent[key] = NO_PROBABILITIES
+    else:
+        said = exclusive.most_probable(probabilities)
+        ap = average_precision(truth, probabilities)
+        ranking = _ranking(ap, names)
+        if ranking["map"] is None:
+            absent["map"] = NO_POSITIVES
+        if len(names) <= exclusive.FIVE:
+            absent["top5_accuracy"] = f"there are only {len(names)} categories"
+        else:
+            hits = exclusive.top_hits(there, probabilities, exclusive.FIVE)
+            figures["top5_accuracy"] = _mean(hits)
+        if exclusive.sums_to_one(probabilities):
+            figures["log_loss"] = _mean(exclusive.log_losses(there, probabilities))
+            figures["calibration_error"] = exclusive.calibration(there, probabilities).error
+        else:
+            absent["log_loss"] = absent["calibration_error"] = NO_SUM
+    decisions = exclusive.one_said(said, len(names))
+    figures = {"accuracy": _mean(said == there)} | figures
+    result = figures | ranking | label_metrics(truth, decisions)
+    result["confusion_matrix"] = exclusive.confusion_matrix(there, said, len(names)).tolist()
+    result["per_category"] = _category_table(truth, decisions, names, ap, None)
+    result["confusions"] = top_confusions(truth, decisions, names)
+    if intervals:
+        result["intervals"] = exclusive.exclusive_intervals(
+            truth, decisions, probabilities, figures, resamples=resamples, seed=seed
+        )
+        result |= _about_intervals(truth, names, resamples)
+    return result | {"absent": absent}
+
+
+def _mean(values: NDArray[Any]) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
 def _intervals(
     truth: NDArray[np.int8],
     decisions: NDArray[np.bool_],
@@ -123,11 +195,17 @@ def _intervals(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
+    found = interval_methods.intervals(
+        truth, decisions, probabilities, resamples=resamples, seed=seed
+    )
+    return {"intervals": found, **_about_intervals(truth, names, resamples)}
+
+
+def _about_intervals(
+    truth: NDArray[np.int8], names: Sequence[str], resamples: int
+) -> dict[str, Any]:
     thin = interval_methods.thin_categories((truth == PRESENT).sum(axis=0))
     return {
-        "intervals": interval_methods.intervals(
-            truth, decisions, probabilities, resamples=resamples, seed=seed
-        ),
         "resamples": interval_methods.allowed_resamples(truth.shape, resamples),
         "thin_categories": [names[k] for k in thin],
     }
@@ -158,8 +236,9 @@ def _category_table(
             "fp": int(counts.fp[k]),
             "fn": int(counts.fn[k]),
         }
-        if ap is not None and levels is not None:
+        if ap is not None:
             row["ap"] = None if np.isnan(ap[k]) else float(ap[k])
+        if levels is not None:
             row["threshold"] = float(levels[k])
         rows.append(row)
     return rows
@@ -167,5 +246,8 @@ def _category_table(
 
 def headline(result: Mapping[str, Any]) -> dict[str, float]:
     """The figures a person wants first, those that are there."""
-    keys = ("map", "challenge_f1", "micro_f1", "macro_f1", "cf1", "of1", "hamming_loss")
+    keys: tuple[str, ...] = ("map", "challenge_f1", "micro_f1", "macro_f1", "cf1", "of1")
+    keys += ("hamming_loss",)
+    if result.get("labels") == "exclusive":
+        keys = ("accuracy", "top5_accuracy", "macro_f1", "log_loss", "calibration_error", "map")
     return {key: result[key] for key in keys if result.get(key) is not None}

@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.config import LabelKind
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Predictions:
@@ -27,6 +29,8 @@ class Predictions:
         (N, K) bool label sets, or None where probabilities are claimed.
     source
         Where the claims came from, for messages.
+    labels
+        Whether they say exactly one category an image; None where nobody knows, as of a file.
     """
 
     images: tuple[str, ...]
@@ -34,6 +38,7 @@ class Predictions:
     probabilities: NDArray[np.float32] | None = None
     decisions: NDArray[np.bool_] | None = None
     source: str = "predictions"
+    labels: LabelKind | None = None
 
     def __post_init__(self) -> None:
         if (self.probabilities is None) == (self.decisions is None):

@@ -12,6 +12,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.config import LabelKind
 from tagbox.engines.cache import FeatureCache
 from tagbox.engines.encoder import Encoder
 from tagbox.engines.features import encode_images
@@ -106,6 +107,11 @@ class EnsembleClassifier:
     def categories(self) -> tuple[str, ...]:
         """K names, in the order of the columns of probabilities."""
         return self.ensemble.categories
+
+    @property
+    def labels(self) -> LabelKind:
+        """Whether categories exclude each other."""
+        return self.ensemble.labels
 
     @property
     def thresholds(self) -> Thresholds:

@@ -20,6 +20,7 @@ from tagbox.evaluation.thresholds import Thresholds
 from tagbox.evaluation.tuning import Tuned, tune
 from tagbox.inference.ensemble import ViewClaims
 from tagbox.models.ensembles import Ensemble, Member, View
+from tagbox.training.finish import nothing_to_tune
 
 PLAIN = View()
 """The picture as the run was trained on it."""
@@ -111,14 +112,17 @@ def judge(
         weighted = Weighted(weights=equal_weights(len(means)), report=report)
     probabilities = weighted_mean(means, weighted.weights)
     rules = ensemble.members[0].bundle.thresholds
-    tuned = tune(
-        images.labels,
-        probabilities,
-        objective or rules.objective,
-        rates=_base_rates(ensemble, names),
-        at_least_one=rules.at_least_one,
-        top_k=rules.top_k,
-    )
+    if ensemble.labels == "exclusive":
+        tuned = nothing_to_tune()
+    else:
+        tuned = tune(
+            images.labels,
+            probabilities,
+            objective or rules.objective,
+            rates=_base_rates(ensemble, names),
+            at_least_one=rules.at_least_one,
+            top_k=rules.top_k,
+        )
     members = tuple(
         replace(member, weight=weight)
         for member, weight in zip(ensemble.members, weighted.weights, strict=True)
@@ -139,6 +143,7 @@ def judge(
             categories=names,
             probabilities=probabilities,
             thresholds=tuned.thresholds,
+            labels=ensemble.labels,
         ),
         members=[_row(m, views, images) for m, views in zip(members, tables, strict=True)],
     )

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.config import LabelKind
 from tagbox.data.dataset import Dataset
 from tagbox.data.locate import require_images
 from tagbox.engines.cache import FeatureCache
@@ -26,6 +27,10 @@ class Model(Protocol):
     @property
     def categories(self) -> tuple[str, ...]:
         """K names, in the order of the columns of probabilities."""
+
+    @property
+    def labels(self) -> LabelKind:
+        """Whether categories exclude each other."""
 
     @property
     def thresholds(self) -> Thresholds:
@@ -98,5 +103,6 @@ def predict_dataset(
         categories=model.categories,
         probabilities=claims.probabilities,
         source=str(run),
+        labels=model.labels,
     )
     return predictions, model.thresholds

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.config import LabelKind
 from tagbox.data.dataset import PRESENT, Dataset
 from tagbox.data.submission import encode_submission
 from tagbox.errors import TagboxError
@@ -29,6 +30,7 @@ def decide(
     *,
     threshold: float | None = None,
     top_k: int | None = None,
+    labels: LabelKind = "multi",
 ) -> NDArray[np.bool_]:
     """(N, K) bool; the labels said.
 
@@ -40,6 +42,8 @@ def decide(
         One number for all categories.
     top_k
         The K most probable categories of each image; with `threshold`, those of them at or above it.
+    labels
+        Of exclusive ones `threshold` says at most the most probable, unless `top_k` asks for more.
 
     Raises
     ------
@@ -47,6 +51,8 @@ def decide(
         See `check_choice`.
     """
     check_choice(threshold, top_k)
+    if top_k is None and threshold is not None and labels == "exclusive":
+        top_k = 1
     if top_k is None:
         return thresholds.decide(probabilities, "saved" if threshold is None else threshold)
     ranks = np.argsort(np.argsort(-probabilities, axis=1, kind="stable"), axis=1)

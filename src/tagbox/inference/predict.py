@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.config import LabelKind
 from tagbox.engines.cache import FeatureCache
 from tagbox.engines.encoder import Encoder, create_encoder
 from tagbox.engines.features import as_head_takes, encode_images
@@ -21,7 +22,7 @@ from tagbox.inference.evidence import combined, evidence, over_picture, require_
 from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
 from tagbox.models.bundle import Arrays, Bundle, load_bundle
 from tagbox.models.ensembles import is_ensemble
-from tagbox.models.heads import head_logits, sigmoid, wants_map
+from tagbox.models.heads import activate, head_logits, wants_map
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Engine = Literal["auto", "openvino", "torch"]
@@ -105,6 +106,11 @@ class Classifier:
     def categories(self) -> tuple[str, ...]:
         """K names, in the order of the columns of probabilities."""
         return self.bundle.categories.names
+
+    @property
+    def labels(self) -> LabelKind:
+        """Whether a picture has any number of categories, or exactly one."""
+        return self.bundle.labels
 
     @property
     def thresholds(self) -> Thresholds:
@@ -204,7 +210,7 @@ class Classifier:
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, K) float32 of (N, dim) float32 features, those of `encoders` side by side."""
         taken = as_head_takes(features, self.encoders, self.bundle.head_kind)
-        return sigmoid(head_logits(self.bundle.head, taken))
+        return activate(head_logits(self.bundle.head, taken), self.labels)
 
     def evidence(
         self, image: NDArray[np.uint8], categories: Sequence[int]

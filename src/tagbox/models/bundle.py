@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import Geometry, Pooling
+from tagbox.config import Geometry, LabelKind, Pooling
 from tagbox.data.dataset import Categories
 from tagbox.errors import TagboxError
 from tagbox.evaluation.thresholds import Thresholds
@@ -56,6 +56,8 @@ class Bundle:
         `Dataset.fingerprint` of the training images.
     base_rates
         K parts of the training images in which each category is present; None in bundles that are older.
+    labels
+        Whether a picture has any number of categories, or exactly one: sigmoid or softmax.
     """
 
     backbones: tuple[tuple[BackboneSpec, Arrays], ...]
@@ -69,6 +71,7 @@ class Bundle:
     versions: dict[str, str] = field(default_factory=dict)
     data_fingerprint: str = ""
     base_rates: tuple[float, ...] | None = None
+    labels: LabelKind = "multi"
 
 
 class _Head(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,6 +100,8 @@ class _Description(msgspec.Struct, forbid_unknown_fields=True):
     versions: dict[str, str]
     ema: float = 0.0
     base_rates: list[float] | None = None
+    # Bundles from before there were exclusive labels do not say.
+    labels: LabelKind = "multi"
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -114,6 +119,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "backbones": [asdict(spec) for spec, _ in bundle.backbones],
         "geometry": bundle.geometry,
         "pooling": bundle.pooling,
+        "labels": bundle.labels,
         "head": {"kind": bundle.head_kind},
         "categories": {
             "names": list(bundle.categories.names),
@@ -179,6 +185,7 @@ def load_bundle(folder: Path) -> Bundle:
         versions=description.versions,
         data_fingerprint=description.data_fingerprint,
         base_rates=None if description.base_rates is None else tuple(description.base_rates),
+        labels=description.labels,
     )
 
 

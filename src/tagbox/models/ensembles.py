@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tagbox.config import require
+from tagbox.config import LabelKind, require
 from tagbox.config.ensemble import SIZES
 from tagbox.errors import TagboxError
 from tagbox.evaluation.combine import equal_weights
@@ -89,6 +89,11 @@ class Ensemble:
         """K names, in the order of the columns of probabilities."""
         return self.members[0].bundle.categories.names
 
+    @property
+    def labels(self) -> LabelKind:
+        """Whether categories exclude each other; the same for all members."""
+        return self.members[0].bundle.labels
+
 
 class _View(msgspec.Struct, forbid_unknown_fields=True):
     size: int | None
@@ -132,7 +137,7 @@ def put_together(folders: Sequence[Path], views: tuple[View, ...]) -> Ensemble:
     ------
     TagboxError
         ``config-value`` where there is no folder; ``categories-differ`` with a category that only one of two
-        runs has; the codes of `load_ensemble`.
+        runs has; ``labels-differ``; the codes of `load_ensemble`.
     """
     require(len(folders) > 0, "members", [], "at least one run")
     found: list[tuple[str, Bundle]] = []
@@ -153,6 +158,14 @@ def put_together(folders: Sequence[Path], views: tuple[View, ...]) -> Ensemble:
                 file=run,
                 where="categories",
                 hint="put runs together that were trained on the same categories",
+            )
+        if bundle.labels != found[0][1].labels:
+            raise TagboxError(
+                "labels-differ",
+                f"its labels are {bundle.labels}, those of {first} are {found[0][1].labels}",
+                file=run,
+                where="labels",
+                hint="put runs together that were trained with the same --labels",
             )
     weights = equal_weights(len(found))
     members = tuple(

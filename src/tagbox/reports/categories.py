@@ -22,10 +22,12 @@ _MATRIX_MOST = 14
 
 
 def bars(data: ReportData) -> dict[str, Any]:
-    """Average precision of each category, or its F1 where there are only label sets."""
+    """Average precision of each category; its F1 where there are only label sets, or labels are exclusive."""
     support = (data.truth == PRESENT).sum(axis=0)
     known = np.maximum((data.truth != UNKNOWN).sum(axis=0), 1)
-    if data.probabilities is not None:
+    ranked = data.probabilities is not None and not data.exclusive
+    if ranked:
+        assert data.probabilities is not None
         values, name = average_precision(data.truth, data.probabilities), "average precision"
     else:
         rows = data.metrics.get("per_category") or []
@@ -35,7 +37,7 @@ def bars(data: ReportData) -> dict[str, Any]:
     order = np.argsort(-np.nan_to_num(values, nan=-1.0), kind="stable")
     return {
         "name": name,
-        "chance": data.probabilities is not None,
+        "chance": ranked,
         "rows": [
             {
                 "name": data.categories[k],
@@ -86,6 +88,7 @@ def confusion(data: ReportData) -> dict[str, Any]:
         for i, j in pairs
     ]
     return {
+        "matrix": None,
         "rows": rows,
         "chart": _matrix(
             data.categories,

@@ -104,7 +104,7 @@ def line_chart(
     for one in series:
         parts.append(_line(one, across, up, x.label))
     summary = "; ".join(_say(one, y.label) for one in series if one.name)
-    return _figure(title, "".join(parts), summary, series)
+    return framed(title, "".join(parts), summary, series)
 
 
 def histogram(title: str, counts: Sequence[int], *, x: str, y: str) -> Markup:
@@ -115,13 +115,13 @@ def histogram(title: str, counts: Sequence[int], *, x: str, y: str) -> Markup:
     up = _scale(Axis(label=y, low=0), [float(max(counts, default=1))], HEIGHT - _BOTTOM, _TOP, 5)
     wide = (across(1) - across(0)) * 0.82
     bars = [
-        f'<rect class="bar" x="{_n(across(i) - wide / 2)}" y="{_n(up(count))}" width="{_n(wide)}"'
-        f' height="{_n(up(0) - up(count))}"><title>{i} {escape(x)}: {count} {escape(y)}</title></rect>'
+        f'<rect class="bar" x="{coordinate(across(i) - wide / 2)}" y="{coordinate(up(count))}" width="{coordinate(wide)}"'
+        f' height="{coordinate(up(0) - up(count))}"><title>{i} {escape(x)}: {count} {escape(y)}</title></rect>'
         for i, count in enumerate(counts)
     ]
     axes = _axes(across, up, Axis(label=x), Axis(label=y))
     total = sum(counts)
-    return _figure(title, axes + "".join(bars), f"{total} {y} in {len(counts)} bars", ())
+    return framed(title, axes + "".join(bars), f"{total} {y} in {len(counts)} bars", ())
 
 
 def matrix(
@@ -156,11 +156,11 @@ def matrix(
     ]
     for i, name in enumerate(names):
         middle = cell * i + cell / 2
-        short = _ellipsis(name, 16)
+        short = shortened(name, 16)
         full = f"<title>{escape(name)}</title>"
         parts.append(
-            f'<text class="tick" x="{left - 6}" y="{_n(top + middle + 4)}" text-anchor="end">{full}{escape(short)}</text>'
-            f'<text class="tick" transform="translate({_n(left + middle + 4)} {top - 6}) rotate(-60)">{full}{escape(short)}</text>'
+            f'<text class="tick" x="{left - 6}" y="{coordinate(top + middle + 4)}" text-anchor="end">{full}{escape(short)}</text>'
+            f'<text class="tick" transform="translate({coordinate(left + middle + 4)} {top - 6}) rotate(-60)">{full}{escape(short)}</text>'
         )
         for j, other in enumerate(names):
             value = 0 if i == j else int(values[i, j])
@@ -177,17 +177,17 @@ def matrix(
                 parts.append(
                     f'<g><rect class="shade" x="{x}" y="{y}" width="{cell - 1}" height="{cell - 1}"'
                     f' fill-opacity="{0.12 + 0.88 * shade:.2f}"/><text class="count{loud}"'
-                    f' x="{_n(x + cell / 2 - 0.5)}" y="{_n(y + cell / 2 + 4)}" text-anchor="middle">{value}</text>{inner}</g>'
+                    f' x="{coordinate(x + cell / 2 - 0.5)}" y="{coordinate(y + cell / 2 + 4)}" text-anchor="middle">{value}</text>{inner}</g>'
                 )
     summary = f"{len(names)} by {len(names)} categories, highest {highest:.0f}"
-    return _figure(title, "".join(parts), summary, (), width, height, "chart matrix")
+    return framed(title, "".join(parts), summary, (), width, height, "chart matrix")
 
 
 class _Braces(dict[str, Any]):
     """Values for `str.format_map`; names with braces in them are values, never fields."""
 
 
-def _figure(
+def framed(
     title: str,
     body: str,
     summary: str,
@@ -195,7 +195,22 @@ def _figure(
     width: float = WIDTH,
     height: float = HEIGHT,
     classes: str = "chart",
+    least: float | None = None,
 ) -> Markup:
+    """A drawing with its title, in words for those who hear the page, and the legend of its named series.
+
+    Parameters
+    ----------
+    body, width, height
+        SVG elements, and the size of the picture they make.
+    summary
+        What the drawing says, in words.
+    least
+        Width in pixels on the screen below which it may not shrink; the page then scrolls it sideways.
+    """
+    limits = f"max-width:{coordinate(width * 1.35)}px"
+    if least is not None:
+        limits += f";min-width:{coordinate(least)}px"
     named = [one for one in series if one.name]
     legend = "".join(
         f'<span class="key"><svg viewBox="0 0 24 10" width="24" height="10" aria-hidden="true">'
@@ -205,8 +220,8 @@ def _figure(
     legend = f'<span class="legend">{legend}</span>' if len(named) > 1 else ""
     return Markup(
         f"<figure><figcaption><b>{escape(title)}</b>{legend}</figcaption>"
-        f'<svg class="{classes}" viewBox="0 0 {_n(width)} {_n(height)}" role="img"'
-        f' style="max-width:{_n(width * 1.35)}px"'
+        f'<svg class="{classes}" viewBox="0 0 {coordinate(width)} {coordinate(height)}" role="img"'
+        f' style="{limits}"'
         f' aria-label="{escape(title)}: {escape(summary)}">{body}</svg></figure>'
     )
 
@@ -229,19 +244,19 @@ def _axes(across: _Scale, up: _Scale, x: Axis, y: Axis) -> str:
     parts = []
     for value in up.ticks:
         parts.append(
-            f'<path class="rule" d="M{_LEFT} {_n(up(value))}H{right}"/>'
-            f'<text class="tick" x="{_LEFT - 6}" y="{_n(up(value) + 4)}" text-anchor="end">{_tick(value, up)}</text>'
+            f'<path class="rule" d="M{_LEFT} {coordinate(up(value))}H{right}"/>'
+            f'<text class="tick" x="{_LEFT - 6}" y="{coordinate(up(value) + 4)}" text-anchor="end">{_tick(value, up)}</text>'
         )
     for value in across.ticks:
         parts.append(
-            f'<path class="mark" d="M{_n(across(value))} {bottom}v4"/>'
-            f'<text class="tick" x="{_n(across(value))}" y="{bottom + 16}" text-anchor="middle">{_tick(value, across)}</text>'
+            f'<path class="mark" d="M{coordinate(across(value))} {bottom}v4"/>'
+            f'<text class="tick" x="{coordinate(across(value))}" y="{bottom + 16}" text-anchor="middle">{_tick(value, across)}</text>'
         )
     middle = (_TOP + bottom) / 2
     parts.append(
         f'<path class="base" d="M{_LEFT} {bottom}H{right}"/>'
         f'<text class="axis" x="{(_LEFT + right) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x.label)}</text>'
-        f'<text class="axis" transform="translate(11 {_n(middle)}) rotate(-90)" text-anchor="middle">{escape(y.label)}</text>'
+        f'<text class="axis" transform="translate(11 {coordinate(middle)}) rotate(-90)" text-anchor="middle">{escape(y.label)}</text>'
     )
     return "".join(parts)
 
@@ -255,15 +270,15 @@ def _line(series: Series, across: _Scale, up: _Scale, x_label: str) -> str:
         px, py = across(float(x)), up(float(y))
         if series.steps:
             path.append(
-                f"{'' if pen_down else f'M{_n(across(across.low))} {_n(py)}'}V{_n(py)}H{_n(px)}"
+                f"{'' if pen_down else f'M{coordinate(across(across.low))} {coordinate(py)}'}V{coordinate(py)}H{coordinate(px)}"
             )
         else:
-            path.append(f"{'L' if pen_down else 'M'}{_n(px)} {_n(py)}")
+            path.append(f"{'L' if pen_down else 'M'}{coordinate(px)} {coordinate(py)}")
         pen_down = True
         if series.dots:
             tip = f"{series.name}, {x_label} {_plain(float(x))}: {_plain(float(y))}"
             dots.append(
-                f'<circle class="dot {series.style}" cx="{_n(px)}" cy="{_n(py)}" r="2.5">'
+                f'<circle class="dot {series.style}" cx="{coordinate(px)}" cy="{coordinate(py)}" r="2.5">'
                 f"<title>{escape(tip)}</title></circle>"
             )
     tip = f"<title>{escape(series.name)}</title>" if series.name else ""
@@ -274,8 +289,8 @@ def _mark(mark: Mark, across: _Scale) -> str:
     x = across(min(max(mark.x, across.low), across.high))
     middle = min(max(x, _LEFT + 30), WIDTH - _RIGHT - 30)
     return (
-        f'<path class="chosen" d="M{_n(x)} {_TOP - 4}V{HEIGHT - _BOTTOM}"/>'
-        f'<text class="tick" x="{_n(middle)}" y="{_TOP - 8}" text-anchor="middle">{escape(mark.label)}</text>'
+        f'<path class="chosen" d="M{coordinate(x)} {_TOP - 4}V{HEIGHT - _BOTTOM}"/>'
+        f'<text class="tick" x="{coordinate(middle)}" y="{_TOP - 8}" text-anchor="middle">{escape(mark.label)}</text>'
     )
 
 
@@ -303,10 +318,11 @@ def _plain(value: float) -> str:
     return f"{value:g}" if value == int(value) else f"{value:.4g}"
 
 
-def _n(value: float) -> str:
+def coordinate(value: float) -> str:
     """A coordinate: one decimal, no trailing zero."""
     return f"{value:.1f}".removesuffix(".0")
 
 
-def _ellipsis(text: str, most: int) -> str:
+def shortened(text: str, most: int) -> str:
+    """`text`, cut with an ellipsis to at most `most` characters."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"

@@ -13,12 +13,23 @@ from markupsafe import Markup
 from tagbox.data.dataset import PRESENT
 from tagbox.reports.charts import Axis, Mark, Series, line_chart
 from tagbox.reports.curves import precision_recall, threshold_curves
+from tagbox.reports.exclusive import CURVES as EXCLUSIVE_CURVES
+from tagbox.reports.exclusive import HEADLINE as EXCLUSIVE_HEADLINE
 from tagbox.reports.words import MEANINGS, figure, metric_name
 
 if TYPE_CHECKING:
     from tagbox.reports.report import ReportData
 
-_HEADLINE = tuple(MEANINGS)
+_HEADLINE = (
+    "map",
+    "challenge_f1",
+    "micro_f1",
+    "macro_f1",
+    "cf1",
+    "samples_f1",
+    "hamming_loss",
+    "subset_accuracy",
+)
 _TABLE = (
     "challenge_f1",
     "challenge_precision",
@@ -35,7 +46,8 @@ def headline(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The figures a person wants first, with their intervals."""
     intervals = metrics.get("intervals") or {}
     tiles = []
-    for key in _HEADLINE:
+    exclusive = metrics.get("labels") == "exclusive"
+    for key in EXCLUSIVE_HEADLINE if exclusive else _HEADLINE:
         if metrics.get(key) is None:
             continue
         interval = intervals.get(key) or {}
@@ -44,7 +56,10 @@ def headline(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             {
                 "name": metric_name(key),
                 "value": figure(metrics[key]),
-                "share": 100 * min(max(float(metrics[key]), 0.0), 1.0),
+                # A loss has no upper end that a gauge could show.
+                "share": None
+                if key == "log_loss"
+                else 100 * min(max(float(metrics[key]), 0.0), 1.0),
                 "low": None if low is None else 100 * min(max(low, 0.0), 1.0),
                 "high": None if high is None else 100 * min(max(high, 0.0), 1.0),
                 "interval": None if low is None else f"{figure(low)} to {figure(high)}",
@@ -74,6 +89,8 @@ def history(data: ReportData) -> list[Markup]:
         for name in row
         if name.startswith(("train_", "val_"))
     )
+    if data.exclusive:
+        names = {name: None for name in EXCLUSIVE_CURVES if name in names}
     epochs = [float(row.get("epoch") or index + 1) for index, row in enumerate(rows)]
     marks = [] if data.best_epoch is None else [Mark(x=data.best_epoch, label="kept")]
     charts = []

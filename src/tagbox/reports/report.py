@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.evaluation.exclusive import most_probable, one_said
 from tagbox.evaluation.thresholds import Thresholds
 from tagbox.files import atomic_write
 from tagbox.images.verdicts import percent
@@ -83,12 +84,19 @@ class ReportData:
             if table is not None and table.shape != shape:
                 raise ValueError(f"a table is {table.shape}, the report's are {shape}")
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether every picture has one category, as the metrics have it."""
+        return self.metrics.get("labels") == "exclusive"
+
     @cached_property
     def said(self) -> NDArray[np.bool_]:
-        """(N, K) bool; the decisions, or what the thresholds make of the probabilities."""
+        """(N, K) bool; the decisions, or what the thresholds (or the maximum) make of the probabilities."""
         if self.decisions is not None:
             return self.decisions
         assert self.probabilities is not None
+        if self.exclusive:
+            return one_said(most_probable(self.probabilities), len(self.categories))
         return Thresholds.from_dict(self.thresholds or {}).decide(self.probabilities)
 
 

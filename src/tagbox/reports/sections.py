@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from tagbox.data.dataset import PRESENT, UNKNOWN
 from tagbox.images.verdicts import verdicts
+from tagbox.reports import exclusive
 from tagbox.reports.categories import bars, category_table, confusion, together
 from tagbox.reports.charts import Axis, Series, histogram, line_chart
 from tagbox.reports.figures import baselines, curves, headline, history, thresholds
@@ -25,20 +26,21 @@ def sections(data: ReportData) -> dict[str, Any]:
         "title": data.title,
         "facts": _facts(data),
         "headline": headline(data.metrics),
-        "absent": data.metrics.get("absent") or {},
+        "exclusive": data.exclusive,
+        "absent": _absent(data),
         "skipped": data.metrics.get("map_skipped") or [],
         "baselines": baselines(data),
         "notes": list(data.notes),
         "history": history(data),
-        "thresholds": thresholds(data),
-        "curves": curves(data),
+        "thresholds": None if data.exclusive else thresholds(data),
+        "curves": exclusive.calibration_chart(data) if data.exclusive else curves(data),
         "bars": bars(data),
         "table": category_table(data),
-        "confusion": confusion(data),
-        "together": together(data),
-        "pictures": _pictures(data.pictures),
+        "confusion": exclusive.confusion(data) if data.exclusive else confusion(data),
+        "together": {"rows": []} if data.exclusive else together(data),
+        "pictures": _pictures(data.pictures, scores=not data.exclusive),
         "evidence": any(picture.evidence for picture in data.pictures),
-        "statistics": _statistics(data.statistics),
+        "statistics": _statistics(data.statistics, histograms=not data.exclusive),
         "config": [(name, plain(value)) for name, value in data.config.items()],
         "versions": list(data.versions.items()),
         "command": data.command,
@@ -51,17 +53,24 @@ def _facts(data: ReportData) -> list[str]:
     facts = [
         count(images, "validation image"),
         count(categories, "category", "categories"),
-        count(positives, "label"),
+        "one category a picture" if data.exclusive else count(positives, "label"),
     ]
     unknown = int((data.truth == UNKNOWN).sum())
     return [*facts, f"{unknown} unknown labels left out"] if unknown else facts
 
 
-def _pictures(pictures: Sequence[ReportPicture]) -> list[dict[str, Any]]:
+def _absent(data: ReportData) -> dict[str, str]:
+    """What is not there and why; of exclusive labels nobody expects thresholds."""
+    absent = data.metrics.get("absent") or {}
+    hidden = ("thresholds", "at_0.5", "at_global", "at_per_category") if data.exclusive else ()
+    return {name: reason for name, reason in absent.items() if name not in hidden}
+
+
+def _pictures(pictures: Sequence[ReportPicture], *, scores: bool) -> list[dict[str, Any]]:
     groups = []
     for kind, words in (("worst", "Where it fails"), ("best", "Where it works")):
         cards = [
-            _card(picture, f"{kind}{i}")
+            _card(picture, f"{kind}{i}", score=scores)
             for i, picture in enumerate(p for p in pictures if p.kind == kind)
         ]
         if cards:
@@ -69,7 +78,7 @@ def _pictures(pictures: Sequence[ReportPicture]) -> list[dict[str, Any]]:
     return groups
 
 
-def _card(picture: ReportPicture, key: str) -> dict[str, Any]:
+def _card(picture: ReportPicture, key: str, *, score: bool) -> dict[str, Any]:
     uri, width, height = thumbnail(picture.image)
     missed = dict(picture.missed)
     labels = [
@@ -82,13 +91,13 @@ def _card(picture: ReportPicture, key: str) -> dict[str, Any]:
         "width": width,
         "height": height,
         "name": picture.name,
-        "score": figure(picture.score, 2),
+        "score": figure(picture.score, 2) if score else None,
         "labels": labels,
         "evidence": [(name, heat_layer(heat)) for name, heat in picture.evidence[:3]],
     }
 
 
-def _statistics(statistics: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _statistics(statistics: Mapping[str, Any] | None, *, histograms: bool) -> dict[str, Any] | None:
     if not statistics:
         return None
     per_image = statistics.get("labels_per_image") or {}
@@ -119,7 +128,7 @@ def _statistics(statistics: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "sizes": sizes,
         "objects": [(name, f"{count:,}") for name, count in objects.items()],
         "histogram": histogram("Labels in an image", counts, x="labels", y="images")
-        if counts
+        if counts and histograms
         else None,
         "frequencies": _frequency_chart(names) if len(names) > 1 else None,
         "pairs": [

@@ -25,6 +25,9 @@ METRIC_NAMES = {
     "hamming_loss": "Hamming loss",
     "subset_accuracy": "subset accuracy",
     "loss": "loss",
+    "top5_accuracy": "top-5 accuracy",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
 }
 """Metrics as people write them; others show with spaces for underscores."""
 
@@ -37,6 +40,10 @@ MEANINGS = {
     "samples_f1": "mean of the images' F1",
     "hamming_loss": "share of wrong label decisions; lower is better",
     "subset_accuracy": "share of images with every label right",
+    "accuracy": "share of pictures whose category is right",
+    "top5_accuracy": "the right category is among the five most probable",
+    "log_loss": "-log of the right category's probability; lower is better",
+    "calibration_error": "how far sureness is from being right; lower is better",
 }
 
 

@@ -23,7 +23,7 @@ from tagbox.training.encoded import Encoded, encode_sides
 from tagbox.training.finish import Judged, judge
 from tagbox.training.head import label_kind, train_head
 from tagbox.training.memory import sides_that_fit
-from tagbox.training.plan import resolve
+from tagbox.training.plan import kind_sentence, resolve
 from tagbox.training.sides import Sides
 from tagbox.training.stage import Stage
 from tagbox.training.teacher import mixed_targets
@@ -105,7 +105,10 @@ def train(
     # Importing torch takes about as long as encoding some hundred pictures and needs one core.
     importing = threading.Thread(target=_import_torch, daemon=True)
     importing.start()
-    config = resolve(config, sides)
+    asked, config = config, resolve(config, sides)
+    sentence = kind_sentence(asked, config, sides)
+    if sentence is not None:
+        progress.say(sentence)
     encoders = create_encoders(config)
     device = choose_device(config.device, config.engine)
     first = None

@@ -89,6 +89,7 @@ def empty_head(config: ClassifierConfig, train: Dataset, features: int) -> nn.Mo
         attention_heads=config.attention_heads,
         dropout=config.dropout,
         seed=config.seed,
+        labels=label_kind(config),
     )
 
 

@@ -67,6 +67,7 @@ def train_head(
         attention_heads=config.attention_heads,
         dropout=config.dropout,
         seed=config.seed,
+        labels=label_kind(config),
     ).to(runtime.device)
     batches = FeatureBatches(
         encoded.train_features,

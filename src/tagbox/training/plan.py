@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from tagbox.config import ClassifierConfig
-from tagbox.data.dataset import PRESENT, Dataset
+from tagbox.data.exclusive import exclusive, require_exclusive
 from tagbox.errors import TagboxError
 from tagbox.training.sides import Sides
 
@@ -20,17 +18,23 @@ FREE = ("accumulate", "workers", "checkpoint_seconds", "keep_checkpoints")
 def resolve(config: ClassifierConfig, sides: Sides) -> ClassifierConfig:
     """`config` with every ``auto`` decided that the data decides.
 
+    Labels are exclusive where the data says so, unless the loss that is asked for is one for
+    independent labels.
+
     Raises
     ------
     TagboxError
-        ``labels-not-exclusive`` where exclusive labels are asked for and an image has none or several.
+        ``labels-not-exclusive`` where exclusive labels are asked for and an image has none or several;
+        ``config-value`` for settings that do not go with the kind of labels.
     """
     labels = config.labels
     if labels == "auto":
-        labels = "exclusive" if exclusive(sides.train) and exclusive(sides.validation) else "multi"
+        found = exclusive(sides.train) and exclusive(sides.validation)
+        fits = config.loss in ("auto", "cross_entropy")
+        labels = "exclusive" if found and fits else "multi"
     elif labels == "exclusive":
         for side in (sides.train, sides.validation):
-            _require_exclusive(side)
+            require_exclusive(side)
     loss = config.loss
     if loss == "auto":
         loss = "cross_entropy" if labels == "exclusive" else "bce"
@@ -48,6 +52,13 @@ def resolve(config: ClassifierConfig, sides: Sides) -> ClassifierConfig:
             where="best_by",
             hint="choose another figure, such as map",
         )
+    if labels == "exclusive" and (config.top_k is not None or config.at_least_one):
+        raise TagboxError(
+            "config-value",
+            "every picture has one category, and exactly one is said",
+            where="top_k" if config.top_k is not None else "at_least_one",
+            hint="leave it out, or pass --labels multi",
+        )
     crop = config.augment.crop
     if crop == "auto":
         crop = "boxes" if bool(sides.train.annotations.has_box.any()) else "none"
@@ -60,26 +71,27 @@ def with_free_settings(begun: ClassifierConfig, given: ClassifierConfig) -> Clas
     return replace(begun, finetune=replace(begun.finetune, **now))
 
 
-def exclusive(dataset: Dataset) -> bool:
-    """Whether the data says "one category an image": no boxes, and exactly one label everywhere."""
-    labels = dataset.labels
-    boxes = bool(dataset.annotations.has_box.any())
-    one_each = bool(((labels == PRESENT).sum(axis=1) == 1).all()) and bool((labels >= 0).all())
-    return not boxes and one_each and len(dataset) > 0 and labels.shape[1] > 1
+def kind_sentence(asked: ClassifierConfig, plan: ClassifierConfig, sides: Sides) -> str | None:
+    """What was decided about the kind of labels, where a person should hear of it.
 
-
-def _require_exclusive(dataset: Dataset) -> None:
-    counts = (dataset.labels == PRESENT).sum(axis=1)
-    wrong = np.flatnonzero(counts != 1)
-    if len(wrong):
-        row = int(wrong[0])
-        raise TagboxError(
-            "labels-not-exclusive",
-            f"{len(wrong)} images have none or several categories, such as "
-            f"{dataset.images.files[row]} with {counts[row]}",
-            file=dataset.source.path,
-            hint="give every image one category, or pass --labels multi",
+    Parameters
+    ----------
+    asked, plan
+        What `resolve` was given, and what it made of it.
+    """
+    if asked.labels != "auto":
+        return None
+    if plan.labels == "exclusive":
+        return (
+            "every picture has one category: softmax, cross-entropy "
+            "(--labels multi for independent labels)"
         )
+    if exclusive(sides.train) and exclusive(sides.validation):
+        return (
+            f"every picture has one category, but --loss {plan.loss} treats categories as independent "
+            "(--labels exclusive for softmax, without --loss)"
+        )
+    return None
 
 
 def differences(saved: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> list[str]:

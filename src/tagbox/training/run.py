@@ -18,6 +18,7 @@ from tagbox.evaluation.predictions import Predictions
 from tagbox.files import atomic_write
 from tagbox.models.bundle import Bundle, save_bundle
 from tagbox.training.classifier import Trained
+from tagbox.training.head import label_kind
 from tagbox.training.history import write_history
 from tagbox.training.sides import Sides
 from tagbox.training.work import write_config
@@ -51,6 +52,7 @@ def bundle_of(trained: Trained) -> Bundle:
         versions=versions(),
         data_fingerprint=trained.train.fingerprint,
         base_rates=tuple(base_rate(trained.train.labels).tolist()),
+        labels=label_kind(config),
     )
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import LabelKind
+from tagbox.data.dataset import PRESENT
+from tagbox.evaluation.exclusive import most_probable, one_said
 from tagbox.evaluation.label_metrics import label_metrics
 from tagbox.evaluation.ranking import average_precision, mean_average_precision
 from tagbox.evaluation.threshold_search import sweep_global
@@ -48,9 +50,9 @@ def epoch_scores(
     """
     precision = mean_average_precision(average_precision(truth, probabilities))
     if labels == "exclusive":
-        said = probabilities >= probabilities.max(axis=1, keepdims=True)
+        said = one_said(most_probable(probabilities), truth.shape[1])
         at_top = label_metrics(truth, said)
-        accuracy = float((truth[said] == 1).sum() / max(len(truth), 1))
+        accuracy = float((truth[said] == PRESENT).sum() / max(len(truth), 1))
         return {
             "map": precision,
             "accuracy": accuracy,

@@ -187,6 +187,7 @@ def _sentence(row: Row, config: ClassifierConfig) -> str:
         "train_loss": row.get("train_loss"),
         "val_loss": row.get("val_loss"),
         name: row.get(name),
+        "val_accuracy": row.get("val_accuracy"),
     }
     listed = ", ".join(f"{key} {value:.4f}" for key, value in figures.items() if value is not None)
     return f"epoch {row['epoch']}: {listed}"

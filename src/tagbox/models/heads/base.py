@@ -13,8 +13,8 @@ from tagbox.models.heads.scale import FeatureScale
 class Head(nn.Module):
     """A head: (B, D) features or (B, D, h, w) maps, float32, to (B, K) logits.
 
-    All that its forward pass needs is in its state, for `models.heads.forward`; ``output.bias``, the
-    log-odds of the base rates at first, is (K,) in every head.
+    All that its forward pass needs is in its state, for `models.heads.forward`; ``output.bias``, which
+    at first says the base rates, is (K,) in every head.
     """
 
     mean: Tensor

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import HeadKind
+from tagbox.config import HeadKind, LabelKind
 from tagbox.models.heads.scale import FeatureScale
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def create_head(
     attention_heads: int = 1,
     dropout: float = 0.0,
     seed: int = 0,
+    labels: LabelKind = "multi",
 ) -> nn.Module:
     """A head that starts by saying every category's base rate.
 
@@ -46,6 +47,8 @@ def create_head(
         Before the last layer; inside ML-Decoder's layer.
     seed
         Of the random weights and queries; torch's own generator is left as it was.
+    labels
+        Whether each output's sigmoid says the base rates at first, or the softmax of all (where they are exclusive).
 
     Returns
     -------
@@ -57,19 +60,26 @@ def create_head(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        head: Any
         match kind:
             case "csra":
                 from tagbox.models.heads.csra import Csra
 
-                return Csra(
+                head = Csra(
                     scale, rates, attention=attention, heads=attention_heads, dropout=dropout
                 )
             case "ml_decoder":
                 from tagbox.models.heads.ml_decoder import MlDecoder
 
-                return MlDecoder(scale, rates, hidden=hidden, queries=queries, dropout=dropout)
+                head = MlDecoder(scale, rates, hidden=hidden, queries=queries, dropout=dropout)
             case "linear" | "mlp":
                 from tagbox.models.heads.pooled import PooledHead
 
                 width = hidden if kind == "mlp" else None
-                return PooledHead(scale, rates, hidden=width, dropout=dropout, seed=seed)
+                head = PooledHead(scale, rates, hidden=width, dropout=dropout, seed=seed)
+    if labels == "exclusive":
+        # The softmax of the logarithms of shares is the shares.
+        with torch.no_grad():
+            head.output.bias.copy_(torch.from_numpy(np.log(rates)))
+    trained: nn.Module = head
+    return trained

@@ -1,0 +1,161 @@
+"""What `tagbox evaluate` shows a person: tables, and notes on how to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tagbox.cli.console import print_table, say
+
+HEADLINES = (
+    ("map", "mAP"),
+    ("challenge_f1", "challenge F1"),
+    ("challenge_precision", "challenge precision"),
+    ("challenge_recall", "challenge recall"),
+    ("challenge_accuracy", "challenge accuracy"),
+    ("micro_f1", "micro F1 (OF1)"),
+    ("macro_f1", "macro F1"),
+    ("weighted_f1", "weighted F1"),
+    ("samples_f1", "samples F1"),
+    ("cf1", "CF1"),
+    ("hamming_loss", "Hamming loss"),
+    ("subset_accuracy", "subset accuracy"),
+)
+EXCLUSIVE_HEADLINES = (
+    ("accuracy", "accuracy"),
+    ("top5_accuracy", "top-5 accuracy"),
+    ("macro_precision", "macro precision"),
+    ("macro_recall", "macro recall"),
+    ("macro_f1", "macro F1"),
+    ("map", "mAP"),
+    ("log_loss", "log loss"),
+    ("calibration_error", "calibration error"),
+)
+COMPARED = (
+    "challenge_f1",
+    "challenge_precision",
+    "challenge_recall",
+    "micro_f1",
+    "macro_f1",
+    "cf1",
+)
+
+
+def show_result(result: Mapping[str, Any], *, per_category: bool) -> None:
+    """Tables for a person; the headline comes last, where the eye is."""
+    if per_category:
+        _show_categories(result["per_category"])
+    if "at_0.5" in result:
+        _show_thresholds(result)
+    if result["confusions"]:
+        print_table(
+            "Said where another was missed",
+            ("missed", "said falsely", "images", "of those missing it"),
+            [
+                (pair["missed"], pair["said"], pair["images"], f"{pair['share']:.0%}")
+                for pair in result["confusions"][:5]
+            ],
+        )
+    found = result.get("intervals", {})
+    rows = []
+    exclusive = result["labels"] == "exclusive"
+    for key, title in EXCLUSIVE_HEADLINES if exclusive else HEADLINES:
+        if result.get(key) is not None:
+            rows.append((title, f"{result[key]:.4f}", *_interval(found.get(key))))
+    print_table(
+        f"{result['images']:,} images, {result['categories']} categories, "
+        + ("one an image" if exclusive else f"{result['positives']:,} labels"),
+        ("metric", "value", "95 % interval", ""),
+        rows,
+    )
+    for note in notes(result):
+        say(note)
+
+
+def _interval(found: Mapping[str, Any] | None) -> tuple[str, str]:
+    if found is None:
+        return "", ""
+    return (
+        f"{found['low']:.4f} - {found['high']:.4f}",
+        "" if found["reliable"] else "interval not reliable",
+    )
+
+
+def _show_categories(rows: list[dict[str, Any]]) -> None:
+    ranked, thresholds = (bool(rows) and key in rows[0] for key in ("ap", "threshold"))
+    headers = ["category", "support", "precision", "recall", "F1", "TP", "FP", "FN"]
+    if ranked:
+        headers[2:2] = ["AP"]
+    if thresholds:
+        headers.append("threshold")
+    body = []
+    for row in sorted(rows, key=lambda row: -row["support"]):
+        cells = [row["name"], row["support"]]
+        if ranked:
+            cells.append("-" if row["ap"] is None else row["ap"])
+        cells += [row[key] for key in ("precision", "recall", "f1", "tp", "fp", "fn")]
+        if thresholds:
+            cells.append(row["threshold"])
+        body.append(cells)
+    print_table("Categories", headers, body)
+
+
+def _show_thresholds(result: Mapping[str, Any]) -> None:
+    columns = [("saved" if result["thresholds"]["source"] != "default" else "0.5", result)]
+    for key, title in (
+        ("at_0.5", "0.5"),
+        ("at_global", "global"),
+        ("at_per_category", "per category"),
+    ):
+        if key in result and title not in (name for name, _ in columns):
+            title += " (cross-fitted)" if result[key].get("cross_fitted") else ""
+            columns.append((title, result[key]))
+    print_table(
+        "At thresholds",
+        ("metric", *(name for name, _ in columns)),
+        [(key, *(values[key] for _, values in columns)) for key in COMPARED],
+    )
+
+
+def notes(result: Mapping[str, Any]) -> list[str]:
+    """What a person must know to read the figures."""
+    lines = []
+    if result["missing"]:
+        lines.append(f"{result['missing']:,} images had no prediction and count as nothing said.")
+    if result["extra"]:
+        lines.append(f"{result['extra']:,} predicted images or categories were left out.")
+    unsupported = result["no_support"]
+    if unsupported:
+        lines.append(
+            f"{len(unsupported)} categories have no positive here and are left out of averages over "
+            f"categories: {_some(unsupported)}."
+        )
+    if any(not found["reliable"] for found in result.get("intervals", {}).values()):
+        lines.append(f"Interval not reliable: {_why_unreliable(result)}.")
+    if result.get("thresholds", {}).get("source") == "default":
+        lines.append(
+            "The predictions bring no thresholds, so 0.5 was used; the tuned ones beside it are cross-fitted: "
+            "each image is judged at thresholds tuned on other images."
+        )
+        lines.append(f"Tuning: {result['tuning']['reason']}.")
+    # What exclusive labels do not have by their nature needs no note.
+    noted = ("map", "log_loss") if result["labels"] == "exclusive" else ("map", "at_per_category")
+    for key, reason in result["absent"].items():
+        if key in noted:
+            lines.append(f"No {key}: {reason}.")
+    return lines
+
+
+def _why_unreliable(result: Mapping[str, Any]) -> str:
+    from tagbox.evaluation.intervals import IMAGES, THIN
+
+    thin = result["thin_categories"]
+    if thin:
+        return f"{len(thin)} categories have too few positives: {_some(thin)}"
+    few_images = result["images"] < IMAGES
+    return "few images" if few_images else f"fewer than {THIN} pictures are wrong, or right"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:8])
+    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown

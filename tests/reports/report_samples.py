@@ -1,0 +1,146 @@
+"""Reports of simulated runs, with everything a real one has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tagbox.evaluation.evaluate import evaluate_labels
+from tagbox.evaluation.tuning import tune
+from tagbox.reports.pictures import choose_pictures, make_picture
+from tagbox.reports.report import ReportData
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "{{ 7 * 7 }} {row} %s",
+    "]]></style></script><b>",
+    "naïve 日本語 🐈 العربية",
+    "a_very_long_name_without_any_place_to_break_" * 6,
+    "",
+)
+
+
+def report_data(
+    names: tuple[str, ...],
+    images: int,
+    *,
+    seed: int = 0,
+    share: float = 0.3,
+    label_sets: bool = False,
+    unknown: float = 0.0,
+    pictures: int = 6,
+) -> ReportData:
+    """A report of simulated probabilities, with everything a real run has."""
+    random = np.random.default_rng(seed)
+    categories = len(names)
+    truth = (random.random((images, categories)) < share).astype(np.int8)
+    truth[random.random(truth.shape) < unknown] = -1
+    logits = random.normal(size=truth.shape) + 2.0 * (truth == 1) - 1.5
+    probabilities = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    tuned = tune(truth, probabilities)
+    said = tuned.thresholds.decide(probabilities)
+    scored = {"decisions": said} if label_sets else {"probabilities": probabilities}
+    metrics = evaluate_labels(
+        truth,
+        categories=names,
+        thresholds=None if label_sets else tuned.thresholds,
+        **scored,
+    )
+    best, worst = choose_pictures(truth, said, probabilities, pictures)
+    shown = [
+        make_picture(
+            random.integers(0, 255, (24 + 7 * (row % 3), 40, 3), dtype=np.uint8),
+            f"{row:012d}<b>.jpg",
+            int(row),
+            kind,
+            truth=truth,
+            decisions=said,
+            probabilities=None if label_sets else probabilities,
+            categories=names,
+            evidence=[(names[0], random.normal(size=(7, 9)).astype(np.float32))],
+        )
+        for kind, rows in (("best", best), ("worst", worst))
+        for row in rows
+    ]
+    history = [
+        {
+            "epoch": e,
+            "train_loss": 1 / e,
+            "val_loss": 1.1 / e,
+            "val_map": None if e < 3 else 0.1 * e,
+        }
+        for e in range(1, 9)
+    ]
+    return ReportData(
+        title="run <i>1</i>",
+        categories=names,
+        truth=truth,
+        metrics=metrics,
+        history=history,
+        best_epoch=7,
+        pictures=shown,
+        config={"backbone": "<b>x</b>", "images": None, "mirror": True, "keep": ["a", "b"]},
+        baselines={"colour <i>": {"map": 0.1}},
+        notes=["see http://example.invalid/<x>"],
+        versions={"tagbox": "0"},
+        command="tagbox train classifier 'a & b.json'",
+        **(
+            scored
+            | ({} if label_sets else {"thresholds": tuned.thresholds.to_dict()})
+            | {"tuning": tuned.report}
+        ),
+    )
+
+
+def words(count: int) -> tuple[str, ...]:
+    return tuple(f"category {i}" for i in range(count))
+
+
+def exclusive_data(
+    names: tuple[str, ...], images: int, *, skill: float = 3.0, label_sets: bool = False
+) -> ReportData:
+    """The same with one category an image, named by the softmax of noisy logits."""
+    random = np.random.default_rng(0)
+    rows = random.integers(0, len(names), images)
+    logits = random.normal(0, 1.2, (images, len(names)))
+    logits[np.arange(images), rows] += skill
+    powers = np.exp(logits)
+    probabilities = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    truth = (rows[:, None] == np.arange(len(names))).astype(np.int8)
+    said = probabilities >= probabilities.max(axis=1, keepdims=True)
+    scored = {"decisions": said} if label_sets else {"probabilities": probabilities}
+    best, worst = choose_pictures(truth, said, probabilities, 4)
+    shown = [
+        make_picture(
+            random.integers(0, 255, (24, 32, 3), dtype=np.uint8),
+            f"{row}.png",
+            int(row),
+            kind,
+            truth=truth,
+            decisions=said,
+            probabilities=None if label_sets else probabilities,
+            categories=names,
+        )
+        for kind, chosen in (("best", best), ("worst", worst))
+        for row in chosen
+    ]
+    figures = ("map", "accuracy", "macro_f1", "micro_f1", "challenge_f1")
+    history = [
+        {"epoch": e, "train_loss": 1 / e, "val_loss": 1.1 / e}
+        | {f"{side}_{name}": 1 - 0.5 / e for side in ("train", "val") for name in figures}
+        for e in range(1, 6)
+    ]
+    return replace(
+        report_data(("a", "b", "c"), 9),
+        categories=names,
+        truth=truth,
+        metrics=evaluate_labels(truth, categories=names, labels="exclusive", **scored),
+        probabilities=scored.get("probabilities"),
+        decisions=scored.get("decisions"),
+        thresholds=None,
+        tuning=None,
+        history=history,
+        pictures=shown,
+    )
