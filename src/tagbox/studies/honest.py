@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.data.dataset import Dataset
 from tagbox.data.load import describe, load_dataset
 from tagbox.data.locate import require_images
 from tagbox.engines.cache import FeatureCache
@@ -142,7 +143,7 @@ def compare_on(
     Raises
     ------
     TagboxError
-        What training raises.
+        What training raises; ``no-readable-images``.
     """
     key = f"test:{test.fingerprint}:{','.join(f'{k}={v}' for k, v in runs.items())}"
     kept: dict[str, Any] | None = ledger.get(key)
@@ -160,6 +161,13 @@ def compare_on(
             progress.say(f"left out: {error}")
         seen &= said.ok
         claims.append((name, said.probabilities, classifier.thresholds))
+    if not seen.any():
+        raise TagboxError(
+            "no-readable-images",
+            f"none of the {len(test)} test pictures could be read",
+            file=test.source.path,
+            hint="run tagbox check on the dataset",
+        )
     truth = test.labels[seen]
     found["images"] = len(truth)
     for name, probabilities, thresholds in claims:
