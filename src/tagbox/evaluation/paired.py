@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.evaluation.intervals import RankedScores, allowed_resamples, resample_weights
-from tagbox.evaluation.label_metrics import LABEL_METRICS, resampled_metrics
+from tagbox.evaluation.label_metrics import LABEL_METRICS, label_metrics, resampled_metrics
+from tagbox.evaluation.ranking import average_precision, mean_average_precision
 from tagbox.evaluation.thresholds import Thresholds
 
 Array = NDArray[np.float64]
@@ -49,39 +50,38 @@ def paired_differences(
     """
     if len(truth) < 2:
         return {}
-    models = [
-        (RankedScores(truth, probabilities), thresholds.decide(probabilities))
-        for probabilities, thresholds in (first, second)
+    decisions = [thresholds.decide(probabilities) for probabilities, thresholds in (first, second)]
+    ranked = [RankedScores(truth, probabilities) for probabilities, _ in (first, second)]
+    draws = list(resample_weights(len(truth), allowed_resamples(truth.shape, resamples), seed))
+    drawn: list[dict[str, Array]] = [
+        {
+            **_joined([resampled_metrics(truth, said, weights) for weights in draws]),
+            "map": np.concatenate([scores.mean_average_precision(w) for w in draws]),
+        }
+        for scores, said in zip(ranked, decisions, strict=True)
     ]
-    whole = np.ones((1, len(truth)), np.float32)
-    drawn = [whole, *resample_weights(len(truth), allowed_resamples(truth.shape, resamples), seed)]
-    values: list[dict[str, Array]] = [
-        _joined([_figures(truth, *model, weights) for weights in drawn]) for model in models
+    whole: list[dict[str, float | None]] = [
+        {
+            **label_metrics(truth, said),
+            "map": mean_average_precision(average_precision(truth, probabilities)),
+        }
+        for (probabilities, _), said in zip((first, second), decisions, strict=True)
     ]
     found = {}
     for name in ("map", *LABEL_METRICS):
-        difference = values[1][name] - values[0][name]
-        if np.isnan(difference).all() or np.isnan(difference[0]):
+        before, after = whole[0][name], whole[1][name]
+        if before is None or after is None:
             continue
-        low, high = np.nanquantile(difference[1:], [(1 - level) / 2, (1 + level) / 2])
+        differences = drawn[1][name] - drawn[0][name]
+        low, high = np.nanquantile(differences, [(1 - level) / 2, (1 + level) / 2])
         found[name] = {
-            "difference": float(difference[0]),
+            "difference": after - before,
             "low": float(low),
             "high": float(high),
             "level": level,
             "method": "paired-bootstrap",
         }
     return found
-
-
-def _figures(
-    truth: NDArray[np.int8],
-    ranked: RankedScores,
-    decisions: NDArray[np.bool_],
-    weights: NDArray[np.float32],
-) -> dict[str, Array]:
-    found = resampled_metrics(truth, decisions, weights)
-    return {"map": ranked.mean_average_precision(weights), **found}
 
 
 def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from tagbox.files import cannot_write, sole_use
 from tagbox.progress import Progress, Silent
 from tagbox.studies.ledger import Ledger, has_trials, require_optuna
 from tagbox.studies.ranges import Range, flat_settings, get_setting, read_ranges, require_allowed
-from tagbox.studies.results import BEST, Notes
+from tagbox.studies.results import BEST, SUMMARY, Notes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -191,8 +191,9 @@ def tune_classifier(
                 progress=progress,
             )
         except KeyboardInterrupt:
-            notes.write(trainer.machine)
-            progress.say(f"stopped with {len(ledger.trials)} trials; the same command goes on")
+            if there := len(ledger.trials):
+                notes.write(trainer.machine)
+                progress.say(f"stopped with {there} trials; the same command goes on")
             raise
 
 
@@ -286,7 +287,7 @@ def _study_folder(studies: Path, name: str) -> Iterator[Path]:
             file=folder,
             hint="choose another --name or --studies",
         )
-    new = not folder.exists()
+    new = [path for path in (folder, studies) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -296,8 +297,11 @@ def _study_folder(studies: Path, name: str) -> Iterator[Path]:
             try:
                 yield folder
             finally:
-                if new and not has_trials(folder):
+                if new and not (has_trials(folder) or (folder / SUMMARY).exists()):
                     shutil.rmtree(folder, ignore_errors=True)
+                    for above in new[1:]:
+                        with suppress(OSError):  # Another study may be in there by now.
+                            above.rmdir()
     except BlockingIOError as error:
         raise TagboxError(
             "study-busy",
