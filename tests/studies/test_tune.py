@@ -18,11 +18,11 @@ import pytest
 import yaml
 from tuned_scenes import SEARCH, TRIALS
 
+from tagbox.api import Study
 from tagbox.config import ClassifierConfig
 from tagbox.engines.encoder import create_encoders
 from tagbox.errors import TagboxError
 from tagbox.progress import Silent
-from tagbox.studies.tune import Study
 from tagbox.training.encoded import encode_sides
 from tagbox.training.head import train_head
 from tagbox.training.plan import resolve

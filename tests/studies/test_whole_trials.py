@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tagbox.api import Study
 from tagbox.config import ClassifierConfig, FinetuneConfig
 from tagbox.inference.predict import Classifier
-from tagbox.studies.tune import Study
 from tagbox.training.history import read_history
 
 Tuned = Callable[..., Study]

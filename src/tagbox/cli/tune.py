@@ -13,12 +13,12 @@ from cyclopts import App, Parameter
 from tagbox.cli.console import TerminalProgress, print_json, print_table, say
 from tagbox.cli.settings import default_recipe, fill, fill_from_file, typed_value
 from tagbox.config import ClassifierConfig, DataConfig, Metric, load_recipe
-from tagbox.studies.ranges import flat_settings
+from tagbox.studies.dotted import flat_settings
 
 if TYPE_CHECKING:
     from cyclopts.argument import ArgumentCollection
 
-    from tagbox.studies.tune import Study
+    from tagbox.api import Study
 
 
 def _fill(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -107,7 +107,7 @@ def search(
     json
         Print tune.json.
     """
-    from tagbox.studies.tune import tune_classifier
+    from tagbox.api import tune_classifier
 
     done = tune_classifier(
         data,

@@ -7,13 +7,14 @@ were lucky for stays in, and only a third dataset shows it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.data.dataset import Dataset
@@ -21,8 +22,9 @@ from tagbox.data.load import describe, load_dataset
 from tagbox.data.locate import require_images
 from tagbox.engines.cache import FeatureCache
 from tagbox.errors import TagboxError
+from tagbox.evaluation.comparison import paired_label_differences, paired_map_difference
 from tagbox.evaluation.evaluate import evaluate_labels, headline
-from tagbox.evaluation.paired import paired_differences
+from tagbox.evaluation.thresholds import Thresholds
 from tagbox.progress import Progress
 from tagbox.studies.figures import column
 from tagbox.studies.ledger import Ledger
@@ -30,6 +32,8 @@ from tagbox.studies.search import RECORDED
 from tagbox.studies.trainer import Trainer
 from tagbox.training.sides import same_categories
 
+Claim = tuple[NDArray[np.float32], Thresholds]
+"""(N, K) probabilities, and where they become labels."""
 SCRATCH = "again"
 """Run folder of a whole training that is only needed for its figure."""
 
@@ -150,7 +154,7 @@ def compare_on(
     if kept is not None:
         return kept
     found: dict[str, Any] = {"data": str(test.source.path)}
-    claims = []
+    claims: list[Claim] = []
     seen = np.ones(len(test), bool)
     for name, config in configs.items():
         classifier = trainer.classifier(config, runs[name])
@@ -160,7 +164,7 @@ def compare_on(
         for error in said.errors:
             progress.say(f"left out: {error}")
         seen &= said.ok
-        claims.append((name, said.probabilities, classifier.thresholds))
+        claims.append((said.probabilities, classifier.thresholds))
     if not seen.any():
         raise TagboxError(
             "no-readable-images",
@@ -170,17 +174,32 @@ def compare_on(
         )
     truth = test.labels[seen]
     found["images"] = len(truth)
-    for name, probabilities, thresholds in claims:
+    claims = [(probabilities[seen], thresholds) for probabilities, thresholds in claims]
+    for name, (probabilities, thresholds) in zip(configs, claims, strict=True):
         result = evaluate_labels(
             truth,
             categories=test.categories.names,
-            probabilities=probabilities[seen],
+            probabilities=probabilities,
             thresholds=thresholds,
             intervals=False,
         )
         found[name] = headline(result)
-    first, second = [(p[seen], t) for _, p, t in claims]
-    differences = paired_differences(truth, first, second, seed=next(iter(configs.values())).seed)
-    found["differences"] = {k: v for k, v in differences.items() if k in found[name]}
+    found["differences"] = _differences(truth, claims, found[name])
     ledger.note(key, found)
     return found
+
+
+def _differences(
+    truth: NDArray[np.int8], claims: Sequence[Claim], named: Collection[str]
+) -> dict[str, dict[str, float]]:
+    """``difference``, ``low`` and ``high`` of the figures in `named`: the second claim minus the first."""
+    (before, _), (after, _) = claims
+    first, second = (thresholds.decide(probabilities) for probabilities, thresholds in claims)
+    found = paired_label_differences(truth, first, second)
+    if "map" in named:
+        found["map"] = paired_map_difference(truth, [before], [after])
+    return {
+        name: {"difference": each.difference, "low": each.low, "high": each.high}
+        for name, each in found.items()
+        if name in named
+    }

@@ -15,11 +15,11 @@ import yaml
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.errors import TagboxError
 from tagbox.files import atomic_write
+from tagbox.studies.dotted import get_setting, with_settings
 from tagbox.studies.figures import column, direction, gain
 from tagbox.studies.ledger import Ledger
-from tagbox.studies.ranges import Range, get_setting, with_settings
+from tagbox.studies.ranges import Range
 from tagbox.studies.search import ranking
-from tagbox.training.run import versions
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -93,6 +93,8 @@ class Notes:
         more
             What else was found out, under ``again`` and ``test``.
         """
+        from tagbox.training.run import versions
+
         trials = self.ledger.trials
         ranked = ranking(trials, self.metric)
         result: dict[str, Any] = {

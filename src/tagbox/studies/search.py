@@ -12,9 +12,10 @@ import numpy as np
 from tagbox.config import ClassifierConfig
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress
+from tagbox.studies.dotted import Value, get_setting, with_settings
 from tagbox.studies.figures import column, direction, gain
 from tagbox.studies.ledger import Ledger
-from tagbox.studies.ranges import Range, Value, get_setting, with_settings
+from tagbox.studies.ranges import Range
 from tagbox.studies.trainer import DECIDE_FEATURES, Trainer
 from tagbox.training.history import Row
 

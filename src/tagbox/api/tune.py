@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from tagbox.config import ClassifierConfig, DataConfig, Metric, require
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
-from tagbox.files import cannot_write, sole_use
 from tagbox.progress import Progress, Silent
-from tagbox.studies.ledger import Ledger, has_trials, require_optuna
-from tagbox.studies.ranges import Range, flat_settings, get_setting, read_ranges, require_allowed
-from tagbox.studies.results import BEST, SUMMARY, Notes
+from tagbox.studies.dotted import flat_settings, get_setting
+from tagbox.studies.ledger import Ledger, require_optuna
+from tagbox.studies.ranges import Range, read_ranges, require_allowed
+from tagbox.studies.results import BEST, Notes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,6 +131,7 @@ def tune_classifier(
         progress.say(f"not searched: {setting} stays {get_setting(config, setting)}")
 
     from tagbox.engines.cache import FeatureCache
+    from tagbox.studies.folder import study_folder
     from tagbox.studies.honest import load_third
     from tagbox.studies.search import search as go_on
     from tagbox.studies.trainer import Trainer
@@ -148,7 +148,7 @@ def tune_classifier(
     if test is not None:
         third = load_third(Path(test), _beside(source, test_images), sides.train, progress)
     with (
-        _study_folder(Path(studies), name) as folder,
+        study_folder(Path(studies), name) as folder,
         closing(Ledger(folder, storage, name=name, metric=compared_by)) as ledger,
         closing(FeatureCache()) if cache else nullcontext() as features,
     ):
@@ -242,7 +242,7 @@ def _about(
     from tagbox.training.work import fingerprints
 
     # The fingerprints say which validation images there are, wherever they now lie.
-    left_out = {*FREE, "val", "val_images"}
+    left_out = {f"finetune.{name}" for name in FREE} | {"val", "val_images"}
     settings = {k: v for k, v in flat_settings(base).items() if k not in left_out}
     searched = {name: f"searched in {allowed}" for name, allowed in ranges.items()}
     return {"data": fingerprints(sides), "settings": settings | searched | {"metric": metric}}
@@ -272,40 +272,3 @@ def _require_one_process() -> None:
             f"{launched_processes()} processes were launched for one search",
             hint="run tagbox tune without torchrun or accelerate launch",
         )
-
-
-@contextmanager
-def _study_folder(studies: Path, name: str) -> Iterator[Path]:
-    """The study's folder, held by this process; a new one is removed again where no trial came of it."""
-    from tagbox.training.run_folder import run_paths
-
-    folder = run_paths(studies, name)[0]
-    if any((folder / file).exists() for file in ("model.json", "metrics.json")):
-        raise TagboxError(
-            "study-name",
-            "this folder holds a run",
-            file=folder,
-            hint="choose another --name or --studies",
-        )
-    new = [path for path in (folder, studies) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    try:
-        with sole_use(folder, wait=False):
-            try:
-                yield folder
-            finally:
-                if new and not (has_trials(folder) or (folder / SUMMARY).exists()):
-                    shutil.rmtree(folder, ignore_errors=True)
-                    for above in new[1:]:
-                        with suppress(OSError):  # Another study may be in there by now.
-                            above.rmdir()
-    except BlockingIOError as error:
-        raise TagboxError(
-            "study-busy",
-            "another process is searching here",
-            file=folder,
-            hint="wait for it, or choose another --name",
-        ) from error
