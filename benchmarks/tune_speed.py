@@ -43,7 +43,7 @@ def main() -> None:
         work = Path(temporary)
         train, val = options.train, options.val
         if train is None:
-            parts = generate(work / "scenes", options.images, 640, 480, 0)
+            parts = generate(work / "scenes", options.images, 640, 480, 1)
             train, val = parts.train, parts.val
         cache = {"TAGBOX_CACHE": str(work / "cache")}
         data = [train, "--val", val]
