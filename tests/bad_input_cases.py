@@ -1039,6 +1039,45 @@ CONFIGS = [
     ),
 ]
 
+TUNE = "tune labels.json --name s --recipe frozen --no-cache --backbone efficientnet_lite0@64"
+
+SEARCHES = [
+    # a setting misspelt, typed or in a recipe of one's own, and one that luck would be searched with
+    Case(f"{TUNE} --search lerning_rate=1..2", coco(), "config-field", "", "lerning_rate"),
+    Case(
+        "tune labels.json --name s --recipe r.yaml",
+        both(coco(), write("r.yaml", "search: {dropuot: {low: 0, high: 0.5}}")),
+        "config-field",
+        "",
+        "dropuot",
+    ),
+    Case(f"{TUNE} --fixed dropuot", coco(), "config-field", "", "--fixed dropuot"),
+    Case(f"{TUNE} --search seed=1..9", coco(), "search-held", "", "seed"),
+    # no range; one upside down; one beyond what the setting accepts, which the data may decide
+    Case(f"{TUNE} --search dropout", coco(), "search-syntax", "", "--search"),
+    Case(f"{TUNE} --search dropout=0.5..0.1", coco(), "search-range", "", "search.dropout"),
+    Case(f"{TUNE} --search dropout=0.5..1", coco(), "search-range", "", "search.dropout"),
+    Case(f"{TUNE} --search loss=cross_entropy", coco(), "search-range", "", "search.loss"),
+    # searched and fixed at once; nothing left
+    Case(f"{TUNE} --search hidden=32,64 --hidden 64", coco(), "search-fixed", "", "hidden"),
+    Case(
+        "tune labels.json --name s --recipe r.yaml",
+        both(coco(), write("r.yaml", "classifier: {dropout: 0.1}")),
+        "search-empty",
+        "",
+        "--search",
+    ),
+    Case(f"{TUNE} --trials 0", coco(), "config-value", "", "trials"),
+    Case(f"{TUNE} --minutes 0", coco(), "config-value", "", "minutes"),
+    # the name of a run; a third dataset that is not there
+    Case(f"{TUNE} --studies .", both(coco(), write("s/model.json", "{}")), "study-name", "s"),
+    Case(f"{TUNE} --test t.json", coco(), "file-missing", "t.json"),
+    # a database that is none, and ones that are not there
+    Case(f"{TUNE} --studies .", both(coco(), write("s/study.db", "?" * 99)), "study-damaged", "s"),
+    Case(f"{TUNE} --storage sqlite:////nowhere/x.db", coco(), "study-storage", "/nowhere/x.db"),
+    Case(f"{TUNE} --storage nosql://here/x", coco(), "study-storage", "", "--storage"),
+]
+
 CASES = (
     DATASETS
     + LABEL_FILES
@@ -1049,4 +1088,5 @@ CASES = (
     + BUNDLES
     + ENSEMBLES
     + CONFIGS
+    + SEARCHES
 )

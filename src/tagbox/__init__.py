@@ -19,6 +19,7 @@ _EXPORTS = {
     "check_dataset": "tagbox.checks.check",
     "train_classifier": "tagbox.api",
     "ensemble": "tagbox.api",
+    "tune_classifier": "tagbox.api",
     "Run": "tagbox.api",
     "Classifier": "tagbox.inference.predict",
     "load_model": "tagbox.inference.load",
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tagbox.api import Run as Run
     from tagbox.api import ensemble as ensemble
     from tagbox.api import train_classifier as train_classifier
+    from tagbox.api import tune_classifier as tune_classifier
     from tagbox.checks.check import check_dataset as check_dataset
     from tagbox.config import ClassifierConfig as ClassifierConfig
     from tagbox.config import DataConfig as DataConfig

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
+
+
+class Advance(Protocol):
+    """How a bar hears that more is done, and what should stand beside it from now on."""
+
+    def __call__(self, count: int = 1, /, *, note: str | None = None) -> None:
+        """`count` more are done."""
 
 
 class Progress(Protocol):
@@ -13,9 +19,7 @@ class Progress(Protocol):
     def say(self, message: str) -> None:
         """One line that a person should read."""
 
-    def bar(
-        self, description: str, total: int, unit: str
-    ) -> AbstractContextManager[Callable[[int], None]]:
+    def bar(self, description: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """A bar; the value it yields is called with how much more is done."""
 
 
@@ -25,8 +29,10 @@ class Silent:
     def say(self, message: str) -> None:
         """Nothing."""
 
-    def bar(
-        self, description: str, total: int, unit: str
-    ) -> AbstractContextManager[Callable[[int], None]]:
+    def bar(self, description: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """No bar."""
-        return nullcontext(lambda _: None)
+        return nullcontext(_nothing)
+
+
+def _nothing(count: int = 1, /, *, note: str | None = None) -> None:
+    """Nobody is told."""

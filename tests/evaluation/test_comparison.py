@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, f1_score
 
-from tagbox.evaluation.comparison import paired_map_difference
+from tagbox.evaluation.comparison import paired_label_differences, paired_map_difference
+from tagbox.evaluation.label_metrics import LABEL_METRICS
 
 
 def problem(noise: float, seed: int = 0) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -50,3 +51,33 @@ def test_the_other_way_round_is_a_loss() -> None:
     truth, bad = problem(3.0)
     _, good = problem(0.3, seed=1)
     assert paired_map_difference(truth, good, bad, resamples=50).verdict == "loss"
+
+
+def test_label_metrics_are_sklearns_on_the_same_resamples() -> None:
+    truth, (first, second) = problem(1.0)
+    said = [scores > 0.5 for scores in (first, second)]
+    found = paired_label_differences(truth, *said, resamples=150, seed=4)
+    rows = np.random.default_rng(4).integers(0, 60, (150, 60))
+    for name, average in (("micro_f1", "micro"), ("macro_f1", "macro")):
+
+        def difference(r: np.ndarray, average: str = average) -> float:
+            ours, theirs = (
+                f1_score(truth[r], each[r], average=average, zero_division=0) for each in said
+            )
+            return float(theirs - ours)
+
+        assert found[name].difference == pytest.approx(difference(np.arange(60)))
+        ends = np.quantile([difference(r) for r in rows], [0.025, 0.975])
+        assert [found[name].low, found[name].high] == pytest.approx(ends.tolist(), abs=1e-6)
+
+
+def test_label_metrics_of_the_other_way_round() -> None:
+    truth, (first, second) = problem(1.0)
+    there = paired_label_differences(truth, first > 0.5, second > 0.5, resamples=50)
+    back = paired_label_differences(truth, second > 0.5, first > 0.5, resamples=50)
+    assert set(there) == set(LABEL_METRICS)
+    for name, found in there.items():
+        assert back[name].difference == -found.difference
+        assert [back[name].low, back[name].high] == pytest.approx([-found.high, -found.low])
+    same = paired_label_differences(truth, first > 0.5, first > 0.5, resamples=50)
+    assert {found.verdict for found in same.values()} == {"tie"}

@@ -3,5 +3,6 @@
 from tagbox.api.ensembles import ensemble
 from tagbox.api.run import Run
 from tagbox.api.train import train_classifier
+from tagbox.api.tune import Study, tune_classifier
 
-__all__ = ["Run", "ensemble", "train_classifier"]
+__all__ = ["Run", "Study", "ensemble", "train_classifier", "tune_classifier"]

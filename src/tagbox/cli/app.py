@@ -21,6 +21,7 @@ from tagbox.cli.show import show
 from tagbox.cli.split import split
 from tagbox.cli.synth import synth
 from tagbox.cli.train import train
+from tagbox.cli.tune import tune
 from tagbox.errors import TagboxError
 
 # Nothing opens a socket for statistics, whatever library a command loads later.
@@ -40,7 +41,7 @@ app = App(
     help_format="plaintext",
 )
 
-for group in (cache, train):
+for group in (cache, train, tune):
     app.command(group)
 for command in (check, demo, download, ensemble, evaluate, predict, recipes, show, split, synth):
     app.command(command, help_format="markdown")

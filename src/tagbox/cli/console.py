@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tagbox.errors import TagboxError
+from tagbox.progress import Advance
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,11 +95,14 @@ def progress_bar(description: str, total: int, unit: str = "images") -> Iterator
     ) as progress:
         task = progress.add_task(description, total=total, rate="")
 
-        def advance(count: int = 1) -> None:
+        def advance(count: int = 1, /, *, note: str | None = None) -> None:
             progress.advance(task, count)
+            if note is not None:
+                progress.update(task, description=f"{description}, {note}")
             speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
             if speed:
-                progress.update(task, rate=f"{speed:.0f} {unit}/s")
+                digits = 0 if speed >= 10 else 1
+                progress.update(task, rate=f"{speed:.{digits}f} {unit}/s")
 
         yield advance
 
@@ -110,8 +114,6 @@ class TerminalProgress:
         """One line."""
         say(message)
 
-    def bar(
-        self, description: str, total: int, unit: str
-    ) -> AbstractContextManager[Callable[[int], None]]:
+    def bar(self, description: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """A `progress_bar`."""
         return progress_bar(description, total, unit)

@@ -25,20 +25,20 @@ def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentColle
 
     Without ``--recipe``, that is ``frozen`` on a CPU and ``finetune`` on an accelerator.
     """
-    given = _typed_value(arguments, "--config") or _begun_with(arguments)
+    given = typed_value(arguments, "--config") or _begun_with(arguments)
     if given is not None:
         for values in read_settings(Path(given)).values():
-            _fill(values, given, app, commands, arguments)
+            fill(values, given, app, commands, arguments)
     if any("--recipe" in argument.names for argument in arguments):
-        recipe = load_recipe(_typed_value(arguments, "--recipe") or default_recipe(arguments))
-        _fill(recipe.settings, f"recipe {recipe.name}", app, commands, arguments)
+        recipe = load_recipe(typed_value(arguments, "--recipe") or default_recipe(arguments))
+        fill(recipe.settings, f"recipe {recipe.name}", app, commands, arguments)
 
 
 def _begun_with(arguments: ArgumentCollection) -> str | None:
     """The settings of the unfinished run that ``--resume`` goes on with."""
-    if _typed_value(arguments, "--resume") is None:
+    if typed_value(arguments, "--resume") is None:
         return None
-    runs, name = _typed_value(arguments, "--runs") or "runs", _typed_value(arguments, "--name")
+    runs, name = typed_value(arguments, "--runs") or "runs", typed_value(arguments, "--name")
     path = Path(runs) / f".{name}.partial" / "config.yaml"
     return str(path) if path.is_file() else None
 
@@ -47,23 +47,25 @@ def default_recipe(arguments: ArgumentCollection) -> str:
     """The recipe that suits the device: training a whole network takes a CPU hours."""
     from tagbox.engines.encoder import choose_device
 
-    device = _typed_value(arguments, "--device") or "auto"
+    device = typed_value(arguments, "--device") or "auto"
     known: Any = device if device in ("cpu", "cuda", "mps") else "auto"
     return "frozen" if choose_device(known) == "cpu" else "finetune"
 
 
-def _typed_value(arguments: ArgumentCollection, flag: str) -> str | None:
+def typed_value(arguments: ArgumentCollection, flag: str) -> str | None:
+    """What the command line gives for `flag`; None where it does not."""
     found = next((a for a in arguments if flag in a.names and a.tokens), None)
     return None if found is None else found.tokens[-1].value
 
 
-def _fill(
+def fill(
     values: Mapping[str, Any],
     source: str,
     app: App,
     commands: tuple[str, ...],
     arguments: ArgumentCollection,
 ) -> None:
+    """Give every flag that has no value yet the one in `values`; `source` is named in errors."""
     Dict(_flags(values), use_commands_as_keys=False, source=source)(app, commands, arguments)
 
 

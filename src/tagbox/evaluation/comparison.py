@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.evaluation.intervals import RankedScores, allowed_resamples, resample_weights
+from tagbox.evaluation.label_metrics import LABEL_METRICS, label_metrics, resampled_metrics
 from tagbox.evaluation.ranking import average_precision, mean_average_precision
 
 LEVEL = 0.95
@@ -22,7 +23,7 @@ class Difference:
     Attributes
     ----------
     first, second
-        Mean mAP over the models of each side.
+        The figure of each side.
     difference, low, high
         ``second - first`` and the interval of it.
     """
@@ -75,12 +76,41 @@ def paired_map_difference(
             for side in ranked
         )
         drawn.append(theirs - ours)
+    return _difference(means[0], means[1], np.concatenate(drawn))
+
+
+def paired_label_differences(
+    truth: NDArray[np.int8],
+    first: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Difference]:
+    """The difference of two models in every metric of `LABEL_METRICS`; otherwise as `paired_map_difference`.
+
+    Parameters
+    ----------
+    truth
+        (N, K) int8: 1 present, 0 absent, -1 unknown.
+    first, second
+        (N, K) bool decisions of each model.
+    """
+    whole = [label_metrics(truth, said) for said in (first, second)]
+    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in LABEL_METRICS}
+    for weights in resample_weights(len(truth), allowed_resamples(truth.shape, resamples), seed):
+        ours, theirs = (resampled_metrics(truth, said, weights) for said in (first, second))
+        for name in LABEL_METRICS:
+            drawn[name].append(theirs[name] - ours[name])
+    return {
+        name: _difference(whole[0][name], whole[1][name], np.concatenate(differences))
+        for name, differences in drawn.items()
+    }
+
+
+def _difference(first: float, second: float, drawn: NDArray[np.float64]) -> Difference:
     tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(np.concatenate(drawn), [tail, 1 - tail])
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return Difference(
-        first=means[0],
-        second=means[1],
-        difference=means[1] - means[0],
-        low=float(low),
-        high=float(high),
+        first=first, second=second, difference=second - first, low=float(low), high=float(high)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -84,7 +84,9 @@ def train(
     work: Work | None = None,
     runtime: Runtime | None = None,
     teacher: NDArray[np.float32] | None = None,
+    encoded: Encoded | None = None,
     log: TensorBoardLog | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
     progress: Progress,
 ) -> Trained | None:
     """Encode both sides once and train the head; then the network, where that is asked for; tune and evaluate.
@@ -97,6 +99,10 @@ def train(
         The group of processes, where a launcher started several.
     teacher
         (N, K) float32 probabilities of the training images by another model.
+    encoded
+        The features, where an earlier training of the same backbones has them.
+    on_epoch
+        Called with each epoch's row of the last stage; what it raises ends the training.
 
     Returns
     -------
@@ -109,24 +115,17 @@ def train(
     sentence = kind_sentence(asked, config, sides)
     if sentence is not None:
         progress.say(sentence)
-    encoders = create_encoders(config)
+    encoders = create_encoders(config) if encoded is None else encoded.encoders
     device = choose_device(config.device, config.engine)
     first = None
     if work is None or work.state is None:
-        fitting = sides_that_fit(sides, encoders, config, progress)
-        encoded = encode_sides(
-            fitting,
-            encoders,
-            head=config.head,
-            mirror=config.mirror,
-            cache=cache,
-            progress=progress,
-            runtime=runtime,
-        )
+        if encoded is None:
+            encoded = encode(sides, encoders, config, cache, progress, runtime)
         importing.join()
         runtime = runtime or _runtime(device)
-        first = _first_stage(encoded, config, runtime, teacher, log, progress)
-        if fitting is not sides:
+        alone = None if config.finetune.active else on_epoch
+        first = _first_stage(encoded, config, runtime, teacher, log, alone, progress)
+        if encoded.sampled:
             # The head has seen a sample; the network is trained on all.
             rows = np.arange(len(sides.train)), np.arange(len(sides.validation))
             first = replace(first, train=sides.train, validation=sides.validation, rows=rows)
@@ -145,11 +144,40 @@ def train(
             work,
             teacher=teacher,
             log=log,
+            on_epoch=on_epoch,
             progress=progress,
         )
         return _finished(trained, runtime)
     assert first is not None
     return _finished(first, runtime)
+
+
+def encode(
+    sides: Sides,
+    encoders: Sequence[Encoder],
+    config: ClassifierConfig,
+    cache: FeatureCache | None,
+    progress: Progress,
+    runtime: Runtime | None = None,
+) -> Encoded:
+    """`encode_sides` for a training configuration, of as many images as fit into memory.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `sides_that_fit` and `encode_sides`.
+    """
+    fitting = sides_that_fit(sides, encoders, config, progress)
+    encoded = encode_sides(
+        fitting,
+        encoders,
+        head=config.head,
+        mirror=config.mirror,
+        cache=cache,
+        progress=progress,
+        runtime=runtime,
+    )
+    return replace(encoded, sampled=fitting is not sides)
 
 
 def _first_stage(
@@ -158,6 +186,7 @@ def _first_stage(
     runtime: Runtime,
     teacher: NDArray[np.float32] | None,
     log: TensorBoardLog | None,
+    on_epoch: Callable[[Row], None] | None,
     progress: Progress,
 ) -> Stage:
     """The head on frozen features; every process trains the same one."""
@@ -169,9 +198,11 @@ def _first_stage(
     watch = Watch(config, encoded.train.categories.names, log if runtime.main else None)
     with progress.bar("training the head", config.epochs, "epochs") as advance:
 
-        def on_epoch(row: Row, held: Outputs) -> None:
+        def after_epoch(row: Row, held: Outputs) -> None:
             advance(1)
             watch.epoch(row, held)
+            if on_epoch:
+                on_epoch(row)
 
         head, fitted = train_head(
             encoded,
@@ -179,7 +210,7 @@ def _first_stage(
             runtime.alone(),
             targets=targets,
             on_batch=watch.batch,
-            on_epoch=on_epoch,
+            on_epoch=after_epoch,
         )
     trainable = sum(p.numel() for p in head.parameters() if p.requires_grad)
     total = trainable + sum(encoder.parameters for encoder in encoded.encoders)

@@ -37,6 +37,8 @@ class Encoded:
         Which rows of their sides they are.
     unreadable
         Pictures that were left out, with the reason.
+    sampled
+        Whether these are images of a sample of the two sides, because not all fitted into memory.
     """
 
     encoders: Sequence[Encoder]
@@ -47,6 +49,7 @@ class Encoded:
     validation: Dataset
     validation_rows: NDArray[np.intp]
     unreadable: list[TagboxError]
+    sampled: bool = False
 
 
 def encode_sides(

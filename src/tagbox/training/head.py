@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def train_head(
     from tagbox.training.losses import create_losses
     from tagbox.training.optimizer import AdamW
     from tagbox.training.schedule import Schedule, one_cycle
+    from tagbox.training.threads import threads_for
 
     torch.manual_seed(config.seed)
     labels = encoded.train.labels
@@ -86,22 +88,26 @@ def train_head(
     loss, validation_loss = create_losses(config, config.loss, torch.from_numpy(rates).float())
     optimizer = AdamW(head.parameters(), config.learning_rate, config.weight_decay)
     schedule = Schedule(optimizer, one_cycle(config.epochs * len(batches), WARM_UP))
-    fitted = fit(
-        Task(
-            model=head,
-            loss=loss,
-            validation_loss=validation_loss,
-            optimizer=optimizer,
-            schedule=schedule,
-            labels=label_kind(config),
-        ),
-        batches,
-        held,
-        stop=Stop(epochs=config.epochs, patience=config.patience, best_by=config.best_by),
-        runtime=runtime,
-        on_batch=on_batch,
-        on_epoch=on_epoch,
+    task = Task(
+        model=head,
+        loss=loss,
+        validation_loss=validation_loss,
+        optimizer=optimizer,
+        schedule=schedule,
+        labels=label_kind(config),
     )
+    weights = sum(parameter.numel() for parameter in head.parameters())
+    positions = math.prod(encoded.train_features.shape[3:])
+    with threads_for(weights * positions * config.batch_size):
+        fitted = fit(
+            task,
+            batches,
+            held,
+            stop=Stop(epochs=config.epochs, patience=config.patience, best_by=config.best_by),
+            runtime=runtime,
+            on_batch=on_batch,
+            on_epoch=on_epoch,
+        )
     return head, fitted
 
 

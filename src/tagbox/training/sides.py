@@ -48,7 +48,7 @@ def load_sides(
         return Sides(train=whole.take(kept), validation=whole.take(held), split=split)
     given = load_dataset(config.val, _beside(source, config.val_images))
     progress.say(f"validation: {describe(given)}")
-    validation = _labelled(_same_categories(given, whole, config.val))
+    validation = _labelled(same_categories(given, whole, config.val))
     return Sides(train=whole, validation=validation, split=None)
 
 
@@ -69,8 +69,14 @@ def _beside(source: DataConfig, images: Path | None) -> DataConfig:
     return replace(source, images=images, format="auto", max_images=None)
 
 
-def _same_categories(dataset: Dataset, like: Dataset, path: Path) -> Dataset:
-    """`dataset` with its categories in the order of `like`, matched by name."""
+def same_categories(dataset: Dataset, like: Dataset, path: Path) -> Dataset:
+    """`dataset` with its categories in the order of `like`, matched by name.
+
+    Raises
+    ------
+    TagboxError
+        ``categories-differ``.
+    """
     ours, theirs = like.categories.names, dataset.categories.names
     if ours == theirs:
         return dataset

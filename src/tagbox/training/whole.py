@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +47,7 @@ def train_whole(
     *,
     teacher: NDArray[np.float32] | None,
     log: TensorBoardLog | None,
+    on_epoch: Callable[[Row], None] | None = None,
     progress: Progress,
 ) -> Stage:
     """Train the network from where `first` left its head, or from the checkpoint of ``work.state``.
@@ -99,9 +100,11 @@ def train_whole(
         targets = mixed_targets(train.labels, teacher[rows[0]], config.teacher_weight)
     watch = Watch(config, train.categories.names, log if runtime.main else None)
 
-    def on_epoch(row: Row, held: Outputs) -> None:
+    def after_epoch(row: Row, held: Outputs) -> None:
         watch.epoch(row, held)
         progress.say(_sentence(row, config))
+        if on_epoch:
+            on_epoch(row)
 
     def on_unreadable(error: TagboxError) -> None:
         left_out.append(str(error))
@@ -119,7 +122,7 @@ def train_whole(
         about=about,
         targets=targets,
         on_batch=watch.batch,
-        on_epoch=on_epoch,
+        on_epoch=after_epoch,
         on_unreadable=on_unreadable,
         progress=progress,
     )

@@ -1,0 +1,1 @@
+"""Many trainings of one question: the search over a recipe's ranges."""

@@ -1,0 +1,193 @@
+"""What a study leaves beside its database: trials.csv, best.yaml, tune.json."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import yaml
+
+from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.errors import TagboxError
+from tagbox.files import atomic_write
+from tagbox.studies.dotted import get_setting, with_settings
+from tagbox.studies.figures import column, direction, gain
+from tagbox.studies.ledger import Ledger
+from tagbox.studies.ranges import Range
+from tagbox.studies.search import ranking
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+TRIALS, BEST, SUMMARY = "trials.csv", "best.yaml", "tune.json"
+COLUMNS = ("trial", "state", "value", "epochs", "best_epoch", "seconds")
+LEAST_FOR_IMPORTANCE = 20
+STATES: Mapping[str, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Notes:
+    """What a study is of, and where it is written.
+
+    Attributes
+    ----------
+    ledger
+        The trials.
+    base
+        The settings that the search began with, resolved.
+    ranges
+        What is searched.
+    metric
+        What trials are compared by.
+    source, command
+        How the data was read, and what was typed.
+    """
+
+    folder: Path
+    ledger: Ledger
+    base: ClassifierConfig
+    ranges: Mapping[str, Range]
+    metric: str
+    source: DataConfig
+    command: str
+
+    def best(self, machine: Mapping[str, str]) -> tuple[int, ClassifierConfig] | None:
+        """The best trial's number and settings; None where no trial ran to its end.
+
+        Parameters
+        ----------
+        machine
+            What trainings measured in place of ``auto``.
+        """
+        ranked = ranking(self.ledger.trials, self.metric)
+        if not ranked:
+            return None
+        how = self.base.finetune
+        decided: Any = {k: v for k, v in machine.items() if getattr(how, k) == "auto"}
+        base = replace(self.base, finetune=replace(how, **decided))
+        return ranked[0].number, with_settings(base, ranked[0].params)
+
+    def nothing(self) -> TagboxError:
+        """The error of a study in which no trial ran to its end."""
+        trials = self.ledger.trials
+        reason = str(trials[-1].user_attrs.get("reason", "")) if trials else "there was no time"
+        return TagboxError(
+            "study-empty",
+            f"none of {len(trials)} trials ran to its end (the last one: {reason.rstrip('.')})",
+            file=self.ledger.place,
+            hint="narrow the ranges or give it more time, under another --name",
+        )
+
+    def write(
+        self, machine: Mapping[str, str], more: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Write ``trials.csv``, ``best.yaml`` and ``tune.json``; returns what the last one holds.
+
+        Parameters
+        ----------
+        more
+            What else was found out, under ``again`` and ``test``.
+        """
+        from tagbox.training.run import versions
+
+        trials = self.ledger.trials
+        ranked = ranking(trials, self.metric)
+        result: dict[str, Any] = {
+            "metric": column(self.metric),
+            "direction": direction(self.metric),
+            "trials": {"total": len(trials), **_counts(trials)},
+            "seconds": round(sum(t.user_attrs.get("seconds", 0.0) for t in trials), 1),
+            "search": {name: allowed.to_dict() for name, allowed in self.ranges.items()},
+            "start": {name: get_setting(self.base, name) for name in self.ranges},
+            "best": _plain(ranked[0]) if ranked else None,
+            "five_best": [_plain(trial) for trial in ranked[:5]],
+            "importance": _importance(ranked, self.metric),
+            **(more or {}),
+            "command": self.command,
+            "versions": versions(),
+        }
+        if ranked and "again" in result:
+            result["again"] = _chosen(result["again"], ranked[0].values[0], self.metric)
+        _write_trials(self.folder / TRIALS, trials, list(self.ranges))
+        best = self.best(machine)
+        if best is not None:
+            settings = {
+                "command": self.command,
+                "data": self.source.to_dict(),
+                "classifier": best[1].to_dict(),
+            }
+            atomic_write(self.folder / BEST, yaml.safe_dump(settings, sort_keys=False))
+        text = msgspec.json.format(msgspec.json.encode(result), indent=2)
+        atomic_write(self.folder / SUMMARY, text)
+        return result
+
+
+def _write_trials(path: Path, trials: Sequence[FrozenTrial], names: Sequence[str]) -> None:
+    """A row a trial, its settings under their dotted names, and why it was pruned or failed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *names, "reason"])
+    for trial in trials:
+        row = _plain(trial)
+        cells = [row[name] for name in COLUMNS] + [trial.params.get(name) for name in names]
+        writer.writerow(["" if cell is None else cell for cell in (*cells, row["reason"])])
+    atomic_write(path, text.getvalue())
+
+
+def _plain(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial as plain values; the value of a pruned one is that of its last epoch."""
+    about = trial.user_attrs
+    return {
+        "trial": trial.number,
+        "state": STATES[trial.state.name],
+        "value": trial.value,
+        "epochs": about.get("epochs"),
+        "best_epoch": about.get("best_epoch"),
+        "seconds": about.get("seconds"),
+        "parameters": dict(trial.params),
+        "reason": about.get("reason"),
+    }
+
+
+def _counts(trials: Sequence[FrozenTrial]) -> dict[str, int]:
+    """How many trials ended in which way."""
+    found = dict.fromkeys(STATES.values(), 0)
+    for trial in trials:
+        found[STATES[trial.state.name]] += 1
+    return found
+
+
+def _chosen(again: Mapping[str, Any], value: float, metric: str) -> dict[str, Any]:
+    """What other seeds say of the best trial's figure.
+
+    ``selection`` is by how much better it looked than the mean of other seeds; ``gain`` how much better the
+    best settings are than those at the start, both by means of the same seeds.
+    """
+    start, best = again["start"]["mean"], again["best"]["mean"]
+    return {
+        **again,
+        "selection": None if best is None else gain(metric, best, value),
+        "gain": None if start is None or best is None else gain(metric, start, best),
+    }
+
+
+def _importance(ended: Sequence[FrozenTrial], metric: str) -> dict[str, float]:
+    """How much each setting decided, in shares of one; empty where too few trials ran to their end.
+
+    PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023): how far the settings of the better trials are from
+    those of all.
+    """
+    import optuna
+
+    if len({trial.value for trial in ended}) < LEAST_FOR_IMPORTANCE:
+        return {}
+    study = optuna.create_study(direction=direction(metric))
+    study.add_trials(ended)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: round(float(value), 4) for name, value in found.items()}

@@ -1,0 +1,184 @@
+"""The search itself: ask for settings, train, prune, write down; the same trials whether interrupted or not."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tagbox.config import ClassifierConfig
+from tagbox.errors import TagboxError
+from tagbox.progress import Progress
+from tagbox.studies.dotted import Value, get_setting, with_settings
+from tagbox.studies.figures import column, direction, gain
+from tagbox.studies.ledger import Ledger
+from tagbox.studies.ranges import Range
+from tagbox.studies.trainer import DECIDE_FEATURES, Trainer
+from tagbox.training.history import Row
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, Trial
+
+RECORDED = ("loss-not-finite", "memory-full", "features-too-large", "config-value", "metric-absent")
+"""Errors that are a trial's own; any other one ends the search."""
+UNPRUNED_TRIALS = 5
+"""Trials that run to their end before any is pruned."""
+UNPRUNED_SHARE = 6
+"""A trial's first 1/6 of the epochs is never judged."""
+
+
+def search(
+    ledger: Ledger,
+    trainer: Trainer,
+    base: ClassifierConfig,
+    ranges: Mapping[str, Range],
+    *,
+    metric: str,
+    trials: int,
+    deadline: float | None,
+    progress: Progress,
+) -> None:
+    """Add trials to the ledger until it has `trials` in all.
+
+    The first one has the settings of `base`, where the ranges hold them. Sampler: the multivariate TPE, its
+    draws following from the seed and the number of the trial, so that a search which was interrupted goes
+    on as the undisturbed one would have. Pruner: the median of earlier trials at the same epoch.
+
+    Parameters
+    ----------
+    deadline
+        Of `time.monotonic`; no trial is begun after it.
+
+    Raises
+    ------
+    TagboxError
+        What training raises, other than the codes in `RECORDED`.
+    """
+    done, machine = ledger.trials, trainer.machine
+    study = _in_memory(done, metric, base)
+    if not done:
+        start = {name: get_setting(base, name) for name in ranges}
+        if all(ranges[name].contains(value) for name, value in start.items()):
+            study.enqueue_trial(start)
+    if len(done) < trials and not {*DECIDE_FEATURES, "head"} & set(ranges):
+        trainer.encoded(base, progress)
+    with progress.bar("searching", trials, "trials") as advance:
+        advance(min(len(done), trials), note=_best_so_far(ranking(done, metric)))
+        for number in range(len(done), trials):
+            if deadline is not None and time.monotonic() > deadline:
+                progress.say(f"time is up: {number} of {trials} trials")
+                break
+            study.sampler = _sampler(base.seed, number)
+            trial = study.ask()
+            finished = _one(study, trial, trainer, base, ranges, metric, progress)
+            ledger.add(finished)
+            if trainer.machine != machine:
+                machine = trainer.machine
+                ledger.note("machine", machine)
+            best = ranking(study.trials, metric)[:1]
+            trainer.keep_only({str(each.number) for each in best})
+            if finished in best:
+                figure = f"{column(metric)} {finished.values[0]:.4f}"
+                progress.say(f"trial {number}: {figure}, the best so far")
+            advance(1, note=_best_so_far(best))
+
+
+def ranking(trials: Sequence[FrozenTrial], metric: str) -> list[FrozenTrial]:
+    """The trials that ran to their end, the best first; of equals the earlier one."""
+    from optuna.trial import TrialState
+
+    ended = [t for t in trials if t.state == TrialState.COMPLETE]
+    return sorted(ended, key=lambda t: (gain(metric, t.values[0], 0.0), t.number))
+
+
+def _one(
+    study: Study,
+    trial: Trial,
+    trainer: Trainer,
+    base: ClassifierConfig,
+    ranges: Mapping[str, Range],
+    metric: str,
+    progress: Progress,
+) -> FrozenTrial:
+    """One trial to its end, its pruning or its failure."""
+    from optuna import TrialPruned
+    from optuna.trial import TrialState
+
+    values: dict[str, Value] = {name: r.suggest(trial, name) for name, r in ranges.items()}
+    whole = base.finetune.active
+    epochs = judged = 0
+
+    def on_epoch(row: Row) -> None:
+        nonlocal epochs, judged
+        epochs, judged = int(row["epoch"] or 0), judged + 1
+        value = row.get(column(metric))
+        if value is None or math.isnan(value):
+            return
+        said = f"epoch {epochs}, {column(metric)} {value:.4f}"
+        if whole:
+            progress.say(f"trial {trial.number}: {said}")
+        trial.report(value, judged)
+        if trial.should_prune():
+            raise TrialPruned(f"{said}: worse than the median")
+
+    state, value = TrialState.COMPLETE, None
+    try:
+        config = with_settings(base, values)
+        outcome = trainer.run(config, str(trial.number), on_epoch)
+        value = outcome.row.get(column(metric))
+        if value is None or math.isnan(value):
+            raise _no_figure(metric)
+        epochs = outcome.epochs
+        trial.set_user_attr("best_epoch", outcome.epoch)
+    except TrialPruned as pruned:
+        state = TrialState.PRUNED
+        trial.set_user_attr("reason", str(pruned))
+    except TagboxError as error:
+        if error.code not in RECORDED:
+            raise
+        state, value = TrialState.FAIL, None
+        trial.set_user_attr("reason", str(error))
+    trial.set_user_attr("epochs", epochs)
+    trial.set_user_attr("seconds", round(time.perf_counter() - trainer.began, 3))
+    if state == TrialState.COMPLETE:
+        return study.tell(trial, value)
+    return study.tell(trial, state=state)
+
+
+def _in_memory(done: list[FrozenTrial], metric: str, base: ClassifierConfig) -> Study:
+    """A study of what is finished, in which the next trial runs."""
+    import optuna
+
+    stage = base.finetune if base.finetune.active else base
+    pruner = optuna.pruners.MedianPruner(
+        n_startup_trials=UNPRUNED_TRIALS,
+        # The first epoch that may be judged.
+        n_warmup_steps=1 + max(1, stage.epochs // UNPRUNED_SHARE),
+    )
+    study = optuna.create_study(direction=direction(metric), pruner=pruner)
+    study.add_trials(done)
+    return study
+
+
+def _sampler(seed: int, number: int) -> Any:
+    from optuna.samplers import TPESampler
+
+    drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    return TPESampler(seed=drawn)
+
+
+def _best_so_far(best: Sequence[FrozenTrial]) -> str | None:
+    return f"best {best[0].values[0]:.4f}" if best else None
+
+
+def _no_figure(metric: str) -> TagboxError:
+    return TagboxError(
+        "metric-absent",
+        f"the validation images do not define {column(metric)}",
+        where="--metric",
+        hint="choose another metric or other validation images",
+    )

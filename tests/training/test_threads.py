@@ -1,0 +1,66 @@
+"""A step too small to share is computed by one thread; torch has its threads again afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.engines.encoder import create_encoders
+from tagbox.progress import Silent
+from tagbox.training.encoded import encode_sides
+from tagbox.training.head import train_head
+from tagbox.training.plan import resolve
+from tagbox.training.runtime import Runtime
+from tagbox.training.sides import load_sides
+from tagbox.training.threads import SMALL_STEP, threads_for
+
+
+@pytest.fixture
+def three_threads() -> object:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_threads_are_taken_and_given_back() -> None:
+    for multiplications, threads in ((SMALL_STEP - 1, 1), (SMALL_STEP, 3)):
+        with pytest.raises(KeyError), threads_for(multiplications):
+            assert torch.get_num_threads() == threads
+            raise KeyError
+        assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_a_linear_head_takes_one_thread_and_a_wide_one_all(
+    scenes: Path, small: ClassifierConfig
+) -> None:
+    config = replace(small, epochs=1)
+    sides = load_sides(
+        scenes / "annotations" / "instances_train.json", config, DataConfig(), Silent()
+    )
+    config = resolve(config, sides)
+    encoded = encode_sides(
+        sides,
+        create_encoders(config),
+        head=config.head,
+        mirror=False,
+        cache=None,
+        progress=Silent(),
+    )
+    seen: list[int] = []
+    for head, hidden in (("linear", 512), ("mlp", 4096)):
+        train_head(
+            encoded,
+            replace(config, head=head, hidden=hidden),  # type: ignore[arg-type]
+            Runtime("cpu"),
+            on_batch=lambda step, loss: seen.append(torch.get_num_threads()),
+        )
+    steps = len(seen) // 2
+    assert seen == [1] * steps + [3] * steps
+    assert torch.get_num_threads() == 3
