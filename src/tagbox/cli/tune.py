@@ -156,7 +156,7 @@ def _show(done: Study) -> None:
     )
     if result["importance"]:
         shares = ", ".join(f"{k} {v:.0%}" for k, v in result["importance"].items())
-        say(f"what decided: {shares}")
+        say(f"what set the best tenth apart: {shares}")
     if "again" in result:
         _show_again(result["again"], result["best"], metric)
     if "test" in result:

@@ -79,7 +79,7 @@ def search(
             if trainer.machine != machine:
                 machine = trainer.machine
                 ledger.note("machine", machine)
-            best = ranking(study.trials, metric)[:1]
+            best = ranking(study.get_trials(deepcopy=False), metric)[:1]
             trainer.keep_only({str(each.number) for each in best})
             if finished in best:
                 figure = f"{column(metric)} {finished.values[0]:.4f}"
