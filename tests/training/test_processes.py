@@ -60,9 +60,9 @@ def launch(
     return start(folder, [*torchrun, *command])
 
 
-def start(folder: Path, command: list[str]) -> subprocess.Popen[str]:
+def start(folder: Path, command: list[str], **variables: str) -> subprocess.Popen[str]:
     log = (folder / "log.txt").open("a")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -185,8 +185,8 @@ def second_process(launcher: int) -> int:
 
 
 @pytest.fixture
-def two_hosts() -> Iterator[tuple[str, str]]:
-    """Two network namespaces joined by a cable: 10.77.0.1 and 10.77.0.2."""
+def two_hosts() -> Iterator[list[tuple[str, str]]]:
+    """Two network namespaces joined by a cable, with the name of its end in each: 10.77.0.1 and 10.77.0.2."""
     names = (f"tagbox-a-{os.getpid()}", f"tagbox-b-{os.getpid()}")
     ends = (f"tba{os.getpid() % 10**6}", f"tbb{os.getpid() % 10**6}")
     steps = [
@@ -209,24 +209,26 @@ def two_hosts() -> Iterator[tuple[str, str]]:
                 pytest.skip("iproute2 is not installed")
             if done.returncode:
                 pytest.skip(f"network namespaces cannot be made here: {done.stderr.strip()}")
-        yield names
+        yield list(zip(names, ends, strict=True))
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
 def test_two_nodes_train_as_one_process_does(
-    data: Path, tmp_path: Path, two_hosts: tuple[str, str]
+    data: Path, tmp_path: Path, two_hosts: list[tuple[str, str]]
 ) -> None:
     finish(start(tmp_path, [str(BIN / "tagbox"), *words(data, "one")]), tmp_path)
     nodes = []
-    for rank, host in enumerate(two_hosts):
+    for rank, (host, end) in enumerate(two_hosts):
         torchrun = [
             *("ip", "netns", "exec", host, str(BIN / "torchrun"), "--nnodes", "2"),
             *("--node-rank", str(rank), "--nproc-per-node", "1"),
             *("--master-addr", "10.77.0.1", "--master-port", "29400", str(BIN / "tagbox")),
         ]
-        nodes.append(start(tmp_path, [*torchrun, *words(data, "two")]))
+        # A host's name says nothing of the cable here.
+        command = [*torchrun, *words(data, "two")]
+        nodes.append(start(tmp_path, command, GLOO_SOCKET_IFNAME=end))
     for node in nodes:
         finish(node, tmp_path)
     assert_alike(tmp_path / "runs" / "one", tmp_path / "runs" / "two")
