@@ -32,7 +32,7 @@ AVERAGED = ("--finetune.ema", "0.9", "--finetune.accumulate", "3", "--finetune.b
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "scenes"
     size = ("--width", "160", "--height", "120")
-    subprocess.run([TAGBOX, "synth", folder, "--images", "48", "--val", "17", *size], check=True)
+    subprocess.run([TAGBOX, "synth", folder, "--images", "36", "--val", "13", *size], check=True)
     return folder / "annotations"
 
 
@@ -42,7 +42,7 @@ def command(data: Path, settings: tuple[str, ...]) -> list[str]:
         *("--val", str(data / "instances_val.json"), "--name", "run"),
         *("--backbone", "efficientnet_lite0@64", "--epochs", "2", "--recipe", "finetune"),
         *("--finetune.epochs", "4", "--finetune.batch-size", "12"),
-        *("--finetune.channels-last", "no", "--finetune.checkpoint-seconds", "0", *settings),
+        *("--finetune.channels-last", "no", "--finetune.checkpoint-seconds", "0.3", *settings),
     ]
 
 

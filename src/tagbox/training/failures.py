@@ -17,6 +17,8 @@ GROUP_WORDS = (
     "Connection reset by peer",
 )
 
+COMPILER_MODULES = ("torch._dynamo", "torch._inductor")
+
 
 @contextmanager
 def understood() -> Iterator[None]:
@@ -25,7 +27,7 @@ def understood() -> Iterator[None]:
     Raises
     ------
     TagboxError
-        ``memory-full``, ``worker-killed``, ``process-lost``.
+        ``memory-full``, ``worker-killed``, ``process-lost``, ``compile-failed``.
     """
     try:
         yield
@@ -33,6 +35,13 @@ def understood() -> Iterator[None]:
         raise _memory() from error
     except RuntimeError as error:
         text = str(error)
+        if type(error).__module__.startswith(COMPILER_MODULES):
+            raise TagboxError(
+                "compile-failed",
+                f"torch.compile could not compile the network ({text.splitlines()[0][:120]})",
+                where="finetune.compile",
+                hint="leave --finetune.compile out, or install the C++ compiler that it needs",
+            ) from error
         if any(word in text for word in WORKER_WORDS):
             raise TagboxError(
                 "worker-killed",
