@@ -36,13 +36,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "annotations"
 
 
-def command(data: Path, settings: tuple[str, ...]) -> list[str]:
+def command(data: Path, settings: tuple[str, ...], seconds: str = "0.3") -> list[str]:
     return [
         *(str(TAGBOX), "train", "classifier", str(data / "instances_train.json")),
         *("--val", str(data / "instances_val.json"), "--name", "run"),
         *("--backbone", "efficientnet_lite0@64", "--epochs", "2", "--recipe", "finetune"),
         *("--finetune.epochs", "4", "--finetune.batch-size", "12"),
-        *("--finetune.channels-last", "no", "--finetune.checkpoint-seconds", "0.3", *settings),
+        *("--finetune.channels-last", "no", "--finetune.checkpoint-seconds", seconds, *settings),
     ]
 
 
@@ -87,7 +87,7 @@ def test_resumed_runs_are_the_undisturbed_one(
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over(data: Path, tmp_path: Path) -> None:
-    words = command(data, PLAIN)
+    words = command(data, PLAIN, seconds="0")
     undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
     assert begin(undisturbed, words).wait() == 0
     process = begin(folder, words)
