@@ -18,13 +18,14 @@ import pytest
 import yaml
 from tuned_scenes import SEARCH, TRIALS
 
-from tagbox.api import Study
+from tagbox.api import Study, train_classifier
 from tagbox.config import ClassifierConfig
 from tagbox.engines.encoder import create_encoders
 from tagbox.errors import TagboxError
 from tagbox.progress import Silent
 from tagbox.training.encoded import encode_sides
 from tagbox.training.head import train_head
+from tagbox.training.history import read_history
 from tagbox.training.plan import resolve
 from tagbox.training.runtime import Runtime
 from tagbox.training.sides import load_sides
@@ -338,3 +339,18 @@ def test_backbones_can_be_searched(tuned: Tuned, base: ClassifierConfig, tmp_pat
     assert {row["backbone"] for row in rows(study)} == set(typed[0].partition("=")[2].split(","))
     for name in ("backbone", "mirror"):
         assert getattr(study.best, name) == study.result["best"]["parameters"][name]
+
+
+def test_a_teacher_teaches_every_trial(
+    tuned: Tuned, parts: Path, base: ClassifierConfig, tmp_path: Path
+) -> None:
+    data = parts / "annotations" / "instances_train.json"
+    config = replace(base, epochs=3)
+    teacher = train_classifier(data, config, name="teacher", runs=tmp_path)
+    config = replace(config, teacher=teacher.folder)
+    search = {"teacher_weight": {"low": 0.1, "high": 1.0}}
+    study = tuned(tmp_path, config=config, search=search, trials=2)
+    run = train_classifier(data, study.best, name="pupil", runs=tmp_path)
+    figures = [row["val_map"] for row in read_history(run.folder / "history.csv")]
+    assert max(float(figure or 0) for figure in figures) == study.result["best"]["value"]
+    assert len({row["value"] for row in rows(study)}) == 2

@@ -146,7 +146,8 @@ def tune_classifier(
     require_allowed(base, ranges, lambda each: resolve(each, sides))
     third = None
     if test is not None:
-        third = load_third(Path(test), _beside(source, test_images), sides.train, progress)
+        how = _beside(source, test_images)
+        third = load_third(Path(test), how, sides.train, base.labels, progress)
     with (
         study_folder(Path(studies), name) as folder,
         closing(Ledger(folder, storage, name=name, metric=compared_by)) as ledger,

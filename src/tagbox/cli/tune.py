@@ -170,7 +170,8 @@ def _show_again(again: Mapping[str, Any], best: Mapping[str, Any], metric: str) 
     said = [f"trial {best['trial']} had {metric} {best['value']:.4f}"]
     seeds = len(again["seeds"])
     if again["best"]["mean"] is not None:
-        said.append(f"{seeds} other seeds give {again['best']['mean']:.4f} on average")
+        others = "another seed gives" if seeds == 1 else f"the mean of {seeds} other seeds is"
+        said.append(f"{others} {again['best']['mean']:.4f}")
     if again["start"]["mean"] is not None:
         said.append(f"and {again['start']['mean']:.4f} with the settings at the start")
     say(", ".join(said))

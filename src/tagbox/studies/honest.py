@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.data.dataset import Dataset
+from tagbox.data.exclusive import require_exclusive
 from tagbox.data.load import describe, load_dataset
 from tagbox.data.locate import require_images
 from tagbox.engines.cache import FeatureCache
@@ -30,6 +31,7 @@ from tagbox.studies.figures import column
 from tagbox.studies.ledger import Ledger
 from tagbox.studies.search import RECORDED
 from tagbox.studies.trainer import Trainer
+from tagbox.training.head import label_kind
 from tagbox.training.sides import same_categories
 
 Claim = tuple[NDArray[np.float32], Thresholds]
@@ -95,13 +97,21 @@ def _value(trainer: Trainer, config: ClassifierConfig, metric: str) -> float | N
     return None if value is None or np.isnan(value) else float(value)
 
 
-def load_third(path: Path, source: DataConfig, like: Dataset, progress: Progress) -> Dataset:
+def load_third(
+    path: Path, source: DataConfig, like: Dataset, labels: str, progress: Progress
+) -> Dataset:
     """The labelled images of a dataset that decided nothing so far, its categories in the order of `like`.
+
+    Parameters
+    ----------
+    labels
+        ``exclusive`` where every image must have one category.
 
     Raises
     ------
     TagboxError
-        What reading it raises; ``categories-differ``, ``no-labels``, ``images-not-found``.
+        What reading it raises; ``categories-differ``, ``no-labels``, ``labels-not-exclusive``,
+        ``images-not-found``.
     """
     whole = load_dataset(path, source)
     progress.say(f"test: {describe(whole)}")
@@ -114,6 +124,8 @@ def load_third(path: Path, source: DataConfig, like: Dataset, progress: Progress
             hint="give labelled images to --test",
         )
     dataset = same_categories(whole, like, path).take(rows)
+    if labels == "exclusive":
+        require_exclusive(dataset)
     require_images(dataset)
     return dataset
 
@@ -182,6 +194,7 @@ def compare_on(
             probabilities=probabilities,
             thresholds=thresholds,
             intervals=False,
+            labels=label_kind(configs[name]),
         )
         found[name] = headline(result)
     found["differences"] = _differences(truth, claims, found[name])
@@ -196,6 +209,8 @@ def _differences(
     (before, _), (after, _) = claims
     first, second = (thresholds.decide(probabilities) for probabilities, thresholds in claims)
     found = paired_label_differences(truth, first, second)
+    # Where one category is said of every picture, these are one figure.
+    found["accuracy"] = found["micro_f1"]
     if "map" in named:
         found["map"] = paired_map_difference(truth, [before], [after])
     return {
