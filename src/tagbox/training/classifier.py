@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tagbox.config import ClassifierConfig
 from tagbox.data.dataset import Dataset
+from tagbox.data.formats.coco import rows_of
 from tagbox.engines.cache import FeatureCache
 from tagbox.engines.encoder import Encoder, choose_device, create_encoders
 from tagbox.errors import TagboxError
@@ -124,7 +125,10 @@ def train(
         importing.join()
         runtime = runtime or _runtime(device)
         alone = None if config.finetune.active else on_epoch
-        first = _first_stage(encoded, config, runtime, teacher, log, alone, progress)
+        # Of the pictures that could be read, or of a sample: found by their ids.
+        rows_seen = rows_of(encoded.train.images.ids, sides.train.images.ids)
+        taught = None if teacher is None else teacher[rows_seen]
+        first = _first_stage(encoded, config, runtime, taught, log, alone, progress)
         if encoded.sampled:
             # The head has seen a sample; the network is trained on all.
             rows = np.arange(len(sides.train)), np.arange(len(sides.validation))
@@ -192,9 +196,7 @@ def _first_stage(
     """The head on frozen features; every process trains the same one."""
     targets = None
     if teacher is not None:
-        targets = mixed_targets(
-            encoded.train.labels, teacher[encoded.train_rows], config.teacher_weight
-        )
+        targets = mixed_targets(encoded.train.labels, teacher, config.teacher_weight)
     watch = Watch(config, encoded.train.categories.names, log if runtime.main else None)
     with progress.bar("training the head", config.epochs, "epochs") as advance:
 
