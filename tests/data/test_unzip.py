@@ -184,6 +184,18 @@ def test_a_full_disk_is_known_before_the_first_byte(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_name_that_says_it_is_utf_8_and_is_not(tmp_path: Path) -> None:
+    content = bytearray(GOOD)
+    second = content.index(b"PK\x03\x04", 1)
+    # Bit 11 of the local header's flags, and a byte that begins no character.
+    content[second + 7] |= 0x08
+    content[second + 30] = 0x80
+    (tmp_path / "x.zip").write_bytes(content)
+    with pytest.raises(TagboxError, match="damaged") as caught:
+        unzip(tmp_path / "x.zip", tmp_path / "out")
+    assert caught.value.code == "zip-corrupt"
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_damage_ends_in_an_error_or_the_same_files(

@@ -38,6 +38,7 @@ def command(scenes: Path, name: str) -> list[object]:
     ]
 
 
+@pytest.mark.slow
 def test_a_run_teaches_as_its_predictions_do(scenes: Path, cli: Cli, teacher: Path) -> None:
     said = cli(
         *("predict", "runs/teacher", scenes / "train", "--format", "csv", "--out", "said.csv"),

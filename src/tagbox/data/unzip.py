@@ -249,7 +249,7 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, pat
                 out.write(block)
     except NotImplementedError as error:
         raise _refused("zip-method", str(error), path, entry.filename) from error
-    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+    except (zipfile.BadZipFile, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError) as error:
         raise _corrupt(path, f"damaged: {error}", entry.filename) from error
     if written != entry.file_size:
         raise TagboxError(
