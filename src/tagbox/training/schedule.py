@@ -9,7 +9,7 @@ Hutter, "SGDR", ICLR 2017, one cycle after a linear warm-up (Goyal et al., 2017)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 START_DIVISOR, END_DIVISOR = 25.0, 1e4
@@ -108,12 +108,6 @@ def create_course(name: str, total: int, warmup: float) -> Course:
     if name == "one_cycle":
         return one_cycle(total, warmup)
     return cosine(total, warmup) if name == "cosine" else step_down(total)
-
-
-def rates(groups: Iterable[dict[str, Any]]) -> tuple[float, float]:
-    """The lowest and the highest rate in force."""
-    found = [group["lr"] for group in groups]
-    return min(found), max(found)
 
 
 def _cosine(start: float, end: float, share: float) -> float:
