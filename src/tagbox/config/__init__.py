@@ -2,6 +2,7 @@
 
 from tagbox.config.augment import AugmentConfig, Crop
 from tagbox.config.base import Config, require
+from tagbox.config.box_augment import BoxAugmentConfig
 from tagbox.config.classifier import (
     ClassifierConfig,
     Geometry,
@@ -12,17 +13,22 @@ from tagbox.config.classifier import (
     Pooling,
 )
 from tagbox.config.data import DataConfig, SynthConfig
+from tagbox.config.detector import ON_A_BACKBONE, DetectionMetric, DetectorConfig
 from tagbox.config.ensemble import EnsembleConfig
 from tagbox.config.finetune import FinetuneConfig
 from tagbox.config.recipes import RECIPES, Recipe, load_recipe
 
 __all__ = [
+    "ON_A_BACKBONE",
     "RECIPES",
     "AugmentConfig",
+    "BoxAugmentConfig",
     "ClassifierConfig",
     "Config",
     "Crop",
     "DataConfig",
+    "DetectionMetric",
+    "DetectorConfig",
     "EnsembleConfig",
     "FinetuneConfig",
     "Geometry",

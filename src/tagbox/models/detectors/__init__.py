@@ -1,0 +1,1 @@
+"""Detectors: one folder, one face (`base.Detector`), whoever's architecture it is."""

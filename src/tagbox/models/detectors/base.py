@@ -1,0 +1,157 @@
+"""What every detector is to the rest of the house: a body that can run on any engine, and what is made of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorSpec:
+    """What a detector is; with its weights it can be made again without a network.
+
+    Attributes
+    ----------
+    detector, backbone
+        As `DetectorConfig` names them; `backbone` is empty where the detector brings its own.
+    categories
+        K; the background is not one of them.
+    size
+        Longest side of a picture in the network, in pixels.
+    fixed
+        Whether every picture is stretched to `size` x `size` (SSD), instead of keeping its own proportions.
+    multiple
+        Height and width of a batch are multiples of it.
+    mean, std
+        Of each colour in 0..1, taken off and divided by.
+    options
+        What else its construction needs, as plain JSON values.
+    """
+
+    detector: str
+    backbone: str
+    categories: int
+    size: int
+    fixed: bool
+    multiple: int
+    mean: Colour
+    std: Colour
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The truth of one picture, in pixels of that picture as it lies in the batch.
+
+    Attributes
+    ----------
+    boxes
+        (G, 4) float32 xyxy, each with an area; (0, 4) for a picture without objects.
+    labels
+        (G,) int64 category rows 0..K-1.
+    ignore
+        (I, 4) float32 xyxy: crowd regions, in which a detection is neither right nor wrong.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    ignore: Tensor
+
+    def to(self, device: torch.device | str) -> Target:
+        """The same on another device."""
+        return Target(self.boxes.to(device), self.labels.to(device), self.ignore.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was detected in one picture, best first.
+
+    Attributes
+    ----------
+    boxes
+        (D, 4) float32 xyxy in pixels of the picture as it lay in the batch, clipped to it.
+    scores
+        (D,) float32 in 0..1.
+    labels
+        (D,) int64 category rows.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+class Detector(nn.Module, ABC):
+    """A detector of K categories.
+
+    Pictures come as (B, H, W, 3) uint8, each in the upper left corner of its square, filled up to the
+    right and below; `sizes` are their own (height, width).
+    """
+
+    def __init__(self, spec: DetectorSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.channels_last = False
+
+    @property
+    @abstractmethod
+    def body(self) -> nn.Module:
+        """Normalised float32 (B, 3, H, W) -> a tuple of float32 tensors: all that is worth an engine of its own."""
+
+    @abstractmethod
+    def found(
+        self, parts: Sequence[Tensor], pixels: Tensor, sizes: Sequence[tuple[int, int]]
+    ) -> list[Found]:
+        """Detections from what `body` gave, (0, 4) boxes where there are none; no gradient.
+
+        `pixels` is what `body` took.
+        """
+
+    @abstractmethod
+    def losses(
+        self,
+        parts: Sequence[Tensor],
+        pixels: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Target],
+    ) -> dict[str, Tensor]:
+        """Each part of the loss as a scalar sum, to be divided by `loss_count` over the whole batch."""
+
+    @abstractmethod
+    def loss_count(self, targets: Sequence[Target]) -> float:
+        """What sums of losses are divided by: boxes, or pictures; at least the sum over parts of a batch is exact."""
+
+    @abstractmethod
+    def stages(self) -> list[list[str]]:
+        """Names of the backbone's parameters in this module, stage by stage from the picture on."""
+
+    def forward(
+        self,
+        pictures: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Target] | None = None,
+    ) -> tuple[dict[str, Tensor], list[Found] | None]:
+        """Losses where there are targets; detections in eval mode."""
+        pixels = self.normalise(pictures)
+        parts = self.body(pixels)
+        losses = {} if targets is None else self.losses(parts, pixels, sizes, targets)
+        return losses, None if self.training else self.found(parts, pixels, sizes)
+
+    def normalise(self, pictures: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 to normalised float32 (B, 3, H, W); what fills up a picture is treated like it."""
+        mean = torch.tensor(self.spec.mean, device=pictures.device) * 255
+        std = torch.tensor(self.spec.std, device=pictures.device) * 255
+        pixels = ((pictures.float() - mean) / std).permute(0, 3, 1, 2)
+        form = torch.channels_last if self.channels_last else torch.contiguous_format
+        return pixels.contiguous(memory_format=form)
+
+    def with_options(self, **options: Any) -> DetectorSpec:
+        """`spec` with more options."""
+        return replace(self.spec, options={**self.spec.options, **options})
