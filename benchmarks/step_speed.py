@@ -21,7 +21,8 @@ from tagbox.models.heads import FeatureScale, create_head
 from tagbox.models.network import Network
 from tagbox.training.batches import PADDING
 from tagbox.training.finetune import create_optimizer
-from tagbox.training.loop import Batch, Task, train_step
+from tagbox.training.labelling import Batch, Labelling
+from tagbox.training.loop import Task, train_step
 from tagbox.training.losses import create_loss
 from tagbox.training.outputs import Outputs
 from tagbox.training.runtime import Runtime
@@ -73,8 +74,7 @@ def our_step(name: str) -> tuple[Any, FinetuneConfig]:
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.1))
     task = Task(
         model=network.train(),
-        loss=loss,
-        validation_loss=loss,
+        criterion=Labelling(loss, loss),
         optimizer=optimizer,
         schedule=Schedule(optimizer, lambda _: (1.0, None)),
     )

@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from tagbox.errors import TagboxError
 from tagbox.training.batches import FeatureBatches
+from tagbox.training.labelling import Labelling
 from tagbox.training.loop import Fitted, Stop, Task, fit
 from tagbox.training.loop import run as outputs
 from tagbox.training.losses import create_loss
@@ -35,8 +36,7 @@ def task(model: torch.nn.Module, rate: float) -> Task:
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
     return Task(
         model=model,
-        loss=loss,
-        validation_loss=loss,
+        criterion=Labelling(loss, loss),
         optimizer=optimizer,
         schedule=Schedule(optimizer, lambda _: (1.0, None)),
     )
@@ -69,13 +69,16 @@ def test_learns_and_leaves_the_best_epochs_weights() -> None:
     assert best["val_map"] == max(figures)  # type: ignore[type-var]
     assert best["val_map"] > 0.9  # type: ignore[operator]
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    assert outputs(model, held, loss, Runtime("cpu")).scores()["map"] == best["val_map"]
+    assert (
+        outputs(model, held, Labelling(loss, loss), Runtime("cpu")).scores()["map"]
+        == best["val_map"]
+    )
 
 
 def test_the_epochs_map_is_sklearns() -> None:
     model, fitted, held = run()
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    probabilities = outputs(model, held, loss, Runtime("cpu")).probabilities
+    probabilities = outputs(model, held, Labelling(loss, loss), Runtime("cpu")).probabilities
     expected = average_precision_score(held.targets.numpy(), probabilities, average="macro")
     assert fitted.history[fitted.best_epoch - 1]["val_map"] == pytest.approx(expected, abs=1e-12)
 

@@ -127,6 +127,7 @@ def test_metrics_of_gathered_scores_are_those_of_the_scores(tmp_path: Path) -> N
     script.write_text(
         "import json, sys\n"
         "import numpy as np, torch\n"
+        "from tagbox.training.labelling import Batch\n"
         "from tagbox.training.outputs import Outputs\n"
         "from tagbox.training.runtime import Runtime\n"
         "from tagbox.training.batches import shared_rows\n"
@@ -139,7 +140,8 @@ def test_metrics_of_gathered_scores_are_those_of_the_scores(tmp_path: Path) -> N
         "    rows = np.arange(17)[first : first + 4]\n"
         "    share = {'processes': runtime.processes, 'rank': runtime.rank}\n"
         "    for part in shared_rows(rows, **share):\n"
-        "        seen.add(part, torch.from_numpy(logits[part]), torch.from_numpy(truth[part]))\n"
+        "        said, there = torch.from_numpy(logits[part]), torch.from_numpy(truth[part])\n"
+        "        seen.add(Batch(part, said, there, there), said)\n"
         "whole = seen.gathered(runtime)\n"
         "if runtime.main:\n"
         "    print(json.dumps([whole.scores(), whole.order.tolist()]))\n"

@@ -30,6 +30,7 @@ from tagbox.models.heads import FeatureScale, create_head
 from tagbox.models.pixels import normalise, pool
 from tagbox.training.batches import FeatureBatches
 from tagbox.training.history import read_history
+from tagbox.training.labelling import Labelling
 from tagbox.training.loop import Stop, Task, fit
 from tagbox.training.losses import create_loss
 from tagbox.training.runtime import Runtime
@@ -107,8 +108,7 @@ def test_cached_features_train_the_very_same_head_as_the_whole_network(
         fit(
             Task(
                 model=model,
-                loss=loss,
-                validation_loss=loss,
+                criterion=Labelling(loss, loss),
                 optimizer=optimizer,
                 schedule=Schedule(optimizer, one_cycle(6, 0.3)),
             ),

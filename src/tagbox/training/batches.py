@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.training.loop import Batch
+from tagbox.training.labelling import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor

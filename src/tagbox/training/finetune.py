@@ -137,6 +137,7 @@ def finetune(
     from tagbox.training.ema import Ema
     from tagbox.training.failures import understood
     from tagbox.training.keeper import Keeper
+    from tagbox.training.labelling import Labelling
     from tagbox.training.loop import Stop, Task, fit
     from tagbox.training.losses import create_losses
     from tagbox.training.pictures import PictureBatches
@@ -171,11 +172,9 @@ def finetune(
     total = how.epochs * len(batches)
     task = Task(
         model=runtime.distribute(network),
-        loss=loss,
-        validation_loss=validation_loss,
+        criterion=Labelling(loss, validation_loss, label_kind(config)),
         optimizer=optimizer,
         schedule=Schedule(optimizer, create_course(how.schedule, total, how.warmup)),
-        labels=label_kind(config),
         clip=how.clip,
         ema=ema,
     )

@@ -50,6 +50,7 @@ def train_head(
 
     from tagbox.models.heads import FeatureScale, create_head
     from tagbox.training.batches import FeatureBatches
+    from tagbox.training.labelling import Labelling
     from tagbox.training.loop import Stop, Task, fit
     from tagbox.training.losses import create_losses
     from tagbox.training.optimizer import AdamW
@@ -90,11 +91,9 @@ def train_head(
     schedule = Schedule(optimizer, one_cycle(config.epochs * len(batches), WARM_UP))
     task = Task(
         model=head,
-        loss=loss,
-        validation_loss=validation_loss,
+        criterion=Labelling(loss, validation_loss, label_kind(config)),
         optimizer=optimizer,
         schedule=schedule,
-        labels=label_kind(config),
     )
     weights = sum(parameter.numel() for parameter in head.parameters())
     positions = math.prod(encoded.train_features.shape[3:])

@@ -10,8 +10,7 @@ from tagbox.training.runtime import Runtime, unwrapped
 
 if TYPE_CHECKING:
     from tagbox.training.checkpoint import Checkpoints
-    from tagbox.training.loop import Fitted, Task
-    from tagbox.training.outputs import Outputs
+    from tagbox.training.loop import Figures, Fitted, Task
 
 
 class Keeper:
@@ -44,7 +43,7 @@ class Keeper:
         self._state = state
         self._saved = time.monotonic()
 
-    def begin(self, task: Task, at: Fitted, seen: Outputs) -> dict[str, Any]:
+    def begin(self, task: Task, at: Fitted, seen: Figures[Any]) -> dict[str, Any]:
         """Put the loop where the checkpoint left it, if there is one; the best epoch's weights."""
         if self._state is None:
             best = {name: value.clone() for name, value in task.evaluated.state_dict().items()}
@@ -77,20 +76,20 @@ class Keeper:
         if self._runtime.main:
             self._checkpoints.save_best(epoch, weights)
 
-    def after_step(self, task: Task, at: Fitted, seen: Outputs) -> None:
+    def after_step(self, task: Task, at: Fitted, seen: Figures[Any]) -> None:
         """Save, where it is time to."""
         due = time.monotonic() - self._saved >= self._seconds
         # One clock decides, for all must take part.
         if self._runtime.from_main(due):
             self._save(task, at, seen)
 
-    def after_epoch(self, task: Task, at: Fitted, seen: Outputs) -> None:
+    def after_epoch(self, task: Task, at: Fitted, seen: Figures[Any]) -> None:
         """Save, where it is time to or the training is over."""
         due = at.over or time.monotonic() - self._saved >= self._seconds
         if self._runtime.from_main(due):
             self._save(task, at, seen)
 
-    def _save(self, task: Task, at: Fitted, seen: Outputs) -> None:
+    def _save(self, task: Task, at: Fitted, seen: Figures[Any]) -> None:
         runtime = self._runtime
         own = {"random": runtime.random_state(), "seen": seen.state_dict()}
         processes = runtime.gather(own)

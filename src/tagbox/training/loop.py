@@ -5,14 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tagbox.config import LabelKind
 from tagbox.errors import TagboxError
-from tagbox.training.outputs import Outputs
 from tagbox.training.runtime import Runtime, unwrapped
 from tagbox.training.scores import is_better
 
@@ -22,41 +17,66 @@ if TYPE_CHECKING:
     from tagbox.training.ema import Ema
     from tagbox.training.history import Row
     from tagbox.training.keeper import Keeper
-    from tagbox.training.losses import Loss
     from tagbox.training.optimizer import Optimizer
     from tagbox.training.schedule import Schedule
 
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Some images, all or a part of a batch on this process.
-
-    Attributes
-    ----------
-    rows
-        (B,) rows of the dataset.
-    inputs
-        (B, ...) what the model takes.
-    targets
-        (B, K) float32 in 0..1, or -1 for unknown: what the loss compares with.
-    truth
-        (B, K) of 1, 0 and -1: what figures compare with; None where pictures are mixed.
-    """
-
-    rows: NDArray[np.intp]
-    inputs: Tensor
-    targets: Tensor
-    truth: Tensor | None
+Part = TypeVar("Part")
+"""Some images with their truth: all or a part of a batch on this process."""
+AnyPart = TypeVar("AnyPart", contravariant=True)
 
 
-class Batches(Protocol):
+class Batches(Protocol[Part]):
     """One side of the data."""
 
     def __len__(self) -> int:
         """How many batches one pass has."""
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Part]]:
         """One pass from batch `start` on: this process's parts of each batch."""
+
+
+class Figures(Protocol[AnyPart]):
+    """What a model said in one pass, and the figures that follow from the whole of it."""
+
+    def add_loss(self, total: float, count: float) -> None:
+        """A sum of losses and what it is divided by, of all processes together."""
+
+    def add(self, part: AnyPart, said: Any) -> None:
+        """What the model said of a part on this process."""
+
+    def gathered(self, runtime: Runtime) -> Figures[AnyPart]:
+        """The same of all processes together; each image counts once."""
+
+    def scores(self) -> dict[str, float | None]:
+        """``loss`` and every other figure."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything so far, for a checkpoint."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+
+    def extend(self, state: dict[str, Any]) -> None:
+        """Add what another process's `state_dict` holds."""
+
+
+class Criterion(Protocol[AnyPart]):
+    """How a model is applied to a part of a batch, and what that costs."""
+
+    def start_epoch(self, epoch: int) -> None:
+        """Told before each epoch, counted from 1."""
+
+    def count(self, part: AnyPart) -> float:
+        """What the sum of losses over a batch is divided by, as far as this part goes."""
+
+    def cost(self, model: nn.Module, part: AnyPart, runtime: Runtime) -> tuple[Tensor, Any]:
+        """Scalar sum of losses, and what the model said, for `Figures.add`.
+
+        A model in eval mode is judged: without smoothing, annealing or noise.
+        """
+
+    def figures(self) -> Figures[Any]:
+        """For a new pass."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,13 +86,11 @@ class Task:
     Attributes
     ----------
     model
-        Inputs of a batch -> (B, K) logits.
-    loss, validation_loss
-        The loss of training, and that of validation (without smoothing or annealing).
+        What `criterion` applies.
+    criterion
+        See `Criterion`.
     optimizer, schedule
         The schedule steps once a batch.
-    labels
-        Whether categories exclude each other.
     clip
         Largest norm of all gradients together; 0 does not clip.
     ema
@@ -80,11 +98,9 @@ class Task:
     """
 
     model: nn.Module
-    loss: Loss
-    validation_loss: Loss
+    criterion: Criterion[Any]
     optimizer: Optimizer
     schedule: Schedule
-    labels: LabelKind = "multi"
     clip: float = 0.0
     ema: Ema | None = None
 
@@ -131,15 +147,15 @@ class Fitted:
 
 def fit(
     task: Task,
-    train: Batches,
-    validation: Batches,
+    train: Batches[Any],
+    validation: Batches[Any],
     *,
     stop: Stop,
     runtime: Runtime,
     keeper: Keeper | None = None,
     start: Fitted | None = None,
     on_batch: Callable[[int, float], None] | None = None,
-    on_epoch: Callable[[Row, Outputs], None] | None = None,
+    on_epoch: Callable[[Row, Any], None] | None = None,
 ) -> Fitted:
     """Train, and leave ``task.evaluated`` with the weights of its best epoch.
 
@@ -153,7 +169,7 @@ def fit(
     start
         An earlier stage, whose weights the model holds and whose best row must be beaten.
     on_batch, on_epoch
-        Called with (step, loss), and with the epoch's row and the outputs on the validation side.
+        Called with (step, loss), and with the epoch's row and the figures of the validation side.
 
     Raises
     ------
@@ -163,12 +179,12 @@ def fit(
     at = Fitted(history=[])
     if start is not None:
         at = Fitted(list(start.history), best_row=start.best_row, best_epoch=start.best_epoch)
-    seen = Outputs(task.labels)
+    seen = task.criterion.figures()
     best = keeper.begin(task, at, seen) if keeper else _copy(task.evaluated)
     before = len(at.history) - at.epoch + 1  # Rows of the earlier stage.
     while not at.over:
         task.model.train()
-        task.loss.start_epoch(at.epoch)
+        task.criterion.start_epoch(at.epoch)
         for parts in train.epoch(at.epoch, at.batch):
             value = train_step(task, parts, seen, runtime)
             if not math.isfinite(value):
@@ -179,7 +195,7 @@ def fit(
             if keeper and at.batch < len(train):
                 keeper.after_step(task, at, seen)
 
-        held = run(task.evaluated, validation, task.validation_loss, runtime, task.labels)
+        held = run(task.evaluated, validation, task.criterion, runtime)
         row: dict[str, float | int | None] = {"epoch": before + at.epoch}
         row |= {f"train_{name}": v for name, v in seen.gathered(runtime).scores().items()}
         row |= {f"val_{name}": figure for name, figure in held.scores().items()}
@@ -193,33 +209,29 @@ def fit(
                 keeper.keep_best(at.best_epoch, best)
         waited = len(at.history) - max(at.best_epoch, before)
         at.over = at.epoch >= stop.epochs or waited >= stop.patience
-        at.epoch, at.batch, seen = at.epoch + 1, 0, Outputs(task.labels)
+        at.epoch, at.batch, seen = at.epoch + 1, 0, task.criterion.figures()
         if keeper:
             keeper.after_epoch(task, at, seen)
     task.evaluated.load_state_dict(best)
     return at
 
 
-def train_step(task: Task, parts: list[Batch], seen: Outputs, runtime: Runtime) -> float:
+def train_step(task: Task, parts: list[Any], seen: Figures[Any], runtime: Runtime) -> float:
     """One optimizer step on the parts of a batch; returns the batch's mean loss.
 
-    The gradient is that of the mean over the known elements of the whole batch, whatever parts and
+    The gradient is that of the sum of losses over the count of the whole batch, whatever parts and
     processes it is computed in.
     """
-    known = sum(task.loss.known(part.targets) for part in parts)
-    (count,) = runtime.total(float(known))
+    (count,) = runtime.total(float(sum(task.criterion.count(part) for part in parts)))
     task.optimizer.zero_grad(set_to_none=True)
     own = 0.0
     for number, part in enumerate(parts, start=1):
         with runtime.accumulating(task.model, last=number == len(parts)):
-            with runtime.autocast():
-                logits = task.model(part.inputs.to(runtime.device))
-            value = task.loss.total(logits.float(), part.targets.to(runtime.device))
+            value, said = task.criterion.cost(task.model, part, runtime)
             # The exchange between processes averages; what is wanted is the sum.
             runtime.backward(value * (runtime.processes / max(count, 1.0)))
         own += value.item()
-        if part.truth is not None:
-            seen.add(part.rows, logits.detach(), part.truth)
+        seen.add(part, said)
     (total,) = runtime.total(own)
     seen.add_loss(total, count)
     mean = total / max(count, 1.0)
@@ -233,23 +245,20 @@ def train_step(task: Task, parts: list[Batch], seen: Outputs, runtime: Runtime) 
 
 
 def run(
-    model: nn.Module, batches: Batches, loss: Loss, runtime: Runtime, labels: LabelKind = "multi"
-) -> Outputs:
-    """The outputs of `model` in eval mode over one pass, of all processes together."""
+    model: nn.Module, batches: Batches[Part], criterion: Criterion[Part], runtime: Runtime
+) -> Figures[Part]:
+    """The figures of `model` in eval mode over one pass, of all processes together."""
     import torch
 
     runtime.share_statistics(model)
     model.eval()
-    seen = Outputs(labels)
+    seen = criterion.figures()
     with torch.no_grad():
         for parts in batches.epoch(0):
             for part in parts:
-                with runtime.autocast():
-                    logits = model(part.inputs.to(runtime.device)).float()
-                value = loss.total(logits, part.targets.to(runtime.device)).item()
-                seen.add_loss(*runtime.total(value, float(loss.known(part.targets))))
-                if part.truth is not None:
-                    seen.add(part.rows, logits, part.truth)
+                value, said = criterion.cost(model, part, runtime)
+                seen.add_loss(*runtime.total(value.item(), float(criterion.count(part))))
+                seen.add(part, said)
     return seen.gathered(runtime)
 
 
@@ -258,7 +267,8 @@ def _not_finite(value: float, epoch: int, batch: int) -> TagboxError:
         "loss-not-finite",
         f"the loss became {value} in epoch {epoch}, batch {batch}",
         where="learning_rate",
-        hint="lower --learning-rate or --finetune.learning-rate, and look for odd pictures with tagbox check",
+        hint="lower the learning rate (--learning-rate, --finetune.learning-rate), and look for odd pictures "
+        "with tagbox check",
     )
 
 

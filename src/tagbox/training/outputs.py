@@ -14,6 +14,7 @@ from tagbox.training.scores import epoch_scores
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tagbox.training.labelling import Batch
     from tagbox.training.runtime import Runtime
 
 
@@ -39,12 +40,14 @@ class Outputs:
         self.loss_sum += total
         self.loss_count += count
 
-    def add(self, rows: NDArray[np.intp], logits: Tensor, truth: Tensor) -> None:
-        """One batch: B rows, (B, K) logits, (B, K) truth of 1, 0 and -1; negative rows only fill it up."""
-        real = rows >= 0
-        self.rows.append(rows[real])
-        self.logits.append(logits.float().cpu().numpy()[real])
-        self.targets.append(truth.cpu().numpy().astype(np.int8)[real])
+    def add(self, part: Batch, said: Tensor) -> None:
+        """(B, K) logits of a part; negative rows only fill it up, and mixed pictures stand in no figure."""
+        if part.truth is None:
+            return
+        real = part.rows >= 0
+        self.rows.append(part.rows[real])
+        self.logits.append(said.float().cpu().numpy()[real])
+        self.targets.append(part.truth.cpu().numpy().astype(np.int8)[real])
 
     def gathered(self, runtime: Runtime) -> Outputs:
         """The outputs of all processes together; each image counts once."""

@@ -18,7 +18,7 @@ from tagbox.images.geometry import PAD_VALUE, to_square
 from tagbox.training.augment import Augment
 from tagbox.training.batches import PADDING, shared_rows
 from tagbox.training.crop import Objects, ObjectsByImage, resolve_crop
-from tagbox.training.loop import Batch
+from tagbox.training.labelling import Batch
 from tagbox.training.mixing import mix
 
 if TYPE_CHECKING:
