@@ -88,7 +88,7 @@ def test_training_figures_are_of_the_batches_trained_on() -> None:
     model, fitted, _ = run(rate=0.0, epochs=1)
     whole = FeatureBatches(*separable(60, 0), batch_size=16, shuffle=False)
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    expected = outputs(model, whole, loss, Runtime("cpu")).scores()["loss"]
+    expected = outputs(model, whole, Labelling(loss, loss), Runtime("cpu")).scores()["loss"]
     assert fitted.history[0]["train_loss"] == pytest.approx(expected, rel=1e-6)
 
 
