@@ -20,7 +20,7 @@ from tagbox.models.backbones import BackboneRequest, create_backbone
 from tagbox.models.heads import FeatureScale, create_head
 from tagbox.models.network import Network
 from tagbox.training.batches import PADDING
-from tagbox.training.finetune import create_optimizer
+from tagbox.training.finetune import create_optimizer, on_noise
 from tagbox.training.labelling import Batch, Labelling
 from tagbox.training.loop import Task, train_step
 from tagbox.training.losses import create_loss
@@ -63,8 +63,7 @@ def our_step(name: str) -> tuple[Any, FinetuneConfig]:
     config = resolve_speed(
         FinetuneConfig(unfreeze="all"),
         network,
-        size=SIZE,
-        images=BATCH,
+        on_noise(BATCH, SIZE),
         device="cpu",
         say=say,
     )

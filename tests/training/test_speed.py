@@ -12,6 +12,7 @@ from tagbox.models.backbones import BackboneRequest, create_backbone
 from tagbox.models.heads import FeatureScale, create_head
 from tagbox.models.network import Network
 from tagbox.training import speed
+from tagbox.training.finetune import on_noise
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def network() -> Network:
 
 def resolved(network: Network, config: FinetuneConfig) -> tuple[FinetuneConfig, list[str]]:
     said: list[str] = []
-    found = speed.resolve_speed(config, network, size=32, images=2, device="cpu", say=said.append)
+    found = speed.resolve_speed(config, network, on_noise(2, 32), device="cpu", say=said.append)
     return found, said
 
 
@@ -38,7 +39,7 @@ def test_another_way_must_be_clearly_faster(
 ) -> None:
     # What a clock would have said: the choice is what is tested, not the machine.
     times = {("fp32", False): 1.0, ("fp32", True): last}
-    monkeypatch.setattr(speed, "step_seconds", lambda _, way, **__: times[way])
+    monkeypatch.setattr(speed, "step_seconds", lambda _, __, way, **___: times[way])
     monkeypatch.setattr(speed, "available", lambda _: ["fp32"])
     found, said = resolved(network, FinetuneConfig())
     assert (found.precision, found.channels_last) == ("fp32", chosen)
@@ -63,7 +64,7 @@ def test_a_measurement_leaves_network_and_generator_alone(network: Network) -> N
     before = {name: value.clone() for name, value in network.state_dict().items()}
     generator = torch.get_rng_state()
     for way in (("fp32", False), ("fp32", True)):
-        assert speed.step_seconds(network, way, size=32, images=2, device="cpu") > 0  # type: ignore[arg-type]
+        assert speed.step_seconds(network, on_noise(2, 32), way, device="cpu") > 0  # type: ignore[arg-type]
     assert torch.equal(torch.get_rng_state(), generator)
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name

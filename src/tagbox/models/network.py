@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from tagbox.config import HeadKind, Pooling
-from tagbox.errors import TagboxError
 from tagbox.models.backbones import Backbone
+from tagbox.models.freezing import last_stages, still_modules
 from tagbox.models.heads import wants_map
 from tagbox.models.pixels import normalise, pool
 
@@ -55,11 +53,13 @@ class Network(nn.Module):
         self.channels_last = False
         self.spec = backbone.spec
         self.stages = backbone.stages()
-        self.trained = _last(self.stages, unfreeze, backbone.spec.name)
+        self.trained = last_stages(
+            self.stages, unfreeze, name=backbone.spec.name, where="finetune.unfreeze"
+        )
         trained = {name for stage in self.trained for name in stage}
         for name, parameter in self.backbone.named_parameters():
             parameter.requires_grad_(name in trained)
-        self._still = _still_norms(self.backbone, trained, train_norms)
+        self._still = still_modules(self.backbone, trained, train_norms)
 
     def train(self, mode: bool = True) -> Network:
         """Training mode for what is trained; the rest stays in eval."""
@@ -85,30 +85,3 @@ class Network(nn.Module):
             found: Tensor = self.backbone(pixels)
         logits: Tensor = self.head(found if self.maps else pool(found, self.pooling))
         return logits
-
-
-def _last(all_stages: Sequence[Sequence[str]], unfreeze: str, name: str) -> list[Sequence[str]]:
-    if unfreeze == "none":
-        return []
-    if unfreeze == "all":
-        return list(all_stages)
-    if int(unfreeze) > len(all_stages):
-        raise TagboxError(
-            "config-value",
-            f"{unfreeze} stages are to be trained, {name} has {len(all_stages)}",
-            where="finetune.unfreeze",
-            hint="give a smaller number, or all",
-        )
-    return list(all_stages[-int(unfreeze) :])
-
-
-def _still_norms(backbone: nn.Module, trained: set[str], train_norms: bool) -> list[nn.Module]:
-    """Batch normalisations that keep their statistics; dropout of frozen stages rests with them."""
-    still = []
-    for name, module in backbone.named_modules():
-        own = [f"{name}.{key}" if name else key for key, _ in module.named_parameters()]
-        is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        frozen = bool(own) and not any(key in trained for key in own)
-        if frozen or (is_norm and not train_norms):
-            still.append(module)
-    return still

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,9 +18,10 @@ from tagbox.evaluation.base_rates import base_rate
 from tagbox.models.backbones import Arrays, Backbone
 from tagbox.progress import Progress
 from tagbox.training.head import label_kind
+from tagbox.training.rates import optimizer_of, reading_processes
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from tagbox.models.network import Network
     from tagbox.training.checkpoint import Checkpoints
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from tagbox.training.loop import Fitted
     from tagbox.training.outputs import Outputs
     from tagbox.training.runtime import Runtime
-
-MOST_WORKERS = 8
-MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -158,7 +155,7 @@ def finetune(
         batch_size=how.batch_size,
         processes=runtime.processes,
         rank=runtime.rank,
-        workers=_workers(how, runtime),
+        workers=reading_processes(how.workers, runtime),
         on_unreadable=on_unreadable,
     )
     batches = own_pictures(
@@ -203,45 +200,29 @@ def finetune(
     return Finetuned(backbone=_arrays(trained.backbone), head=_arrays(trained.head), fitted=fitted)
 
 
-def create_optimizer(network: Network, config: FinetuneConfig) -> Any:
-    """torch's optimizer; rates fall from the head to the picture, biases and norms do not decay.
-
-    A stage at distance d from the head, the last stage being at 0, learns at
-    ``learning_rate * backbone_rate * layer_decay ** d``.
-    """
+def on_noise(images: int, size: int) -> Callable[[Network], Tensor]:
+    """What a step of a network computes, on noise of that size."""
     import torch
 
-    backbone = dict(network.backbone.named_parameters())
-    groups = _groups(
+    noise = torch.randint(
+        0, 256, (images, size, size, 3), generator=torch.Generator().manual_seed(0)
+    ).to(torch.uint8)
+
+    def forward(network: Network) -> Tensor:
+        logits = network(noise.to(next(network.parameters()).device))
+        return logits.float().square().mean()
+
+    return forward
+
+
+def create_optimizer(network: Network, config: FinetuneConfig) -> Any:
+    """torch's optimizer for a classifier; see `training.rates.optimizer_of`."""
+    return optimizer_of(
+        dict(network.backbone.named_parameters()),
+        network.trained,
         [p for p in network.head.parameters() if p.requires_grad],
-        config.learning_rate,
-        config.weight_decay,
+        config,
     )
-    for distance, names in enumerate(reversed(network.trained)):
-        rate = config.learning_rate * config.backbone_rate * config.layer_decay**distance
-        groups += _groups([backbone[name] for name in names], rate, config.weight_decay)
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True)
-    return torch.optim.AdamW(groups)
-
-
-def _groups(parameters: list[Any], rate: float, decay: float) -> list[dict[str, Any]]:
-    matrices = [p for p in parameters if p.ndim > 1]
-    vectors = [p for p in parameters if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "lr": rate, "weight_decay": decay},
-        {"params": vectors, "lr": rate, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
-
-
-def _workers(config: FinetuneConfig, runtime: Runtime) -> int:
-    """Processes that read: on a CPU the training itself needs every core."""
-    if config.workers is not None:
-        return config.workers
-    if runtime.device.type == "cpu":
-        return 0
-    return min(MOST_WORKERS, (os.cpu_count() or 1) // runtime.processes)
 
 
 def _arrays(module: nn.Module) -> Arrays:
@@ -258,11 +239,11 @@ def resolve_machine(
 
     how, decided = config.finetune, None
     if runtime.main:
+        images = max(1, how.batch_size // (how.accumulate * runtime.processes))
         decided = resolve_speed(
             how,
             network,
-            size=network.spec.size,
-            images=max(1, how.batch_size // (how.accumulate * runtime.processes)),
+            on_noise(images, network.spec.size),
             device=runtime.device.type,
             say=progress.say,
         )

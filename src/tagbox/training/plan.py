@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from tagbox.config import ClassifierConfig
+from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig
 from tagbox.data.exclusive import exclusive, require_exclusive
 from tagbox.errors import TagboxError
 from tagbox.training.sides import Sides
 
+Training = TypeVar("Training", ClassifierConfig, DetectorConfig)
+"""How a model of either kind is trained."""
 FREE = ("accumulate", "workers", "checkpoint_seconds", "keep_checkpoints")
-"""Settings of fine-tuning that decide no figure, so that a resumed run may have others."""
+"""Settings of steps on pictures that decide no figure, so that a resumed run may have others."""
 
 
 def resolve(config: ClassifierConfig, sides: Sides) -> ClassifierConfig:
@@ -65,10 +67,17 @@ def resolve(config: ClassifierConfig, sides: Sides) -> ClassifierConfig:
     return replace(config, labels=labels, loss=loss, augment=replace(config.augment, crop=crop))
 
 
-def with_free_settings(begun: ClassifierConfig, given: ClassifierConfig) -> ClassifierConfig:
+def with_free_settings(begun: Training, given: Training) -> Training:
     """What a run was begun with, but for the settings in `FREE`, which are those given now."""
-    now = {name: getattr(given.finetune, name) for name in FREE}
-    return replace(begun, finetune=replace(begun.finetune, **now))
+    now = {name: getattr(steps(given), name) for name in FREE}
+    if isinstance(begun, ClassifierConfig):
+        return replace(begun, finetune=replace(begun.finetune, **now))
+    return replace(begun, **now)
+
+
+def steps(config: ClassifierConfig | DetectorConfig) -> FinetuneConfig | DetectorConfig:
+    """Where the settings of a step on pictures stand: batch, precision, checkpoints and the like."""
+    return config.finetune if isinstance(config, ClassifierConfig) else config
 
 
 def kind_sentence(asked: ClassifierConfig, plan: ClassifierConfig, sides: Sides) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+import platform
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -164,6 +165,19 @@ class Runtime:
 
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, src=0)
+
+    def machine(self) -> dict[str, Any]:
+        """What must be the same for a resumed run to be the same bit for bit."""
+        import torch
+
+        return {
+            "processor": platform.processor() or platform.machine(),
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "device": self.device.type,
+            "threads": torch.get_num_threads(),
+            "processes": self.processes,
+        }
 
     def random_state(self) -> dict[str, Any]:
         """State of this process's generators, for a checkpoint."""

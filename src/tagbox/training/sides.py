@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import describe, load_dataset
 from tagbox.data.split import Split, stratified_split
@@ -28,7 +28,10 @@ class Sides:
 
 
 def load_sides(
-    data: Path | Dataset, config: ClassifierConfig, source: DataConfig, progress: Progress
+    data: Path | Dataset,
+    config: ClassifierConfig | DetectorConfig,
+    source: DataConfig,
+    progress: Progress,
 ) -> Sides:
     """Read the training and the validation data, or hold a stratified part of the former out.
 

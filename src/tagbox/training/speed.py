@@ -6,16 +6,14 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tagbox.config import FinetuneConfig
+from tagbox.config import DetectorConfig, FinetuneConfig
 from tagbox.errors import TagboxError
 from tagbox.training.runtime import Precision
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from tagbox.models.network import Network
+    from torch import Tensor
 
 GAIN = 0.95
 """A candidate must take less than this share of the eager fp32 step's time to be chosen."""
@@ -23,23 +21,28 @@ TIMED_STEPS = 2
 
 Way = tuple[Precision, bool]
 """Arithmetic, and whether channels come last in memory."""
+Steps = TypeVar("Steps", FinetuneConfig, DetectorConfig)
+"""Settings of a step on pictures."""
+Forward = Callable[[Any], "Tensor"]
+"""A model, on its device and in training mode, to a loss on noise of the batch's size."""
 
 
 def resolve_speed(
-    config: FinetuneConfig,
-    network: Network,
+    config: Steps,
+    network: Any,
+    forward: Forward,
     *,
-    size: int,
-    images: int,
     device: str,
     say: Callable[[str], None],
-) -> FinetuneConfig:
+) -> Steps:
     """`config` with ``auto`` for precision and memory layout decided.
 
     Parameters
     ----------
-    images
-        Images of a batch's part on one process.
+    network
+        A `Network` or a `Detector`.
+    forward
+        What a step computes.
     device
         ``cpu``, ``cuda`` or ``mps``.
 
@@ -53,7 +56,7 @@ def resolve_speed(
         raise TagboxError(
             "precision-device",
             f"{config.precision} training is not available on this {device}",
-            where="finetune.precision",
+            where="precision" if isinstance(config, DetectorConfig) else "finetune.precision",
             hint=f"choose {', '.join(there)} or auto",
         )
     # fp16 is older hardware's substitute for bf16; where both are, bf16 needs no loss scaling.
@@ -63,9 +66,7 @@ def resolve_speed(
     ways: list[Way] = [(precision, last) for precision in precisions for last in layouts]
     chosen = ways[0]
     if len(ways) > 1:
-        times = {
-            way: step_seconds(network, way, size=size, images=images, device=device) for way in ways
-        }
+        times = {way: step_seconds(network, forward, way, device=device) for way in ways}
         best = min(times, key=lambda way: times[way])
         if times[best] < GAIN * times[chosen]:
             chosen = best
@@ -96,7 +97,7 @@ def _cpu_has_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16" in flags
 
 
-def step_seconds(network: Network, way: Way, *, size: int, images: int, device: str) -> float:
+def step_seconds(network: Any, forward: Forward, way: Way, *, device: str) -> float:
     """Seconds of a training step on noise, the best of `TIMED_STEPS`; the network is left as it was."""
     import torch
 
@@ -104,10 +105,6 @@ def step_seconds(network: Network, way: Way, *, size: int, images: int, device: 
     model = copy.deepcopy(network).to(device).train()
     if channels_last:
         model.use_channels_last()
-    squares = torch.randint(
-        0, 256, (images, size, size, 3), generator=torch.Generator().manual_seed(0)
-    )
-    squares = squares.to(torch.uint8).to(device)
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     seconds = []
     with torch.random.fork_rng(devices=[]):
@@ -115,8 +112,8 @@ def step_seconds(network: Network, way: Way, *, size: int, images: int, device: 
             _wait(device)
             start = time.perf_counter()
             with torch.autocast(device, dtype, enabled=precision != "fp32"):
-                logits = model(squares)
-            torch.autograd.backward(logits.float().square().mean())
+                loss = forward(model)
+            torch.autograd.backward(loss.float())
             _wait(device)
             seconds.append(time.perf_counter() - start)
             _forget_gradients(model)
@@ -133,7 +130,7 @@ def _wait(device: str) -> None:
         torch.mps.synchronize()
 
 
-def _forget_gradients(model: nn.Module) -> None:
+def _forget_gradients(model: Any) -> None:
     for parameter in model.parameters():
         parameter.grad = None
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +79,7 @@ def train_whole(
         network = build(encoder.backbone, empty_head(config, train, about["features"]), config)
         left_out = list(about["left_out"])
     runtime = Runtime(runtime.device.type, config.finetune.precision)  # type: ignore[arg-type]
-    machine = _machine(runtime) | {"parts of a batch": config.finetune.accumulate}
+    machine = runtime.machine() | {"parts of a batch": config.finetune.accumulate}
     if work.state is not None:
         say_other_machine(work.state, machine, progress)
     about = {
@@ -167,20 +166,6 @@ def _encoded(
     rows = np.flatnonzero(encoding.ok)
     features = as_head_takes(encoding.features[rows, 0], [encoder], head)
     return validation.take(rows), features
-
-
-def _machine(runtime: Runtime) -> dict[str, Any]:
-    """What must be the same for a resumed run to be the same bit for bit."""
-    import torch
-
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "device": runtime.device.type,
-        "threads": torch.get_num_threads(),
-        "processes": runtime.processes,
-    }
 
 
 def _sentence(row: Row, config: ClassifierConfig) -> str:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.config.base import read_yaml
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 from tagbox.files import atomic_write
 from tagbox.progress import Progress
 from tagbox.training.checkpoint import Checkpoints
-from tagbox.training.plan import differences, with_free_settings
+from tagbox.training.plan import Training, differences, steps, with_free_settings
 from tagbox.training.run_folder import empty_folder, run_folder, run_paths
 from tagbox.training.sides import Sides
 
@@ -50,7 +50,7 @@ class Work:
     checkpoints: Checkpoints
     state: Mapping[str, Any] | None = None
 
-    def begin(self, config: ClassifierConfig) -> None:
+    def begin(self, config: ClassifierConfig | DetectorConfig) -> None:
         """Write down what the run is begun with, every ``auto`` decided."""
         write_config(self.folder, config, self.source, command=self.command)
 
@@ -59,7 +59,7 @@ class Work:
 def open_work(
     runs: Path,
     name: str,
-    config: ClassifierConfig,
+    config: Training,
     source: DataConfig,
     *,
     command: str,
@@ -67,7 +67,7 @@ def open_work(
     resume: bool,
     runtime: Runtime | None,
     progress: Progress,
-) -> Iterator[tuple[Work, ClassifierConfig]]:
+) -> Iterator[tuple[Work, Training]]:
     """The run's work, and the configuration to train with: with `resume`, what it was begun with.
 
     With several processes the main one opens the folder and tells the others what it found there.
@@ -79,7 +79,7 @@ def open_work(
     """
 
     def work_in(folder: Path, state: Mapping[str, Any] | None) -> Work:
-        checkpoints = Checkpoints(folder, keep=config.finetune.keep_checkpoints, say=progress.say)
+        checkpoints = Checkpoints(folder, keep=steps(config).keep_checkpoints, say=progress.say)
         return Work(
             folder=folder, source=source, command=command, checkpoints=checkpoints, state=state
         )
@@ -102,16 +102,19 @@ def open_work(
 
 
 def write_config(
-    folder: Path, config: ClassifierConfig, source: DataConfig, *, command: str
+    folder: Path, config: ClassifierConfig | DetectorConfig, source: DataConfig, *, command: str
 ) -> None:
     """Write ``config.yaml``: every value, nothing implied."""
-    settings = {"command": command, "data": source.to_dict(), "classifier": config.to_dict()}
+    settings = {"command": command, "data": source.to_dict(), kind_of(config): config.to_dict()}
     atomic_write(folder / CONFIG, yaml.safe_dump(settings, sort_keys=False))
 
 
-def saved_config(
-    folder: Path, config: ClassifierConfig, source: DataConfig
-) -> ClassifierConfig | None:
+def kind_of(config: ClassifierConfig | DetectorConfig) -> str:
+    """The section of ``config.yaml``: ``classifier`` or ``detector``."""
+    return "classifier" if isinstance(config, ClassifierConfig) else "detector"
+
+
+def saved_config(folder: Path, config: Training, source: DataConfig) -> Training | None:
     """The configuration that an unfinished run was begun with; None where it had not got that far.
 
     Raises
@@ -123,7 +126,15 @@ def saved_config(
     if not path.exists():
         return None
     saved = read_yaml(path)
-    begun = ClassifierConfig.from_dict(saved.get("classifier") or {}, file=path)
+    kind = kind_of(config)
+    if kind not in saved:
+        raise TagboxError(
+            "resume-changed",
+            f"the unfinished run of this name is no {kind}",
+            file=path,
+            hint="choose another --name, or start anew with --overwrite",
+        )
+    begun = type(config).from_dict(saved[kind] or {}, file=path)
     changed = differences(begun.to_dict(), config.to_dict())
     changed += differences(saved.get("data") or {}, source.to_dict())
     if changed:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+
+from tagbox.models.freezing import last_stages, still_modules
 
 Colour = tuple[float, float, float]
 
@@ -99,6 +101,43 @@ class Detector(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.channels_last = False
+        self.trained: list[Sequence[str]] = []
+        self._still: list[nn.Module] = []
+
+    def freeze(self, trainable_layers: str, *, train_norms: bool) -> None:
+        """Leave `trainable_layers` of the backbone trainable (``none``, ``all``, a number of its last stages).
+
+        Raises
+        ------
+        TagboxError
+            ``config-value`` where the backbone has fewer stages.
+        """
+        stages = self.stages()
+        self.trained = last_stages(
+            stages, trainable_layers, name=self.spec.detector, where="trainable_layers"
+        )
+        trained = {name for stage in self.trained for name in stage}
+        frozen = {name for stage in stages for name in stage} - trained
+        parameters = dict(self.named_parameters())
+        for name in frozen:
+            parameters[name].requires_grad_(False)
+        learned = {name for name, parameter in parameters.items() if parameter.requires_grad}
+        self._still = still_modules(self, learned, train_norms)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for what is trained; the rest stays in eval."""
+        super().train(mode)
+        for module in self._still:
+            module.eval()
+        return self
+
+    def use_channels_last(self) -> Self:
+        """Keep weights and pictures in the memory layout that convolutions like better on most devices."""
+        self.channels_last = True
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
+        return self
 
     @property
     @abstractmethod

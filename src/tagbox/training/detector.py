@@ -1,0 +1,269 @@
+"""From two sides of a dataset to a trained detector; `api.detect` judges it and makes a run of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tagbox.config import DetectorConfig
+from tagbox.data.boxes import training_boxes
+from tagbox.data.dataset import Dataset
+from tagbox.errors import TagboxError
+from tagbox.progress import Progress
+from tagbox.training.rates import optimizer_of, reading_processes
+from tagbox.training.sides import Sides
+from tagbox.training.work import Work, fingerprints, require_same_data, say_other_machine
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tagbox.models.detectors.base import Detector
+    from tagbox.training.box_pictures import BoxPictureBatches
+    from tagbox.training.detecting import BoxFigures
+    from tagbox.training.history import Row
+    from tagbox.training.runtime import Runtime
+    from tagbox.training.tensorboard import TensorBoardLog
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainedDetector:
+    """What training leaves in memory.
+
+    Attributes
+    ----------
+    config
+        As it was given, with every ``auto`` decided.
+    detector
+        With the weights of its best epoch, in eval mode on the CPU.
+    train, validation
+        The two sides.
+    history, best_epoch
+        The rows of `history.csv`; which one the weights are of.
+    parameters
+        ``total`` and ``trainable`` numbers.
+    left_out
+        Why pictures and boxes were left out, a sentence each.
+    """
+
+    config: DetectorConfig
+    detector: Detector
+    train: Dataset
+    validation: Dataset
+    history: list[dict[str, float | int | None]]
+    best_epoch: int
+    parameters: dict[str, int]
+    left_out: list[str]
+
+
+def train_on(
+    sides: Sides,
+    config: DetectorConfig,
+    runtime: Runtime,
+    work: Work,
+    *,
+    log: TensorBoardLog | None,
+    progress: Progress,
+) -> TrainedDetector | None:
+    """Train a detector, or go on from the checkpoint of ``work.state``; None on all processes but the main one.
+
+    Raises
+    ------
+    TagboxError
+        What `data.boxes.training_boxes` and `models.detectors.create.create_detector` raise;
+        ``resume-data``; ``loss-not-finite``; what `training.failures.understood` knows; ``cannot-write``.
+    """
+    import torch
+
+    from tagbox.models.detectors.create import create_detector
+    from tagbox.training.detecting import Detecting
+    from tagbox.training.ema import Ema
+    from tagbox.training.failures import understood
+    from tagbox.training.keeper import Keeper
+    from tagbox.training.loop import Stop, Task, fit
+    from tagbox.training.runtime import Runtime
+    from tagbox.training.schedule import Schedule, create_course
+
+    truth = training_boxes(sides.train, config.boxes)
+    for sentence in truth.notes:
+        progress.say(sentence)
+    if work.state is None:
+        detector = create_detector(config, len(sides.train.categories))
+        left_out = list(truth.notes)
+    else:
+        require_same_data(work.state, sides)
+        # Weights come from the checkpoint; those of a hub are not needed again.
+        detector = create_detector(replace(config, weights="none"), len(sides.train.categories))
+        left_out = list(work.state["about"]["left_out"])
+    detector.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
+    if work.state is None:
+        config = _resolved(config, detector, runtime, progress)
+        if runtime.main:
+            work.begin(config)
+    runtime = Runtime(runtime.device.type, config.precision)  # type: ignore[arg-type]
+    machine = runtime.machine() | {"parts of a batch": config.accumulate}
+    if work.state is not None:
+        say_other_machine(work.state, machine, progress)
+    parameters = {
+        "trainable": sum(p.numel() for p in detector.parameters() if p.requires_grad),
+        "total": sum(p.numel() for p in detector.parameters()),
+    }
+    progress.say("parameters: {total:,} in all, {trainable:,} trained".format(**parameters))
+
+    # Each process draws its own dropout and samples; what is drawn for pictures follows from other seeds.
+    torch.manual_seed(config.seed + runtime.rank)
+    if config.channels_last == "yes":
+        detector.use_channels_last()
+    detector.to(runtime.device)
+
+    def on_unreadable(error: TagboxError) -> None:
+        left_out.append(str(error))
+        progress.say(f"left out: {error}")
+
+    batches, held = _batches(sides, truth, config, detector, runtime, on_unreadable)
+    optimizer = _optimizer(detector, config)
+    ema = Ema(detector, config.ema) if config.ema else None
+    total = config.epochs * len(batches)
+    task = Task(
+        model=runtime.distribute(detector),
+        criterion=Detecting(detector, sides.validation),
+        optimizer=optimizer,
+        schedule=Schedule(optimizer, create_course(config.schedule, total, config.warmup)),
+        clip=config.clip,
+        ema=ema,
+    )
+    about = {"left_out": left_out, "fingerprints": fingerprints(sides), "machine": machine}
+    keeper = Keeper(
+        work.checkpoints,
+        runtime,
+        seconds=config.checkpoint_seconds,
+        about=about,
+        state=work.state,
+    )
+    done = 0 if work.state is None else int(work.state["at"]["step"])
+    with progress.bar("training the detector", total, "batches") as advance, understood():
+        advance(done)
+
+        def after_batch(step: int, value: float) -> None:
+            advance(1)
+            if log is not None:
+                log.batch(step, value)
+
+        def after_epoch(row: Row, held: BoxFigures) -> None:
+            if log is not None:
+                log.epoch(int(row["epoch"] or 0), row)
+            progress.say(_sentence(row))
+
+        fitted = fit(
+            task,
+            batches,
+            held,
+            stop=Stop(epochs=config.epochs, patience=config.patience, best_by=config.best_by),
+            runtime=runtime,
+            keeper=keeper,
+            on_batch=after_batch,
+            on_epoch=after_epoch,
+        )
+    if not runtime.main:
+        return None
+    trained: Any = task.evaluated
+    return TrainedDetector(
+        config=config,
+        detector=trained.to("cpu").eval(),
+        train=sides.train,
+        validation=sides.validation,
+        history=[dict(row) for row in fitted.history],
+        best_epoch=fitted.best_epoch,
+        parameters=parameters,
+        left_out=left_out,
+    )
+
+
+def _batches(
+    sides: Sides,
+    truth: Any,
+    config: DetectorConfig,
+    detector: Detector,
+    runtime: Runtime,
+    on_unreadable: Any,
+) -> tuple[BoxPictureBatches, BoxPictureBatches]:
+    """Training pictures, varied and shuffled; validation pictures as they are, in their order."""
+    from tagbox.training.box_pictures import BoxPictureBatches
+
+    how: Mapping[str, Any] = {
+        "size": detector.spec.size,
+        "multiple": detector.spec.multiple,
+        "fixed": detector.spec.fixed,
+        "batch_size": config.batch_size,
+        "processes": runtime.processes,
+        "rank": runtime.rank,
+        "workers": reading_processes(config.workers, runtime),
+        "on_unreadable": on_unreadable,
+    }
+    train = BoxPictureBatches(
+        sides.train, truth, augment=config.augment, seed=config.seed, parts=config.accumulate, **how
+    )
+    # What stands in the validation data cannot stop a training: odd boxes are left out of its loss.
+    held = BoxPictureBatches(sides.validation, training_boxes(sides.validation, "drop"), **how)
+    return train, held
+
+
+def _optimizer(detector: Detector, config: DetectorConfig) -> Any:
+    named = dict(detector.named_parameters())
+    backbone = {name for stage in detector.stages() for name in stage}
+    own = [p for name, p in named.items() if name not in backbone and p.requires_grad]
+    return optimizer_of(named, detector.trained, own, config)
+
+
+def _resolved(
+    config: DetectorConfig, detector: Detector, runtime: Runtime, progress: Progress
+) -> DetectorConfig:
+    """`config` with ``auto`` decided by a short measurement of the main process, the same on all."""
+    from tagbox.training.speed import resolve_speed
+
+    decided = None
+    if runtime.main:
+        images = max(1, config.batch_size // (config.accumulate * runtime.processes))
+        decided = resolve_speed(
+            config,
+            detector,
+            _on_noise(images),
+            device=runtime.device.type,
+            say=progress.say,
+        )
+    resolved: DetectorConfig = runtime.from_main(decided)
+    return resolved
+
+
+def _on_noise(images: int) -> Any:
+    """What a step of a detector computes, on noise of the largest size, with two boxes a picture."""
+    import torch
+
+    from tagbox.models.detectors.base import Target
+
+    def forward(detector: Detector) -> Tensor:
+        device = next(detector.parameters()).device
+        side = -(-detector.spec.size // detector.spec.multiple) * detector.spec.multiple
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randint(0, 256, (images, side, side, 3), generator=generator)
+        third, near = side / 3, side * 0.9
+        target = Target(
+            torch.tensor([[0.0, 0.0, third, third], [third, third, near, near]]),
+            torch.zeros(2, dtype=torch.long),
+            torch.zeros(0, 4),
+        ).to(device)
+        losses, _ = detector(
+            noise.to(torch.uint8).to(device), [(side, side)] * images, [target] * images
+        )
+        return torch.stack(list(losses.values())).sum()
+
+    return forward
+
+
+def _sentence(row: Row) -> str:
+    """An epoch in a line."""
+    said = [f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, validation {row['val_loss']:.3f}"]
+    for name, word in (("val_ap", "AP"), ("val_ap50", "AP50")):
+        value = row.get(name)
+        said.append(f"{word} {'none' if value is None else format(value, '.4f')}")
+    return ", ".join(said)
