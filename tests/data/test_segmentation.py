@@ -159,7 +159,12 @@ def test_boxes_come_from_segmentations_where_there_are_none(tmp_path: Path, quot
     # A box that stands is what counts, whatever its segmentation is.
     content["annotations"][0]["segmentation"] = [[1, 2, 3]]
     content["annotations"].append(
-        {"id": 6, "image_id": 1, "category_id": 1, "segmentation": {"size": [2, 3], "counts": "321"}}
+        {
+            "id": 6,
+            "image_id": 1,
+            "category_id": 1,
+            "segmentation": {"size": [2, 3], "counts": "321"},
+        }
     )
     content["annotations"].append({"id": 7, "image_id": 1, "category_id": 1, "segmentation": []})
     if quoted:  # the record-by-record reader
