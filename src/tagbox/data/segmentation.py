@@ -1,0 +1,174 @@
+"""The box around a COCO segmentation: polygons, or a run-length encoding (RLE) of a mask.
+
+A mask is never drawn: the ends of its runs tell the box.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Xywh = tuple[float, float, float, float]
+
+_NUMBERS = frozenset((int, float))
+_FEWEST = 6
+"""Numbers of a polygon: three corners."""
+_LONGEST = 12
+"""Characters of one count: more than 60 bits are no number of pixels."""
+
+
+class BadSegmentation(ValueError):
+    """A segmentation that cannot be read.
+
+    Attributes
+    ----------
+    code
+        ``bad-polygon`` or ``bad-rle``.
+    place
+        Of the fault within the segmentation: ``"[2]"``, ``".counts"``, or nothing.
+    """
+
+    def __init__(self, code: str, found: str, place: str = "") -> None:
+        super().__init__(found)
+        self.code, self.place = code, place
+
+
+def segmentation_box(segmentation: Any) -> Xywh | None:
+    """The box around a segmentation: x, y, width and height in pixels.
+
+    Parameters
+    ----------
+    segmentation
+        As decoded from JSON: a list of polygons ``[x, y, x, y, ...]``, one such polygon by itself, or
+        ``{"size": [height, width], "counts": ...}`` with a list of counts or COCO's compressed text.
+
+    Returns
+    -------
+    tuple of 4 floats or None
+        None where there is nothing to put a box around: null, an empty list, a mask without a pixel.
+
+    Raises
+    ------
+    BadSegmentation
+        ``bad-polygon`` or ``bad-rle``.
+    """
+    if segmentation is None or segmentation == []:
+        return None
+    if isinstance(segmentation, dict):
+        return _mask_box(segmentation)
+    if not isinstance(segmentation, list):
+        raise BadSegmentation(
+            "bad-polygon", f"{_short(segmentation)} is neither a list of polygons nor an RLE"
+        )
+    flat = not isinstance(segmentation[0], list)
+    xs: list[float] = []
+    ys: list[float] = []
+    for number, polygon in enumerate([segmentation] if flat else segmentation):
+        try:
+            _check_polygon(polygon)
+        except ValueError as error:
+            place = "" if flat else f"[{number}]"
+            raise BadSegmentation("bad-polygon", str(error), place) from None
+        xs += polygon[::2]
+        ys += polygon[1::2]
+    left, top = float(min(xs)), float(min(ys))
+    return left, top, max(xs) - left, max(ys) - top
+
+
+def _check_polygon(polygon: Any) -> None:
+    if not isinstance(polygon, list):
+        raise ValueError(f"{_short(polygon)} is not a polygon")
+    if len(polygon) < _FEWEST or len(polygon) % 2:
+        raise ValueError(f"a polygon is an even number of numbers from 6, found {len(polygon)}")
+    # As cheap as can be: it is done for every polygon of a check.
+    if not _NUMBERS.issuperset(map(type, polygon)) or not math.isfinite(sum(polygon)):
+        odd = (v for v in polygon if type(v) not in _NUMBERS or not math.isfinite(v))
+        raise ValueError(f"{_short(next(odd, polygon))} is not a coordinate")
+
+
+def _mask_box(rle: dict[str, Any]) -> Xywh | None:
+    size, counts = rle.get("size"), rle.get("counts")
+    sides = size if isinstance(size, list) and len(size) == 2 else [0, 0]
+    if not all(type(side) is int and 0 < side < 1 << 31 for side in sides):
+        raise BadSegmentation("bad-rle", f"{_short(size)} is not a height and a width", ".size")
+    if isinstance(counts, str):
+        runs = decode_counts(counts)
+    elif isinstance(counts, list) and all(
+        type(run) is int and 0 <= run < 1 << 62 for run in counts
+    ):
+        runs = np.array(counts, np.int64)
+    else:
+        raise BadSegmentation(
+            "bad-rle", f"{_short(counts)} is neither a text nor a list of counts", ".counts"
+        )
+    height, width = sides
+    covered = sum(runs.tolist())  # Python's sum does not overflow.
+    if covered != height * width:
+        raise BadSegmentation(
+            "bad-rle",
+            f"the runs cover {covered:,} pixels, the mask has {height * width:,}",
+            ".counts",
+        )
+    return runs_box(runs, height)
+
+
+def decode_counts(text: str) -> NDArray[np.int64]:
+    """The runs of COCO's compressed RLE text: (R,) int64, of background and object in turn.
+
+    Each character holds 5 bits above ``"0"`` and a sixth that says whether the number goes on, lowest
+    bits first; from the fourth number on, each is the difference to the one two before it
+    (``rleFrString`` in COCO's ``maskApi.c``).
+
+    Raises
+    ------
+    BadSegmentation
+        ``bad-rle``.
+    """
+    try:
+        codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - 48
+    except UnicodeEncodeError:
+        codes = np.array([-1], np.int64)
+    if np.any((codes < 0) | (codes > 63)):
+        raise BadSegmentation("bad-rle", "a character is not one of an RLE", ".counts")
+    if not len(codes):
+        return codes
+    goes_on = (codes & 32) > 0
+    starts = np.concatenate([[0], np.flatnonzero(~goes_on[:-1]) + 1])
+    lengths = np.diff(np.append(starts, len(codes)))
+    if goes_on[-1] or int(lengths.max()) > _LONGEST:
+        raise BadSegmentation("bad-rle", "the text breaks off within a number", ".counts")
+    place = np.arange(len(codes)) - np.repeat(starts, lengths)
+    numbers = np.add.reduceat((codes & 31) << (5 * place), starts)
+    negative = (codes[starts + lengths - 1] & 16) > 0
+    numbers -= np.where(negative, np.int64(1) << (5 * lengths), 0)
+    for first in (1, 2):
+        numbers[first::2] = np.cumsum(numbers[first::2])
+    if np.any(numbers < 0):
+        raise BadSegmentation("bad-rle", "a run has less than 0 pixels", ".counts")
+    return numbers
+
+
+def runs_box(runs: NDArray[np.int64], height: int) -> Xywh | None:
+    """The box around the object of a mask whose columns of `height` pixels are run through one by one."""
+    ends = np.cumsum(runs)
+    first, last = (ends - runs)[1::2], ends[1::2] - 1
+    there = last >= first
+    if not there.any():
+        return None
+    first, last = first[there], last[there]
+    left, right = int(first[0]) // height, int(last[-1]) // height
+    # A run that goes on in the next column touches the lower and the upper edge.
+    if np.any(first // height < last // height):
+        top, bottom = 0, height - 1
+    else:
+        top, bottom = int((first % height).min()), int((last % height).max())
+    return float(left), float(top), float(right - left + 1), float(bottom - top + 1)
+
+
+def _short(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 40 else f"{text[:37]}..."
