@@ -85,3 +85,31 @@ def test_names_that_are_timms_already_stay() -> None:
     shapes = state_shapes("efficientnet_lite0")
     state = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     assert list(with_timm_names("efficientnet_lite0", state)) == list(shapes)
+
+
+def test_a_training_step_in_one_pass_has_the_gradients_of_two() -> None:
+    """With standing statistics the normalisation is folded; torch's own two layers are the oracle."""
+    module = create_backbone(BackboneRequest("efficientnet_lite0", 64), "packaged").module.double()
+    module.requires_grad_(True)
+    pictures = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(3)).double()
+
+    def outcome() -> dict[str, torch.Tensor]:
+        module.zero_grad()
+        found = module(pictures)
+        found.square().mean().backward()
+        named = {
+            name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None
+        }
+        return {"": found.detach(), **named}
+
+    one_pass = outcome()
+    norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        # Training mode takes two passes; with these settings it normalises by the same statistics.
+        norm.register_forward_pre_hook(lambda norm, _: norm.eval() and None)
+        norm.register_forward_hook(lambda norm, *_: norm.train() and None)
+        norm.train()
+    two_passes = outcome()
+    assert one_pass.keys() == two_passes.keys()
+    for name, value in one_pass.items():
+        torch.testing.assert_close(value, two_passes[name], rtol=1e-8, atol=1e-10, msg=name)

@@ -162,18 +162,32 @@ def torch_module(variant: str) -> nn.Module:
     class SamePadded(nn.Conv2d):
         """A strided convolution that pads by the size of its input."""
 
-        def forward(self, x: Tensor) -> Tensor:
+        def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             kernel, stride = self.kernel_size[0], self.stride[0]
             total = [
                 max((math.ceil(n / stride) - 1) * stride + kernel - n, 0) for n in x.shape[-2:]
             ]
             (top, bottom), (left, right) = [(t // 2, t - t // 2) for t in total]
-            return super().forward(functional.pad(x, (left, right, top, bottom)))
+            padded = functional.pad(x, (left, right, top, bottom))
+            return super()._conv_forward(padded, weight, bias)
 
     def convolution(c: Convolution) -> nn.Conv2d:
         kind, padding = (SamePadded, 0) if c.stride > 1 else (nn.Conv2d, c.kernel // 2)
         groups = c.inputs if c.depthwise else 1
         return kind(c.inputs, c.outputs, c.kernel, c.stride, padding, groups=groups, bias=False)
+
+    def normalised(conv: Any, norm: Any, x: Tensor) -> Tensor:
+        """Convolution and normalisation; in a training step in one pass, where statistics stand still.
+
+        Without gradients two passes: the outputs are then timm's to the last bit.
+        """
+        if norm.training or not torch.is_grad_enabled():
+            found: Tensor = norm(conv(x))
+            return found
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        weight = conv.weight * scale[:, None, None, None]
+        folded: Tensor = conv._conv_forward(x, weight, norm.bias - norm.running_mean * scale)
+        return folded
 
     class Layers(nn.Module):
         """The convolutions of one block, or the root with all blocks inside."""
@@ -188,7 +202,7 @@ def torch_module(variant: str) -> nn.Module:
 
         def run(self, x: Tensor, step: tuple[str, str, bool]) -> Tensor:
             name, norm, relu6 = step
-            x = self.get_submodule(norm)(self.get_submodule(name)(x))
+            x = normalised(self.get_submodule(name), self.get_submodule(norm), x)
             return functional.relu6(x, inplace=True) if relu6 else x
 
         def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,112 @@
+"""Training a detector: from a dataset to a run folder with its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagbox.api.run import Run
+from tagbox.config import DataConfig, DetectorConfig
+from tagbox.data.dataset import Dataset
+from tagbox.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    pass
+
+
+def train_detector(
+    data: Path | str | Dataset,
+    config: DetectorConfig | None = None,
+    *,
+    name: str,
+    runs: Path | str = Path("runs"),
+    source: DataConfig | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Run:
+    """Train a detector and write its run folder.
+
+    Parameters
+    ----------
+    data
+        A dataset with boxes, of any format `load_dataset` knows, or one in memory.
+    config
+        How to train.
+    name, runs
+        The run becomes the folder ``runs/name``.
+    source
+        How `data` is read, where it is a path.
+    overwrite
+        Replace a finished run of that name, once the new one is whole.
+    resume
+        Go on with an unfinished run of that name, from its newest checkpoint; a finished one is returned.
+    command
+        What reproduces the run, for the report.
+    progress
+        What to tell whoever waits.
+
+    Raises
+    ------
+    TagboxError
+        What reading and training raise; ``run-exists``, ``run-unfinished``, ``run-busy``,
+        ``resume-changed``, ``resume-data``; ``extra-missing``.
+    """
+    from contextlib import nullcontext
+
+    from tagbox.engines.encoder import choose_device
+    from tagbox.training.detector import train_on
+    from tagbox.training.failures import require_torch
+    from tagbox.training.run import read_metrics
+    from tagbox.training.runtime import Runtime, join_processes, was_restarted
+    from tagbox.training.sides import load_sides
+    from tagbox.training.tensorboard import TensorBoardLog
+    from tagbox.training.work import open_work
+
+    config, source = config or DetectorConfig(), source or DataConfig()
+    progress = progress or Silent()
+    runs = Path(runs)
+    folder = runs / name
+    # A group of processes that torchrun started again goes on where it was.
+    resume = resume or was_restarted()
+    if resume and not overwrite and (folder / "metrics.json").exists():
+        progress.say(f"{folder} is finished already")
+        return Run(folder=folder, metrics=read_metrics(folder))
+    require_torch()
+    group = join_processes(config.device, "torch")
+    if group is not None and not group.main:
+        progress = Silent()
+    runtime = group or Runtime(choose_device(config.device, "torch"))
+    with open_work(
+        runs,
+        name,
+        config,
+        source,
+        command=command,
+        overwrite=overwrite,
+        resume=resume,
+        runtime=group,
+        progress=progress,
+    ) as (work, config):
+        sides = load_sides(Path(data) if isinstance(data, str) else data, config, source, progress)
+        metrics: dict[str, Any] = {}
+        with TensorBoardLog(work.folder / "tensorboard") if runtime.main else nullcontext() as log:
+            trained = train_on(sides, config, runtime, work, log=log, progress=progress)
+            if trained is not None:
+                from tagbox.training.detector_run import (
+                    bundle_of,
+                    judge_detector,
+                    write_detector_run,
+                )
+
+                bundle = bundle_of(trained)
+                judged = judge_detector(bundle, trained, progress)
+                metrics = write_detector_run(
+                    work.folder, sides, trained, judged, source, command=command
+                )
+        if trained is not None:
+            _write_report(work.folder, name, trained, judged, source, metrics, command)
+    if group is not None:
+        metrics = group.from_main(metrics)
+    return Run(folder=folder, metrics=metrics)
