@@ -63,12 +63,17 @@ def test_by_hand() -> None:
     assert counts["widths"] == {"min": 480, "median": 640, "max": 640}
     # 100 and 1,600 and 10,000 pixels²: COCO's limits are 1,024 and 9,216
     assert counts["objects"] == {"small": 1, "medium": 1, "large": 1}
+    assert counts["boxes_per_image"] == {"mean": 1.0, "median": 0.0, "max": 3.0}
+    assert counts["box_sides"]["median"] == pytest.approx(40)
+    assert counts["box_sides"]["p5"] == pytest.approx(13)
+    assert counts["aspect_ratios"] == dict.fromkeys(("p5", "p25", "median", "p75", "p95"), 1.0)
 
 
 def test_nothing_labelled() -> None:
     counts = statistics(dataset().take([3]))
     assert counts["labels_per_image"]["mean"] is None
     assert counts["imbalance"] is None and counts["widths"] is None
+    assert counts["boxes_per_image"] is None and counts["aspect_ratios"] is None
     assert counts["co_occurrence"] == []
 
 

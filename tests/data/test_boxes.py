@@ -72,7 +72,7 @@ def test_by_hand() -> None:
     # What stuck out is cut off.
     assert truth[2].boxes.tolist() == [[30, 20, 40, 25]]
     assert truth.negatives == 1 and truth.dropped == {}
-    assert truth.notes() == ["1 image without objects kept"]
+    assert truth.notes == ["1 image without objects kept"]
     scaled = truth[2].scaled(0.5, 2)
     assert scaled.boxes.tolist() == [[15, 40, 20, 50]]
 
@@ -80,7 +80,7 @@ def test_by_hand() -> None:
 def test_unlabelled_images_are_left_out_and_negatives_kept() -> None:
     truth = training_boxes(dataset([[1, 1, 2, 2]], labelled=[True, False, True]))
     assert truth.rows.tolist() == [0, 2] and truth.unlabelled == 1
-    assert truth.notes() == ["1 image without labels left out", "1 image without objects kept"]
+    assert truth.notes == ["1 image without labels left out", "1 image without objects kept"]
 
 
 NAN = float("nan")
@@ -110,7 +110,7 @@ def test_faults_are_refused_by_name_or_dropped(box: list[float], code: str, word
     assert truth.dropped == {code: 2}
     assert truth.rows.tolist() == [0, 1, 2]
     assert len(truth[0].boxes) == 1 and len(truth[1].boxes) == 0
-    assert truth.notes()[0].startswith("2 boxes")
+    assert truth.notes[0].startswith("2 boxes")
 
 
 def test_an_object_without_a_box_is_no_background() -> None:
@@ -123,7 +123,7 @@ def test_an_object_without_a_box_is_no_background() -> None:
     )
     truth = training_boxes(data, "drop")
     assert truth.rows.tolist() == [0, 2] and truth.unplaced == 1
-    assert truth.notes()[:2] == [
+    assert truth.notes[:2] == [
         "1 annotation without a box left out",
         "1 image with such an annotation left out",
     ]
@@ -175,7 +175,7 @@ def test_the_smallest_file_of_all(tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text(json.dumps(SUZANNE))
     truth = training_boxes(load_dataset(tmp_path / "labels.json"))
     assert_allclose(truth[0].boxes, [[293.03, 137.7, 385.34, 229.62]])
-    assert truth[0].labels.tolist() == [0] and truth.notes() == []
+    assert truth[0].labels.tolist() == [0] and truth.notes == []
 
 
 def test_sizes_that_nobody_states_are_read(tmp_path: Path, picture: Picture) -> None:

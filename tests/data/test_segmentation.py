@@ -19,7 +19,7 @@ from pycocotools import mask as masks
 
 from tagbox import TagboxError
 from tagbox.data.formats.coco import read_coco
-from tagbox.data.segmentation import BadSegmentation, decode_counts, segmentation_box
+from tagbox.data.segmentation import SegmentationError, decode_counts, segmentation_box
 
 Write = Callable[..., Path]
 
@@ -131,14 +131,14 @@ BROKEN = [
 
 @pytest.mark.parametrize(("segmentation", "code", "place"), BROKEN)
 def test_broken_segmentations(segmentation: Any, code: str, place: str) -> None:
-    with pytest.raises(BadSegmentation) as caught:
+    with pytest.raises(SegmentationError) as caught:
         segmentation_box(segmentation)
     assert (caught.value.code, caught.value.place) == (code, place)
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=40, max_codepoint=130), max_size=60))
 def test_any_text_is_counts_or_refused(text: str) -> None:
-    with contextlib.suppress(BadSegmentation):
+    with contextlib.suppress(SegmentationError):
         assert (decode_counts(text) >= 0).all()
 
 

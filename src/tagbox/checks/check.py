@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tagbox.checks.box_checks import check_boxes, columns_of
 from tagbox.checks.coco_checks import best_effort, check_records
 from tagbox.checks.coco_records import read_records
 from tagbox.checks.findings import Finding, Findings
@@ -196,6 +197,8 @@ def _read(format: str, source: Path, config: DataConfig, findings: Findings) -> 
             dataset = best_effort(records, source, config.images)
         else:
             dataset = read(source, config, findings.add_error)
+            # Of YOLO's lines `label-twice` says it.
+            check_boxes(columns_of(dataset), source, findings, repeats=format != "yolo")
         return adapt(dataset, config)
     except TagboxError as error:
         findings.add_error(error)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.checks.box_checks import BoxColumns, check_boxes
 from tagbox.checks.coco_records import CocoRecords
 from tagbox.checks.coco_repair import NO_ID
 from tagbox.checks.findings import Findings
@@ -16,9 +16,6 @@ from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
 from tagbox.data.formats.coco import rows_of
 from tagbox.data.locate import check_relative, locate_images
 from tagbox.errors import TagboxError
-
-EDGE = 1.0
-"""Pixels a box may stand over the image's edge before it is a finding: annotation tools round."""
 
 _NOWHERE = Path()
 
@@ -29,14 +26,14 @@ def check_records(records: CocoRecords, path: Path, findings: Findings) -> None:
     _check_file_names(records, path, findings)
     _check_references(records, path, findings)
     _check_fields(records, path, findings)
-    _check_boxes(records, path, findings)
+    check_boxes(_box_columns(records), path, findings)
 
 
 def best_effort(records: CocoRecords, path: Path, images: Path | None = None) -> Dataset:
     """The dataset that is left when faulty records are passed over.
 
     Of records with the same id or name the first stays; annotations that refer to nothing go;
-    pictures are searched as the reader does (`images` is the folder the user named).
+    boxes are those of segmentations where there are none; pictures are searched as the reader does (`images` is the folder the user named).
     """
     kept_images = _first_of(records.image_ids)
     outside = _outside(records.files)
@@ -52,6 +49,7 @@ def best_effort(records: CocoRecords, path: Path, images: Path | None = None) ->
     category_rows = merged[rows_of(records.category_of, category_ids)]
     kept = np.flatnonzero((image_rows >= 0) & (category_rows >= 0))
     boxes = records.boxes[kept]
+    boxes = np.where(np.isnan(boxes[:, :1]), records.outlines[kept], boxes)
     has_box = ~np.isnan(boxes[:, 0])
     own = records.annotation_ids[kept]
     root, files = locate_images(path, [records.files[row] for row in kept_images.tolist()], images)
@@ -206,46 +204,21 @@ def _check_fields(records: CocoRecords, path: Path, findings: Findings) -> None:
         )
 
 
-def _check_boxes(records: CocoRecords, path: Path, findings: Findings) -> None:
-    boxes = records.boxes
-    there = ~np.isnan(boxes[:, 0])
-    x, y, w, h = boxes.T
-    negative = there & ((w < 0) | (h < 0))
-    empty = there & ~negative & ((w == 0) | (h == 0))
-    known = records.image_ids[_first_of(records.image_ids)]
-    image_rows = rows_of(records.image_of, known)
+def _box_columns(records: CocoRecords) -> BoxColumns:
     first = _first_of(records.image_ids)
-    # One row more, so that the -1 of an unknown image finds a size of 0: not stated, not checked.
-    widths = np.append(records.widths[first], 0)[image_rows]
-    heights = np.append(records.heights[first], 0)[image_rows]
-    sized = there & ~negative & (widths > 0) & (heights > 0)
-    outside = sized & (
-        (x < -EDGE) | (y < -EDGE) | (x + w > widths + EDGE) | (y + h > heights + EDGE)
-    )
-
-    def where(row: int) -> str:
-        return f"{_annotation(records, row)}.bbox"
-
-    findings.add_rows(
-        "bad-box",
-        path,
-        negative,
-        lambda row: (where(row), f"{_box(boxes[row])} has a negative width or height"),
-    )
-    findings.add_rows(
-        "box-degenerate",
-        path,
-        empty,
-        lambda row: (where(row), f"{_box(boxes[row])} has no area"),
-    )
-    findings.add_rows(
-        "box-outside",
-        path,
-        outside,
-        lambda row: (
-            where(row),
-            f"{_box(boxes[row])} leaves the image of {widths[row]}×{heights[row]}",
-        ),
+    image_rows = rows_of(records.image_of, records.image_ids[first])
+    sizes = np.column_stack([records.widths[first], records.heights[first]]).astype(np.float64)
+    return BoxColumns(
+        boxes=records.boxes,
+        outlines=records.outlines,
+        faults=records.segmentation_faults,
+        # One row more, so that the -1 of an unknown image finds a size of 0: not stated, not checked.
+        sizes=np.vstack([sizes, np.zeros((1, 2))])[image_rows],
+        image_of=records.image_of,
+        category_of=records.category_of,
+        crowd=records.crowd == 1,
+        areas=records.areas,
+        place=lambda row, field: f"{_annotation(records, row)}.{field}",
     )
 
 
@@ -268,7 +241,3 @@ def _annotation(records: CocoRecords, row: int) -> str:
     own = records.annotation_ids[row]
     place = f"annotations[{records.annotation_positions[row]}]"
     return place if own == NO_ID else f"{place} (id {own})"
-
-
-def _box(box: Sequence[float] | NDArray[np.float64]) -> str:
-    return "[" + ", ".join(f"{side:g}" for side in box) + "]"

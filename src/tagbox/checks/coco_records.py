@@ -27,6 +27,7 @@ from tagbox.checks.coco_repair import (
 from tagbox.checks.findings import Findings
 from tagbox.data.formats.coco import Box, column_of, mapped
 from tagbox.data.json_errors import syntax_error
+from tagbox.data.segmentation import SegmentationError, segmentation_box
 from tagbox.errors import TagboxError
 
 _CHUNK = 1 << 15
@@ -51,9 +52,12 @@ class CocoRecords:
     image_of, category_of
         (M,) int64; the ids that annotations refer to.
     boxes
-        (M, 4) float64 xywh; NaN where there is none or it cannot be read.
+        (M, 4) float64 xywh; all NaN where there is none, x alone NaN where it cannot be read.
     areas, crowd
         (M,) float64, NaN where missing; (M,) int8, -1 where missing.
+    outlines, segmentation_faults
+        (M, 4) float64 xywh around the segmentations, NaN where there is none; and why one cannot be
+        read, None where it can.
     """
 
     labelled: bool
@@ -73,6 +77,8 @@ class CocoRecords:
     boxes: NDArray[np.float64]
     areas: NDArray[np.float64]
     crowd: NDArray[np.int8]
+    outlines: NDArray[np.float64]
+    segmentation_faults: list[SegmentationError | None]
 
 
 def read_records(path: Path, findings: Findings) -> CocoRecords | None:
@@ -183,6 +189,17 @@ _NO_BOX = Box(np.nan, np.nan, np.nan, np.nan)
 
 def _annotation_columns(records: list[AnnotationFields]) -> dict[str, Any]:
     boxes = [r.bbox or _NO_BOX for r in records]
+    outlines = np.full((len(records), 4), np.nan)
+    faults: list[SegmentationError | None] = [None] * len(records)
+    for row, record in enumerate(records):
+        raw = record.segmentation
+        if len(memoryview(raw)):
+            try:
+                box = segmentation_box(msgspec.json.decode(raw))
+            except SegmentationError as error:
+                faults[row] = error.with_traceback(None)
+            else:
+                outlines[row] = np.nan if box is None else box
     return {
         "annotation_ids": column_of(records, "id", np.int64),
         "image_of": column_of(records, "image_id", np.int64),
@@ -190,6 +207,8 @@ def _annotation_columns(records: list[AnnotationFields]) -> dict[str, Any]:
         "boxes": np.column_stack([column_of(boxes, side, np.float64) for side in "xywh"]),
         "areas": np.array([np.nan if r.area is None else r.area for r in records], np.float64),
         "crowd": np.array([-1 if r.iscrowd is None else r.iscrowd for r in records], np.int8),
+        "outlines": outlines,
+        "segmentation_faults": faults,
     }
 
 
@@ -243,4 +262,4 @@ def _raw_records(
 def _joined(parts: list[Any]) -> Any:
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
-    return [text for part in parts for text in part]
+    return [value for part in parts for value in part]

@@ -18,6 +18,8 @@ from tagbox.data.formats.coco import Box
 
 NO_ID = -(2**63)
 """Stands for an id that is not there; no file can hold it."""
+UNREADABLE = Box(float("nan"), 0.0, 0.0, 0.0)
+"""Stands for a box that is there and is none: its fault is noted where it is read."""
 NOT_FINITE = "tagbox: not a number"
 """NaN and the infinities, which Python writes and JSON does not have, are read as this key's value."""
 
@@ -51,6 +53,7 @@ class AnnotationFields(msgspec.Struct, gc=False):
     bbox: Box | None = None
     area: float | None = None
     iscrowd: Literal[0, 1] | None = None
+    segmentation: msgspec.Raw = msgspec.Raw()
 
 
 class Repair:
@@ -133,6 +136,7 @@ class Repair:
             box,
             area,
             None if crowd is None else (1 if crowd else 0),
+            msgspec.Raw(msgspec.json.encode(plain.get("segmentation"))),
         )
 
     def identity(self, where: str, plain: dict[str, Any], field: str, kind: str) -> int | None:
@@ -200,12 +204,12 @@ class Repair:
         return None
 
     def box(self, where: str, value: Any) -> Box | None:
-        """Four numbers, or None when there is no box or it cannot be read."""
+        """Four numbers, None when there is no box, `UNREADABLE` when it is not four numbers."""
         if value is None or value == []:
             return None
         if not isinstance(value, list) or len(value) != 4:
             self.wrong(where, "bbox", value, "four numbers x, y, width, height", code="bad-box")
-            return None
+            return UNREADABLE
         read = [
             self.number(where, f"bbox[{side}]", item, code="bad-box")
             for side, item in enumerate(value)
@@ -214,7 +218,9 @@ class Repair:
             if item is None:
                 self.wrong(where, f"bbox[{side}]", item, "a number", code="bad-box")
         x, y, w, h = read
-        return None if x is None or y is None or w is None or h is None else Box(x, y, w, h)
+        if x is None or y is None or w is None or h is None:
+            return UNREADABLE
+        return Box(x, y, w, h)
 
     def wrong(
         self, where: str, field: str, value: Any, wanted: str, *, code: str = "json-field"

@@ -42,6 +42,22 @@ CODES: dict[str, Rule] = {
     "missing-iscrowd": Rule("warning", "none needed here; other COCO tools stop without `iscrowd`"),
     "box-degenerate": Rule("warning", "draw the box again, or drop the annotation"),
     "box-outside": Rule("warning", "clip the box to the image, or correct the image's size"),
+    # Boxes, as a detector needs them.
+    "boxes-corners": Rule("error", "write them as x, y, width, height"),
+    "boxes-normalised": Rule("error", "write them in pixels: times the image's width and height"),
+    "bad-area": Rule("error", "write the object's area in pixels², or leave it out"),
+    "bad-polygon": Rule("error", "correct it, or give the annotation a bbox"),
+    "bad-rle": Rule("error", "correct it, or give the annotation a bbox"),
+    "segmentation-broken": Rule("warning", "none needed here, the bbox counts; masks need it"),
+    "box-unlike-segmentation": Rule("warning", "look which of the two is right"),
+    "area-unlike-box": Rule(
+        "warning", "correct it: evaluation tells small, medium and large objects by it"
+    ),
+    "duplicate-box": Rule("warning", "keep one of them: a detector can find it only once"),
+    "box-from-segmentation": Rule("info", "none needed here; other COCO tools want a bbox"),
+    "annotation-without-box": Rule("info", "draw its box, if a detector is to learn from it"),
+    "box-tiny": Rule("info", "none needed, if an object that small is meant"),
+    "box-whole-image": Rule("info", "none needed, if the object fills the image"),
     # File names.
     "file-name-outside": Rule("error", "write file names relative to the folder of the pictures"),
     "file-name-ambiguous": Rule(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.data.box_faults import without_area
 from tagbox.data.dataset import PRESENT, UNKNOWN, Dataset
 
 SMALL, LARGE = 32.0**2, 96.0**2
@@ -45,6 +46,11 @@ def statistics(dataset: Dataset, *, pairs: int = 20) -> dict[str, Any]:
 
         ``widths``, ``heights``: ``min``, ``median``, ``max`` in pixels over the images whose source
         states them, or None. ``objects``: boxes by COCO's ``small``, ``medium``, ``large``.
+
+        ``boxes_per_image``: ``mean``, ``median``, ``max`` over the labelled images. ``box_sides``: the
+        square root of width times height, in pixels, and ``aspect_ratios``: width over height; each
+        as ``p5``, ``p25``, ``median``, ``p75``, ``p95`` over the boxes with an area. None without
+        such boxes.
     """
     labels, annotations = dataset.labels, dataset.annotations
     present = labels == PRESENT
@@ -89,6 +95,7 @@ def statistics(dataset: Dataset, *, pairs: int = 20) -> dict[str, Any]:
         "widths": _spread(dataset.images.widths),
         "heights": _spread(dataset.images.heights),
         "objects": _object_sizes(annotations.boxes[annotations.has_box]),
+        **_box_shapes(dataset),
     }
 
 
@@ -139,3 +146,30 @@ def _object_sizes(boxes: NDArray[np.float64]) -> dict[str, int]:
     areas = boxes[:, 2] * boxes[:, 3]
     small, large = int((areas < SMALL).sum()), int((areas > LARGE).sum())
     return {"small": small, "medium": len(areas) - small - large, "large": large}
+
+
+_QUANTILES = {"p5": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95}
+
+
+def _box_shapes(dataset: Dataset) -> dict[str, dict[str, float] | None]:
+    """How many boxes an image has, how large they are, and how wide."""
+    at, labelled = dataset.annotations, dataset.images.labelled
+    sound = at.has_box & ~without_area(at.boxes)
+    if not (sound & labelled[at.image_rows]).any():
+        return {"boxes_per_image": None, "box_sides": None, "aspect_ratios": None}
+    per_image = np.bincount(at.image_rows[sound], minlength=len(dataset))[labelled]
+    width, height = at.boxes[sound, 2], at.boxes[sound, 3]
+    return {
+        "boxes_per_image": {
+            "mean": float(per_image.mean()),
+            "median": float(np.median(per_image)),
+            "max": float(per_image.max()),
+        },
+        "box_sides": _quantiles(np.sqrt(width) * np.sqrt(height)),
+        "aspect_ratios": _quantiles(width / height),
+    }
+
+
+def _quantiles(values: NDArray[np.float64]) -> dict[str, float]:
+    found = np.percentile(values, list(_QUANTILES.values())).tolist()
+    return dict(zip(_QUANTILES, found, strict=True))

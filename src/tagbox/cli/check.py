@@ -147,6 +147,15 @@ def _print_statistics(checked: Checked) -> None:
     if counts["boxes"]:
         said = "{small:,} small, {medium:,} medium, {large:,} large".format(**objects)
         rows.append(("boxes", said))
+    if counts["boxes_per_image"]:
+        said = "mean {mean:.2f}, median {median:g}, most {max:g}".format(
+            **counts["boxes_per_image"]
+        )
+        rows.append(("  an image", said))
+        said = "{p5:.0f} to {p95:.0f} pixels, median {median:.0f}".format(**counts["box_sides"])
+        rows.append(("  side of a square that large", said))
+        said = "{p5:.2f} to {p95:.2f}, median {median:.2f}".format(**counts["aspect_ratios"])
+        rows.append(("  width over height", said))
     print_table(checked.path.name, ("statistic", "value"), rows)
     _print_categories(counts["categories"])
     if counts["co_occurrence"]:

@@ -84,6 +84,7 @@ class TrainingBoxes:
         objects = np.concatenate([[0], np.cumsum(~self.crowd)])[self.starts]
         return int((np.diff(objects)[self.rows] == 0).sum())
 
+    @property
     def notes(self) -> list[str]:
         """What is not as the file has it, a line each, for a person."""
         said = [

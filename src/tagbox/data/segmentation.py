@@ -21,7 +21,7 @@ _LONGEST = 12
 """Characters of one count: more than 60 bits are no number of pixels."""
 
 
-class BadSegmentation(ValueError):
+class SegmentationError(ValueError):
     """A segmentation that cannot be read.
 
     Attributes
@@ -53,7 +53,7 @@ def segmentation_box(segmentation: Any) -> Xywh | None:
 
     Raises
     ------
-    BadSegmentation
+    SegmentationError
         ``bad-polygon`` or ``bad-rle``.
     """
     if segmentation is None or segmentation == []:
@@ -61,7 +61,7 @@ def segmentation_box(segmentation: Any) -> Xywh | None:
     if isinstance(segmentation, dict):
         return _mask_box(segmentation)
     if not isinstance(segmentation, list):
-        raise BadSegmentation(
+        raise SegmentationError(
             "bad-polygon", f"{_short(segmentation)} is neither a list of polygons nor an RLE"
         )
     flat = not isinstance(segmentation[0], list)
@@ -72,7 +72,7 @@ def segmentation_box(segmentation: Any) -> Xywh | None:
             _check_polygon(polygon)
         except ValueError as error:
             place = "" if flat else f"[{number}]"
-            raise BadSegmentation("bad-polygon", str(error), place) from None
+            raise SegmentationError("bad-polygon", str(error), place) from None
         xs += polygon[::2]
         ys += polygon[1::2]
     left, top = float(min(xs)), float(min(ys))
@@ -94,7 +94,7 @@ def _mask_box(rle: dict[str, Any]) -> Xywh | None:
     size, counts = rle.get("size"), rle.get("counts")
     sides = size if isinstance(size, list) and len(size) == 2 else [0, 0]
     if not all(type(side) is int and 0 < side < 1 << 31 for side in sides):
-        raise BadSegmentation("bad-rle", f"{_short(size)} is not a height and a width", ".size")
+        raise SegmentationError("bad-rle", f"{_short(size)} is not a height and a width", ".size")
     if isinstance(counts, str):
         runs = decode_counts(counts)
     elif isinstance(counts, list) and all(
@@ -102,13 +102,13 @@ def _mask_box(rle: dict[str, Any]) -> Xywh | None:
     ):
         runs = np.array(counts, np.int64)
     else:
-        raise BadSegmentation(
+        raise SegmentationError(
             "bad-rle", f"{_short(counts)} is neither a text nor a list of counts", ".counts"
         )
     height, width = sides
     covered = sum(runs.tolist())  # Python's sum does not overflow.
     if covered != height * width:
-        raise BadSegmentation(
+        raise SegmentationError(
             "bad-rle",
             f"the runs cover {covered:,} pixels, the mask has {height * width:,}",
             ".counts",
@@ -125,7 +125,7 @@ def decode_counts(text: str) -> NDArray[np.int64]:
 
     Raises
     ------
-    BadSegmentation
+    SegmentationError
         ``bad-rle``.
     """
     try:
@@ -133,14 +133,14 @@ def decode_counts(text: str) -> NDArray[np.int64]:
     except UnicodeEncodeError:
         codes = np.array([-1], np.int64)
     if np.any((codes < 0) | (codes > 63)):
-        raise BadSegmentation("bad-rle", "a character is not one of an RLE", ".counts")
+        raise SegmentationError("bad-rle", "a character is not one of an RLE", ".counts")
     if not len(codes):
         return codes
     goes_on = (codes & 32) > 0
     starts = np.concatenate([[0], np.flatnonzero(~goes_on[:-1]) + 1])
     lengths = np.diff(np.append(starts, len(codes)))
     if goes_on[-1] or int(lengths.max()) > _LONGEST:
-        raise BadSegmentation("bad-rle", "the text breaks off within a number", ".counts")
+        raise SegmentationError("bad-rle", "the text breaks off within a number", ".counts")
     place = np.arange(len(codes)) - np.repeat(starts, lengths)
     numbers = np.add.reduceat((codes & 31) << (5 * place), starts)
     negative = (codes[starts + lengths - 1] & 16) > 0
@@ -148,7 +148,7 @@ def decode_counts(text: str) -> NDArray[np.int64]:
     for first in (1, 2):
         numbers[first::2] = np.cumsum(numbers[first::2])
     if np.any(numbers < 0):
-        raise BadSegmentation("bad-rle", "a run has less than 0 pixels", ".counts")
+        raise SegmentationError("bad-rle", "a run has less than 0 pixels", ".counts")
     return numbers
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
 from tagbox.data.json_errors import syntax_error
 from tagbox.data.locate import check_relative, locate_images
-from tagbox.data.segmentation import BadSegmentation, segmentation_box
+from tagbox.data.segmentation import SegmentationError, segmentation_box
 from tagbox.data.text import cannot_read
 from tagbox.errors import TagboxError
 
@@ -298,7 +298,7 @@ def _boxes_of_segmentations(content: memoryview, columns: Columns, path: Path) -
                 continue
             try:
                 box = segmentation_box(msgspec.json.decode(raw))
-            except BadSegmentation as error:
+            except SegmentationError as error:
                 raise TagboxError(
                     error.code,
                     str(error),

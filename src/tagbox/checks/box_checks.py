@@ -1,0 +1,237 @@
+"""What is wrong with boxes, one by one and as a whole: places, sizes, areas, outlines, repetitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.checks.findings import Findings
+from tagbox.data.box_faults import (
+    far_corners,
+    known,
+    leaving,
+    look_like_corners,
+    look_normalised,
+    outside,
+    without_area,
+)
+from tagbox.data.boxes import annotation_place, said_box, stated_sizes
+from tagbox.data.dataset import Dataset
+from tagbox.data.segmentation import SegmentationError
+
+TINY = 1.0
+"""Pixels; of an object with a shorter side nothing is seen."""
+UNLIKE = 2.0
+"""Pixels by which an edge of a box may be off its segmentation's; masks and boxes are rounded."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BoxColumns:
+    """The M annotations of one dataset, as far as their boxes go.
+
+    Attributes
+    ----------
+    boxes
+        (M, 4) float64 xywh; all NaN where there is none, x alone NaN where it cannot be read.
+    outlines
+        (M, 4) float64 xywh around the segmentations; NaN where there is none.
+    faults
+        M reasons why a segmentation cannot be read; None where it can.
+    sizes
+        (M, 2) width and height of each one's image; 0 where they are not known.
+    image_of, category_of
+        (M,) integers that tell images and categories apart.
+    crowd, areas
+        (M,) bool; (M,) float64 pixels², NaN where not stated.
+    place
+        ``place(row, field)`` says where a field of an annotation stands.
+    """
+
+    boxes: NDArray[np.float64]
+    outlines: NDArray[np.float64]
+    faults: Sequence[SegmentationError | None]
+    sizes: NDArray[np.float64]
+    image_of: NDArray[np.integer]
+    category_of: NDArray[np.integer]
+    crowd: NDArray[np.bool_]
+    areas: NDArray[np.float64]
+    place: Callable[[int, str], str]
+
+
+def columns_of(dataset: Dataset) -> BoxColumns:
+    """The columns of a dataset whose format has no segmentations beside its boxes."""
+    at = dataset.annotations
+    return BoxColumns(
+        boxes=at.boxes,
+        outlines=np.full_like(at.boxes, np.nan),
+        faults=[None] * len(at),
+        sizes=stated_sizes(dataset)[at.image_rows],
+        image_of=at.image_rows,
+        category_of=at.category_rows,
+        crowd=at.crowd,
+        areas=at.areas,
+        place=lambda row, field: annotation_place(dataset, row, field),
+    )
+
+
+def check_boxes(
+    columns: BoxColumns, path: Path, findings: Findings, *, repeats: bool = True
+) -> None:
+    """Note every fault of boxes, areas and segmentations; with `repeats` also boxes that stand twice."""
+    boxed = ~np.isnan(columns.boxes[:, 0])
+    _check_segmentations(columns, boxed, path, findings)
+    _check_areas(columns, path, findings)
+    if not boxed.any():
+        return
+    _check_each(columns, boxed, path, findings)
+    if look_normalised(columns.boxes[boxed]):
+        said = f"all {boxed.sum():,} boxes lie within 0 to 1"
+        findings.add("boxes-normalised", path, said, "annotations[].bbox")
+        return
+    _check_places(columns, boxed, path, findings)
+    _check_sizes(columns, path, findings)
+    if repeats:
+        _check_repeats(columns, path, findings)
+
+
+def _check_each(
+    columns: BoxColumns, boxed: NDArray[np.bool_], path: Path, findings: Findings
+) -> None:
+    """Boxes that are none: negative, without area, not there."""
+    boxes = columns.boxes
+    negative = boxed & (boxes[:, 2:] < 0).any(axis=1)
+
+    def describe(found: str) -> Callable[[int], tuple[str, str]]:
+        return lambda row: (columns.place(row, "bbox"), f"{said_box(boxes[row])} {found}")
+
+    findings.add_rows("bad-box", path, negative, describe("has a negative width or height"))
+    empty = boxed & ~negative & without_area(boxes)
+    findings.add_rows("box-degenerate", path, empty, describe("has no area"))
+    findings.add_rows(
+        "annotation-without-box",
+        path,
+        np.isnan(boxes).all(axis=1)
+        & np.isnan(columns.outlines[:, 0])
+        & np.array([fault is None for fault in columns.faults], bool),
+        lambda row: (columns.place(row, "bbox"), "there is no box, though others have one"),
+    )
+
+
+def _check_places(
+    columns: BoxColumns, boxed: NDArray[np.bool_], path: Path, findings: Findings
+) -> None:
+    """Boxes that leave their image; where most do as two corners would, that one finding for all."""
+    boxes, sizes = columns.boxes, columns.sizes
+    if look_like_corners(boxes[boxed], sizes[boxed]):
+        count = int(leaving(boxes, sizes).sum())
+        said = (
+            f"{count:,} of {boxed.sum():,} boxes leave their image, "
+            "and hardly any does when read as two corners x, y, x, y"
+        )
+        findings.add("boxes-corners", path, said, "annotations[].bbox")
+        return
+    wholly = outside(boxes, sizes)
+
+    def describe(row: int) -> tuple[str, str]:
+        what = "lies outside" if wholly[row] else "leaves"
+        width, height = sizes[row]
+        said = f"{said_box(boxes[row])} {what} the image of {width:g}×{height:g}"
+        return columns.place(row, "bbox"), said
+
+    sided = (boxes[:, 2:] >= 0).all(axis=1)
+    findings.add_rows("box-outside", path, sided & (wholly | leaving(boxes, sizes)), describe)
+
+
+def _check_sizes(columns: BoxColumns, path: Path, findings: Findings) -> None:
+    """Boxes that are smaller than one sees, or as large as their image."""
+    boxes, sizes = columns.boxes, columns.sizes
+    sound = ~without_area(boxes)
+
+    def describe(found: str) -> Callable[[int], tuple[str, str]]:
+        return lambda row: (columns.place(row, "bbox"), f"{said_box(boxes[row])} {found}")
+
+    tiny = sound & (boxes[:, 2:] < TINY).any(axis=1)
+    findings.add_rows("box-tiny", path, tiny, describe("has a side of less than a pixel"))
+    filled = np.all((boxes[:, :2] <= 1) & (far_corners(boxes) >= sizes - 1), axis=1)
+    filled &= sound & known(sizes) & ~columns.crowd & (sizes > 2).all(axis=1)
+    findings.add_rows("box-whole-image", path, filled, describe("is the whole image"))
+
+
+def _check_repeats(columns: BoxColumns, path: Path, findings: Findings) -> None:
+    """The same box of the same category in the same image."""
+    rows = np.flatnonzero(~without_area(columns.boxes))
+    keys = [*columns.boxes[rows].T, columns.category_of[rows], columns.image_of[rows]]
+    order = np.lexsort(keys)  # Stable: of equal boxes the first in the file comes first.
+    new = np.ones(len(rows), bool)
+    new[1:] = np.logical_or.reduce([np.diff(key[order]) != 0 for key in keys])
+    first = rows[order][np.maximum.accumulate(np.where(new, np.arange(len(rows)), 0))]
+    earlier = dict(zip(rows[order][~new].tolist(), first[~new].tolist(), strict=True))
+    findings.add_rows(
+        "duplicate-box",
+        path,
+        np.array(sorted(earlier), np.intp),
+        lambda row: (
+            columns.place(row, "bbox"),
+            f"{said_box(columns.boxes[row])} of the same category stands already at "
+            f"{columns.place(earlier[row], 'bbox')}",
+        ),
+    )
+
+
+def _check_areas(columns: BoxColumns, path: Path, findings: Findings) -> None:
+    areas, (w, h) = columns.areas, columns.boxes[:, 2:].T
+    findings.add_rows(
+        "bad-area",
+        path,
+        areas < 0,
+        lambda row: (columns.place(row, "area"), f"the area {areas[row]:g} is negative"),
+    )
+    # A pixel more on each side: some tools count both edges.
+    findings.add_rows(
+        "area-unlike-box",
+        path,
+        ~without_area(columns.boxes) & (areas > 1.01 * (w + 1) * (h + 1)),
+        lambda row: (
+            columns.place(row, "area"),
+            f"the area {areas[row]:g} is larger than the box, {w[row] * h[row]:g}",
+        ),
+    )
+
+
+def _check_segmentations(
+    columns: BoxColumns, boxed: NDArray[np.bool_], path: Path, findings: Findings
+) -> None:
+    """Segmentations that cannot be read, that stand for a box, or do not agree with it."""
+    for row, fault in enumerate(columns.faults):
+        if fault is not None:
+            code = "segmentation-broken" if boxed[row] else fault.code
+            where = columns.place(row, f"segmentation{fault.place}")
+            findings.add(code, path, str(fault), where)
+    outlines, boxes = columns.outlines, columns.boxes
+    outlined = ~np.isnan(outlines[:, 0])
+    findings.add_rows(
+        "box-from-segmentation",
+        path,
+        outlined & ~boxed,
+        lambda row: (
+            columns.place(row, "bbox"),
+            f"there is none; that of the segmentation is {said_box(outlines[row])}",
+        ),
+    )
+    off = np.maximum(
+        np.abs(outlines[:, :2] - boxes[:, :2]), np.abs(far_corners(outlines) - far_corners(boxes))
+    )
+    findings.add_rows(
+        "box-unlike-segmentation",
+        path,
+        outlined & ~without_area(boxes) & (off > UNLIKE).any(axis=1),
+        lambda row: (
+            columns.place(row, "bbox"),
+            f"{said_box(boxes[row])} is not around the segmentation, which spans "
+            f"{said_box(outlines[row])}",
+        ),
+    )

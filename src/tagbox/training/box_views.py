@@ -1,0 +1,183 @@
+"""A picture and its boxes shown in another way: through a window, mirrored, turned.
+
+Boxes are xyxy in pixels from the picture's upper left corner; what happens to pixels happens to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.data.boxes import ImageBoxes
+from tagbox.images.geometry import PAD_VALUE
+
+Boxes = NDArray[np.float64]
+Window = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels of a picture, over whose edges it may stand."""
+
+LEAST_AREA = 1.0
+"""Pixels² that a box has at least, to be learnt from."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A picture on its way, and what is true of it.
+
+    Attributes
+    ----------
+    image
+        (H, W, 3) uint8 RGB.
+    boxes, labels, ignore
+        As in `ImageBoxes`, in pixels of `image` and clipped to it; a box that is out of sight has no area.
+    left
+        (G,) float64; which share of each box's area is still in sight.
+    """
+
+    image: NDArray[np.uint8]
+    boxes: Boxes
+    labels: NDArray[np.int64]
+    ignore: Boxes
+    left: Boxes
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8], truth: ImageBoxes) -> View:
+        """A picture as it is."""
+        height, width = image.shape[:2]
+        boxes, ignore = (clipped(b, 0, 0, width, height) for b in (truth.boxes, truth.ignore))
+        return cls(image, boxes, truth.labels, ignore, np.ones(len(boxes)))
+
+    def truth(self, min_visible: float) -> ImageBoxes:
+        """What is to be learnt: boxes with a share of `min_visible` in sight; the rest is to be ignored."""
+        areas = areas_of(self.boxes)
+        kept = (self.left >= min_visible) & (areas >= LEAST_AREA)
+        ignore = np.concatenate([self.ignore, self.boxes[~kept]])
+        return ImageBoxes(
+            self.boxes[kept], self.labels[kept], ignore[areas_of(ignore) >= LEAST_AREA]
+        )
+
+
+def fitted(width: int, height: int, size: int, *, fixed: bool = False) -> tuple[int, int]:
+    """Width and height of a picture whose longest side is at most `size`; `fixed` stretches it to a square.
+
+    A smaller picture stays as it is: none is scaled up, but where it is stretched.
+    """
+    if fixed:
+        return size, size
+    scale = min(1.0, size / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def through(view: View, window: Window, canvas: tuple[int, int]) -> View:
+    """What is seen of a picture through `window`, as a picture of `canvas` width and height.
+
+    Parameters
+    ----------
+    window
+        With an area in common with the picture; what of it lies outside is grey.
+    """
+    from PIL import Image
+
+    height, width = view.image.shape[:2]
+    part = (
+        max(window[0], 0.0),
+        max(window[1], 0.0),
+        min(window[2], float(width)),
+        min(window[3], float(height)),
+    )
+    left, right = _place(part[0], part[2], window[0], window[2], canvas[0])
+    top, bottom = _place(part[1], part[3], window[1], window[3], canvas[1])
+    image = view.image
+    if part != (0.0, 0.0, width, height) or (right - left, bottom - top) != (width, height):
+        picture = Image.fromarray(image)
+        # As `images.geometry` does: Pillow's filters widen when they shrink, so nothing aliases.
+        image = np.asarray(
+            picture.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=part)
+        )
+    if image.shape[1::-1] != canvas:
+        filled = np.full((canvas[1], canvas[0], 3), PAD_VALUE, np.uint8)
+        filled[top:bottom, left:right] = image
+        image = filled
+    # By the whole pixels that the part has become, so that boxes lie as its pixels do.
+    scale = (right - left) / (part[2] - part[0]), (bottom - top) / (part[3] - part[1])
+    moves = np.array([left - part[0] * scale[0], top - part[1] * scale[1]] * 2)
+
+    def moved(boxes: Boxes) -> Boxes:
+        return boxes * np.array([*scale, *scale]) + moves
+
+    seen = (left, top, right, bottom)
+    return _clipped(view, image, moved(view.boxes), moved(view.ignore), seen)
+
+
+def mirrored(view: View, *, upside_down: bool = False) -> View:
+    """Mirrored left to right, or turned upside down."""
+    side = view.image.shape[0 if upside_down else 1]
+    low, high = (1, 3) if upside_down else (0, 2)
+
+    def moved(boxes: Boxes) -> Boxes:
+        changed = boxes.copy()
+        changed[:, low], changed[:, high] = side - boxes[:, high], side - boxes[:, low]
+        return changed
+
+    image = view.image[::-1] if upside_down else view.image[:, ::-1]
+    return replace(view, image=image, boxes=moved(view.boxes), ignore=moved(view.ignore))
+
+
+def turned(view: View, degrees: float) -> View:
+    """Turned counter-clockwise about its middle; boxes become the upright ones around the turned."""
+    from PIL import Image
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
+    height, width = view.image.shape[:2]
+    picture = functional.rotate(
+        Image.fromarray(view.image),
+        degrees,
+        interpolation=InterpolationMode.BILINEAR,
+        fill=[PAD_VALUE] * 3,
+    )
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    middle = np.array([width / 2, height / 2])
+
+    def moved(boxes: Boxes) -> Boxes:
+        corners = boxes[:, [0, 1, 2, 1, 0, 3, 2, 3]].reshape(-1, 4, 2)
+        corners = (corners - middle) @ turn.T + middle
+        return np.hstack([corners.min(axis=1), corners.max(axis=1)])
+
+    seen = (0, 0, width, height)
+    return _clipped(view, np.asarray(picture), moved(view.boxes), moved(view.ignore), seen)
+
+
+def areas_of(boxes: Boxes) -> Boxes:
+    """(G,) areas of xyxy boxes, 0 for those that are none."""
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
+    product: Boxes = sides[:, 0] * sides[:, 1]
+    return product
+
+
+def clipped(boxes: Boxes, left: float, top: float, right: float, bottom: float) -> Boxes:
+    """What of each box lies in a region."""
+    kept: Boxes = np.clip(boxes, (left, top, left, top), (right, bottom, right, bottom))
+    return kept
+
+
+def _clipped(
+    view: View,
+    image: NDArray[np.uint8],
+    boxes: Boxes,
+    ignore: Boxes,
+    seen: tuple[int, int, int, int],
+) -> View:
+    """The boxes' parts that are seen, and what share of them is left."""
+    kept = clipped(boxes, *seen)
+    before = areas_of(boxes)
+    share = np.divide(areas_of(kept), before, out=np.zeros(len(boxes)), where=before > 0)
+    return View(image, kept, view.labels, clipped(ignore, *seen), view.left * share)
+
+
+def _place(low: float, high: float, first: float, last: float, pixels: int) -> tuple[int, int]:
+    """Whole pixels of `pixels` that the part `low` to `high` of `first` to `last` takes; at least one."""
+    scale = pixels / (last - first)
+    start = min(round((low - first) * scale), pixels - 1)
+    return start, max(round((high - first) * scale), start + 1)
