@@ -96,7 +96,9 @@ def match_boxes(truth: GroundTruth, detections: Detections) -> Matches:
     found = np.full((len(IOUS), len(kept)), -1, np.int32)
     _match(found, truth, counted, detections.boxes[kept], group, rank, categories)
     areas = detections.boxes[kept, 2] * detections.boxes[kept, 3]
-    ignored = np.where(found >= 0, ~counted[found], (areas < low) | (areas > high))
+    # The row behind the last stands for -1.
+    aside = np.append(~counted, False)
+    ignored = np.where(found >= 0, aside[found], (areas < low) | (areas > high))
     final = np.lexsort((kept, number[detections.image_rows[kept]], -detections.scores[kept], detections.category_rows[kept]))
     rows = kept[final]
     return Matches(
