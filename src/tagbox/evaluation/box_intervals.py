@@ -139,7 +139,10 @@ def reliable(images: int, positives: NDArray[np.int64]) -> tuple[bool, str]:
         return False, f"there are {images:,} images, fewer than {IMAGES}"
     if thin > THIN_SHARE * there:
         return False, f"{thin} of {there} categories have fewer than {THIN} boxes"
-    return True, f"there are at least {IMAGES} images, and few categories with fewer than {THIN} boxes"
+    return (
+        True,
+        f"there are at least {IMAGES} images, and few categories with fewer than {THIN} boxes",
+    )
 
 
 def _interpolated(hits: Array, said: Array, boxes: Array) -> Array:

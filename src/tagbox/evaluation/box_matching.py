@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +100,14 @@ def match_boxes(truth: GroundTruth, detections: Detections) -> Matches:
     # The row behind the last stands for -1.
     aside = np.append(~counted, False)
     ignored = np.where(found >= 0, aside[found], (areas < low) | (areas > high))
-    final = np.lexsort((kept, number[detections.image_rows[kept]], -detections.scores[kept], detections.category_rows[kept]))
+    final = np.lexsort(
+        (
+            kept,
+            number[detections.image_rows[kept]],
+            -detections.scores[kept],
+            detections.category_rows[kept],
+        )
+    )
     rows = kept[final]
     return Matches(
         rows=rows,
@@ -134,7 +142,7 @@ def _match(
     detection, box, iou = detection[order], box[order], iou[order]
     ends = np.searchsorted(rank[detection], np.arange(MOST[-1] + 1))
     taken = np.zeros((len(IOUS), len(truth)), bool)
-    for start, stop in zip(ends[:-1], ends[1:], strict=True):
+    for start, stop in pairwise(ends):
         if start == stop:
             continue
         who, which, overlap = detection[start:stop], box[start:stop], iou[start:stop]

@@ -24,7 +24,12 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 """The recalls at which precision is read (the 101-point interpolation)."""
 MOST = (1, 10, 100)
 """Detections counted for each category of an image, best first."""
-SIZES = {"all": (0.0, 1e10), "small": (0.0, 1024.0), "medium": (1024.0, 9216.0), "large": (9216.0, 1e10)}
+SIZES = {
+    "all": (0.0, 1e10),
+    "small": (0.0, 1024.0),
+    "medium": (1024.0, 9216.0),
+    "large": (9216.0, 1e10),
+}
 """Areas in pixels² of the truth (and of unmatched detections) by size: COCO's, 32² and 96² between them."""
 
 # What each number is: precision or recall, rows of IoUS (None: all), the size, how many detections.
@@ -107,7 +112,8 @@ def score_boxes(
     from hotcoco import COCOeval
 
     evaluator = COCOeval(*hotcoco_pair(truth, detections), "bbox")
-    sizes, most = tuple(SIZES), MOST
+    sizes: tuple[str, ...] = tuple(SIZES)
+    most: tuple[int, ...] = MOST
     if only_all_sizes:
         sizes, most = ("all",), MOST[-1:]
         evaluator.params.area_rng = [list(SIZES["all"])]
@@ -115,7 +121,7 @@ def score_boxes(
         evaluator.params.max_dets = list(most)
     evaluator.evaluate()
     evaluator.accumulate()
-    found = evaluator.eval
+    found: dict[str, Any] = evaluator.eval or {}
     return BoxScores(
         truth=truth,
         evaluator=evaluator,

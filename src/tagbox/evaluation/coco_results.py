@@ -7,7 +7,7 @@ and to name the place of what cannot be used. No detection is dropped, none is r
 
 from __future__ import annotations
 
-import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -190,9 +190,7 @@ def _read_leniently(content: memoryview, path: Path) -> Columns:
     )
 
 
-def _record(
-    raw: msgspec.Raw, position: int, path: Path
-) -> tuple[int, int, list[float], float]:
+def _record(raw: msgspec.Raw, position: int, path: Path) -> tuple[int, int, list[float], float]:
     where = f"[{position}]"
     try:
         record = msgspec.json.decode(raw)
@@ -226,8 +224,7 @@ def _record(
 
 
 def _identifier(value: Any, where: str, path: Path) -> int:
-    whole = _is_number(value) and float(value).is_integer() and abs(value) < _INT64
-    if not whole:
+    if not _is_number(value) or value != value // 1 or abs(value) >= _INT64:
         raise TagboxError(
             "id-type",
             f"the id {_short(value)} is not a whole number",
@@ -273,7 +270,7 @@ def _score(value: Any, where: str, path: Path) -> float:
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return isinstance(value, int) or math.isfinite(value)
+    return abs(value) <= sys.float_info.max
 
 
 def _short(value: Any) -> str:

@@ -188,7 +188,7 @@ def ground_truth(dataset: Dataset) -> GroundTruth:
                 _repair("no-box", ~drawn, "had no box and were left out"),
                 _repair(
                     "flat-box",
-                    (kept.boxes[:, 2:] <= 0).any(axis=1),
+                    np.asarray((kept.boxes[:, 2:] <= 0).any(axis=1)),
                     "have a box without area, which nothing can match: each counts as missed",
                 ),
             )

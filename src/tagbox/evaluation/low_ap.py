@@ -29,9 +29,7 @@ BEST = 100
 """Detections of an image looked at, the highest scores first."""
 
 
-def explain_low_ap(
-    truth: GroundTruth, detections: Detections, ap50: float | None
-) -> list[str]:
+def explain_low_ap(truth: GroundTruth, detections: Detections, ap50: float | None) -> list[str]:
     """Sentences that name the likely reasons; none where `ap50` is `LOW` or more, or there is nothing to find.
 
     Parameters
@@ -44,7 +42,8 @@ def explain_low_ap(
     if ap50 is None or ap50 >= LOW:
         return []
     images = np.flatnonzero(
-        truth.scored & (np.bincount(truth.image_rows[~truth.crowd], minlength=len(truth.scored)) > 0)
+        truth.scored
+        & (np.bincount(truth.image_rows[~truth.crowd], minlength=len(truth.scored)) > 0)
     )
     detections = detections.take(truth.scored[detections.image_rows])
     boxes = int(truth.support.sum())
@@ -138,13 +137,13 @@ def _readings(truth: GroundTruth, detections: Detections) -> dict[str, _Reading]
         return np.column_stack([box[:, :2] - box[:, 2:] / 2, box[:, 2:]])
 
     def shares(box: Array, row: int) -> Array:
-        return box * np.tile(extent[row], 2)
+        return np.asarray(box * np.tile(extent[row], 2))
 
     def longest(box: Array, row: int) -> Array:
-        return box * (extent[row].max() / side)
+        return np.asarray(box * (extent[row].max() / side))
 
     def square(box: Array, row: int) -> Array:
-        return box * np.tile(extent[row] / side, 2)
+        return np.asarray(box * np.tile(extent[row] / side, 2))
 
     def rows_first(box: Array, row: int) -> Array:
         return box[:, [1, 0, 3, 2]]
@@ -187,7 +186,9 @@ def _about_categories(pairs: list[_Pair], truth: GroundTruth, share: float) -> s
     start = f"{share:.0%} of the boxes are found when the category is ignored"
     wrong = true != claimed
     if wrong.mean() < 0.5:
-        return f"{start}, and most under the right one: other detections with higher scores are wrong."
+        return (
+            f"{start}, and most under the right one: other detections with higher scores are wrong."
+        )
     for what, column in (("ids", ids), ("rows, counted in the file's order,", np.arange(len(ids)))):
         shifts, counts = np.unique(column[claimed] - column[true], return_counts=True)
         most = int(np.argmax(counts))
