@@ -83,7 +83,7 @@ def demo(*, out: Path = Path("demo"), images: int = 600, seed: int = 0, json: bo
     )
 
     _step(f"tagbox evaluate {run.folder} {test}")
-    evaluate(run.folder, test, per_category=False, out=out / "evaluation.json")
+    evaluate([run.folder], test, per_category=False, out=out / "evaluation.json")
 
     pictures = sorted((scenes / "test").glob("*.jpg"))[:SHOWN]
     saved = out / "predictions"

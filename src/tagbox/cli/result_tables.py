@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tagbox.cli.console import print_table, say
@@ -40,6 +40,14 @@ COMPARED = (
     "cf1",
 )
 
+ROW_FIGURES = {
+    "challenge_f1": "challenge F1",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "subset_accuracy": "subset accuracy",
+}
+CROSS_FITTED = "cross-fitted"
+
 
 def show_result(result: Mapping[str, Any], *, per_category: bool) -> None:
     """Tables for a person; the headline comes last, where the eye is."""
@@ -70,6 +78,44 @@ def show_result(result: Mapping[str, Any], *, per_category: bool) -> None:
     )
     for note in notes(result):
         say(note)
+
+
+def show_compared(results: Sequence[Mapping[str, Any]]) -> None:
+    """One row for each set of predictions, all scored on the same images."""
+    rows = []
+    for result in results:
+        at, figures = _judged_at(result)
+        values = [_figure(figures.get(key)) for key in ROW_FIGURES]
+        rows.append((result["predictions"], at, _figure(result.get("map")), *values))
+    first = results[0]
+    print_table(
+        f"{first['images']:,} images, {first['categories']} categories, {first['positives']:,} labels",
+        ("predictions", "thresholds", "mAP", *ROW_FIGURES.values()),
+        rows,
+    )
+    for result in results:
+        for note in _left_out(result):
+            say(f"{result['predictions']}: {note}")
+    if any(_judged_at(result)[0] == CROSS_FITTED for result in results):
+        say(
+            "Predictions that bring no thresholds are judged at cross-fitted ones: each image at thresholds tuned "
+            "on other images."
+        )
+
+
+def _judged_at(result: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """What the row of `show_compared` is at, and the figures there."""
+    if result["labels"] == "exclusive":
+        return "most probable", result
+    if "thresholds" not in result:
+        return "label sets", result
+    if result["thresholds"]["source"] == "given":
+        return "given", result
+    return CROSS_FITTED, result[f"at_{result['tuning']['kept']}"]
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _interval(found: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -119,11 +165,7 @@ def _show_thresholds(result: Mapping[str, Any]) -> None:
 
 def notes(result: Mapping[str, Any]) -> list[str]:
     """What a person must know to read the figures."""
-    lines = []
-    if result["missing"]:
-        lines.append(f"{result['missing']:,} images had no prediction and count as nothing said.")
-    if result["extra"]:
-        lines.append(f"{result['extra']:,} predicted images or categories were left out.")
+    lines = _left_out(result)
     unsupported = result["no_support"]
     if unsupported:
         lines.append(
@@ -143,6 +185,15 @@ def notes(result: Mapping[str, Any]) -> list[str]:
     for key, reason in result["absent"].items():
         if key in noted:
             lines.append(f"No {key}: {reason}.")
+    return lines
+
+
+def _left_out(result: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if result["missing"]:
+        lines.append(f"{result['missing']:,} images had no prediction and count as nothing said.")
+    if result["extra"]:
+        lines.append(f"{result['extra']:,} predicted images or categories were left out.")
     return lines
 
 

@@ -102,7 +102,7 @@ def align(
         ``duplicate-image``, ``missing-prediction``, ``nothing-labelled``.
     """
     columns, extra_categories = _columns(predictions, dataset, extra)
-    row_of, unknown = _rows(predictions, dataset)
+    row_of, unknown = image_rows_of(predictions.images, predictions.source, dataset)
     if unknown and extra == "error":
         raise TagboxError(
             "unknown-image",
@@ -178,16 +178,24 @@ def _columns(
     return np.array([column_of[name] for name in ours], np.intp), unknown
 
 
-def _rows(predictions: Predictions, dataset: Dataset) -> tuple[NDArray[np.intp], list[str]]:
-    """The dataset's row of each prediction, -1 where there is none, and those keys."""
+def image_rows_of(
+    keys: Sequence[str], source: str, dataset: Dataset
+) -> tuple[NDArray[np.intp], list[str]]:
+    """The dataset's row of each key (a file, a stem or an id), -1 where there is none, and those keys.
+
+    Raises
+    ------
+    TagboxError
+        ``ambiguous-image``, ``duplicate-image``; `source` is the file that they name.
+    """
     files, stems = dataset.images.files.tolist(), dataset.images.stems.tolist()
     by_file = {name: row for row, name in enumerate(files)}
     by_stem = _index(stems)
     by_number = _index([_plain(stem) for stem in stems])
     by_id = {str(number): row for row, number in enumerate(dataset.images.ids.tolist())}
-    rows = np.full(len(predictions), -1, np.intp)
+    rows = np.full(len(keys), -1, np.intp)
     unknown: list[str] = []
-    for position, key in enumerate(predictions.images):
+    for position, key in enumerate(keys):
         row = by_file.get(key, -1)
         if row == -1:
             row = by_stem.get(_stem(key), -1)
@@ -200,17 +208,17 @@ def _rows(predictions: Predictions, dataset: Dataset) -> tuple[NDArray[np.intp],
             raise TagboxError(
                 "ambiguous-image",
                 f"{key!r} may be any of {some([repr(name) for name in same], 3)}",
-                file=predictions.source,
+                file=source,
                 hint="name images by their path as the dataset has it",
             )
         if row == -1:
             unknown.append(key)
         rows[position] = row
-    _refuse_twice(rows, predictions)
+    _refuse_twice(rows, keys, source)
     return rows, unknown
 
 
-def _refuse_twice(rows: NDArray[np.intp], predictions: Predictions) -> None:
+def _refuse_twice(rows: NDArray[np.intp], keys: Sequence[str], source: str) -> None:
     matched = np.flatnonzero(rows >= 0)
     _, first = np.unique(rows[matched], return_index=True)
     if len(first) == len(matched):
@@ -219,8 +227,8 @@ def _refuse_twice(rows: NDArray[np.intp], predictions: Predictions) -> None:
     twin = np.flatnonzero(rows == rows[matched[again]])[0]
     raise TagboxError(
         "duplicate-image",
-        f"{predictions.images[twin]!r} and {predictions.images[matched[again]]!r} are the same image",
-        file=predictions.source,
+        f"{keys[twin]!r} and {keys[matched[again]]!r} are the same image",
+        file=source,
         hint="keep one prediction for each image",
     )
 

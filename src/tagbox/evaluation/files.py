@@ -78,7 +78,7 @@ def read_claims(path: Path, categories: Sequence[str]) -> tuple[Predictions, Thr
     if first == b"[":
         raise TagboxError(
             "predictions-format",
-            "a JSON list, as detectors write it",
+            "a JSON list, as detectors write it, and no labels of images",
             file=path,
             hint='give an object {"image": [category indices], …}, or a CSV image,<category names>',
         )
