@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tagbox.images.draw import annotate, colour_of, grid
+from tagbox.images.boxes import colour_of
+from tagbox.images.draw import annotate, grid
 from tagbox.images.fonts import fit_text, shorten
 from tagbox.images.heat import overlay_heat
 from tagbox.images.verdicts import COLOURS, Outcome, Verdict, percent, verdicts

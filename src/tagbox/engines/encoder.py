@@ -139,18 +139,11 @@ def create_encoder(
     TagboxError
         ``device-missing``; ``engine-device`` for OpenVINO on anything but a CPU; ``extra-missing``.
     """
-    chosen = choose_device(device, engine)
-    if engine == "openvino" and chosen != "cpu":
-        raise TagboxError(
-            "engine-device",
-            f"OpenVINO runs on the CPU here, not on {chosen}",
-            where="engine",
-            hint="pass --engine torch or --device cpu",
-        )
-    if engine == "torch" or chosen != "cpu":
+    chosen, on = choose_engine(engine, device)
+    if chosen == "torch":
         from tagbox.engines.torch_engine import TorchEncoder
 
-        return TorchEncoder(backbone, geometry, pooling, precision, chosen)
+        return TorchEncoder(backbone, geometry, pooling, precision, on)
     from tagbox.engines.openvino_engine import OpenVinoEncoder
 
     return OpenVinoEncoder(backbone, geometry, pooling, precision)
@@ -184,6 +177,25 @@ def create_encoders(config: ClassifierConfig) -> tuple[Encoder, ...]:
         )
         for request in requests
     )
+
+
+def choose_engine(engine: Engine, device: Device) -> tuple[Literal["openvino", "torch"], str]:
+    """The engine and where it computes: OpenVINO on a CPU, torch elsewhere, when not given.
+
+    Raises
+    ------
+    TagboxError
+        ``device-missing``; ``engine-device`` for OpenVINO on anything but a CPU.
+    """
+    on = choose_device(device, engine)
+    if engine == "openvino" and on != "cpu":
+        raise TagboxError(
+            "engine-device",
+            f"OpenVINO runs on the CPU here, not on {on}",
+            where="engine",
+            hint="pass --engine torch or --device cpu",
+        )
+    return ("torch" if engine == "torch" or on != "cpu" else "openvino"), on
 
 
 def choose_device(device: Device, engine: Engine = "auto") -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +13,12 @@ from numpy.typing import NDArray
 
 from tagbox.engines.cache import FeatureCache, feature_key
 from tagbox.engines.encoder import Encoder, Put
+from tagbox.engines.threads import in_threads
 from tagbox.errors import TagboxError
-from tagbox.images.decode import decode_bytes, default_threads, read_bytes
+from tagbox.images.decode import decode_bytes, read_bytes
 from tagbox.images.geometry import to_square
 from tagbox.models.heads import HeadKind, wants_map
 
-AHEAD = 4
-"""Pictures each decoding thread may be ahead of the engine; bounds memory."""
 NEXT_SCALE = 0.75
 """The least that the JPEG decoder's next smaller scale may take off (a half to three eighths)."""
 
@@ -158,18 +156,7 @@ def _prepared(
     cache: FeatureCache | None,
 ) -> Iterator[_Prepared | TagboxError]:
     """Each picture made ready in order, a few ahead of whoever takes them."""
-    threads = default_threads()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    futures: deque[Future[_Prepared | TagboxError]] = deque()
-    try:
-        for path in paths:
-            futures.append(pool.submit(_prepare, path, encoders, slots, cache))
-            if len(futures) >= AHEAD * threads:
-                yield futures.popleft().result()
-        while futures:
-            yield futures.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    return in_threads(lambda path: _prepare(path, encoders, slots, cache), paths)
 
 
 def _prepare(

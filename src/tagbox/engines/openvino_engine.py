@@ -80,17 +80,7 @@ class OpenVinoEncoder(Encoder):
     @cached_property
     def _model(self) -> Any:
         """Compiled once for both outputs: handing the map over costs less than compiling again."""
-        import openvino
-
-        return openvino.Core().compile_model(
-            self._graph(),
-            "CPU",
-            {
-                # Without this hint OpenVINO computes in bf16 wherever the processor can.
-                "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision],
-                "PERFORMANCE_HINT": "THROUGHPUT",
-            },
-        )
+        return compile_on_cpu(self._graph(), self.precision)
 
     def _graph(self) -> Any:
         """Normalisation, backbone and pooling: uint8 (1, S, S, 3) to (1, dim) and (1, D, h, w)."""
@@ -108,6 +98,21 @@ class OpenVinoEncoder(Encoder):
         # A converted backbone hands over an output, ours a node; a model takes them only of one kind.
         outputs = [pooled.output(0), getattr(feature_map, "output", lambda _: feature_map)(0)]
         return openvino.Model(outputs, [squares], spec.name)
+
+
+def compile_on_cpu(model: Any, precision: Precision) -> Any:
+    """An `openvino.Model` compiled for several requests in flight on the CPU."""
+    import openvino
+
+    return openvino.Core().compile_model(
+        model,
+        "CPU",
+        {
+            # Without this hint OpenVINO computes in bf16 wherever the processor can.
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+            "PERFORMANCE_HINT": "THROUGHPUT",
+        },
+    )
 
 
 def _pooled(feature_map: Any, pooling: Reduction) -> Any:

@@ -81,26 +81,27 @@ class TorchEncoder(Encoder):
         for row, (_, put) in zip(features, waiting, strict=True):
             put(row)
 
-    def _least_batch(self) -> int:
-        """Below this number of pictures torch computes convolutions by another road, with other last bits.
-
-        Batches of one never go through oneDNN; with one thread, 1x1 convolutions go there from 16 on
-        (``use_mkldnn`` in ATen's Convolution.cpp). Smaller batches are filled with repetitions, so
-        that a feature does not depend on how many pictures were left over.
-        """
-        import torch
-
-        return 16 if self.device == "cpu" and torch.get_num_threads() == 1 else 2
-
     def _map(self, squares: Squares) -> Tensor:
         """The feature map (B, D, h, w) float32 on the device; B at most `BATCH`."""
         import torch
 
         count = len(squares)
-        filled = squares[np.minimum(np.arange(max(count, self._least_batch())), count - 1)]
+        filled = squares[np.minimum(np.arange(max(count, least_batch(self.device))), count - 1)]
         images = torch.from_numpy(filled)
         module = self.backbone.module.to(self.device)
         bf16 = self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
             found: Tensor = module(normalise(images.to(self.device), self.spec))
         return found[:count].float()
+
+
+def least_batch(device: str) -> int:
+    """Below this number of pictures torch computes convolutions by another road, with other last bits.
+
+    Batches of one never go through oneDNN; with one thread, 1x1 convolutions go there from 16 on
+    (``use_mkldnn`` in ATen's Convolution.cpp). Smaller batches are filled with repetitions, so
+    that a result does not depend on how many pictures were left over.
+    """
+    import torch
+
+    return 16 if device == "cpu" and torch.get_num_threads() == 1 else 2

@@ -5,13 +5,13 @@ Labels that differ in meaning differ by colour and by a symbol (`images.chips`).
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from tagbox.images.boxes import Mark, colour_of, draw_marks
 from tagbox.images.chips import Caption
 from tagbox.images.fonts import shorten
 from tagbox.images.heat import overlay_heat
@@ -20,18 +20,6 @@ from tagbox.images.verdicts import Verdict, verdicts
 Box = tuple[str, tuple[float, float, float, float]]
 """A category name and its box: x, y, width, height in pixels of the picture."""
 
-_BOX_COLOURS = (
-    "#0062a3",
-    "#b34700",
-    "#00734f",
-    "#a3397b",
-    "#6b4fbb",
-    "#7a6000",
-    "#00707a",
-    "#b3263c",
-    "#4a6b12",
-    "#8a4b2a",
-)
 _PAPER, _LETTERBOX, _INK = "#ffffff", "#d5dade", "#1c2127"
 
 
@@ -89,8 +77,9 @@ def annotate(
         caption.line("no labels")
     sheet = Image.new("RGB", (width, picture.height + caption.height), _PAPER)
     sheet.paste(_LETTERBOX, (0, 0, width, picture.height))
+    marks = [Mark(name=name, box=box) for name, box in boxes]
+    draw_marks(picture, marks, scale=scale, size=max(11, size - 3))
     sheet.paste(picture, (offset, 0))
-    _draw_boxes(sheet, boxes, scale, offset, picture.size, size)
     caption.draw(ImageDraw.Draw(sheet), picture.height)
     return sheet
 
@@ -146,11 +135,6 @@ def grid(
     return sheet
 
 
-def colour_of(name: str) -> str:
-    """The colour of a category's boxes, the same in every picture and every run."""
-    return _BOX_COLOURS[zlib.crc32(name.encode()) % len(_BOX_COLOURS)]
-
-
 def _scaled(
     image: NDArray[np.uint8], evidence: NDArray[np.float32] | None, width: int, max_height: int
 ) -> tuple[Image.Image, float]:
@@ -162,54 +146,3 @@ def _scaled(
     if evidence is not None:
         picture = Image.fromarray(overlay_heat(np.asarray(picture), evidence))
     return picture, scale
-
-
-def _draw_boxes(
-    sheet: Image.Image,
-    boxes: Sequence[Box],
-    scale: float,
-    offset: int,
-    limits: tuple[int, int],
-    size: int,
-) -> None:
-    """Boxes, the largest first so that small ones stay visible, then their names clear of each other."""
-    draw = ImageDraw.Draw(sheet)
-    line = max(2, size // 7)
-    drawn: list[tuple[str, tuple[float, float, float, float]]] = []
-    for name, (x, y, w, h) in sorted(boxes, key=lambda box: -box[1][2] * box[1][3]):
-        if not np.isfinite((x, y, w, h)).all():
-            continue
-        left, right = (min(max(v * scale, 0), limits[0] - 1) + offset for v in (x, x + max(w, 0)))
-        top, bottom = (min(max(v * scale, 0), limits[1] - 1) for v in (y, y + max(h, 0)))
-        drawn.append((name, (left, top, right, bottom)))
-        # A light line inside a dark one is seen on any background.
-        draw.rectangle((left, top, right, bottom), outline="#ffffff", width=line + 1)
-        draw.rectangle((left, top, right, bottom), outline=colour_of(name), width=line)
-    taken: list[tuple[float, float, float, float]] = []
-    named: set[str] = set()
-    small = max(11, size - 3)
-    for name, (left, top, right, bottom) in drawn:
-        text, font = shorten(name, small, sheet.width - 6)
-        tag_width, tag_height = font.getlength(text) + 6, small + 5
-        left = min(left, sheet.width - tag_width)
-        spots = [(left, top - tag_height), (left, top), (left, bottom - tag_height), (left, bottom)]
-        spots += [(right - tag_width, top), (right - tag_width, bottom - tag_height)]
-        inside = [
-            (x, y, x + tag_width, y + tag_height)
-            for x, y in spots
-            if x >= 0 and 0 <= y <= limits[1] - tag_height
-        ] or [(left, 0.0, left + tag_width, float(tag_height))]
-        free = [s for s in inside if not any(_meet(s, t) for t in taken)]
-        if not free and name in named:
-            continue  # In a crowd the colour says it.
-        spot = (free or inside)[0]
-        taken.append(spot)
-        named.add(name)
-        draw.rectangle(spot, fill=colour_of(name))
-        draw.text(
-            (spot[0] + 3, (spot[1] + spot[3]) / 2), text, font=font, fill="#ffffff", anchor="lm"
-        )
-
-
-def _meet(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -20,9 +20,10 @@ from tagbox.evaluation.thresholds import Thresholds
 from tagbox.images.geometry import placement, to_square
 from tagbox.inference.evidence import combined, evidence, over_picture, require_linear
 from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
-from tagbox.models.bundle import Arrays, Bundle, load_bundle
+from tagbox.models.bundle import Bundle, load_bundle
 from tagbox.models.ensembles import is_ensemble
 from tagbox.models.heads import activate, head_logits, wants_map
+from tagbox.models.saved import Arrays
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Engine = Literal["auto", "openvino", "torch"]

@@ -6,14 +6,12 @@ original ids, input size, geometry and normalisation, thresholds, versions, the 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from tagbox.config import Geometry, LabelKind, Pooling
 from tagbox.data.dataset import Categories
@@ -22,12 +20,21 @@ from tagbox.evaluation.thresholds import Thresholds
 from tagbox.files import atomic_path, atomic_write, sha256_of
 from tagbox.models.backbones import BackboneSpec
 from tagbox.models.heads import HeadKind, kind_of
+from tagbox.models.saved import (
+    JSON_NAME,
+    WEIGHTS_NAME,
+    Arrays,
+    SavedCategories,
+    read_categories,
+    read_json,
+    read_weights,
+    save_categories,
+    saved_format,
+    version_error,
+)
 
-FORMAT_VERSION = 1
-JSON_NAME, WEIGHTS_NAME = "model.json", "model.safetensors"
-
-Arrays = dict[str, NDArray[Any]]
-T = TypeVar("T")
+FORMAT, FORMAT_VERSION = "tagbox-classifier", 1
+EXPECTED = f"{FORMAT} version {FORMAT_VERSION}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,12 +85,6 @@ class _Head(msgspec.Struct, forbid_unknown_fields=True):
     kind: HeadKind
 
 
-class _Categories(msgspec.Struct, forbid_unknown_fields=True):
-    names: list[str]
-    ids: list[int]
-    supercategories: list[str]
-
-
 class _Description(msgspec.Struct, forbid_unknown_fields=True):
     """`model.json`, field for field."""
 
@@ -93,7 +94,7 @@ class _Description(msgspec.Struct, forbid_unknown_fields=True):
     geometry: Geometry
     pooling: Pooling
     head: _Head
-    categories: _Categories
+    categories: SavedCategories
     thresholds: dict[str, Any]
     weights_sha256: str
     data_fingerprint: str
@@ -114,18 +115,14 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     with atomic_path(folder / WEIGHTS_NAME) as temporary:
         save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, temporary)
     description = {
-        "format": "tagbox-classifier",
+        "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "backbones": [asdict(spec) for spec, _ in bundle.backbones],
         "geometry": bundle.geometry,
         "pooling": bundle.pooling,
         "labels": bundle.labels,
         "head": {"kind": bundle.head_kind},
-        "categories": {
-            "names": list(bundle.categories.names),
-            "ids": bundle.categories.ids.tolist(),
-            "supercategories": list(bundle.categories.supercategories),
-        },
+        "categories": save_categories(bundle.categories),
         "thresholds": bundle.thresholds.to_dict(),
         "weights_sha256": sha256_of(folder / WEIGHTS_NAME),
         "ema": bundle.ema,
@@ -150,7 +147,7 @@ def load_bundle(folder: Path) -> Bundle:
     """
     description = _read_description(folder / JSON_NAME)
     weights_path = folder / WEIGHTS_NAME
-    arrays = _read_weights(weights_path, description.weights_sha256)
+    arrays = read_weights(weights_path, description.weights_sha256)
     head = _under("head.", arrays)
     names = description.categories.names
     outputs = head.get("output.bias", np.zeros(0)).shape
@@ -177,7 +174,7 @@ def load_bundle(folder: Path) -> Bundle:
         ),
         head=head,
         head_kind=description.head.kind,
-        categories=_categories(description.categories, folder / JSON_NAME),
+        categories=read_categories(description.categories, folder / JSON_NAME),
         geometry=description.geometry,
         pooling=description.pooling,
         thresholds=Thresholds.from_dict(description.thresholds, file=folder / JSON_NAME),
@@ -190,16 +187,12 @@ def load_bundle(folder: Path) -> Bundle:
 
 
 def _read_description(path: Path) -> _Description:
+    if (found := saved_format(path.parent)) not in (None, FORMAT):
+        raise version_error(path, str(found), EXPECTED, "format")
     description = read_json(path, _Description)
-    if description.format != "tagbox-classifier" or description.format_version != FORMAT_VERSION:
-        raise TagboxError(
-            "bundle-version",
-            f"{description.format} version {description.format_version}; this tagbox reads "
-            f"tagbox-classifier version {FORMAT_VERSION}",
-            file=path,
-            where="format_version",
-            hint="use the tagbox that wrote it, or train again",
-        )
+    if description.format_version != FORMAT_VERSION:
+        found = f"{FORMAT} version {description.format_version}"
+        raise version_error(path, found, EXPECTED, "format_version")
     rates, names = description.base_rates, description.categories.names
     if rates is not None and not (len(rates) == len(names) and all(0 < r < 1 for r in rates)):
         raise TagboxError(
@@ -210,78 +203,6 @@ def _read_description(path: Path) -> _Description:
             hint="restore the file, or train again",
         )
     return description
-
-
-def read_json(path: Path, kind: type[T]) -> T:
-    """A saved model's description as the msgspec struct `kind`.
-
-    Raises
-    ------
-    TagboxError
-        ``bundle-missing``; ``bundle-json``, with the field.
-    """
-    content = _bytes(path)
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        what, _, where = str(error).partition(" - at `")
-        raise TagboxError(
-            "bundle-json",
-            what[0].lower() + what[1:],
-            file=path,
-            where=where.rstrip("`").removeprefix("$.") or None,
-            hint="restore the file, or train again",
-        ) from error
-
-
-def _read_weights(path: Path, expected: str) -> Arrays:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    content = _bytes(path)
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected:
-        raise TagboxError(
-            "bundle-weights",
-            f"its SHA-256 begins {found[:12]}, the description names {expected[:12]}",
-            file=path,
-            where="weights_sha256 of model.json",
-            hint="restore both files from the same run",
-        )
-    try:
-        return dict(load(content))
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise TagboxError(
-            "bundle-weights", f"not a safetensors file ({error})", file=path, hint="train again"
-        ) from error
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise TagboxError(
-            "bundle-missing",
-            error.strerror or str(error),
-            file=path,
-            hint="give the folder of a finished run, such as runs/NAME",
-        ) from error
-
-
-def _categories(given: _Categories, path: Path) -> Categories:
-    if not len(given.names) == len(given.ids) == len(given.supercategories):
-        raise TagboxError(
-            "bundle-mismatch",
-            "names, ids and supercategories differ in number",
-            file=path,
-            where="categories",
-            hint="restore the file, or train again",
-        )
-    return Categories(
-        names=tuple(given.names),
-        ids=np.array(given.ids, np.int64),
-        supercategories=tuple(given.supercategories),
-    )
 
 
 def _under(prefix: str, arrays: Arrays) -> Arrays:

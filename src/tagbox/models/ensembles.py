@@ -19,7 +19,8 @@ from tagbox.errors import TagboxError
 from tagbox.evaluation.combine import equal_weights
 from tagbox.evaluation.thresholds import Thresholds
 from tagbox.files import atomic_write, sha256_of
-from tagbox.models.bundle import WEIGHTS_NAME, Bundle, load_bundle, read_json, save_bundle
+from tagbox.models.bundle import Bundle, load_bundle, save_bundle
+from tagbox.models.saved import WEIGHTS_NAME, read_json
 
 FORMAT, FORMAT_VERSION = "tagbox-ensemble", 1
 ENSEMBLE_NAME, MEMBERS_NAME = "ensemble.json", "members"

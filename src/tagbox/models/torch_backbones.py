@@ -25,6 +25,7 @@ from tagbox.models.backbones import (
 )
 from tagbox.models.checkpoints import locate_checkpoint, read_checkpoint
 from tagbox.models.hub import download_weights
+from tagbox.models.openvino_convert import convert_module
 from tagbox.models.packaged import PACKAGES
 from tagbox.models.stages import Stages, module_stages
 
@@ -99,17 +100,7 @@ class TorchBackbone(Backbone):
 
     def openvino_map(self, pixels: Any) -> Any:
         """See `Backbone.openvino_map`: the module traced once and grafted on `pixels`."""
-        import warnings
-
-        import openvino
-        import torch
-
-        shape = [1, 3, self.spec.size, self.spec.size]
-        module = self._module.to("cpu")
-        with warnings.catch_warnings():
-            # torch's notes to the authors of OpenVINO and of the models; nothing a user can act on.
-            warnings.simplefilter("ignore")
-            traced = openvino.convert_model(module, input=[shape], example_input=torch.zeros(shape))
+        traced = convert_module(self._module, [1, 3, self.spec.size, self.spec.size])
         traced.inputs[0].get_node().output(0).replace(pixels.output(0))
         result: Any = traced.outputs[0].get_node().input_value(0)
         return result

@@ -10,42 +10,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from tagbox.models.detectors.spec import Colour as Colour
+from tagbox.models.detectors.spec import DetectorSpec as DetectorSpec
 from tagbox.models.freezing import last_stages, still_modules
-
-Colour = tuple[float, float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectorSpec:
-    """What a detector is; with its weights it can be made again without a network.
-
-    Attributes
-    ----------
-    detector, backbone
-        As `DetectorConfig` names them; `backbone` is empty where the detector brings its own.
-    categories
-        K; the background is not one of them.
-    size
-        Longest side of a picture in the network, in pixels.
-    fixed
-        Whether every picture is stretched to `size` x `size` (SSD), instead of keeping its own proportions.
-    multiple
-        Height and width of a batch are multiples of it.
-    mean, std
-        Of each colour in 0..1, taken off and divided by.
-    options
-        What else its construction needs, as plain JSON values.
-    """
-
-    detector: str
-    backbone: str
-    categories: int
-    size: int
-    fixed: bool
-    multiple: int
-    mean: Colour
-    std: Colour
-    options: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)

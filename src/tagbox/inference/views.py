@@ -1,0 +1,192 @@
+"""What a detector is shown of a picture, and how what it finds there becomes boxes of that picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.data.pictures import picture_size
+from tagbox.images.canvas import Fit, on_canvas
+from tagbox.images.decode import decode_bytes, read_bytes
+from tagbox.inference.tiles import Tiles, Window, cut_off, merge, windows
+
+if TYPE_CHECKING:
+    from tagbox.models.detectors.base import Found
+
+MARGIN = 2.0
+"""Pixels of the network's input within which a box touches the border of its window."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PictureBoxes:
+    """What was found in one picture, best first; of equal scores in the order of categories and boxes.
+
+    Attributes
+    ----------
+    width, height
+        Of the upright picture, in pixels.
+    boxes
+        (D, 4) float64 xywh in pixels of the picture, inside it and each with an area.
+    scores
+        (D,) float64 in 0..1.
+    labels
+        (D,) int64 category rows.
+    """
+
+    width: int
+    height: int
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> PictureBoxes:
+        """The detections at `rows`, in that order."""
+        return replace(
+            self, boxes=self.boxes[rows], scores=self.scores[rows], labels=self.labels[rows]
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class View:
+    """A picture, or a window of it, as it lies in the network's input.
+
+    Attributes
+    ----------
+    canvas
+        (H, W, 3) uint8.
+    inner
+        Width and height of what is shown, in the canvas.
+    window
+        What of the picture is shown.
+    """
+
+    canvas: NDArray[np.uint8]
+    inner: tuple[int, int]
+    window: Window
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prepared:
+    """A picture made ready for a detector.
+
+    Attributes
+    ----------
+    width, height
+        Of the upright picture, in pixels.
+    overview
+        The whole picture.
+    windows
+        Its windows, where it is larger than one.
+    image
+        (height, width, 3) uint8 that they are cut from; None without windows.
+    overlap
+        Pixels that neighbouring windows share.
+    """
+
+    width: int
+    height: int
+    overview: View
+    windows: tuple[Window, ...] = ()
+    image: NDArray[np.uint8] | None = None
+    overlap: float = 0.0
+
+    def view(self, number: int, fit: Fit) -> View:
+        """View 0 is the whole picture, the others are the windows; cut out when asked for."""
+        if number == 0 or self.image is None:
+            return self.overview
+        window = self.windows[number - 1]
+        left, top, right, bottom = window
+        return _view(self.image[top:bottom, left:right], window, fit)
+
+
+def read_prepared(path: Path, fit: Fit, tiles: Tiles | None = None) -> Prepared:
+    """A picture from its file, upright.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `images.decode.read_image`.
+    """
+    data = read_bytes(path)
+    least = None
+    width, height = picture_size(path)
+    if tiles is None and width and height:
+        # A JPEG much larger than the network's input need not be decoded at full size.
+        least = min(fit.inner(width, height))
+    image = decode_bytes(data, file=path, min_size=least)
+    if least is None:
+        height, width = image.shape[:2]
+    return prepare(image, fit, tiles, size=(width, height))
+
+
+def prepare(
+    image: NDArray[np.uint8],
+    fit: Fit,
+    tiles: Tiles | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+) -> Prepared:
+    """An (H, W, 3) uint8 RGB picture made ready; `size` is its own where it was decoded smaller."""
+    width, height = size or (image.shape[1], image.shape[0])
+    overview = _view(image, (0, 0, width, height), fit)
+    parts = () if tiles is None else tuple(windows(width, height, tiles))
+    if tiles is None or len(parts) < 2:
+        return Prepared(width=width, height=height, overview=overview)
+    return Prepared(
+        width=width,
+        height=height,
+        overview=overview,
+        windows=parts,
+        image=image,
+        overlap=tiles.side * tiles.overlap,
+    )
+
+
+def boxes_of(prepared: Prepared, found: Sequence[Found], fit: Fit) -> PictureBoxes:
+    """The boxes of a picture out of what was found in each of its views.
+
+    Of the whole picture only boxes larger than the windows' overlap count where there are windows: what
+    is smaller is whole in one of those, and larger there.
+    """
+    whole = (0, 0, prepared.width, prepared.height)
+    boxes, cut = [], []
+    for window, each in zip((whole, *prepared.windows), found, strict=True):
+        width, height = window[2] - window[0], window[3] - window[1]
+        inner = fit.inner(width, height)
+        scale = np.array([width / inner[0], height / inner[1]] * 2)
+        corners = each.boxes.cpu().numpy().astype(np.float64).reshape(-1, 4) * scale
+        corners = np.clip(corners, 0, [width, height] * 2) + np.array(window[:2] * 2)
+        boxes.append(corners)
+        margin = MARGIN * float(scale.max())
+        cut.append(cut_off(corners, window, prepared.width, prepared.height, margin))
+    corners, cut_offs = np.concatenate(boxes), np.concatenate(cut)
+    scores = np.concatenate([each.scores.cpu().numpy() for each in found]).astype(np.float64)
+    labels = np.concatenate([each.labels.cpu().numpy() for each in found]).astype(np.int64)
+    sides = corners[:, 2:] - corners[:, :2]
+    fine = (sides > 0).all(axis=1)
+    if prepared.windows:
+        # The network sees the whole picture in coarse pixels: one at either end is no size.
+        coarse = 2 * max(prepared.width, prepared.height) / max(prepared.overview.inner)
+        count = len(boxes[0])
+        fine[:count] &= (sides[:count] > prepared.overlap + coarse).any(axis=1)
+    kept = np.flatnonzero(fine)
+    kept = kept[np.lexsort((*corners[kept].T[::-1], labels[kept], -scores[kept]))]
+    if prepared.windows:
+        kept = kept[merge(corners[kept], scores[kept], labels[kept], cut_offs[kept])]
+    return PictureBoxes(
+        width=prepared.width,
+        height=prepared.height,
+        boxes=np.column_stack([corners[kept, :2], sides[kept]]),
+        scores=scores[kept],
+        labels=labels[kept],
+    )
+
+
+def _view(image: NDArray[np.uint8], window: Window, fit: Fit) -> View:
+    inner = fit.inner(window[2] - window[0], window[3] - window[1])
+    return View(canvas=on_canvas(image, inner, fit.canvas(*inner)), inner=inner, window=window)

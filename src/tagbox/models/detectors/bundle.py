@@ -1,0 +1,158 @@
+"""The saved detector: `model.safetensors` + `model.json`, which load with no pickle and no network.
+
+It holds all that using a detector needs: what it is and its weights, category names and original ids,
+score cuts, versions, the data's fingerprint. Reading it does not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tagbox.data.dataset import Categories
+from tagbox.errors import TagboxError
+from tagbox.evaluation.score_cuts import ScoreCuts
+from tagbox.files import atomic_path, atomic_write, sha256_of
+from tagbox.models.detectors.spec import DetectorSpec
+from tagbox.models.saved import (
+    JSON_NAME,
+    WEIGHTS_NAME,
+    Arrays,
+    SavedCategories,
+    read_categories,
+    read_json,
+    read_weights,
+    save_categories,
+    saved_format,
+    version_error,
+)
+
+FORMAT, FORMAT_VERSION = "tagbox-detector", 1
+EXPECTED = f"{FORMAT} version {FORMAT_VERSION}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DetectorBundle:
+    """A detector, whole.
+
+    Attributes
+    ----------
+    spec
+        What it is.
+    weights
+        Its state, under the names of `torch.nn.Module.state_dict`.
+    categories
+        What the K category rows mean.
+    cuts
+        From which score on a box is said.
+    ema
+        Decay of the moving average that the weights are; 0 for weights as the last step left them.
+    versions
+        Library to version at training time.
+    data_fingerprint
+        `Dataset.fingerprint` of the training images.
+    """
+
+    spec: DetectorSpec
+    weights: Arrays
+    categories: Categories
+    cuts: ScoreCuts
+    ema: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    data_fingerprint: str = ""
+
+
+class _Description(msgspec.Struct, forbid_unknown_fields=True):
+    """`model.json`, field for field."""
+
+    format: str
+    format_version: int
+    spec: DetectorSpec
+    categories: SavedCategories
+    cuts: dict[str, Any]
+    weights_sha256: str
+    data_fingerprint: str
+    versions: dict[str, str]
+    ema: float
+
+
+def is_detector(folder: Path) -> bool:
+    """Whether the folder of a run holds a detector."""
+    return saved_format(folder) == FORMAT
+
+
+def save_detector(bundle: DetectorBundle, folder: Path) -> None:
+    """Write the two files into `folder`, each atomically, the description last."""
+    from safetensors.numpy import save_file
+
+    # `np.ascontiguousarray` would give a counter, which has no dimension, one.
+    arrays = {name: np.asarray(value, order="C") for name, value in bundle.weights.items()}
+    with atomic_path(folder / WEIGHTS_NAME) as temporary:
+        save_file(arrays, temporary)
+    description = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "spec": asdict(bundle.spec),
+        "categories": save_categories(bundle.categories),
+        "cuts": bundle.cuts.to_dict(),
+        "weights_sha256": sha256_of(folder / WEIGHTS_NAME),
+        "ema": bundle.ema,
+        "data_fingerprint": bundle.data_fingerprint,
+        "versions": dict(bundle.versions),
+    }
+    content = msgspec.json.format(msgspec.json.encode(description), indent=2)
+    atomic_write(folder / JSON_NAME, content)
+
+
+def load_detector_bundle(folder: Path) -> DetectorBundle:
+    """Read the saved detector of a run folder.
+
+    Raises
+    ------
+    TagboxError
+        ``bundle-missing`` where one of the two files is not there; ``bundle-json`` for a description
+        that cannot be read, with the field; ``bundle-version``; ``bundle-weights`` for weights that
+        are not those the description names; ``bundle-mismatch`` where its parts do not fit each
+        other; ``score-cuts-invalid``.
+    """
+    path = folder / JSON_NAME
+    found = saved_format(folder)
+    if found is not None and found != FORMAT:
+        raise version_error(path, found, EXPECTED, "format")
+    description = read_json(path, _Description)
+    if description.format_version != FORMAT_VERSION:
+        found = f"{FORMAT} version {description.format_version}"
+        raise version_error(path, found, EXPECTED, "format_version")
+    categories = read_categories(description.categories, path)
+    if description.spec.categories != len(categories):
+        raise _mismatch(
+            path,
+            "spec.categories",
+            f"{description.spec.categories} outputs for {len(categories)} categories",
+        )
+    cuts = ScoreCuts.from_dict(description.cuts, file=path)
+    if cuts.per_category is not None and len(cuts.per_category) != len(categories):
+        raise _mismatch(
+            path,
+            "cuts.per_category",
+            f"{len(cuts.per_category)} cuts for {len(categories)} categories",
+        )
+    return DetectorBundle(
+        spec=description.spec,
+        weights=read_weights(folder / WEIGHTS_NAME, description.weights_sha256),
+        categories=categories,
+        cuts=cuts,
+        ema=description.ema,
+        versions=description.versions,
+        data_fingerprint=description.data_fingerprint,
+    )
+
+
+def _mismatch(path: Path, where: str, found: str) -> TagboxError:
+    hint = "restore both files from the same run"
+    return TagboxError("bundle-mismatch", found, file=path, where=where, hint=hint)
