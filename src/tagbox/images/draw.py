@@ -20,7 +20,7 @@ from tagbox.images.verdicts import Verdict, verdicts
 Box = tuple[str, tuple[float, float, float, float]]
 """A category name and its box: x, y, width, height in pixels of the picture."""
 
-_BOX_COLOURS = (
+BOX_COLOURS = (
     "#0062a3",
     "#b34700",
     "#00734f",
@@ -32,6 +32,8 @@ _BOX_COLOURS = (
     "#4a6b12",
     "#8a4b2a",
 )
+"""Colours of boxes, on which white text has a contrast of 4.5."""
+
 _PAPER, _LETTERBOX, _INK = "#ffffff", "#d5dade", "#1c2127"
 
 
@@ -148,7 +150,7 @@ def grid(
 
 def colour_of(name: str) -> str:
     """The colour of a category's boxes, the same in every picture and every run."""
-    return _BOX_COLOURS[zlib.crc32(name.encode()) % len(_BOX_COLOURS)]
+    return BOX_COLOURS[zlib.crc32(name.encode()) % len(BOX_COLOURS)]
 
 
 def _scaled(
