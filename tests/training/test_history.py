@@ -27,6 +27,33 @@ def test_columns_are_stable_and_empty_cells_are_none(tmp_path: Path) -> None:
     ]
 
 
+def test_parts_of_a_loss_stand_beside_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    rows = [
+        {"epoch": 1, "train_loss": 3.0, "train_loss_box": 1.0, "val_loss": 2.0, "val_ap": None},
+        {
+            "epoch": 2,
+            "train_loss": 2.5,
+            "train_loss_box": 0.5,
+            "train_loss_class": 2.0,
+            "val_loss": 2.25,
+            "val_loss_box": 0.25,
+            "val_loss_class": 2.0,
+            "val_ap": 0.125,
+            "val_ap50": 0.25,
+            "learning_rate": 0.002,
+        },
+    ]
+    write_history(rows, path)
+    assert path.read_text().splitlines() == [
+        "epoch,train_loss,val_loss,train_loss_box,train_loss_class,val_loss_box,val_loss_class,"
+        "val_ap,val_ap50,learning_rate",
+        "1,3.0,2.0,1.0,,,,,,",
+        "2,2.5,2.25,0.5,2.0,0.25,2.0,0.125,0.25,0.002",
+    ]
+    assert [row["val_loss_box"] for row in read_history(path)] == [None, 0.25]
+
+
 numbers = st.none() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False)
 
 

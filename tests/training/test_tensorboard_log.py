@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tagbox.errors import TagboxError
 from tagbox.training.tensorboard import TensorBoardLog
+from tagbox.training.watch import Watch
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -56,6 +57,34 @@ def test_both_sides_share_their_tags(tmp_path: Path) -> None:
     # Two folders with one event file each, however many curves there are.
     assert sorted(path.parent.name for path in tmp_path.rglob("*tfevents*")) == ["train", "val"]
     assert "metrics/challenge_f1" not in read(tmp_path / "val").Tags()["scalars"]
+
+
+def test_parts_of_a_loss_are_in_the_group_of_losses(tmp_path: Path) -> None:
+    with TensorBoardLog(tmp_path) as log:
+        watch: Watch[np.ndarray] = Watch(
+            log,
+            categories=["cat", "dog"],
+            per_category=lambda held: {"ap": held},
+            steps=10,
+        )
+        watch.batch(1, 4.0)
+        row = {"epoch": 3, "learning_rate": 0.25}
+        for side, loss in (("train", 2.0), ("val", 3.0)):
+            row |= {f"{side}_loss": loss, f"{side}_loss_box": loss / 2, f"{side}_loss_class": loss}
+        watch.epoch(row | {"val_ap": 0.5, "val_ar100": 0.75}, np.array([0.5, math.nan]))
+    losses = {"loss/epoch", "loss/box", "loss/class"}
+    train, val = (set(read(tmp_path / side).Tags()["scalars"]) for side in ("train", "val"))
+    assert train == losses | {"loss/batch", "run/learning_rate"}
+    assert val == losses | {"metrics/ap", "metrics/ar100", "ap/cat"}
+    assert points(tmp_path / "train", "loss/batch") == [(11, 4.0)]
+    assert points(tmp_path / "train", "loss/box") == [(3, 1.0)]
+    assert points(tmp_path / "val", "loss/box") == [(3, 1.5)]
+
+
+def test_without_a_log_nothing_is_asked() -> None:
+    watch: Watch[None] = Watch(None, per_category=lambda held: pytest.fail("asked"))
+    watch.batch(1, 1.0)
+    watch.epoch({"epoch": 1}, None)
 
 
 def test_categories_and_pictures(tmp_path: Path) -> None:

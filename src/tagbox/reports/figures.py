@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,15 +44,20 @@ _TABLE = (
 
 def headline(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The figures a person wants first, with their intervals."""
-    intervals = metrics.get("intervals") or {}
-    tiles = []
     exclusive = metrics.get("labels") == "exclusive"
-    for key in EXCLUSIVE_HEADLINE if exclusive else _HEADLINE:
+    return tiles(metrics, EXCLUSIVE_HEADLINE if exclusive else _HEADLINE)
+
+
+def tiles(metrics: Mapping[str, Any], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Those of `keys` that have a figure, with name, interval, meaning and a gauge."""
+    intervals = metrics.get("intervals") or {}
+    found = []
+    for key in keys:
         if metrics.get(key) is None:
             continue
         interval = intervals.get(key) or {}
         low, high = interval.get("low"), interval.get("high")
-        tiles.append(
+        found.append(
             {
                 "name": metric_name(key),
                 "value": figure(metrics[key]),
@@ -63,12 +68,13 @@ def headline(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "low": None if low is None else 100 * min(max(low, 0.0), 1.0),
                 "high": None if high is None else 100 * min(max(high, 0.0), 1.0),
                 "interval": None if low is None else f"{figure(low)} to {figure(high)}",
+                "level": f"{100 * interval.get('level', 0.95):g}",
                 "unreliable": interval.get("reliable") is False,
                 "why": interval.get("reason") or interval.get("note") or "",
                 "meaning": MEANINGS[key],
             }
         )
-    return tiles
+    return found
 
 
 def baselines(data: ReportData) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tagbox.evaluation.exclusive import most_probable, one_said
 from tagbox.evaluation.thresholds import Thresholds
 from tagbox.files import atomic_write
-from tagbox.images.verdicts import percent
+from tagbox.reports.page import page_bytes, render_page
 from tagbox.reports.pictures import ReportPicture
 
 
@@ -102,19 +102,9 @@ class ReportData:
 
 def render_report(data: ReportData) -> str:
     """The report as one HTML document without a reference to anything outside it."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     from tagbox.reports.sections import sections
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = percent
-    return environment.get_template("report.html.j2").render(sections(data))
+    return render_page("report.html.j2", sections(data))
 
 
 def write_report(data: ReportData, path: Path) -> None:
@@ -125,5 +115,4 @@ def write_report(data: ReportData, path: Path) -> None:
     TagboxError
         ``cannot-write`` when the operating system refuses.
     """
-    # A lone surrogate can come in with a file name that is not UTF-8.
-    atomic_write(path, render_report(data).encode("utf-8", "replace"))
+    atomic_write(path, page_bytes(render_report(data)))

@@ -29,7 +29,7 @@ from tagbox.training.sides import Sides
 from tagbox.training.stage import Stage
 from tagbox.training.teacher import mixed_targets
 from tagbox.training.tensorboard import TensorBoardLog
-from tagbox.training.watch import Watch
+from tagbox.training.watch import watch_labels
 
 if TYPE_CHECKING:
     from tagbox.training.history import Row
@@ -197,7 +197,7 @@ def _first_stage(
     targets = None
     if teacher is not None:
         targets = mixed_targets(encoded.train.labels, teacher, config.teacher_weight)
-    watch = Watch(config, encoded.train.categories.names, log if runtime.main else None)
+    watch = watch_labels(config, encoded.train.categories.names, log if runtime.main else None)
     with progress.bar("training the head", config.epochs, "epochs") as advance:
 
         def after_epoch(row: Row, held: Outputs) -> None:

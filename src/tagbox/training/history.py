@@ -15,13 +15,18 @@ Row = Mapping[str, float | int | None]
 """One epoch: ``epoch``, ``train_loss``, ``val_loss``, ``val_map``, ... and any other figure.
 
 ``train_NAME`` and ``val_NAME`` are the same figure of the two sides; charts lay them on each other.
+Where the loss has parts, as a detector's has, part P is ``train_loss_P`` and ``val_loss_P``.
 """
+
+_PARTS = ("train_loss_", "val_loss_")
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
-    """Names of all columns: ``epoch``, then the losses, then the rest as first seen."""
+    """Names of all columns: ``epoch``, the losses, the parts of each, then the rest as first seen."""
     seen = dict.fromkeys(name for row in rows for name in row)
-    first = [name for name in ("epoch", "train_loss", "val_loss") if name in seen]
+    losses = [name for name in ("epoch", "train_loss", "val_loss") if name in seen]
+    parts = [name for side in _PARTS for name in seen if name.startswith(side)]
+    first = dict.fromkeys([*losses, *parts])
     return [*first, *(name for name in seen if name not in first)]
 
 

@@ -55,16 +55,15 @@ class TensorBoardLog:
     def epoch(self, epoch: int, figures: Mapping[str, float | int | None]) -> None:
         """The figures of one epoch, named as in ``history.csv``.
 
-        ``train_NAME`` and ``val_NAME`` become the tag ``metrics/NAME`` (``loss/epoch`` for the loss)
-        of the two writers; other names (``learning_rate``) are tags of ``train/`` under ``run/``.
-        None and NaN are left out.
+        ``train_NAME`` and ``val_NAME`` become the tag ``metrics/NAME`` of the two writers,
+        ``loss/epoch`` for the loss and ``loss/PART`` for ``loss_PART``; other names
+        (``learning_rate``) are tags of ``train/`` under ``run/``. None and NaN are left out.
         """
         sides: dict[str, dict[str, float | int | None]] = {"train": {}, "val": {}}
         for name, value in figures.items():
             side, _, figure = name.partition("_")
             if side in sides and figure:
-                tag = "loss/epoch" if figure == "loss" else f"metrics/{figure}"
-                sides[side][tag] = value
+                sides[side][_tag(figure)] = value
             elif name != "epoch":
                 sides["train"][f"run/{name}"] = value
         for side, values in sides.items():
@@ -102,6 +101,14 @@ class TensorBoardLog:
         """Flush and close both files."""
         for writer in self._writers.values():
             writer.close()
+
+
+def _tag(figure: str) -> str:
+    """Losses share a group of charts, each on its own scale; everything else is in another."""
+    if figure == "loss":
+        return "loss/epoch"
+    part = figure.removeprefix("loss_")
+    return f"metrics/{figure}" if part == figure else f"loss/{part}"
 
 
 class _EventFile:

@@ -26,7 +26,7 @@ from tagbox.training.sides import Sides
 from tagbox.training.stage import Stage
 from tagbox.training.teacher import mixed_targets
 from tagbox.training.tensorboard import TensorBoardLog
-from tagbox.training.watch import Watch
+from tagbox.training.watch import watch_labels
 from tagbox.training.work import Work, fingerprints, require_same_data, say_other_machine
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def train_whole(
     targets = None
     if teacher is not None:
         targets = mixed_targets(train.labels, teacher[rows[0]], config.teacher_weight)
-    watch = Watch(config, train.categories.names, log if runtime.main else None)
+    watch = watch_labels(config, train.categories.names, log if runtime.main else None)
 
     def after_epoch(row: Row, held: Outputs) -> None:
         watch.epoch(row, held)
