@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import html
-import json
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from page_browser import PageReader, open_browser
 from report_samples import HOSTILE, exclusive_data, report_data, words
 
 from tagbox.reports.report import ReportData, render_report, write_report
@@ -38,43 +33,10 @@ PAGES: dict[str, Callable[[], ReportData]] = {
 }
 
 
-class Links(HTMLParser):
-    """Collects what a page refers to and which elements it has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.references: list[str] = []
-        self.tags: list[str] = []
-        self.handlers: list[str] = []
-        self.ids: list[str] = []
-        self.row_headers: list[str] = []
-        self._in_header = False
-
-    def handle_endtag(self, tag: str) -> None:
-        self._in_header = False
-
-    def handle_data(self, data: str) -> None:
-        if self._in_header:
-            self.row_headers[-1] += data
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self._in_header = tag == "th" and ("scope", "row") in attrs
-        if self._in_header:
-            self.row_headers.append("")
-        for name, value in attrs:
-            if name in ("src", "href", "xlink:href", "action", "data", "srcset", "poster"):
-                self.references.append(value or "")
-            if name == "id":
-                self.ids.append(value or "")
-            if name.startswith("on"):
-                self.handlers.append(name)
-
-
 @pytest.mark.parametrize("case", PAGES)
 def test_the_page_refers_to_nothing_outside(case: str) -> None:
     page = render_report(PAGES[case]())
-    links = Links()
+    links = PageReader()
     links.feed(page)
     assert all(r.startswith(("#", "data:")) for r in links.references)
     assert {r[1:] for r in links.references if r.startswith("#")} <= set(links.ids)
@@ -87,7 +49,7 @@ def test_the_page_refers_to_nothing_outside(case: str) -> None:
 
 def test_texts_are_text() -> None:
     page = render_report(report_data(HOSTILE, 40))
-    links = Links()
+    links = PageReader()
     links.feed(page)
     assert set(HOSTILE) <= set(links.row_headers)
     assert "<script>alert" not in page
@@ -132,81 +94,13 @@ def test_exclusive_labels_have_their_own_page() -> None:
 
 CASES = [(case, 390) for case in PAGES]
 CASES += [(case, 1280) for case in ("usual", "hostile names", "200 categories", "exclusive 80")]
-PROBE = """<script>
-const errors = [];
-addEventListener("error", (event) => errors.push(event.message));
-addEventListener("securitypolicyviolation", (event) => errors.push(event.blockedURI));
-addEventListener("load", () => {
-  const table = document.querySelector(".sortable");
-  let sorted = [];
-  if (table) {
-    table.querySelectorAll("button")[1].click();
-    sorted = [...table.tBodies[0].rows].map((row) => Number(row.cells[1].dataset.value));
-  }
-  const page = document.documentElement;
-  parent.postMessage({ name: location.hash.slice(1), errors, sorted, wide: page.scrollWidth,
-    screen: innerWidth, charts: document.querySelectorAll("svg.chart").length }, "*");
-});
-</script>"""
-FRAMES = """<!doctype html><pre id=out></pre><script>
-const seen = {};
-onmessage = (event) => {
-  seen[event.data.name] = event.data;
-  document.getElementById("out").textContent = JSON.stringify(seen);
-};
-</script>"""
 
 
 @pytest.fixture(scope="module")
 def browser(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[dict[str, tuple[str, int]]], Any]:
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    program = next((found for name in names if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium is installed")
-    folder = tmp_path_factory.mktemp("browser")
-
-    def look(pages: dict[str, tuple[str, int]]) -> dict[str, Any]:
-        """Load every page in a frame of its width and return what each measured of itself."""
-        frames = FRAMES
-        for name, (page, width) in pages.items():
-            probed = page.replace("<style>", PROBE + "<style>", 1)
-            (folder / f"{name}.html").write_text(probed, "utf-8")
-            style = f"border:0;width:{width}px;height:900px"
-            frames += f"<iframe src='{name}.html#{name}' style='{style}'></iframe>"
-        (folder / "frames.html").write_text(frames, "utf-8")
-        done = subprocess.run(
-            [
-                program,
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--enable-logging=stderr",
-                "--virtual-time-budget=60000",
-                f"--user-data-dir={folder / 'profile'}",
-                "--window-size=1400,1000",
-                "--dump-dom",
-                (folder / "frames.html").as_uri(),
-            ],
-            capture_output=True,
-            text=True,
-            # It keeps a few things at home beside its profile.
-            env={**os.environ, "HOME": str(folder)},
-            timeout=240,
-            check=False,
-        )
-        found = re.search(r'<pre id="out">(.*?)</pre>', done.stdout, re.S)
-        assert found and found[1], f"no page loaded: {done.stdout[:300]} {done.stderr[-800:]}"
-        seen: dict[str, Any] = json.loads(html.unescape(found[1]))
-        for name in pages:
-            lines = re.findall(r"CONSOLE.*", done.stderr)
-            seen[name]["console"] = [line for line in lines if f"/{name}.html" in line]
-        return seen
-
-    return look
+    return open_browser(tmp_path_factory.mktemp("browser"))
 
 
 @pytest.fixture(scope="module")

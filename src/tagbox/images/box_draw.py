@@ -51,6 +51,7 @@ def draw_boxes(
     truth: Sequence[BoxMark] = (),
     predicted: Sequence[BoxMark] = (),
     width: int | None = None,
+    size: int | None = None,
 ) -> Image.Image:
     """Draw detections as full lines with name and score, and the truth as dashed lines on top.
 
@@ -65,6 +66,8 @@ def draw_boxes(
         In pixels of `image`; a box without finite corners or an area inside the picture is not drawn.
     width
         Pixels of the result, whose proportions are the picture's; the picture's own when not given.
+    size
+        Of the names, in pixels; a 32nd of the longer side when not given, from 12 to 40.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def draw_boxes(
     """
     sheet, scale = _scaled(image, width)
     draw = ImageDraw.Draw(sheet)
-    size = min(max(12, round(sheet.width / 32)), 40)
+    size = size or min(max(12, round(max(sheet.size) / 32)), 40)
     line = max(2, round(size / 6))
     found = list(_placed(predicted, scale, sheet.size))
     there = list(_placed(truth, scale, sheet.size))
@@ -142,9 +145,7 @@ def _dashes(box: Rectangle, dash: float, line: int) -> Iterator[Rectangle]:
         yield max(right - thick, left), start, right, end
 
 
-def _write_names(
-    sheet: Image.Image, marks: Sequence[tuple[BoxMark, Rectangle]], size: int
-) -> None:
+def _write_names(sheet: Image.Image, marks: Sequence[tuple[BoxMark, Rectangle]], size: int) -> None:
     """Names in the order given; those of detections on their colour, those of the truth in it."""
     draw = ImageDraw.Draw(sheet)
     taken: list[Rectangle] = []
@@ -157,7 +158,8 @@ def _write_names(
         if not mark.name or height > sheet.height or room < 2 * size:
             continue
         text, font = shorten(mark.name, size, room)
-        width = font.getlength(text + share) + 2 * pad
+        name_width, (share, share_font) = font.getlength(text), fit_text(share, size)
+        width = name_width + share_font.getlength(share) + 2 * pad
         spots = _spots(box, (width, height), sheet.size)
         free = [spot for spot in spots if not any(_shared(spot, other) for other in taken)]
         if not free and kind in named:
@@ -168,8 +170,10 @@ def _write_names(
         colour = category_colour(mark.category)
         paper, ink = (_PAPER, colour) if mark.score is None else (colour, _PAPER)
         draw.rectangle(spot, fill=paper, outline=ink if mark.score is None else None)
-        middle = (spot[1] + spot[3]) / 2
-        draw.text((spot[0] + pad, middle), text + share, font=font, fill=ink, anchor="lm")
+        left, middle = spot[0] + pad, (spot[1] + spot[3]) / 2
+        draw.text((left, middle), text, font=font, fill=ink, anchor="lm")
+        # Apart, or a name that is read from right to left would take the score into its middle.
+        draw.text((left + name_width, middle), share, font=share_font, fill=ink, anchor="lm")
 
 
 def _spots(box: Rectangle, size: tuple[float, float], limits: tuple[int, int]) -> list[Rectangle]:

@@ -109,9 +109,7 @@ def judge_pictures(
             annotations.boxes[truth],
             annotations.category_rows[truth],
         )
-        inside = overlap(
-            detections.boxes[found], annotations.boxes[crowds], of_first=True
-        ) >= IOU
+        inside = overlap(detections.boxes[found], annotations.boxes[crowds], of_first=True) >= IOU
         same = detections.category_rows[found, None] == annotations.category_rows[crowds]
         matches[(matches == WRONG) & (inside & same).any(axis=1)] = IGNORED
         judged.append(JudgedPicture(row=row, truth=truth, found=found, matches=matches))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,25 +52,43 @@ def bars(data: ReportData) -> dict[str, Any]:
 
 
 def category_table(data: ReportData) -> dict[str, Any]:
-    """Every category with its support, scores, threshold and counts; columns nobody has are left out."""
-    rows = data.metrics.get("per_category") or []
-    trained = {
-        row["name"]: row["images"] for row in (data.statistics or {}).get("categories") or []
-    }
+    """Every category with its support, scores, threshold and counts."""
     columns = [("support", "labels"), ("ap", "AP"), ("f1", "F1"), ("precision", "precision")]
     columns += [("recall", "recall"), ("threshold", "threshold")]
     columns += [("tp", "right"), ("fp", "wrong"), ("fn", "missed")]
-    columns = [
-        (key, words) for key, words in columns if any(row.get(key) is not None for row in rows)
-    ]
+    trained = {
+        row["name"]: row["images"] for row in (data.statistics or {}).get("categories") or []
+    }
+    rows = data.metrics.get("per_category") or []
+    return table_of(rows, columns, trained, "training images")
+
+
+def table_of(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[tuple[str, str]],
+    trained: Mapping[str, int],
+    trained_words: str,
+) -> dict[str, Any]:
+    """A row a category; columns nobody has are left out.
+
+    Parameters
+    ----------
+    rows
+        ``per_category`` of the metrics.
+    columns
+        Keys of `rows` and how they are called.
+    trained, trained_words
+        By category what training had of it, and how that is called.
+    """
+    kept = [(key, words) for key, words in columns if any(row.get(key) is not None for row in rows)]
     body = []
     for row in rows:
-        cells: list[float | int | None] = [row.get(key) for key, _ in columns]
+        cells: list[float | int | None] = [row.get(key) for key, _ in kept]
         if trained:
             cells.insert(0, trained.get(row["name"]))
         body.append((row["name"], [(_cell(value), value) for value in cells]))
-    headers = [words for _, words in columns]
-    return {"headers": ["training images", *headers] if trained else headers, "rows": body}
+    headers = [words for _, words in kept]
+    return {"headers": [trained_words, *headers] if trained else headers, "rows": body}
 
 
 def _cell(value: float | int | None) -> str:

@@ -1,8 +1,8 @@
-"""The confusion matrix of exclusive labels as inline SVG, readable for ten categories and for eighty."""
+"""A confusion matrix as inline SVG, readable for ten categories and for eighty."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,13 @@ _SIZES = (
 )
 
 
-def confusion_chart(names: Sequence[str], counts: NDArray[np.int64]) -> Markup:
+def confusion_chart(
+    names: Sequence[str],
+    counts: NDArray[np.int64],
+    *,
+    things: str = "pictures",
+    tell: Callable[[int, int], str] | None = None,
+) -> Markup:
     """Rows are what is there, columns what was said; the diagonal is right and has a colour of its own.
 
     A cell is the darker, the larger its share of its row is (by the square root, so that one mistake in a
@@ -44,8 +50,17 @@ def confusion_chart(names: Sequence[str], counts: NDArray[np.int64]) -> Markup:
         K category names.
     counts
         (K, K) int64; see `evaluation.exclusive.confusion_matrix`.
+    things
+        What is counted.
+    tell
+        Row and column of a cell in words; ``NAME: right`` and ``NAME: said to be OTHER`` when not given.
     """
-    title = "Confusion matrix"
+
+    def right_or_said(i: int, j: int) -> str:
+        return f"{all_names[i]}: said to be {all_names[j]}" if i != j else f"{all_names[i]}: right"
+
+    title, all_names, tell = "Confusion matrix", names, tell or right_or_said
+    kept = np.arange(len(names))
     totals, all_hits, everything = counts.sum(axis=1), int(np.trace(counts)), int(counts.sum())
     if len(names) > MOST:
         wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
@@ -77,8 +92,8 @@ def confusion_chart(names: Sequence[str], counts: NDArray[np.int64]) -> Markup:
         count, total = int(counts[i, j]), int(totals[i])
         x, y = left + cell * j, top + cell * i
         strength = (count / total) ** 0.5
-        said = f"{names[i]}: said to be {names[j]}" if i != j else f"{names[i]}: right"
-        tip = escape(f"{said}, {count:,} of {total:,} pictures")
+        said = tell(int(kept[i]), int(kept[j]))
+        tip = escape(f"{said}, {count:,} of {total:,} {things}")
         square = (
             f'<rect class="{"hit" if i == j else "miss"}" x="{coordinate(x)}" y="{coordinate(y)}"'
             f' width="{cell - 1}" height="{cell - 1}" fill-opacity="{0.12 + 0.88 * strength:.2f}"/>'
@@ -92,7 +107,7 @@ def confusion_chart(names: Sequence[str], counts: NDArray[np.int64]) -> Markup:
             )
         parts.append(f"<g>{square}{inside}<title>{tip}</title></g>")
     summary = (
-        f"{all_hits:,} of {everything:,} pictures are right; {len(names)} categories are shown"
+        f"{all_hits:,} of {everything:,} {things} are right; {len(names)} categories are shown"
     )
     # Smaller, its names could not be read.
     least = width * (1.0 if size.counts is None else 0.85)

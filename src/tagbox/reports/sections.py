@@ -40,7 +40,7 @@ def sections(data: ReportData) -> dict[str, Any]:
         "together": {"rows": []} if data.exclusive else together(data),
         "pictures": _pictures(data.pictures, scores=not data.exclusive),
         "evidence": any(picture.evidence for picture in data.pictures),
-        "statistics": _statistics(data.statistics, histograms=not data.exclusive),
+        "statistics": statistics_values(data.statistics, histograms=not data.exclusive),
         "config": [(name, plain(value)) for name, value in data.config.items()],
         "versions": list(data.versions.items()),
         "command": data.command,
@@ -97,7 +97,10 @@ def _card(picture: ReportPicture, key: str, *, score: bool) -> dict[str, Any]:
     }
 
 
-def _statistics(statistics: Mapping[str, Any] | None, *, histograms: bool) -> dict[str, Any] | None:
+def statistics_values(
+    statistics: Mapping[str, Any] | None, *, histograms: bool
+) -> dict[str, Any] | None:
+    """What a page says of the training data, from `checks.statistics.statistics` of it."""
     if not statistics:
         return None
     per_image = statistics.get("labels_per_image") or {}

@@ -28,6 +28,18 @@ METRIC_NAMES = {
     "top5_accuracy": "top-5 accuracy",
     "log_loss": "log loss",
     "calibration_error": "calibration error",
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "AP small",
+    "ap_medium": "AP medium",
+    "ap_large": "AP large",
+    "ar1": "AR 1",
+    "ar10": "AR 10",
+    "ar100": "AR 100",
+    "ar_small": "AR small",
+    "ar_medium": "AR medium",
+    "ar_large": "AR large",
 }
 """Metrics as people write them; others show with spaces for underscores."""
 
@@ -44,6 +56,13 @@ MEANINGS = {
     "top5_accuracy": "the right category is among the five most probable",
     "log_loss": "-log of the right category's probability; lower is better",
     "calibration_error": "how far sureness is from being right; lower is better",
+    "ap": "mean over the categories and IoU 0.50 to 0.95",
+    "ap50": "boxes count as right from IoU 0.50",
+    "ap75": "boxes count as right from IoU 0.75",
+    "ap_small": "objects below 32² pixels",
+    "ap_medium": "objects of 32² to 96² pixels",
+    "ap_large": "objects above 96² pixels",
+    "ar100": "objects found by at most 100 boxes a picture, mean over IoU",
 }
 
 
