@@ -18,6 +18,7 @@ _EXPORTS = {
     "load_dataset": "tagbox.data.load",
     "check_dataset": "tagbox.checks.check",
     "train_classifier": "tagbox.api",
+    "train_detector": "tagbox.api",
     "ensemble": "tagbox.api",
     "tune_classifier": "tagbox.api",
     "Run": "tagbox.api",
@@ -26,6 +27,9 @@ _EXPORTS = {
     "evaluate_labels": "tagbox.evaluation.evaluate",
     "DataConfig": "tagbox.config",
     "ClassifierConfig": "tagbox.config",
+    "DetectorConfig": "tagbox.config",
+    "Detections": "tagbox.evaluation.detections",
+    "evaluate_boxes": "tagbox.evaluation.evaluate_boxes",
     "EnsembleConfig": "tagbox.config",
 }
 
@@ -33,15 +37,19 @@ if TYPE_CHECKING:
     from tagbox.api import Run as Run
     from tagbox.api import ensemble as ensemble
     from tagbox.api import train_classifier as train_classifier
+    from tagbox.api import train_detector as train_detector
     from tagbox.api import tune_classifier as tune_classifier
     from tagbox.checks.check import check_dataset as check_dataset
     from tagbox.config import ClassifierConfig as ClassifierConfig
     from tagbox.config import DataConfig as DataConfig
+    from tagbox.config import DetectorConfig as DetectorConfig
     from tagbox.config import EnsembleConfig as EnsembleConfig
     from tagbox.data.dataset import Dataset as Dataset
     from tagbox.data.load import load_dataset as load_dataset
     from tagbox.errors import TagboxError as TagboxError
+    from tagbox.evaluation.detections import Detections as Detections
     from tagbox.evaluation.evaluate import evaluate_labels as evaluate_labels
+    from tagbox.evaluation.evaluate_boxes import evaluate_boxes as evaluate_boxes
     from tagbox.evaluation.predictions import Predictions as Predictions
     from tagbox.inference.load import load_model as load_model
     from tagbox.inference.predict import Classifier as Classifier

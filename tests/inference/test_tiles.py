@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from toy_detectors import NAMES, PatchDetector, patch_bundle, patch_spec, scene
 
 from tagbox.errors import TagboxError
 from tagbox.inference.detect import DetectorModel
 from tagbox.inference.tiles import Tiles, cut_off, merge, windows
+from toy_detectors import NAMES, PatchDetector, patch_bundle, patch_spec, scene
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(32, 900), st.floats(0, 0.9))
@@ -46,9 +46,7 @@ def test_cut_off_boxes_touch_a_border_inside_the_picture() -> None:
 
 def merged(*rows: tuple[tuple[float, float, float, float], float, int, bool]) -> list[int]:
     boxes, scores, labels, cut = zip(*rows, strict=True)
-    found = merge(
-        np.array(boxes, float), np.array(scores, float), np.array(labels), np.array(cut)
-    )
+    found = merge(np.array(boxes, float), np.array(scores, float), np.array(labels), np.array(cut))
     return found.tolist()  # type: ignore[no-any-return]
 
 

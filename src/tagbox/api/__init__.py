@@ -1,8 +1,9 @@
 """The verbs of the Python API that span the whole road; the command line calls the same ones."""
 
+from tagbox.api.detect import train_detector
 from tagbox.api.ensembles import ensemble
 from tagbox.api.run import Run
 from tagbox.api.train import train_classifier
 from tagbox.api.tune import Study, tune_classifier
 
-__all__ = ["Run", "Study", "ensemble", "train_classifier", "tune_classifier"]
+__all__ = ["Run", "Study", "ensemble", "train_classifier", "train_detector", "tune_classifier"]

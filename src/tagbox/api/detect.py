@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tagbox.api.run import Run
 from tagbox.config import DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
+from tagbox.evaluation.detections import Detections
 from tagbox.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    pass
+    from tagbox.models.detectors.bundle import DetectorBundle
+    from tagbox.reports.box_pictures import BoxPicture
+    from tagbox.training.detector import TrainedDetector
+
+SHOWN = 12
+"""Best pictures of the report, and as many worst ones."""
 
 
 def train_detector(
@@ -57,6 +67,7 @@ def train_detector(
 
     from tagbox.engines.encoder import choose_device
     from tagbox.training.detector import train_on
+    from tagbox.training.detector_run import write_detector_run
     from tagbox.training.failures import require_torch
     from tagbox.training.run import read_metrics
     from tagbox.training.runtime import Runtime, join_processes, was_restarted
@@ -110,3 +121,102 @@ def train_detector(
     if group is not None:
         metrics = group.from_main(metrics)
     return Run(folder=folder, metrics=metrics)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Judged:
+    """A trained detector on the validation images: its boxes there, the cuts they give, the figures."""
+
+    bundle: DetectorBundle
+    detections: Detections
+    figures: dict[str, Any]
+
+
+def _judge(trained: TrainedDetector, progress: Progress) -> _Judged:
+    """Detect in the validation images by the very road that prediction takes."""
+    from tagbox.evaluation.box_matching import match_boxes
+    from tagbox.evaluation.cut_search import choose_cuts
+    from tagbox.evaluation.evaluate_boxes import evaluate_boxes
+    from tagbox.evaluation.ground_truth import ground_truth
+    from tagbox.evaluation.score_cuts import ScoreCuts
+    from tagbox.inference.detect import DetectorModel
+    from tagbox.training.detector_run import detector_bundle_of
+
+    validation = trained.validation
+    bundle = detector_bundle_of(trained, ScoreCuts())
+    model = DetectorModel(
+        bundle,
+        engine=trained.config.engine,
+        device=trained.config.device,
+        detector=trained.detector,
+    )
+    paths = [validation.images.path(row) for row in range(len(validation))]
+    with progress.bar("detecting", len(paths), "pictures") as advance:
+        # A picture that was damaged meanwhile was left out of the training's figures, and is here.
+        claims = model.detect(paths, skip_errors=True, progress=advance)
+    detections = replace(claims.detections, images=tuple(validation.images.files.tolist()))
+    cuts = choose_cuts(match_boxes(ground_truth(validation), detections))
+    figures = evaluate_boxes(validation, detections, cuts=cuts, seed=trained.config.seed)
+    return _Judged(bundle=replace(bundle, cuts=cuts), detections=detections, figures=figures)
+
+
+def _write_report(
+    work: Path,
+    name: str,
+    trained: TrainedDetector,
+    judged: _Judged,
+    source: DataConfig,
+    command: str,
+) -> None:
+    from tagbox.checks.statistics import statistics
+    from tagbox.reports.detector_report import DetectorReportData, write_detector_report
+
+    annotations = trained.train.annotations
+    counted = annotations.has_box & ~annotations.crowd
+    data = DetectorReportData(
+        title=name,
+        categories=trained.validation.categories.names,
+        metrics=judged.figures,
+        history=trained.history,
+        best_epoch=trained.best_epoch,
+        pictures=_pictures(trained.validation, judged),
+        statistics=statistics(trained.train),
+        box_sides=annotations.boxes[counted, 2:],
+        config={**source.to_dict(), **trained.config.to_dict()},
+        notes=[f"Left out: {sentence}" for sentence in trained.left_out],
+        versions=judged.bundle.versions,
+        command=command,
+    )
+    write_detector_report(data, work / "report.html")
+
+
+def _pictures(validation: Dataset, judged: _Judged) -> Sequence[BoxPicture]:
+    """The best and the worst of the validation pictures that can be read."""
+    from tagbox.errors import TagboxError
+    from tagbox.images.decode import read_image
+    from tagbox.reports.box_choice import choose_box_pictures, judge_pictures
+    from tagbox.reports.box_pictures import make_box_picture
+    from tagbox.reports.pictures import Kind
+
+    levels = judged.bundle.cuts.levels(len(validation.categories))
+    looked_at = judge_pictures(validation.annotations, judged.detections, np.asarray(levels))
+    best, worst = choose_box_pictures(looked_at, SHOWN)
+    chosen: list[tuple[Kind, Any]] = [("best", each) for each in best]
+    chosen += [("worst", each) for each in worst]
+    made = []
+    for kind, each in chosen:
+        try:
+            image = read_image(validation.images.path(each.row))
+        except TagboxError:
+            continue
+        made.append(
+            make_box_picture(
+                image,
+                Path(str(validation.images.files[each.row])).name,
+                kind,
+                each,
+                validation.annotations,
+                judged.detections,
+            )
+        )
+    return made

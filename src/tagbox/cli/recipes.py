@@ -27,7 +27,7 @@ def recipes(name: str | None = None, /, *, json: bool = False) -> None:
             "command": recipe.command,
             "expect": recipe.expect,
             "evidence": recipe.evidence,
-            "classifier": recipe.settings,
+            recipe.task: recipe.settings,
             "search": recipe.search,
         }
         for recipe in chosen
@@ -37,5 +37,5 @@ def recipes(name: str | None = None, /, *, json: bool = False) -> None:
     elif name:
         print(yaml.safe_dump(plain[0], sort_keys=False, width=110).rstrip())
     else:
-        rows = [(recipe.name, recipe.about, recipe.expect) for recipe in chosen]
-        print_table("Recipes", ("name", "what it is", "what to expect"), rows)
+        rows = [(recipe.name, recipe.task, recipe.about, recipe.expect) for recipe in chosen]
+        print_table("Recipes", ("name", "trains a", "what it is", "what to expect"), rows)

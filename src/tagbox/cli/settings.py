@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts.config import Dict
 
-from tagbox.config import ClassifierConfig, Config, DataConfig, load_recipe
+from tagbox.config import ClassifierConfig, Config, DataConfig, DetectorConfig, load_recipe
 from tagbox.config.base import read_yaml
 from tagbox.errors import TagboxError
 
@@ -16,21 +16,36 @@ if TYPE_CHECKING:
     from cyclopts import App
     from cyclopts.argument import ArgumentCollection
 
-SECTIONS: Mapping[str, type[Config]] = {"data": DataConfig, "classifier": ClassifierConfig}
+SECTIONS: Mapping[str, type[Config]] = {
+    "data": DataConfig,
+    "classifier": ClassifierConfig,
+    "detector": DetectorConfig,
+}
 """Sections of a settings file, which is what ``config.yaml`` of a run is."""
 
 
 def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Give every flag that was not typed its value from the file after ``--config``, or else from the recipe.
 
-    Without ``--recipe``, that is ``frozen`` on a CPU and ``finetune`` on an accelerator.
+    Without ``--recipe``, that is ``dense`` for a detector, and for a classifier ``frozen`` on a CPU and
+    ``finetune`` on an accelerator.
     """
+    task = "detector" if "detector" in commands else "classifier"
     given = typed_value(arguments, "--config") or _begun_with(arguments)
     if given is not None:
-        for values in read_settings(Path(given)).values():
+        for section, values in read_settings(Path(given)).items():
+            if section in ("classifier", "detector") and section != task:
+                raise TagboxError(
+                    "config-field",
+                    f"these are settings of a {section}",
+                    file=given,
+                    where=section,
+                    hint=f"give them to tagbox train {section}",
+                )
             fill(values, given, app, commands, arguments)
     if any("--recipe" in argument.names for argument in arguments):
-        recipe = load_recipe(typed_value(arguments, "--recipe") or default_recipe(arguments))
+        unasked = "dense" if task == "detector" else default_recipe(arguments)
+        recipe = load_recipe(typed_value(arguments, "--recipe") or unasked, task)
         fill(recipe.settings, f"recipe {recipe.name}", app, commands, arguments)
 
 

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from tagbox.cli.console import TerminalProgress, print_json, say
 from tagbox.cli.settings import fill_from_file
-from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 
 train = App(
     help_format="markdown", name="train", help="Train a model on a dataset.", config=fill_from_file
@@ -79,5 +79,66 @@ def classifier(
     if json:
         print_json(run.metrics)
     figures = headline(run.metrics["validation"])
+    say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    say(f"run: {run.folder}\nreport: {run.report}")
+
+
+@train.command
+def detector(
+    data: Path,
+    /,
+    *,
+    name: str,
+    config: Annotated[DetectorConfig, Parameter(name="*")] = DetectorConfig(),  # noqa: B008
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    recipe: str | None = None,
+    settings: Annotated[Path | None, Parameter(name="--config")] = None,
+    runs: Path = Path("runs"),
+    overwrite: bool = False,
+    resume: bool = False,
+    json: bool = False,
+) -> None:
+    """Train a detector: where the objects of each category are.
+
+    Pictures without objects are kept as negatives, crowd regions are ignored, categories keep their ids. The
+    score cuts are chosen on the validation pictures. Writes the folder RUNS/NAME with the model, its metrics
+    and report.html. See `tagbox recipes`.
+
+    Parameters
+    ----------
+    data
+        A dataset with boxes: COCO JSON, YOLO or labelme folder.
+    name
+        Name of the run.
+    recipe
+        dense (the default), fasterrcnn, or a YAML file.
+    settings
+        YAML file of settings, such as a run's config.yaml; flags come before it, and it before the recipe.
+    runs
+        Folder of the runs.
+    overwrite
+        Replace a finished run of that name once the new one is whole.
+    resume
+        Go on with an unfinished run of that name, from its newest checkpoint and with its settings.
+    json
+        Print the run's metrics as JSON.
+    """
+    from tagbox.api import train_detector
+    from tagbox.evaluation.evaluate_boxes import box_headline
+
+    run = train_detector(
+        data,
+        config,
+        name=name,
+        runs=runs,
+        source=source,
+        overwrite=overwrite,
+        resume=resume,
+        command=shlex.join(["tagbox", *sys.argv[1:]]),
+        progress=TerminalProgress(),
+    )
+    if json:
+        print_json(run.metrics)
+    figures = box_headline(run.metrics["validation"])
     say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
     say(f"run: {run.folder}\nreport: {run.report}")

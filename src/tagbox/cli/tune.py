@@ -113,7 +113,7 @@ def search(
         data,
         config,
         name=name,
-        search=load_recipe(recipe or "frozen").search,
+        search=load_recipe(recipe or "frozen", "classifier").search,
         typed=search,
         fixed=[*fixed, *typed],
         trials=trials,

@@ -13,10 +13,15 @@ from typing import Any
 
 from tagbox.config.base import read_yaml, require
 from tagbox.config.classifier import ClassifierConfig
+from tagbox.config.detector import DetectorConfig
 from tagbox.errors import TagboxError
 
-RECIPES = ("frozen", "finetune", "asl-mldecoder", "challenge")
-PARTS = ("about", "command", "expect", "evidence", "classifier", "search")
+RECIPES = ("frozen", "finetune", "asl-mldecoder", "challenge", "dense", "fasterrcnn")
+TASKS: Mapping[str, type[ClassifierConfig] | type[DetectorConfig]] = {
+    "classifier": ClassifierConfig,
+    "detector": DetectorConfig,
+}
+PARTS = ("about", "command", "expect", "evidence", *TASKS, "search")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +34,10 @@ class Recipe:
         A name in `RECIPES`, or the path of a file.
     about, command, expect, evidence
         What it is for, how to run it, what to expect, and how that is known.
+    task
+        ``classifier`` or ``detector``: what it trains.
     settings
-        Values of `ClassifierConfig`, as plain values; what is missing keeps its default.
+        Values of that configuration, as plain values; what is missing keeps its default.
     search
         Ranges for `tagbox tune`: dotted setting -> ``{low, high, log}`` or ``{choices}``.
     """
@@ -40,21 +47,27 @@ class Recipe:
     command: str = ""
     expect: str = ""
     evidence: str = ""
+    task: str = "classifier"
     settings: Mapping[str, Any] = field(default_factory=dict)
     search: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def config(self) -> ClassifierConfig:
+    def config(self) -> ClassifierConfig | DetectorConfig:
         """The recipe as a configuration."""
-        return ClassifierConfig.from_dict(self.settings)
+        return TASKS[self.task].from_dict(self.settings)
 
 
-def load_recipe(name: str | Path) -> Recipe:
+def load_recipe(name: str | Path, task: str | None = None) -> Recipe:
     """The recipe of that name, or in that file.
+
+    Parameters
+    ----------
+    task
+        What it must train; either, when not given.
 
     Raises
     ------
     TagboxError
-        ``recipe-unknown``; ``config-syntax``, ``config-field``, ``config-value`` for a file's faults.
+        ``recipe-unknown``; ``recipe-task`` where it trains something else; ``config-syntax``, ``config-field``, ``config-value`` for a file's faults.
     """
     path: Any = Path(name)
     if str(name) in RECIPES:
@@ -76,13 +89,21 @@ def load_recipe(name: str | Path) -> Recipe:
                 where=str(part),
                 hint=f"the parts are {', '.join(PARTS)}",
             )
-    settings = content.get("classifier") or {}
-    ClassifierConfig.from_dict(settings, file=Path(str(path)))
+    found = next((each for each in TASKS if each in content), task or "classifier")
+    if task is not None and found != task:
+        raise TagboxError(
+            "recipe-task",
+            f"{str(name)!r} trains a {found}, not a {task}",
+            where="--recipe",
+            hint=f"run: tagbox train {found}; or see tagbox recipes",
+        )
+    settings = content.get(found) or {}
+    TASKS[found].from_dict(settings, file=Path(str(path)))
     search = content.get("search") or {}
     for setting, allowed in search.items():
         _check_range(str(setting), allowed)
     words = {part: str(content.get(part, "")).strip() for part in PARTS[:4]}
-    return Recipe(name=str(name), settings=settings, search=search, **words)
+    return Recipe(name=str(name), task=found, settings=settings, search=search, **words)
 
 
 def _check_range(setting: str, allowed: Any) -> None:

@@ -208,9 +208,7 @@ class DetectorModel:
         if "engine" in self.__dict__:
             self.engine.finish()
 
-    def _done(
-        self, waiting: deque[_Waiting | TagboxError]
-    ) -> Iterator[PictureBoxes | TagboxError]:
+    def _done(self, waiting: deque[_Waiting | TagboxError]) -> Iterator[PictureBoxes | TagboxError]:
         while waiting:
             first = waiting[0]
             if isinstance(first, TagboxError):

@@ -15,12 +15,12 @@ from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco import rows_of
 from tagbox.engines.cache import FeatureCache
 from tagbox.engines.encoder import Encoder, choose_device, create_encoders
-from tagbox.errors import TagboxError
 from tagbox.evaluation.base_rates import base_rate
 from tagbox.models.backbones import Arrays
 from tagbox.models.heads import activate, head_logits
 from tagbox.progress import Progress
 from tagbox.training.encoded import Encoded, encode_sides
+from tagbox.training.failures import require_torch
 from tagbox.training.finish import Judged, judge
 from tagbox.training.head import label_kind, train_head
 from tagbox.training.memory import sides_that_fit
@@ -110,7 +110,7 @@ def train(
     None on processes other than the main one.
     """
     # Importing torch takes about as long as encoding some hundred pictures and needs one core.
-    importing = threading.Thread(target=_import_torch, daemon=True)
+    importing = threading.Thread(target=require_torch, daemon=True)
     importing.start()
     asked, config = config, resolve(config, sides)
     sentence = kind_sentence(asked, config, sides)
@@ -254,19 +254,7 @@ def _finished(stage: Stage, runtime: Runtime) -> Trained | None:
 
 
 def _runtime(device: str) -> Runtime:
-    _import_torch()
+    require_torch()
     from tagbox.training.runtime import Runtime
 
     return Runtime(device)
-
-
-def _import_torch() -> None:
-    try:
-        import accelerate  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise TagboxError(
-            "extra-missing",
-            f"training needs {error.name}, which is not installed",
-            hint='run: pip install "tagbox[train]"',
-        ) from error

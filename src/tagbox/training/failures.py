@@ -67,3 +67,22 @@ def _memory() -> TagboxError:
         where="finetune.batch_size",
         hint="go on with --resume and more --finetune.accumulate, or train smaller pictures",
     )
+
+
+def require_torch() -> None:
+    """Refuse to train without what training needs.
+
+    Raises
+    ------
+    TagboxError
+        ``extra-missing``.
+    """
+    try:
+        import accelerate  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise TagboxError(
+            "extra-missing",
+            f"training needs {error.name}, which is not installed",
+            hint='run: pip install "tagbox[train]"',
+        ) from error
