@@ -1,0 +1,112 @@
+"""A detector by name: a new one to train, or an empty one for saved weights."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tagbox.config.detector import ON_A_BACKBONE, DetectorConfig
+from tagbox.errors import TagboxError
+
+if TYPE_CHECKING:
+    from tagbox.models.detectors.base import Detector, DetectorSpec
+
+HUGGINGFACE = "huggingface/"
+
+
+def create_detector(config: DetectorConfig, categories: int) -> Detector:
+    """A new detector of so many categories, with the weights of `config.weights`.
+
+    Layers whose size follows from the number of categories are drawn from `config.seed`, as are all with
+    ``none``; the rest is kept.
+
+    Raises
+    ------
+    TagboxError
+        ``detector-unknown``, with near names; ``detector-size`` for a size that the detector does not take;
+        ``detector-backbone`` for a backbone without the maps it needs; ``extra-missing``; what the
+        modules of this folder raise for weights: ``weights-packaged``, ``detector-weights``,
+        ``weights-missing``, ``weights-corrupt``, ``weights-mismatch``, the ``download-…`` codes.
+    """
+    name = _known(config.detector)
+    if name == "dense":
+        from tagbox.models.detectors.dense import create_dense
+
+        return create_dense(config, categories)
+    if name in ON_A_BACKBONE:
+        from tagbox.models.detectors.pyramid_detectors import create_on_pyramid
+
+        return create_on_pyramid(config, categories)
+    if _is_transformer(name):
+        from tagbox.models.detectors.transformers_detector import create_transformer
+
+        return create_transformer(config, categories)
+    from tagbox.models.detectors.torchvision_detectors import create_torchvision
+
+    return create_torchvision(config, categories)
+
+
+def build_detector(spec: DetectorSpec) -> Detector:
+    """The detector that `spec` describes, with weights that mean nothing yet; needs no network.
+
+    Raises
+    ------
+    TagboxError
+        ``detector-unknown``; ``extra-missing``.
+    """
+    name = _known(spec.detector)
+    if name == "dense":
+        from tagbox.models.detectors.dense import build_dense
+
+        return build_dense(spec)
+    if name in ON_A_BACKBONE:
+        from tagbox.models.detectors.pyramid_detectors import build_on_pyramid
+
+        return build_on_pyramid(spec)
+    if _is_transformer(name):
+        from tagbox.models.detectors.transformers_detector import build_transformer
+
+        return build_transformer(spec)
+    from tagbox.models.detectors.torchvision_detectors import build_torchvision
+
+    return build_torchvision(spec)
+
+
+def _known(name: str) -> str:
+    """`name`, when there is such a detector and what it needs is installed."""
+    _require("torch", "train", name)
+    _require("torchvision", "train", name)
+    if _is_transformer(name):
+        _require("transformers", "transformers", name)
+        return name
+    from tagbox.models.detectors.torchvision_detectors import PUBLISHED
+
+    known = (*ON_A_BACKBONE, *PUBLISHED)
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    raise TagboxError(
+        "detector-unknown",
+        f"no detector is called {name!r}",
+        where="detector",
+        hint=f"did you mean {', '.join(near)}"
+        if near
+        else f"there are {', '.join(known)}, {HUGGINGFACE}OWNER/NAME, or the folder of a "
+        "downloaded transformer",
+    )
+
+
+def _is_transformer(name: str) -> bool:
+    """A model of the hub, or the folder of a downloaded one."""
+    return name.startswith(HUGGINGFACE) or (Path(name).expanduser() / "config.json").is_file()
+
+
+def _require(module: str, extra: str, name: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise TagboxError(
+            "extra-missing",
+            f"{name} needs {module}, which is not installed",
+            hint=f'run: pip install "tagbox[{extra}]"',
+        )
