@@ -92,7 +92,7 @@ def test_every_cut_counts_as_if_matched_anew(seed: int) -> None:
     assert float(rates(**counts)["f1"]) == pytest.approx(best)
 
 
-@pytest.mark.parametrize("seed", [5, 6, 7])
+@pytest.mark.parametrize("seed", [6, 7, 9])
 def test_precision_against_recall(seed: int) -> None:
     dataset, detections = random_set(seed)
     truth = ground_truth(dataset)
