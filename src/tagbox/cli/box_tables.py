@@ -118,7 +118,7 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"{result['extra']:,} detections of other images or categories were left out.")
     lines += [f"{repair['sentence']}." for repair in result["repairs"]]
     if result["empty_images"]:
-        lines.append(f"{result['empty_images']:,} images have no detection.")
+        lines.append(f"Images without a detection: {result['empty_images']:,}.")
     if result["no_support"]:
         lines.append(
             f"{len(result['no_support'])} categories have no box here and are left out of averages over "

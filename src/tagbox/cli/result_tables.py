@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tagbox.cli.console import print_table, say
@@ -86,7 +87,7 @@ def show_compared(results: Sequence[Mapping[str, Any]]) -> None:
     for result in results:
         at, figures = _judged_at(result)
         values = [_figure(figures.get(key)) for key in ROW_FIGURES]
-        rows.append((result["predictions"], at, _figure(result.get("map")), *values))
+        rows.append((_short_name(result["predictions"], results), at, _figure(result.get("map")), *values))
     first = results[0]
     print_table(
         f"{first['images']:,} images, {first['categories']} categories, {first['positives']:,} labels",
@@ -101,6 +102,13 @@ def show_compared(results: Sequence[Mapping[str, Any]]) -> None:
             "Predictions that bring no thresholds are judged at cross-fitted ones: each image at thresholds tuned "
             "on other images."
         )
+
+
+def _short_name(path: str, results: Sequence[Mapping[str, Any]]) -> str:
+    """The last part of a path where that tells it from the others."""
+    name = Path(path).name
+    same = [result for result in results if Path(result["predictions"]).name == name]
+    return name if len(same) == 1 else path
 
 
 def _judged_at(result: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

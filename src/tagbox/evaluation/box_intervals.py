@@ -118,8 +118,8 @@ def box_intervals(
             "high": min(max(value + z * error, 0.0), 1.0),
             "level": level,
             "method": "jackknife-bias",
-            "reliable": sound,
-            "reason": reason,
+            "reliable": sound and error > 0,
+            "reason": reason if error > 0 or not sound else "no image changes it, so its spread is unknown",
         }
     return found
 

@@ -1,0 +1,112 @@
+"""Curves and score cuts: hand-worked, and against counting every cut anew."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from box_data import boxed, detected, in_their_order, pycocotools_eval, random_set
+from tagbox.evaluation.box_curves import counts_at, rates, recall_curves, score_curve
+from tagbox.evaluation.box_matching import match_boxes
+from tagbox.evaluation.box_metrics import score_boxes
+from tagbox.evaluation.cut_search import SHRINKAGE, choose_cuts
+from tagbox.evaluation.detections import Detections
+from tagbox.evaluation.ground_truth import GroundTruth, ground_truth
+from tagbox.evaluation.score_cuts import ScoreCuts
+
+TRUTH = [(0, 0, 0, 0, 10, 10), (0, 0, 50, 0, 10, 10), (0, 1, 100, 0, 10, 10)]
+FOUND = [
+    (0, 0, 0, 0, 10, 10, 0.9),  # right
+    (0, 0, 150, 150, 10, 10, 0.6),  # wrong
+    (0, 0, 50, 0, 10, 10, 0.4),  # right
+    (0, 1, 100, 0, 10, 10, 0.3),  # right
+    (0, 1, 150, 0, 10, 10, 0.2),  # wrong
+]
+
+
+def counted_anew(truth: GroundTruth, detections: Detections, cut: float) -> tuple[int, int, int]:
+    """TP, FP, FN of what is left above a cut, by pycocotools matching it from the start."""
+    said = detections.take(detections.scores >= cut)
+    tp = fp = 0
+    for found in pycocotools_eval(truth, said).evalImgs:
+        if found is not None and found["aRng"] == [0, 1e10]:
+            counted = ~found["dtIgnore"][0].astype(bool)
+            tp += int(((found["dtMatches"][0] > 0) & counted).sum())
+            fp += int(((found["dtMatches"][0] == 0) & counted).sum())
+    return tp, fp, int(truth.support.sum()) - tp
+
+
+def test_score_curve_by_hand() -> None:
+    dataset = boxed(TRUTH, categories=2)
+    matches = match_boxes(ground_truth(dataset), detected(FOUND, dataset))
+    curve = score_curve(matches)
+    assert curve.scores.tolist() == [0.9, 0.6, 0.4, 0.3, 0.2]
+    assert curve.precision == pytest.approx([1, 1 / 2, 2 / 3, 3 / 4, 3 / 5])
+    assert curve.recall == pytest.approx([1 / 3, 1 / 3, 2 / 3, 1, 1])
+    assert curve.f1 == pytest.approx([1 / 2, 2 / 5, 2 / 3, 6 / 7, 3 / 4])
+    assert score_curve(matches, 1).f1 == pytest.approx([1, 2 / 3])
+    assert len(score_curve(matches, points=2).scores) == 2
+
+
+def test_cuts_by_hand() -> None:
+    dataset = boxed(TRUTH, categories=2)
+    detections = detected(FOUND, dataset)
+    cuts = choose_cuts(match_boxes(ground_truth(dataset), detections))
+    # All together F1 is best once 0.3 is said; alone, c0 says 0.4 and c1 0.3.
+    assert cuts.value == pytest.approx(0.25)
+    own = (0.4, 0.25)  # Below 0.4 c0 has nothing more.
+    expected = [(n * cut + SHRINKAGE * 0.25) / (n + SHRINKAGE) for n, cut in zip((2, 1), own)]  # noqa: B905
+    assert cuts.per_category == pytest.approx(expected)
+    assert cuts.decide(detections).tolist() == [True, True, True, True, False]
+
+
+def test_without_anything_to_cut() -> None:
+    dataset = boxed(TRUTH, categories=3)
+    truth = ground_truth(dataset)
+    assert choose_cuts(match_boxes(truth, detected([], dataset))) == ScoreCuts()
+    wrong = detected([(0, 0, 150, 150, 9, 9, 0.7)], dataset)
+    assert choose_cuts(match_boxes(truth, wrong)) == ScoreCuts()
+    right = detected(FOUND, dataset)
+    cuts = choose_cuts(match_boxes(truth, right))
+    assert cuts.per_category is not None and cuts.per_category[2] == cuts.value
+
+
+@pytest.mark.parametrize("seed", [3, 11, 24, 37])
+def test_every_cut_counts_as_if_matched_anew(seed: int) -> None:
+    dataset, detections = random_set(seed)
+    truth = ground_truth(dataset)
+    matches = match_boxes(truth, detections)
+    curve = score_curve(matches, points=10**6)
+    best = 0.0
+    for cut in np.unique(detections.scores).tolist():
+        counts = counts_at(matches, np.full(len(dataset.categories), cut))
+        tp, fp, fn = (int(counts[name].sum()) for name in ("tp", "fp", "fn"))
+        assert (tp, fp, fn) == counted_anew(truth, detections, cut)
+        f1 = float(rates(tp, fp, fn)["f1"])
+        best = max(best, f1)
+        if cut in curve.scores:
+            assert curve.f1[curve.scores == cut][0] == pytest.approx(f1)
+    cuts = choose_cuts(matches)
+    levels = np.full(len(dataset.categories), cuts.value)
+    counts = {name: int(column.sum()) for name, column in counts_at(matches, levels).items()}
+    assert float(rates(**counts)["f1"]) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("seed", [6, 7, 9])
+def test_precision_against_recall(seed: int) -> None:
+    dataset, detections = random_set(seed)
+    truth = ground_truth(dataset)
+    curves = recall_curves(score_boxes(truth, detections))
+    theirs = pycocotools_eval(truth, detections).eval["precision"][:, :, :, 0, 2]
+    ours = in_their_order(np.nan_to_num(curves.of_categories, nan=-1.0).T, truth)
+    assert np.array_equal(ours, theirs[0])
+    there = theirs[:, :, theirs[0, 0] > -1]
+    assert curves.at_50 == pytest.approx(there[0].mean(axis=1))
+    assert curves.over_ious.mean() == pytest.approx(there.mean())
+
+
+def test_curves_of_nothing() -> None:
+    dataset = boxed([])
+    curves = recall_curves(score_boxes(ground_truth(dataset), detected([], dataset)))
+    assert np.isnan(curves.at_50).all() and np.isnan(curves.over_ious).all()
+    assert len(score_curve(match_boxes(ground_truth(dataset), detected([], dataset))).f1) == 0
