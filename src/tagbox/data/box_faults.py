@@ -26,7 +26,8 @@ def without_area(boxes: Boxes) -> Mask:
     far = far_corners(boxes)
     finite = np.isfinite(boxes).all(axis=1) & np.isfinite(far).all(axis=1)
     # By its corners: next to x = 30 a width of 1e-20 is none.
-    return ~finite | ~(far > boxes[:, :2]).all(axis=1)
+    sided: Mask = (far > boxes[:, :2]).all(axis=1)
+    return ~(finite & sided)
 
 
 def leaving(boxes: Boxes, sizes: Boxes) -> Mask:
@@ -51,7 +52,8 @@ def outside(boxes: Boxes, sizes: Boxes) -> Mask:
 
 def known(sizes: Boxes) -> Mask:
     """(M,) whether both sides of an image are known."""
-    return (sizes > 0).all(axis=1)
+    stated: Mask = (sizes > 0).all(axis=1)
+    return stated
 
 
 def look_normalised(boxes: Boxes) -> bool:

@@ -109,7 +109,8 @@ class BoxReader:
             image, truth = self.read(row)
         except TagboxError as error:
             return self._blank(row, error)
-        width, height = fitted(*(real or image.shape[1::-1]), self.size, fixed=self.fixed)
+        own = real or (image.shape[1], image.shape[0])
+        width, height = fitted(*own, self.size, fixed=self.fixed)
         scale = width / stated[0], height / stated[1]
         if self.augment is not None:
             image, truth = self.augment(image, truth, epoch=epoch, row=row)

@@ -104,7 +104,8 @@ def through(view: View, window: Window, canvas: tuple[int, int]) -> View:
     moves = np.array([left - part[0] * scale[0], top - part[1] * scale[1]] * 2)
 
     def moved(boxes: Boxes) -> Boxes:
-        return boxes * np.array([*scale, *scale]) + moves
+        changed: Boxes = boxes * np.array([*scale, *scale]) + moves
+        return changed
 
     seen = (left, top, right, bottom)
     return _clipped(view, image, moved(view.boxes), moved(view.ignore), seen)
