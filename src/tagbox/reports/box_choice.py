@@ -153,7 +153,8 @@ def overlap(first: Array, second: Array, *, of_first: bool = False) -> Array:
     shared: Array = sides.prod(axis=-1)
     area = a[..., 2:].prod(axis=-1)
     whole = area if of_first else area + b[..., 2:].prod(axis=-1) - shared
-    return np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+    parts: Array = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+    return parts
 
 
 def choose_box_pictures(

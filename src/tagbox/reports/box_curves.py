@@ -72,7 +72,6 @@ def score_charts(metrics: Mapping[str, Any]) -> list[Markup]:
     """Precision over recall, the figures over the score with the cut that was chosen, and calibration."""
     curves = metrics.get("curves") or {}
     charts = []
-    unit = {"low": 0.0, "high": 1.0}
     lines = [
         Series(name=words, x=_values(curves["recall"]), y=_values(curves[key]), style=style)
         for key, words, style in (
@@ -84,8 +83,8 @@ def score_charts(metrics: Mapping[str, Any]) -> list[Markup]:
     charts += _if_any(
         "Precision and recall",
         lines,
-        Axis(label="recall", **unit),
-        Axis(label="precision, mean of the categories", **unit),
+        Axis(label="recall", low=0.0, high=1.0),
+        Axis(label="precision, mean of the categories", low=0.0, high=1.0),
     )
     value = (metrics.get("cuts") or {}).get("value")
     lines = [
@@ -100,8 +99,8 @@ def score_charts(metrics: Mapping[str, Any]) -> list[Markup]:
     charts += _if_any(
         "Where to cut the score",
         lines,
-        Axis(label="boxes with at least this score", **unit),
-        Axis(label="share", **unit),
+        Axis(label="boxes with at least this score", low=0.0, high=1.0),
+        Axis(label="share", low=0.0, high=1.0),
         [] if value is None else [Mark(x=float(value), label=f"cut {value:.2f}")],
     )
     return charts + _calibration_chart(metrics.get("calibration") or {})

@@ -60,7 +60,7 @@ def confusion_chart(
         return f"{all_names[i]}: said to be {all_names[j]}" if i != j else f"{all_names[i]}: right"
 
     title, all_names, tell = "Confusion matrix", names, tell or right_or_said
-    kept = np.arange(len(names))
+    kept: NDArray[np.intp] = np.arange(len(names))
     totals, all_hits, everything = counts.sum(axis=1), int(np.trace(counts)), int(counts.sum())
     if len(names) > MOST:
         wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)

@@ -1,0 +1,188 @@
+"""pycocotools is the oracle of the matching."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from detector_samples import annotations_of, simulated
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from tagbox.data.dataset import Annotations
+from tagbox.evaluation.detections import Detections
+from tagbox.reports.box_choice import IGNORED, WRONG, choose_box_pictures, judge_pictures
+from tagbox.reports.box_pictures import make_box_picture
+
+NAMES = ("a", "b")
+Box = tuple[float, float, float, float]
+corners = st.integers(0, 12)
+sides = st.integers(1, 8)
+boxes = st.tuples(corners, corners, sides, sides)
+objects = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(0, 1), boxes, st.booleans()), max_size=14
+)
+claims = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(0, 1), boxes, st.sampled_from([0.25, 0.5, 0.75])),
+    max_size=14,
+)
+
+
+def detections_of(rows: list[tuple[int, int, Box, float]], images: int = 3) -> Detections:
+    return Detections(
+        images=tuple(str(row) for row in range(images)),
+        categories=NAMES,
+        image_rows=np.array([row[0] for row in rows], np.int32),
+        category_rows=np.array([row[1] for row in rows], np.int32),
+        boxes=np.array([row[2] for row in rows], np.float64).reshape(-1, 4),
+        scores=np.array([row[3] for row in rows], np.float64),
+    )
+
+
+def counted_by_pycocotools(truth: Annotations, said: Detections) -> dict[int, list[int]]:
+    """By image what is right, wrong and missed at an IoU of 0.5."""
+    annotations = [
+        {
+            "id": row + 1,
+            "image_id": int(truth.image_rows[row]),
+            "category_id": int(truth.category_rows[row]) + 1,
+            "bbox": truth.boxes[row].tolist(),
+            "area": float(truth.areas[row]),
+            "iscrowd": int(truth.crowd[row]),
+        }
+        for row in range(len(truth))
+    ]
+    results = [
+        {
+            "image_id": int(said.image_rows[row]),
+            "category_id": int(said.category_rows[row]) + 1,
+            "bbox": said.boxes[row].tolist(),
+            "score": float(said.scores[row]),
+        }
+        for row in range(len(said))
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": row} for row in range(len(said.images))],
+            "categories": [{"id": k + 1, "name": name} for k, name in enumerate(NAMES)],
+            "annotations": annotations,
+        }
+        coco.createIndex()
+        found = COCO()
+        found.dataset = coco.dataset | {
+            "annotations": [
+                one | {"id": i, "area": one["bbox"][2] * one["bbox"][3], "iscrowd": 0}
+                for i, one in enumerate(results, start=1)
+            ]
+        }
+        found.createIndex()
+        evaluator = COCOeval(coco, found, "bbox")
+        evaluator.params.iouThrs = np.array([0.5])
+        evaluator.params.areaRng = [[0, 1e10]]
+        evaluator.params.maxDets = [10_000]
+        evaluator.evaluate()
+    counts = {row: [0, 0, 0] for row in range(len(said.images))}
+    for one in filter(None, evaluator.evalImgs):
+        matched, ignored = one["dtMatches"][0] > 0, one["dtIgnore"][0].astype(bool)
+        right = int((matched & ~ignored).sum())
+        here = counts[one["image_id"]]
+        here[0] += right
+        here[1] += int((~matched & ~ignored).sum())
+        here[2] += int((np.array(one["gtIgnore"]) == 0).sum()) - right
+    return counts
+
+
+@given(objects, claims)
+def test_counts_are_those_of_pycocotools(
+    there: list[tuple[int, int, Box, bool]], said: list[tuple[int, int, Box, float]]
+) -> None:
+    truth = annotations_of(*([one[i] for one in there] for i in range(4)))  # type: ignore[arg-type]
+    detections = detections_of(said)
+    judged = judge_pictures(truth, detections, 0.0)
+    assert {p.row: [p.right, p.wrong, p.missed] for p in judged} == counted_by_pycocotools(
+        truth, detections
+    )
+
+
+def test_counts_of_many_boxes_are_those_of_pycocotools() -> None:
+    truth, detections = simulated(NAMES, 60, found=0.8)
+    judged = judge_pictures(truth, detections, 0.0)
+    assert {p.row: [p.right, p.wrong, p.missed] for p in judged} == counted_by_pycocotools(
+        truth, detections
+    )
+
+
+def test_a_picture_worked_by_hand() -> None:
+    square = (0.0, 0.0, 10.0, 10.0)
+    truth = annotations_of(
+        [0, 0, 0, 1, 2],
+        [0, 1, 0, 0, 0],
+        [square, square, (50.0, 50.0, 10.0, 10.0), (0.0, 0.0, 40.0, 40.0), (np.nan,) * 4],
+        [False, False, False, True, False],
+    )
+    detections = detections_of(
+        [
+            (0, 0, (0.0, 0.0, 10.0, 8.0), 0.6),  # Found already by the surer next one.
+            (0, 0, (0.0, 0.0, 10.0, 9.0), 0.9),
+            (0, 1, (0.0, 5.0, 10.0, 10.0), 0.8),  # IoU of a third.
+            (0, 0, (50.0, 50.0, 10.0, 10.0), 0.1),  # Below its cut.
+            (1, 0, (10.0, 10.0, 8.0, 8.0), 0.9),  # In a crowd region.
+            (1, 1, (10.0, 10.0, 8.0, 8.0), 0.3),  # Of another category; at its cut.
+        ]
+    )
+    first, second, third = judge_pictures(truth, detections, [0.5, 0.3])
+    assert first.found.tolist() == [1, 2, 0]
+    assert first.matches.tolist() == [0, WRONG, WRONG]
+    assert (first.right, first.wrong, first.missed) == (1, 2, 2)
+    assert first.f1 == pytest.approx(2 / 6)
+    assert second.matches.tolist() == [IGNORED, WRONG]
+    assert (second.right, second.wrong, second.missed, second.f1) == (0, 1, 0, 0.0)
+    # Without a box there is nothing to find.
+    assert (third.right, third.wrong, third.missed, third.f1) == (0, 0, 0, 1.0)
+    best, worst = choose_box_pictures([first, second, third])
+    assert [p.row for p in best] == [0]
+    assert [p.row for p in worst] == [1]
+
+
+def test_the_choice_is_the_same_whatever_the_order_of_the_rows() -> None:
+    truth, detections = simulated(NAMES, 40)
+    shuffled = detections.take(np.random.default_rng(4).permutation(len(detections)))
+    one, other = (
+        choose_box_pictures(judge_pictures(truth, said, 0.3), 6) for said in (detections, shuffled)
+    )
+    for side, same in zip(one, other, strict=True):
+        assert [p.row for p in side] == [p.row for p in same]
+    best, worst = one
+    assert not {p.row for p in best} & {p.row for p in worst}
+    assert min(p.f1 for p in best) >= max(p.f1 for p in worst)
+    assert [p.f1 for p in best] == sorted((p.f1 for p in best), reverse=True)
+    assert [p.f1 for p in worst] == sorted(p.f1 for p in worst)
+
+
+def test_no_detection_is_a_normal_answer() -> None:
+    truth, detections = simulated(NAMES, 5)
+    judged = judge_pictures(truth, detections.take(np.zeros(0, np.intp)), 0.5)
+    assert [p.f1 for p in judged] == [0.0] * 5
+    best, worst = choose_box_pictures(judged)
+    assert (len(best), len(worst)) == (0, 5)
+
+
+def test_a_picture_names_what_was_right_wrong_and_missed() -> None:
+    truth = annotations_of([0, 0], [0, 1], [(1.0, 2.0, 10.0, 10.0), (30.0, 30.0, 10.0, 10.0)])
+    detections = detections_of(
+        [(0, 0, (1.0, 2.0, 10.0, 11.0), 0.9), (0, 0, (60.0, 60.0, 5.0, 5.0), 0.7)], images=1
+    )
+    (judged,) = judge_pictures(truth, detections, 0.5)
+    image = np.zeros((80, 80, 3), np.uint8)
+    picture = make_box_picture(image, "x.jpg", "worst", judged, truth, detections)
+    assert (picture.right, picture.wrong, picture.missed) == (("a",), ("a",), ("b",))
+    assert picture.score == pytest.approx(0.5)
+    # What was found is named by its detection.
+    assert [(m.name, m.score, m.category) for m in picture.truth] == [("", None, 0), ("b", None, 1)]
+    assert [(m.name, m.score) for m in picture.predicted] == [("a", 0.9), ("a", 0.7)]
+    assert picture.predicted[0].box == (1.0, 2.0, 11.0, 13.0)
