@@ -104,20 +104,19 @@ def train_detector(
         metrics: dict[str, Any] = {}
         with TensorBoardLog(work.folder / "tensorboard") if runtime.main else nullcontext() as log:
             trained = train_on(sides, config, runtime, work, log=log, progress=progress)
-            if trained is not None:
-                from tagbox.training.detector_run import (
-                    bundle_of,
-                    judge_detector,
-                    write_detector_run,
-                )
-
-                bundle = bundle_of(trained)
-                judged = judge_detector(bundle, trained, progress)
-                metrics = write_detector_run(
-                    work.folder, sides, trained, judged, source, command=command
-                )
         if trained is not None:
-            _write_report(work.folder, name, trained, judged, source, metrics, command)
+            judged = _judge(trained, progress)
+            metrics = write_detector_run(
+                work.folder,
+                sides,
+                trained,
+                judged.bundle,
+                judged.detections,
+                judged.figures,
+                source,
+                command=command,
+            )
+            _write_report(work.folder, name, trained, judged, source, command)
     if group is not None:
         metrics = group.from_main(metrics)
     return Run(folder=folder, metrics=metrics)

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from tagbox.images.fonts import fit_text, shorten
 from tagbox.images.verdicts import percent
 
-_COLOURS = (
+BOX_COLOURS = (
     "#0062a3",
     "#b34700",
     "#00734f",
@@ -61,7 +61,7 @@ class Mark:
 
 def colour_of(name: str) -> str:
     """The colour of a category's boxes, the same in every picture and every run."""
-    return _COLOURS[zlib.crc32(name.encode()) % len(_COLOURS)]
+    return BOX_COLOURS[zlib.crc32(name.encode()) % len(BOX_COLOURS)]
 
 
 def mark_picture(image: NDArray[np.uint8], marks: Sequence[Mark]) -> Image.Image:

@@ -169,7 +169,8 @@ def torch_module(variant: str) -> nn.Module:
             ]
             (top, bottom), (left, right) = [(t // 2, t - t // 2) for t in total]
             padded = functional.pad(x, (left, right, top, bottom))
-            return super()._conv_forward(padded, weight, bias)
+            found: Tensor = super()._conv_forward(padded, weight, bias)
+            return found
 
     def convolution(c: Convolution) -> nn.Conv2d:
         kind, padding = (SamePadded, 0) if c.stride > 1 else (nn.Conv2d, c.kernel // 2)

@@ -16,7 +16,7 @@ def convert_module(module: nn.Module, shape: Sequence[int]) -> Any:
     import openvino
     import torch
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         # torch's notes to the authors of OpenVINO and of the models; nothing a user can act on.
         warnings.simplefilter("ignore")
         return openvino.convert_model(

@@ -85,11 +85,11 @@ def train_on(
     from tagbox.training.schedule import Schedule, create_course
 
     truth = training_boxes(sides.train, config.boxes)
-    for sentence in truth.notes():
+    for sentence in truth.notes:
         progress.say(sentence)
     if work.state is None:
         detector = create_detector(config, len(sides.train.categories))
-        left_out = truth.notes()
+        left_out = list(truth.notes)
     else:
         require_same_data(work.state, sides)
         # Weights come from the checkpoint; those of a hub are not needed again.

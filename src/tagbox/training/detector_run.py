@@ -56,7 +56,7 @@ def write_detector_run(
         sides.split.save(folder / "split.json")
     save_detector(bundle, folder)
     write_history(trained.history, folder / "history.csv")
-    write_results(detections, trained.validation, folder / "predictions.json")
+    write_results(folder / "predictions.json", detections, trained.validation)
     metrics = {
         "validation": figures,
         "best_epoch": trained.best_epoch,

@@ -209,7 +209,7 @@ def on_noise(images: int, size: int) -> Callable[[Network], Tensor]:
     ).to(torch.uint8)
 
     def forward(network: Network) -> Tensor:
-        logits = network(noise.to(next(network.parameters()).device))
+        logits: Tensor = network(noise.to(next(network.parameters()).device))
         return logits.float().square().mean()
 
     return forward
