@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from box_data import Box, boxed, detected
 from numpy.typing import NDArray
 
-from box_data import Box, boxed, detected
 from tagbox.data.dataset import Dataset
 from tagbox.evaluation.box_errors import calibration, confusion_matrix, error_types
 from tagbox.evaluation.box_matching import match_boxes
@@ -65,7 +65,13 @@ def test_calibration_by_hand() -> None:
     said = calibration(score_boxes(ground_truth(dataset), detected(found, dataset)))
     assert said["error"] == said["largest"] == pytest.approx(0.25)
     assert said["bins"] == [
-        {"low": pytest.approx(0.7), "high": pytest.approx(0.8), "count": 2, "score": 0.75, "right": 0.5}
+        {
+            "low": pytest.approx(0.7),
+            "high": pytest.approx(0.8),
+            "count": 2,
+            "score": 0.75,
+            "right": 0.5,
+        }
     ]
 
 

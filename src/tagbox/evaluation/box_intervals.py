@@ -119,7 +119,9 @@ def box_intervals(
             "level": level,
             "method": "jackknife-bias",
             "reliable": sound and error > 0,
-            "reason": reason if error > 0 or not sound else "no image changes it, so its spread is unknown",
+            "reason": reason
+            if error > 0 or not sound
+            else "no image changes it, so its spread is unknown",
         }
     return found
 
