@@ -46,7 +46,9 @@ def rows_of(
         sure = rng.normal(0.8, 1, len(image)) + 0.5 * quality[image]
         parts["scores"].append(_logistic(sure[hit]))
         false = np.repeat(np.arange(images), rng.poisson(0.1 + 1.5 * rates[category], images))
-        parts["found"].append(_rows(false, category, np.full(len(false), -APART), SIDE + 0.0 * false))
+        parts["found"].append(
+            _rows(false, category, np.full(len(false), -APART), SIDE + 0.0 * false)
+        )
         parts["scores"].append(_logistic(rng.normal(-1, 1, len(false))))
     truth, found = np.concatenate(parts["truth"]), np.concatenate(parts["found"])
     count = len(truth)

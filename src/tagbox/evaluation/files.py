@@ -87,7 +87,9 @@ def read_claims(path: Path, categories: Sequence[str]) -> tuple[Predictions, Thr
         if path.suffix.lower() == ".json":
             read_submission(path)  # Says what is wrong with it as JSON.
         return read_csv(path), None
-    if re.match(rb'\s*\{\s*"(info|licenses|images|annotations|categories)"\s*:\s*(\{|\[\s*\{)', start):
+    if re.match(
+        rb'\s*\{\s*"(info|licenses|images|annotations|categories)"\s*:\s*(\{|\[\s*\{)', start
+    ):
         raise TagboxError(
             "predictions-format",
             "this is a COCO dataset, where predictions are wanted",
