@@ -143,7 +143,7 @@ def test_nothing_found() -> None:
     ]
     few = explained(dataset, detected(rows[:2], dataset))
     assert few[0].startswith("Only 1 of 20 images")
-    assert any("categories with boxes have no detection" in reason for reason in few)
+    assert any("without any detection" in reason for reason in few)
     apart = boxed([(0, 0, 0, 0, 9, 9)], images=2)
     assert "hardly meet" in explained(apart, detected([(1, 0, 0, 0, 9, 9, 0.5)], apart))[0]
 
