@@ -20,6 +20,8 @@ BENCHMARKS = (
     "help_time",
     "average_precision",
     "interval_coverage",
+    "box_interval_coverage",
+    "evaluation_speed",
     "open_annotations",
     "encoder_startup",
     "predict_speed",

@@ -518,6 +518,12 @@ def said(content: str | bytes) -> Build:
     return both(coco(), write("p.json", content))
 
 
+def found(**changes: object) -> Build:
+    """A dataset and a detector's results, the second of them spoilt."""
+    good = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 10], "score": 0.5}
+    return said(json.dumps([good, good | changes]))
+
+
 def scored(content: str | bytes) -> Build:
     """A dataset and predictions as CSV."""
     return both(coco(), write("p.csv", content))
@@ -569,13 +575,32 @@ PREDICTIONS = [
     Case(SCORE_JSON, said('{"a": [NaN]}'), "submission-number", "p.json", "line 1"),
     # one number instead of a list
     Case(SCORE_JSON, said('{"a": 0}'), "submission-value", "p.json", "image 'a'"),
-    # a detector's results
+    # a detector's results: without a box, corners for sides, NaN, a category counted from 0, ids of other images
+    # or in quotes, a score in words, a list of lists; detections have no --top-k, and only --as-labels compares
+    Case(SCORE_JSON, found(bbox=None), "json-field", "p.json", "[1].bbox"),
+    Case(SCORE_JSON, found(bbox=[20, 20, -10, -10]), "bad-box", "p.json", "[1].bbox"),
+    Case(SCORE_JSON, found(bbox=[20, 20, 10]), "bad-box", "p.json", "[1].bbox"),
+    Case(SCORE_JSON, found(score=float("nan")), "json-number", "p.json", "line 1"),
+    Case(SCORE_JSON, found(category_id=0), "unknown-category-id", "p.json", "[1].category_id"),
+    Case(SCORE_JSON, found(image_id=77), "unknown-image-id", "p.json", "[1].image_id"),
+    Case(SCORE_JSON, found(image_id="1"), "id-type", "p.json", "[1].image_id"),
+    Case(SCORE_JSON, found(category_id=1.5), "id-type", "p.json", "[1].category_id"),
+    Case(SCORE_JSON, found(score="high"), "bad-score", "p.json", "[1].score"),
+    Case(SCORE_JSON, said("[[1, 2, 3, 4]]"), "results-format", "p.json", "[0]"),
+    Case(f"{SCORE_JSON} --top-k 1", found(), "needs-labels", "p.json", "--top-k"),
+    Case(f"{SCORE_JSON} --thresholds nan", found(), "score-cuts-invalid", "", "value"),
+    Case("evaluate p.json p.json labels.json", found(), "several-predictions", "p.json"),
+    Case(f"{SCORE_JSON} --as-labels", found(score=40), "score-range", "p.json", "[1].score"),
+    # a dataset of tags without a box
     Case(
         SCORE_JSON,
-        said('[{"image_id": 1, "category_id": 1, "score": 0.5}]'),
-        "predictions-format",
-        "p.json",
+        both(found(), coco(lambda c: [a.pop("bbox") for a in c["annotations"]])),
+        "no-boxes",
+        "labels.json",
     ),
+    # the two the wrong way round
+    Case("evaluate labels.json p.json", found(), "format-unknown", "p.json"),
+    Case("evaluate labels.json labels.json", coco(), "predictions-format", "labels.json"),
     # images of another dataset; not all images
     Case(
         SCORE_JSON,

@@ -16,7 +16,8 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 # As annotation tools write it: ids from 0, no area, no iscrowd.
 SAMPLE: dict[str, Any] = {
     "images": [
-        {"id": image, "file_name": f"{image}.jpg", "width": 640, "height": 480} for image in range(3)
+        {"id": image, "file_name": f"{image}.jpg", "width": 640, "height": 480}
+        for image in range(3)
     ],
     "categories": [{"id": 1, "name": "fish"}, {"id": 2, "name": "jellyfish"}],
     "annotations": [
@@ -26,7 +27,8 @@ SAMPLE: dict[str, Any] = {
     ],
 }
 FOUND = [
-    {key: note[key] for key in ("image_id", "category_id", "bbox")} | {"score": 0.5 + note["id"] / 10}
+    {key: note[key] for key in ("image_id", "category_id", "bbox")}
+    | {"score": 0.5 + note["id"] / 10}
     for note in SAMPLE["annotations"]
 ]
 
@@ -66,7 +68,10 @@ def pycocotools_ap(truth: dict[str, Any], found: list[dict[str, Any]]) -> float:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    full = {**truth, "annotations": [{"area": 5000, "iscrowd": 0, **a} for a in truth["annotations"]]}
+    full = {
+        **truth,
+        "annotations": [{"area": 5000, "iscrowd": 0, **a} for a in truth["annotations"]],
+    }
     coco = COCO()
     coco.dataset = full
     coco.createIndex()
@@ -80,7 +85,13 @@ def pycocotools_ap(truth: dict[str, Any], found: list[dict[str, Any]]) -> float:
 def test_tables_for_a_person(cli: Cli, tmp_path: Path, data: Path) -> None:
     done = cli("evaluate", write(tmp_path, FOUND), data, env={"COLUMNS": "130"})
     assert done.returncode == 0, done.stderr
-    for words in ("AP50", "jellyfish", "interval not reliable", "Errors at an IoU of 0.5", "F1 at the cuts"):
+    for words in (
+        "AP50",
+        "jellyfish",
+        "interval not reliable",
+        "Errors at an IoU of 0.5",
+        "F1 at the cuts",
+    ):
         assert words in done.stdout
     for words in ("bring no score cuts", "had no area", "numbered from 1", "No ap_small"):
         assert words in done.stderr
@@ -137,7 +148,9 @@ def test_detector_as_tagger(cli: Cli, tmp_path: Path, data: Path) -> None:
     result = json.loads(done.stdout)
     # Scores 0.5, 0.6 and 0.7, each of what is there: nothing falsely said at 0.5.
     assert result["map"] == 1.0 and result["micro_f1"] == 1.0 and result["images"] == 3
-    claims = write(tmp_path, "image,fish,jellyfish\n0,0.9,0.2\n1,0.8,0.1\n2,0.7,0.1\n", "claims.csv")
+    claims = write(
+        tmp_path, "image,fish,jellyfish\n0,0.9,0.2\n1,0.8,0.1\n2,0.7,0.1\n", "claims.csv"
+    )
     both = cli("evaluate", "--as-labels", results, claims, data, "--json", "--no-intervals")
     compared = json.loads(both.stdout)["compared"]
     assert [Path(row["predictions"]).name for row in compared] == ["results.json", "claims.csv"]
@@ -166,7 +179,12 @@ BAD = [
     ("evaluate results.json truth.json", [{"image_id": 0}], "json-field", "[0].category_id"),
     ("evaluate results.json truth.json", [FOUND[0] | {"score": "1"}], "bad-score", "[0].score"),
     ("evaluate results.json truth.json", [FOUND[0] | {"bbox": [1, 2, 3]}], "bad-box", "[0].bbox"),
-    ("evaluate results.json truth.json", [FOUND[0] | {"category_id": 0}], "unknown-category-id", "[0].category_id"),
+    (
+        "evaluate results.json truth.json",
+        [FOUND[0] | {"category_id": 0}],
+        "unknown-category-id",
+        "[0].category_id",
+    ),
     ("evaluate results.json truth.json", [FOUND[0] | {"image_id": "0"}], "id-type", "[0].image_id"),
     ("evaluate results.json truth.json", [[1, 2]], "results-format", "[0]"),
     ("evaluate results.json truth.json", "[NaN]", "json-number", "line 1"),
@@ -176,7 +194,12 @@ BAD = [
     ("evaluate results.json truth.json --thresholds high", FOUND, "file-missing", "high"),
     ("evaluate results.json truth.json --thresholds nan", FOUND, "score-cuts-invalid", "value"),
     ("evaluate results.json results.json truth.json", FOUND, "several-predictions", "--as-labels"),
-    ("evaluate --as-labels results.json truth.json", [FOUND[0] | {"score": 7}], "score-range", "[0].score"),
+    (
+        "evaluate --as-labels results.json truth.json",
+        [FOUND[0] | {"score": 7}],
+        "score-range",
+        "[0].score",
+    ),
     ("evaluate results.json tags.csv", FOUND, "no-boxes", "tags.csv"),
 ]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from box_data import boxed, detected, in_their_order, pycocotools_eval, random_set
+
 from tagbox.evaluation.box_curves import counts_at, rates, recall_curves, score_curve
 from tagbox.evaluation.box_matching import match_boxes
 from tagbox.evaluation.box_metrics import score_boxes

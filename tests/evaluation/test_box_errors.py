@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from box_data import Box, boxed, detected
 from numpy.typing import NDArray
 
-from box_data import Box, boxed, detected
 from tagbox.data.dataset import Dataset
 from tagbox.evaluation.box_errors import calibration, confusion_matrix, error_types
 from tagbox.evaluation.box_matching import match_boxes
@@ -65,7 +65,13 @@ def test_calibration_by_hand() -> None:
     said = calibration(score_boxes(ground_truth(dataset), detected(found, dataset)))
     assert said["error"] == said["largest"] == pytest.approx(0.25)
     assert said["bins"] == [
-        {"low": pytest.approx(0.7), "high": pytest.approx(0.8), "count": 2, "score": 0.75, "right": 0.5}
+        {
+            "low": pytest.approx(0.7),
+            "high": pytest.approx(0.8),
+            "count": 2,
+            "score": 0.75,
+            "right": 0.5,
+        }
     ]
 
 
@@ -137,7 +143,7 @@ def test_nothing_found() -> None:
     ]
     few = explained(dataset, detected(rows[:2], dataset))
     assert few[0].startswith("Only 1 of 20 images")
-    assert any("categories with boxes have no detection" in reason for reason in few)
+    assert any("without any detection" in reason for reason in few)
     apart = boxed([(0, 0, 0, 0, 9, 9)], images=2)
     assert "hardly meet" in explained(apart, detected([(1, 0, 0, 0, 9, 9, 0.5)], apart))[0]
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from box_data import Box, boxed, detected, random_set
+
 from tagbox.data.dataset import Dataset
 from tagbox.evaluation.box_intervals import WeightedAP, box_intervals, reliable
 from tagbox.evaluation.box_matching import match_boxes
@@ -20,7 +20,9 @@ def repeated(
     dataset: Dataset, detections: Detections, weights: list[int]
 ) -> tuple[Dataset, Detections]:
     """Each image as often as its weight says."""
-    order = np.argsort(dataset.images.ids)  # Copies keep the order of ids, by which ties are broken.
+    order = np.argsort(
+        dataset.images.ids
+    )  # Copies keep the order of ids, by which ties are broken.
     copies = [row for row in order.tolist() for _ in range(weights[row])]
     notes = dataset.annotations
     truth: list[Box] = []
@@ -31,11 +33,7 @@ def repeated(
         for at in np.flatnonzero(detections.image_rows == row):
             box = detections.boxes[at]
             found.append([copy, detections.category_rows[at], *box, detections.scores[at]])
-    areas = [
-        float(area)
-        for row in copies
-        for area in notes.areas[notes.image_rows == row]
-    ]
+    areas = [float(area) for row in copies for area in notes.areas[notes.image_rows == row]]
     larger = boxed(
         truth,
         images=len(copies),
@@ -101,7 +99,10 @@ def test_interval_holds_the_figure_and_narrows() -> None:
 def test_when_it_is_not_reliable() -> None:
     assert reliable(99, np.array([50, 50]))[0] is False
     assert "fewer than 100" in reliable(99, np.array([50, 50]))[1]
-    assert reliable(500, np.array([50, 5, 0])) == (False, "1 of 2 categories have fewer than 10 boxes")
+    assert reliable(500, np.array([50, 5, 0])) == (
+        False,
+        "1 of 2 categories have fewer than 10 boxes",
+    )
     assert reliable(500, np.array([50, 50, 0]))[0] is True
     dataset = boxed([(row, 0, 0, 0, 9, 9) for row in range(150)], images=150)
     perfect = detected([(row, 0, 0, 0, 9, 9, 0.5) for row in range(150)], dataset)

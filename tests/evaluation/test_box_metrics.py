@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from box_data import boxed, detected, pycocotools_eval, random_set
+
 from tagbox.data.formats.coco import read_coco
 from tagbox.errors import TagboxError
 from tagbox.evaluation.box_intervals import WeightedAP
@@ -72,7 +72,10 @@ def test_random_sets(block: int) -> None:
         truth = ground_truth(dataset)
         assert_equal_to_pycocotools(truth, detections)
         ones = np.ones((1, len(dataset)))
-        scores, weighted = score_boxes(truth, detections), WeightedAP(match_boxes(truth, detections))
+        scores, weighted = (
+            score_boxes(truth, detections),
+            WeightedAP(match_boxes(truth, detections)),
+        )
         for name, value in weighted.averages(ones).items():
             number = scores.number(name)
             assert np.isnan(value[0]) if number is None else abs(value[0] - number) < 1e-9

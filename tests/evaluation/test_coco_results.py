@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from box_data import boxed, detected
 from hypothesis import given
 from hypothesis import strategies as st
 
-from box_data import boxed, detected
 from tagbox.errors import TagboxError
 from tagbox.evaluation.coco_results import (
     encode_results,
@@ -51,9 +51,7 @@ sides = st.floats(min_value=0, allow_infinity=False)
 
 @given(
     st.lists(
-        st.tuples(
-            st.integers(0, 1), st.integers(0, 1), numbers, numbers, sides, sides, numbers
-        ),
+        st.tuples(st.integers(0, 1), st.integers(0, 1), numbers, numbers, sides, sides, numbers),
         max_size=8,
     )
 )

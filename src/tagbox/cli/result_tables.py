@@ -87,7 +87,9 @@ def show_compared(results: Sequence[Mapping[str, Any]]) -> None:
     for result in results:
         at, figures = _judged_at(result)
         values = [_figure(figures.get(key)) for key in ROW_FIGURES]
-        rows.append((_short_name(result["predictions"], results), at, _figure(result.get("map")), *values))
+        rows.append(
+            (_short_name(result["predictions"], results), at, _figure(result.get("map")), *values)
+        )
     first = results[0]
     print_table(
         f"{first['images']:,} images, {first['categories']} categories, {first['positives']:,} labels",

@@ -20,14 +20,6 @@ ERRORS = {
     "Miss": "missed",
 }
 """TIDE's names and ours."""
-MEANING = {
-    "category": "a box is found, under another category",
-    "location": "the category is right, the box overlaps too little",
-    "both": "another category, and the box overlaps too little",
-    "duplicate": "the box was found already, by a detection with a higher score",
-    "background": "there is nothing",
-    "missed": "a box that no detection comes near",
-}
 
 
 def error_types(scores: BoxScores, matches: Matches) -> dict[str, dict[str, float | int]]:

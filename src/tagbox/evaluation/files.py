@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,15 @@ def read_claims(path: Path, categories: Sequence[str]) -> tuple[Predictions, Thr
         if path.suffix.lower() == ".json":
             read_submission(path)  # Says what is wrong with it as JSON.
         return read_csv(path), None
+    if re.match(
+        rb'\s*\{\s*"(info|licenses|images|annotations|categories)"\s*:\s*(\{|\[\s*\{)', start
+    ):
+        raise TagboxError(
+            "predictions-format",
+            "this is a COCO dataset, where predictions are wanted",
+            file=path,
+            hint="give the predictions first and the dataset second",
+        )
     if b'"format"' in start and FORMAT.encode() in start:
         return read_json(path)
     return read_label_sets(path, categories), None

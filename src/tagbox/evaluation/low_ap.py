@@ -231,4 +231,6 @@ def _about_counts(truth: GroundTruth, detections: Detections) -> list[str]:
         return []
     listed = [f"{names[row]} ({truth.support[row]:,} to find)" for row in silent.tolist()]
     there = int((truth.support > 0).sum())
-    return [f"{len(silent)} of {there} categories with boxes have no detection: {some(listed)}."]
+    return [
+        f"Of {there} categories with boxes, {len(silent)} without any detection: {some(listed)}."
+    ]
