@@ -110,7 +110,7 @@ class BoxReader:
         except TagboxError as error:
             return self._blank(row, error)
         own = real or (image.shape[1], image.shape[0])
-        width, height = fitted(*own, self.size, fixed=self.fixed)
+        width, height = fitted(own[0], own[1], self.size, fixed=self.fixed)
         scale = width / stated[0], height / stated[1]
         if self.augment is not None:
             image, truth = self.augment(image, truth, epoch=epoch, row=row)
@@ -134,7 +134,9 @@ class BoxReader:
         real, stated = self._sizes(row)
         shown = 1.0 if self.augment is None else self.augment.least_shown
         # A JPEG much larger than the network's input need not be decoded at full size.
-        least = math.ceil(min(fitted(*real, self.size, fixed=self.fixed)) / shown) if real else None
+        least = None
+        if real:
+            least = math.ceil(min(fitted(real[0], real[1], self.size, fixed=self.fixed)) / shown)
         image = read_image(self.dataset.images.path(row), min_size=least)
         height, width = image.shape[:2]
         return image, self.truth[row].scaled(width / stated[0], height / stated[1])
