@@ -106,7 +106,7 @@ class BoxReader:
             return self._blank(row)
         try:
             real, stated = self._sizes(row)
-            image, truth = self.read(row)
+            image, truth = self._read(row, real, stated)
         except TagboxError as error:
             return self._blank(row, error)
         own = real or (image.shape[1], image.shape[0])
@@ -131,7 +131,11 @@ class BoxReader:
         TagboxError
             The codes of `read_image`.
         """
-        real, stated = self._sizes(row)
+        return self._read(row, *self._sizes(row))
+
+    def _read(
+        self, row: int, real: tuple[int, int] | None, stated: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], ImageBoxes]:
         shown = 1.0 if self.augment is None else self.augment.least_shown
         # A JPEG much larger than the network's input need not be decoded at full size.
         least = None
