@@ -251,8 +251,6 @@ class BoxPictureBatches:
     def _batch(self, read: list[ReadBoxes]) -> BoxBatch:
         import torch
 
-        from tagbox.models.detectors.base import Target
-
         for each in read:
             if each.error is not None and each.row not in self._unreadable:
                 self._unreadable.add(each.row)
@@ -262,16 +260,24 @@ class BoxPictureBatches:
             rows=np.array([PADDING if each.error else each.row for each in kept]),
             pictures=torch.from_numpy(stacked([each.image for each in kept], self.multiple)),
             sizes=[(each.image.shape[0], each.image.shape[1]) for each in kept],
-            targets=[
-                Target(
-                    torch.from_numpy(each.truth.boxes.astype(np.float32)),
-                    torch.from_numpy(each.truth.labels.astype(np.int64)),
-                    torch.from_numpy(each.truth.ignore.astype(np.float32)),
-                )
-                for each in kept
-            ],
+            targets=[_target(each.truth) for each in kept],
             scales=np.array([each.scale for each in kept], np.float64),
         )
+
+
+def _target(truth: ImageBoxes) -> Target:
+    import torch
+
+    from tagbox.models.detectors.base import Target
+
+    boxes, ignore = truth.boxes.astype(np.float32), truth.ignore.astype(np.float32)
+    # A side that float32 cannot tell from none is none.
+    sided = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return Target(
+        torch.from_numpy(boxes[sided]),
+        torch.from_numpy(truth.labels[sided].astype(np.int64)),
+        torch.from_numpy(ignore),
+    )
 
 
 def stacked(images: Sequence[NDArray[np.uint8]], multiple: int) -> NDArray[np.uint8]:
