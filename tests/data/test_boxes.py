@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +177,21 @@ def test_the_smallest_file_of_all(tmp_path: Path) -> None:
     truth = training_boxes(load_dataset(tmp_path / "labels.json"))
     assert_allclose(truth[0].boxes, [[293.03, 137.7, 385.34, 229.62]])
     assert truth[0].labels.tolist() == [0] and truth.notes == []
+
+
+def test_the_smallest_file_is_checked(
+    cli: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, picture: Picture
+) -> None:
+    (tmp_path / "labels.json").write_text(json.dumps(SUZANNE))
+    picture(tmp_path / "000000.jpg", (640, 360))
+    done = cli("check", tmp_path / "labels.json", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    # Other tools stumble over all three.
+    assert answer["codes"] == {"annotation-id-zero": 1, "missing-area": 1, "missing-iscrowd": 1}
+    figures = answer["datasets"][0]["statistics"]
+    assert figures["boxes"] == 1 and figures["objects"] == {"small": 0, "medium": 1, "large": 0}
+    assert figures["aspect_ratios"]["median"] == pytest.approx(92.31 / 91.92)
 
 
 def test_sizes_that_nobody_states_are_read(tmp_path: Path, picture: Picture) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from tagbox.cli.console import print_json, progress_bar, say, say_error
-from tagbox.config import AugmentConfig, DataConfig, Geometry, require
+from tagbox.config import AugmentConfig, BoxAugmentConfig, Config, DataConfig, Geometry, require
 from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
     from tagbox.images.verdicts import Verdict
 
+Task = Literal["classifier", "detector"]
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -39,8 +40,10 @@ def show(
     geometry: Geometry = "squash",
     columns: int = 4,
     augmented: bool = False,
+    task: Task = "classifier",
     epoch: int = 0,
     augment: AugmentConfig = AugmentConfig(),  # noqa: B008
+    box_augment: BoxAugmentConfig = BoxAugmentConfig(),  # noqa: B008
     json: bool = False,
 ) -> int:
     """Draw a grid of pictures with their labels and boxes, and print the file's path.
@@ -61,11 +64,11 @@ def show(
     category
         Only pictures with this category.
     boxes
-        Draw the boxes, where there are any; augmented pictures have labels only.
+        Draw the boxes, where there are any; pictures augmented for a classifier have labels only.
     network
         Show the square that a network sees, or the raw picture.
     size
-        Side of that square in pixels.
+        Side of that square in pixels; for a detector the longest side of a picture.
     geometry
         How a picture becomes that square.
     columns
@@ -73,10 +76,13 @@ def show(
     augmented
         Show that square as training sees it, with the labels that are left, became unknown (?) or
         were dropped (struck out). Needs the train extra.
+    task
+        Whose augmentation: a detector's keeps proportions and changes boxes with the picture; what it
+        would have to ignore is hatched.
     epoch
         Another epoch of training, another draw of each augmented picture.
     json
-        Print the file, the pictures in it and, of augmented ones, their labels as one JSON object.
+        Print the file, the pictures in it and, of augmented ones, their labels or boxes as one JSON object.
     """
     import numpy as np
 
@@ -88,7 +94,8 @@ def show(
 
     _check(count, size, columns, seed, epoch, out)
     if not augmented:
-        _require_augmented(epoch, augment)
+        _require_augmented(epoch, task, augment, box_augment)
+    _require_task(task, geometry, augment, box_augment)
     dataset = load_dataset(data, source)
     say(describe(dataset))
     require_images(dataset)
@@ -97,10 +104,26 @@ def show(
     chosen = np.sort(random.choice(rows, min(count, len(rows)), replace=False))
     title = f"{data.name}: {len(chosen)} of {len(rows):,} pictures"
     title += f" with {category}" if category else ""
-    title += f", {geometry} to {size}x{size}" if network or augmented else ""
+    if (network or augmented) and task == "classifier":
+        title += f", {geometry} to {size}x{size}"
     legend: Sequence[Verdict] = ()
     with progress_bar("drawing", len(chosen)) as advance:
-        if augmented:
+        if augmented and task == "detector":
+            from tagbox.cli.augmented_boxes import augmented_box_cells
+
+            title += f", at most {size} pixels, augmented for a detector, epoch {epoch}"
+            cells, notes = augmented_box_cells(
+                dataset,
+                chosen.tolist(),
+                box_augment,
+                size,
+                seed=seed,
+                epoch=epoch,
+                progress=advance,
+            )
+            for note in notes:
+                say(note)
+        elif augmented:
             from tagbox.cli.augmented import LEGEND, augmented_cells
             from tagbox.training.augment import Augment
             from tagbox.training.crop import resolve_crop
@@ -143,22 +166,46 @@ def _check(count: int, size: int, columns: int, seed: int, epoch: int, out: Path
     require(out.suffix.lower() in _SUFFIXES, "out", str(out), f"a {', '.join(_SUFFIXES)} file")
 
 
-def _require_augmented(epoch: int, augment: AugmentConfig) -> None:
+def _require_augmented(
+    epoch: int, task: Task, augment: AugmentConfig, box_augment: BoxAugmentConfig
+) -> None:
     """What only ``--augmented`` looks at is refused without it."""
-    given = [
-        f"augment.{name}"
-        for name, value in AugmentConfig().to_dict().items()
-        if getattr(augment, name) != value
-    ]
-    if epoch:
-        given.insert(0, "epoch")
+    given = ["epoch"] if epoch else []
+    given += ["task"] if task != "classifier" else []
+    given += [*_changed("augment", augment), *_changed("box-augment", box_augment)]
     if given:
         raise TagboxError(
             "option-alone",
             "it says how pictures are augmented, and they are not",
-            where=f"--{given[0].replace('_', '-')}",
+            where=f"--{given[0]}",
             hint="add --augmented",
         )
+
+
+def _require_task(
+    task: Task, geometry: Geometry, augment: AugmentConfig, box_augment: BoxAugmentConfig
+) -> None:
+    """What only the other task looks at is refused."""
+    if task == "detector":
+        given = [] if geometry == "squash" else ["geometry"]
+        given += _changed("augment", augment)
+        way = "leave it out; --box-augment says how boxes vary"
+    else:
+        given, way = _changed("box-augment", box_augment), "add --task detector"
+    if given:
+        raise TagboxError(
+            "option-alone", f"a {task} has no use for it", where=f"--{given[0]}", hint=way
+        )
+
+
+def _changed(prefix: str, config: Config) -> list[str]:
+    """The flags of a config that are not at their defaults."""
+    default = type(config)().to_dict()
+    return [
+        f"{prefix}.{name}".replace("_", "-")
+        for name, value in config.to_dict().items()
+        if value != default[name]
+    ]
 
 
 def _candidates(dataset: Dataset, category: str | None, data: Path) -> NDArray[np.intp]:

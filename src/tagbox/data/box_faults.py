@@ -26,8 +26,8 @@ def without_area(boxes: Boxes) -> Mask:
     far = far_corners(boxes)
     finite = np.isfinite(boxes).all(axis=1) & np.isfinite(far).all(axis=1)
     # By its corners: next to x = 30 a width of 1e-20 is none.
-    sided: Mask = (far > boxes[:, :2]).all(axis=1)
-    return ~(finite & sided)
+    sided = far > boxes[:, :2]
+    return ~(finite & sided[:, 0] & sided[:, 1])
 
 
 def leaving(boxes: Boxes, sizes: Boxes) -> Mask:
@@ -52,8 +52,7 @@ def outside(boxes: Boxes, sizes: Boxes) -> Mask:
 
 def known(sizes: Boxes) -> Mask:
     """(M,) whether both sides of an image are known."""
-    stated: Mask = (sizes > 0).all(axis=1)
-    return stated
+    return (sizes[:, 0] > 0) & (sizes[:, 1] > 0)
 
 
 def look_normalised(boxes: Boxes) -> bool:

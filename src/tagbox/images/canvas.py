@@ -24,10 +24,7 @@ class Fit:
 
     def inner(self, width: int, height: int) -> tuple[int, int]:
         """Width and height in pixels of a `width` x `height` picture inside its canvas."""
-        if self.fixed:
-            return self.size, self.size
-        scale = min(1.0, self.size / max(width, height))
-        return max(1, round(width * scale)), max(1, round(height * scale))
+        return fitted(width, height, self.size, fixed=self.fixed)
 
     def canvas(self, width: int, height: int) -> tuple[int, int]:
         """Width and height in pixels of the canvas of a picture that is `width` x `height` inside it.
@@ -43,6 +40,17 @@ class Fit:
 
     def _multiple(self, pixels: float) -> int:
         return math.ceil(pixels / self.multiple) * self.multiple
+
+
+def fitted(width: int, height: int, size: int, *, fixed: bool = False) -> tuple[int, int]:
+    """Width and height of a picture whose longest side is at most `size`; `fixed` stretches it to a square.
+
+    A smaller picture stays as it is: none is scaled up, but where it is stretched.
+    """
+    if fixed:
+        return size, size
+    scale = min(1.0, size / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def on_canvas(

@@ -106,11 +106,11 @@ class BoxReader:
             return self._blank(row)
         try:
             real, stated = self._sizes(row)
-            image, truth = self.read(row)
+            image, truth = self._read(row, real, stated)
         except TagboxError as error:
             return self._blank(row, error)
         own = real or (image.shape[1], image.shape[0])
-        width, height = fitted(*own, self.size, fixed=self.fixed)
+        width, height = fitted(own[0], own[1], self.size, fixed=self.fixed)
         scale = width / stated[0], height / stated[1]
         if self.augment is not None:
             image, truth = self.augment(image, truth, epoch=epoch, row=row)
@@ -131,10 +131,16 @@ class BoxReader:
         TagboxError
             The codes of `read_image`.
         """
-        real, stated = self._sizes(row)
+        return self._read(row, *self._sizes(row))
+
+    def _read(
+        self, row: int, real: tuple[int, int] | None, stated: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], ImageBoxes]:
         shown = 1.0 if self.augment is None else self.augment.least_shown
         # A JPEG much larger than the network's input need not be decoded at full size.
-        least = math.ceil(min(fitted(*real, self.size, fixed=self.fixed)) / shown) if real else None
+        least = None
+        if real:
+            least = math.ceil(min(fitted(real[0], real[1], self.size, fixed=self.fixed)) / shown)
         image = read_image(self.dataset.images.path(row), min_size=least)
         height, width = image.shape[:2]
         return image, self.truth[row].scaled(width / stated[0], height / stated[1])
@@ -245,8 +251,6 @@ class BoxPictureBatches:
     def _batch(self, read: list[ReadBoxes]) -> BoxBatch:
         import torch
 
-        from tagbox.models.detectors.base import Target
-
         for each in read:
             if each.error is not None and each.row not in self._unreadable:
                 self._unreadable.add(each.row)
@@ -256,16 +260,24 @@ class BoxPictureBatches:
             rows=np.array([PADDING if each.error else each.row for each in kept]),
             pictures=torch.from_numpy(stacked([each.image for each in kept], self.multiple)),
             sizes=[(each.image.shape[0], each.image.shape[1]) for each in kept],
-            targets=[
-                Target(
-                    torch.from_numpy(each.truth.boxes.astype(np.float32)),
-                    torch.from_numpy(each.truth.labels.astype(np.int64)),
-                    torch.from_numpy(each.truth.ignore.astype(np.float32)),
-                )
-                for each in kept
-            ],
+            targets=[_target(each.truth) for each in kept],
             scales=np.array([each.scale for each in kept], np.float64),
         )
+
+
+def _target(truth: ImageBoxes) -> Target:
+    import torch
+
+    from tagbox.models.detectors.base import Target
+
+    boxes, ignore = truth.boxes.astype(np.float32), truth.ignore.astype(np.float32)
+    # A side that float32 cannot tell from none is none.
+    sided = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return Target(
+        torch.from_numpy(boxes[sided]),
+        torch.from_numpy(truth.labels[sided].astype(np.int64)),
+        torch.from_numpy(ignore),
+    )
 
 
 def stacked(images: Sequence[NDArray[np.uint8]], multiple: int) -> NDArray[np.uint8]:

@@ -58,17 +58,6 @@ class View:
         )
 
 
-def fitted(width: int, height: int, size: int, *, fixed: bool = False) -> tuple[int, int]:
-    """Width and height of a picture whose longest side is at most `size`; `fixed` stretches it to a square.
-
-    A smaller picture stays as it is: none is scaled up, but where it is stretched.
-    """
-    if fixed:
-        return size, size
-    scale = min(1.0, size / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
 def through(view: View, window: Window, canvas: tuple[int, int]) -> View:
     """What is seen of a picture through `window`, as a picture of `canvas` width and height.
 

@@ -3,7 +3,7 @@
 The file is memory-mapped and decoded by msgspec into small structs that leave out what is not needed
 (polygons are skipped, not built), which live only until their columns are filled. Only when that strict
 pass meets something unusual does `coco_lenient` go record by record, and only when a box is missing
-does a second pass look for segmentations.
+does `coco_outlines` look for segmentations.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
 from tagbox.data.json_errors import syntax_error
 from tagbox.data.locate import check_relative, locate_images
-from tagbox.data.segmentation import SegmentationError, segmentation_box
 from tagbox.data.text import cannot_read
 from tagbox.errors import TagboxError
 
@@ -76,18 +75,6 @@ class File(msgspec.Struct, gc=False):
     annotations: list[AnnotationRecord] | None = None
 
 
-class Outline(msgspec.Struct, gc=False):
-    """What the second pass reads of a record of ``annotations``: its segmentation, undecoded."""
-
-    segmentation: msgspec.Raw = msgspec.Raw()
-
-
-class Outlines(msgspec.Struct, gc=False):
-    """What the second pass reads of the file."""
-
-    annotations: list[Outline] = []
-
-
 class Columns(msgspec.Struct):
     """The file's values as columns, before they are checked against each other."""
 
@@ -137,7 +124,9 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
     with mapped(path) as content:
         columns = _decode(content, path)
         if not columns.has_box.all():
-            _boxes_of_segmentations(content, columns, path)
+            from tagbox.data.formats.coco_outlines import fill_in_boxes
+
+            fill_in_boxes(content, columns, path)
     _check_unique(columns, path)
     check_relative(columns.files, path, "images[{}].file_name")
     image_rows = rows_of(columns.annotation_images, columns.image_ids)
@@ -284,32 +273,6 @@ def _columns(file: File) -> Columns:
         crowd=crowd == 1,
         labelled=file.annotations is not None,
     )
-
-
-def _boxes_of_segmentations(content: memoryview, columns: Columns, path: Path) -> None:
-    """Fill in the boxes that are missing and can be told from a segmentation."""
-    if content.obj.find(b"segmentation") < 0:  # type: ignore[attr-defined]  # A map, or bytes.
-        return
-    with _no_garbage_collection():
-        outlines = msgspec.json.decode(content, type=Outlines).annotations
-        for row in np.flatnonzero(~columns.has_box).tolist():
-            raw = outlines[row].segmentation
-            if not len(bytes(raw)):
-                continue
-            try:
-                box = segmentation_box(msgspec.json.decode(raw))
-            except SegmentationError as error:
-                raise TagboxError(
-                    error.code,
-                    str(error),
-                    file=path,
-                    where=f"annotations[{row}] (id {columns.annotation_ids[row]})"
-                    f".segmentation{error.place}",
-                    hint="correct it, or give the annotation a bbox",
-                ) from error
-            if box is not None:
-                columns.boxes[row], columns.has_box[row] = box, True
-        _forget_pages(content)
 
 
 def column_of(records: list[Any], name: str, dtype: type[np.generic]) -> NDArray[Any]:
