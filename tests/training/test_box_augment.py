@@ -19,9 +19,10 @@ from torchvision.ops import box_iou
 from tagbox.config import BoxAugmentConfig
 from tagbox.data.boxes import ImageBoxes
 from tagbox.errors import TagboxError
+from tagbox.images.canvas import fitted
 from tagbox.images.geometry import PAD_VALUE
 from tagbox.training.box_augment import BoxAugment, Others
-from tagbox.training.box_views import View, fitted, mirrored, through, turned
+from tagbox.training.box_views import View, mirrored, through, turned
 from tagbox.training.box_windows import cropped, jittered, zoomed_out
 
 OFF: dict[str, Any] = {"flip": False, "photometric": 0.0}

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from tagbox.config import BoxAugmentConfig
 from tagbox.data.boxes import ImageBoxes
 from tagbox.errors import TagboxError
+from tagbox.images.canvas import fitted
 from tagbox.training.box_mosaic import mosaic
-from tagbox.training.box_views import View, Window, areas_of, fitted, mirrored, through, turned
+from tagbox.training.box_views import View, Window, areas_of, mirrored, through, turned
 from tagbox.training.box_windows import LEAST_CROP, cropped, jittered, zoomed_out
 
 if TYPE_CHECKING:

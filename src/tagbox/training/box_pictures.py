@@ -15,11 +15,12 @@ from tagbox.data.boxes import ImageBoxes, TrainingBoxes
 from tagbox.data.dataset import Dataset
 from tagbox.data.pictures import picture_size
 from tagbox.errors import TagboxError
+from tagbox.images.canvas import fitted
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import PAD_VALUE
 from tagbox.training.batches import PADDING, shared_rows
 from tagbox.training.box_augment import BoxAugment, Others
-from tagbox.training.box_views import View, clipped, fitted, through
+from tagbox.training.box_views import View, clipped, through
 from tagbox.training.pictures import PREFETCHED
 
 if TYPE_CHECKING:
