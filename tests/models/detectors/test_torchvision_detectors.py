@@ -10,11 +10,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the train extra")
 torchvision = pytest.importorskip("torchvision", reason="needs the train extra")
 
+from detector_data import descend, enliven, lighten, pictures, target, truth  # noqa: E402
 from torch import nn  # noqa: E402
 from torchvision.models import detection  # noqa: E402
 from torchvision.models.detection.transform import GeneralizedRCNNTransform  # noqa: E402
 
-from detector_data import descend, enliven, lighten, pictures, target, truth  # noqa: E402
 from tagbox.config.detector import DetectorConfig  # noqa: E402
 from tagbox.errors import TagboxError  # noqa: E402
 from tagbox.models.detectors.create import build_detector, create_detector  # noqa: E402
