@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from tagbox.config.detector import ON_A_BACKBONE, DetectorConfig
 from tagbox.errors import TagboxError
+from tagbox.models.detectors.transformers_files import HUGGINGFACE
 
 if TYPE_CHECKING:
     from tagbox.models.detectors.base import Detector, DetectorSpec
-
-HUGGINGFACE = "huggingface/"
 
 
 def create_detector(config: DetectorConfig, categories: int) -> Detector:
@@ -79,7 +78,8 @@ def _known(name: str) -> str:
     _require("torch", "train", name)
     _require("torchvision", "train", name)
     if _is_transformer(name):
-        _require("transformers", "transformers", name)
+        for module in ("transformers", "scipy"):
+            _require(module, "transformers", name)
         return name
     from tagbox.models.detectors.torchvision_detectors import PUBLISHED
 

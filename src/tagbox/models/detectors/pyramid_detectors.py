@@ -64,6 +64,7 @@ class PyramidBackbone(nn.Module):
         self.out_channels = WIDTH
 
     def forward(self, pixels: Tensor) -> OrderedDict[str, Tensor]:
+        """The levels by name, from fine to coarse."""
         found: OrderedDict[str, Tensor] = self.fpn(
             OrderedDict(zip(MAPS, self.pyramid(pixels), strict=True))
         )

@@ -28,17 +28,13 @@ from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import box_iou
 
 from tagbox.models.detectors.base import Detector, DetectorSpec, Found, Target
+from tagbox.models.detectors.crowds import CERTAIN, crowded
 
 HEAD_OUTPUTS = ("cls_logits", "bbox_regression", "bbox_ctrness")
 """What heads give for every position, in the order in which `body` does."""
 
 Sizes = Sequence[tuple[int, int]]
 Truth = list[dict[str, Tensor]]
-
-CROWDED = 0.5
-"""Part of a candidate's area in a crowd region from which on it is not held up as background."""
-CERTAIN = 30.0
-"""A logit whose probability is 1 in float32, with a loss of 0."""
 
 
 class TorchvisionDetector(Detector):
@@ -103,7 +99,7 @@ class OneStage(TorchvisionDetector):
             anchors = self.model.anchor_generator(ImageList(pixels, list(sizes)), grids)
             levels = self._levels(outputs, grids)
             split = {name: list(value.split(levels, dim=1)) for name, value in outputs.items()}
-            by_level = [list(a.split(levels)) for a in anchors]
+            by_level = [list(torch.split_with_sizes(a, levels)) for a in anchors]
             detections = self.model.postprocess_detections(split, by_level, list(sizes))
         return self._found(detections)
 
@@ -113,9 +109,9 @@ class OneStage(TorchvisionDetector):
         """See `Detector.losses`."""
         outputs, grids = _outputs(parts)
         anchors = self.model.anchor_generator(ImageList(pixels, list(sizes)), grids)
-        crowded = _crowded_all(anchors, targets)
-        if crowded is not None:
-            outputs["cls_logits"] = outputs["cls_logits"].masked_fill(crowded[..., None], -CERTAIN)
+        within = _crowded_all(anchors, targets)
+        if within is not None:
+            outputs["cls_logits"] = outputs["cls_logits"].masked_fill(within[..., None], -CERTAIN)
         arguments: list[Any] = [self._truth(targets), outputs, anchors]
         if "bbox_ctrness" in outputs:
             arguments.append(self._levels(outputs, grids))
@@ -156,12 +152,12 @@ class SingleShot(TorchvisionDetector):
         """See `Detector.losses`."""
         outputs, grids = _outputs(parts)
         anchors = self.model.anchor_generator(ImageList(pixels, list(sizes)), grids)
-        crowded = _crowded_all(anchors, targets)
-        if crowded is not None:
+        within = _crowded_all(anchors, targets)
+        if within is not None:
             logits = outputs["cls_logits"]
             certain = torch.zeros_like(logits[0, 0])
             certain[0] = CERTAIN
-            outputs["cls_logits"] = torch.where(crowded[..., None], certain, logits)
+            outputs["cls_logits"] = torch.where(within[..., None], certain, logits)
         matches = [
             self.model.proposal_matcher(box_iou(target.boxes, boxes))
             if len(target.boxes)
@@ -207,7 +203,7 @@ class TwoStage(TorchvisionDetector):
             first = self._propose(parts, pixels, sizes)
             means = self._proposal_losses(first, targets)
             proposals = [
-                _never_none(boxes[~_crowded(boxes, target)], size)
+                _never_none(boxes[~crowded(boxes, target)], size)
                 for boxes, target, size in zip(first.proposals, targets, sizes, strict=True)
             ]
             _, second = self.model.roi_heads(
@@ -238,9 +234,9 @@ class TwoStage(TorchvisionDetector):
         rpn = self.model.rpn
         labels, matched = rpn.assign_targets_to_anchors(first.anchors, self._truth(targets))
         for place, target in enumerate(targets):
-            crowded = _crowded(first.anchors[place], target)
-            if not bool(crowded.all()):
-                labels[place] = labels[place].masked_fill(crowded, -1.0)
+            within = crowded(first.anchors[place], target)
+            if not bool(within.all()):
+                labels[place] = labels[place].masked_fill(within, -1.0)
         offsets = rpn.box_coder.encode(matched, first.anchors)
         objectness, boxes = rpn.compute_loss(first.objectness, first.deltas, labels, offsets)
         return {"loss_objectness": objectness, "loss_rpn_box_reg": boxes}
@@ -317,25 +313,7 @@ def _never_none(proposals: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _crowded_all(anchors: Sequence[Tensor], targets: Sequence[Target]) -> Tensor | None:
-    """(B, A) bool of `_crowded`; None where no picture has a crowd region, which is the rule."""
+    """(B, A) bool of `crowded`; None where no picture has a crowd region, which is the rule."""
     if not any(len(target.ignore) for target in targets):
         return None
-    return torch.stack([_crowded(a, t) for a, t in zip(anchors, targets, strict=True)])
-
-
-def _crowded(boxes: Tensor, target: Target) -> Tensor:
-    """(A,) bool: which boxes lie at least half in a crowd region and touch no object."""
-    if not len(target.ignore):
-        return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    inside = _shared(boxes, target.ignore).amax(dim=1) >= CROWDED * area
-    if not len(target.boxes):
-        return inside
-    return inside & (_shared(boxes, target.boxes).amax(dim=1) == 0)
-
-
-def _shared(boxes: Tensor, others: Tensor) -> Tensor:
-    """(A, G) areas of intersections."""
-    upper = torch.maximum(boxes[:, None, :2], others[None, :, :2])
-    lower = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    return (lower - upper).clamp(min=0).prod(dim=2)
+    return torch.stack([crowded(a, t) for a, t in zip(anchors, targets, strict=True)])
