@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from toy_detectors import NAMES, PatchDetector, patch_bundle, patch_spec, scene
 
 from tagbox.errors import TagboxError
 from tagbox.inference.detect import DetectorModel
+from toy_detectors import NAMES, PatchDetector, patch_bundle, patch_spec, scene
 
 ENGINES = ("torch", "openvino")
 

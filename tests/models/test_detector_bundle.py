@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy_detectors import PatchDetector, patch_bundle, patch_spec
 
 from tagbox.errors import TagboxError
 from tagbox.evaluation.score_cuts import ScoreCuts
 from tagbox.models.bundle import load_bundle
 from tagbox.models.detectors.bundle import is_detector, load_detector_bundle, save_detector
+from toy_detectors import PatchDetector, patch_bundle
 
 
 @pytest.fixture

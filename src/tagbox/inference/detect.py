@@ -162,7 +162,7 @@ class DetectorModel:
         return DetectionClaims(
             detections=columns.detections(tuple(map(str, paths)), self.categories),
             sizes=columns.sizes,
-            ok=(columns.sizes > 0).all(axis=1),
+            ok=columns.sizes[:, 0] > 0,
             errors=errors,
         )
 
@@ -208,9 +208,7 @@ class DetectorModel:
         if "engine" in self.__dict__:
             self.engine.finish()
 
-    def _done(
-        self, waiting: deque[_Waiting | TagboxError]
-    ) -> Iterator[PictureBoxes | TagboxError]:
+    def _done(self, waiting: deque[_Waiting | TagboxError]) -> Iterator[PictureBoxes | TagboxError]:
         while waiting:
             first = waiting[0]
             if isinstance(first, TagboxError):
