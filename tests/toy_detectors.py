@@ -84,7 +84,7 @@ class _Parts(nn.Module):
 def _patches(purity: NDArray[np.float32]) -> Found:
     boxes, scores, labels = [], [], []
     for label, one in enumerate(purity):
-        regions, count = ndimage.label(one > 0.5)
+        regions, _ = ndimage.label(one > 0.5)
         for region, (rows, columns) in enumerate(ndimage.find_objects(regions), 1):
             boxes.append([columns.start, rows.start, columns.stop, rows.stop])
             scores.append(float(np.clip(one[regions == region].mean(), 0, 1)))

@@ -23,6 +23,7 @@ _EXPORTS = {
     "tune_classifier": "tagbox.api",
     "Run": "tagbox.api",
     "Classifier": "tagbox.inference.predict",
+    "DetectorModel": "tagbox.inference.detect",
     "load_model": "tagbox.inference.load",
     "evaluate_labels": "tagbox.evaluation.evaluate",
     "DataConfig": "tagbox.config",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from tagbox.evaluation.evaluate import evaluate_labels as evaluate_labels
     from tagbox.evaluation.evaluate_boxes import evaluate_boxes as evaluate_boxes
     from tagbox.evaluation.predictions import Predictions as Predictions
+    from tagbox.inference.detect import DetectorModel as DetectorModel
     from tagbox.inference.load import load_model as load_model
     from tagbox.inference.predict import Classifier as Classifier
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -25,7 +27,7 @@ def test_windows_cover_the_picture_and_overlap_enough(
         spans = sorted({(part[axis], part[axis + 2]) for part in parts})
         assert spans[0][0] == 0 and spans[-1][1] == length
         assert {stop - start for start, stop in spans} == {min(side, length)}
-        shared = [a[1] - b[0] for a, b in zip(spans, spans[1:], strict=False)]
+        shared = [a[1] - b[0] for a, b in pairwise(spans)]
         assert all(pixels >= np.floor(overlap * side) for pixels in shared)
     columns = {(part[0], part[2]) for part in parts}
     assert len(parts) == len(columns) * len({(part[1], part[3]) for part in parts})
@@ -39,7 +41,7 @@ def test_a_picture_that_fits_is_one_window() -> None:
 def test_cut_off_boxes_touch_a_border_inside_the_picture() -> None:
     boxes = np.array([[0, 0, 50, 50], [99, 10, 140, 30], [20, 20, 60, 60], [150, 1, 198, 40.0]])
     # The window's left and right borders lie inside the picture, its top and bottom do not.
-    found = cut_off(boxes + [100, 0, 100, 0], (100, 0, 300, 200), 400, 200, 1.0)
+    found = cut_off(boxes + np.array([100, 0, 100, 0]), (100, 0, 300, 200), 400, 200, 1.0)
     assert found.tolist() == [True, False, False, False]
     assert not cut_off(boxes, (0, 0, 300, 200), 300, 200, 1.0).any()
 

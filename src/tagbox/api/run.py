@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tagbox.inference.detect import DetectorModel
     from tagbox.inference.load import Model
 
 
@@ -29,10 +30,17 @@ class Run:
 
     @cached_property
     def classifier(self) -> Model:
-        """The model, or the ensemble, loaded from the folder."""
-        from tagbox.inference.load import load_model
+        """The model, or the ensemble, loaded from the folder; ``run-detector`` where it is a detector."""
+        from tagbox.inference.load import load_classifier
 
-        return load_model(self.folder)
+        return load_classifier(self.folder)
+
+    @cached_property
+    def detector(self) -> DetectorModel:
+        """The detector, loaded from the folder; ``bundle-version`` where it is a classifier."""
+        from tagbox.inference.load import load_detector
+
+        return load_detector(self.folder)
 
     @property
     def report(self) -> Path:

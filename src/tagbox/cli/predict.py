@@ -13,7 +13,7 @@ from tagbox.files import atomic_write
 if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
 
-Format = Literal["table", "json", "csv", "challenge"]
+Format = Literal["table", "json", "csv", "challenge", "coco"]
 
 
 def predict(
@@ -25,7 +25,12 @@ def predict(
     out: Path | None = None,
     threshold: float | None = None,
     top_k: int | None = None,
+    score: float | None = None,
+    tiles: int | None = None,
+    tile_overlap: float | None = None,
+    round: int | None = None,
     save_images: Path | None = None,
+    save_video: Path | None = None,
     evidence: bool = False,
     truth: Path | None = None,
     engine: Literal["auto", "openvino", "torch"] = "auto",
@@ -33,7 +38,7 @@ def predict(
     precision: Literal["fp32", "bf16"] = "fp32",
     cache: bool = False,
 ) -> int:
-    """Name the categories in pictures.
+    """Name the categories in pictures; with the run of a detector, also where they are.
 
     A picture that cannot be read is named, the others go on, and the exit code is 1.
 
@@ -42,10 +47,10 @@ def predict(
     run
         Folder of a finished run.
     images
-        Pictures, folders of pictures, or patterns such as 'photos/*.jpg'.
+        Pictures, folders of pictures, or patterns such as 'photos/*.jpg'; for a detector also one video.
     format
-        A table for people; probabilities as JSON or CSV; or the challenge's label sets, every
-        picture present.
+        A table for people; probabilities, or a detector's boxes, as JSON or CSV; the challenge's label
+        sets, every picture present; or a detector's boxes of any score as COCO results.
     json
         Short for --format json.
     out
@@ -56,20 +61,64 @@ def predict(
     top_k
         Say the K most probable categories of each picture, whatever their probability (with
         --threshold, those of them above it).
+    score
+        Say a box from this score on, instead of the detector's saved cuts.
+    tiles
+        Look at pictures larger than this in windows of so many pixels, for objects that are small in them.
+    tile_overlap
+        Share of a window that its neighbour shows too; 0.25 when not given. Objects smaller than that
+        are found whole.
+    round
+        Decimals of boxes and scores in files; every digit when not given.
     save_images
-        Folder for each picture with its labels and probabilities.
+        Folder for each picture with its labels and probabilities, or with a detector's boxes.
+    save_video
+        File for the video with its boxes, such as out.mp4; without sound.
     evidence
         Show on the saved pictures where each label came from.
     truth
-        A dataset whose labels are shown beside the predictions on the saved pictures.
+        A dataset whose labels or boxes are shown beside the predictions on the saved pictures, and whose
+        image ids COCO results have.
     cache
         Keep features, for pictures that will be asked about again.
     """
     from contextlib import closing, nullcontext
 
+    from tagbox.models.detectors.bundle import is_detector
+
+    if not images:
+        raise TagboxError("no-images", "no pictures given", hint="name pictures or folders of them")
+    format = _format(format, out, json=json)
+    if is_detector(run):
+        if format == "challenge":
+            raise _senseless("--format challenge", "a detector", "pass --format json, csv or coco")
+        _refuse_for_detectors(threshold, top_k, evidence, precision, cache)
+        from tagbox.cli.predict_boxes import Request, say_boxes
+
+        return say_boxes(
+            run,
+            images,
+            Request(
+                format=format,
+                out=out,
+                score=score,
+                tiles=tiles,
+                overlap=tile_overlap,
+                decimals=round,
+                pictures=save_images,
+                video=save_video,
+                truth=truth,
+                engine=engine,
+                device=device,
+            ),
+        )
+    if format == "coco":
+        raise _senseless("--format coco", "a classifier", "pass --format json, csv or challenge")
+    _refuse_for_classifiers(score, tiles, tile_overlap, round, save_video)
+
     from tagbox.engines.cache import FeatureCache
     from tagbox.inference.inputs import collect_images
-    from tagbox.inference.load import load_model
+    from tagbox.inference.load import load_classifier
     from tagbox.inference.outputs import (
         check_choice,
         decide,
@@ -79,8 +128,6 @@ def predict(
         truth_of,
     )
 
-    if not images:
-        raise TagboxError("no-images", "no pictures given", hint="name pictures or folders of them")
     if evidence and save_images is None:
         raise TagboxError(
             "option-alone",
@@ -89,9 +136,8 @@ def predict(
             hint="add --save-images FOLDER",
         )
     check_choice(threshold, top_k)
-    format = _format(format, out, json=json)
     paths = collect_images(images)
-    classifier = load_model(run, engine=engine, device=device, precision=precision)
+    classifier = load_classifier(run, engine=engine, device=device, precision=precision)
     if evidence:
         classifier.require_evidence()
     known = None if truth is None else truth_of(_load(truth))
@@ -157,6 +203,42 @@ def _format(format: Format, out: Path | None, *, json: bool) -> Format:
             hint="end it in .json or .csv, or pass --format",
         )
     return "csv" if out.suffix.lower() == ".csv" else "json"
+
+
+def _refuse_for_detectors(
+    threshold: float | None, top_k: int | None, evidence: bool, precision: str, cache: bool
+) -> None:
+    for flag, given, hint in (
+        ("--threshold", threshold is not None, "pass --score"),
+        ("--top-k", top_k is not None, "pass --score"),
+        ("--evidence", evidence, "leave it out: the boxes say where"),
+        ("--precision", precision != "fp32", "leave it out: detectors compute in fp32"),
+        ("--cache", cache, "leave it out: no features of a detector are kept"),
+    ):
+        if given:
+            raise _senseless(flag, "a detector", hint)
+
+
+def _refuse_for_classifiers(
+    score: float | None,
+    tiles: int | None,
+    overlap: float | None,
+    decimals: int | None,
+    video: Path | None,
+) -> None:
+    for flag, given, hint in (
+        ("--score", score is not None, "pass --threshold"),
+        ("--tiles", tiles is not None, "leave it out"),
+        ("--tile-overlap", overlap is not None, "leave it out"),
+        ("--round", decimals is not None, "leave it out"),
+        ("--save-video", video is not None, "leave it out"),
+    ):
+        if given:
+            raise _senseless(flag, "a classifier", hint)
+
+
+def _senseless(flag: str, kind: str, hint: str) -> TagboxError:
+    return TagboxError("option-kind", f"it says nothing to {kind}", where=flag, hint=hint)
 
 
 def _load(data: Path) -> Dataset:

@@ -174,4 +174,4 @@ def create_detector_engine(
 
 def _batch(canvas: Canvas) -> int:
     """Canvases of that shape in a batch."""
-    return max(1, min(MOST, PIXELS // (canvas.shape[0] * canvas.shape[1])))
+    return max(1, min(MOST, PIXELS // canvas[..., 0].size))

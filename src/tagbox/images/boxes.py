@@ -149,7 +149,8 @@ def _spot(
         if 0 <= x <= limits[0] - width and 0 <= y <= limits[1] - height
     ] or [(left, 0.0, left + width, float(height))]
     free = [spot for spot in inside if not any(_meet(spot, other) for other in taken)]
-    return (free or (inside if must else [None]))[0]
+    chosen = free or (inside if must else [])
+    return chosen[0] if chosen else None
 
 
 def _outline(

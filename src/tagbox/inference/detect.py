@@ -162,7 +162,7 @@ class DetectorModel:
         return DetectionClaims(
             detections=columns.detections(tuple(map(str, paths)), self.categories),
             sizes=columns.sizes,
-            ok=(columns.sizes > 0).all(axis=1),
+            ok=columns.sizes[:, 0] > 0,
             errors=errors,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,16 @@ from tagbox.config import LabelKind
 from tagbox.data.dataset import Dataset
 from tagbox.data.locate import require_images
 from tagbox.engines.cache import FeatureCache
+from tagbox.errors import TagboxError
 from tagbox.evaluation.predictions import Predictions
 from tagbox.evaluation.thresholds import Thresholds
 from tagbox.inference.ensemble import EnsembleClassifier
 from tagbox.inference.predict import Claims, Classifier, Device, Engine, Precision
+from tagbox.models.detectors.bundle import is_detector
 from tagbox.models.ensembles import is_ensemble
+
+if TYPE_CHECKING:
+    from tagbox.inference.detect import DetectorModel
 
 
 class Model(Protocol):
@@ -65,14 +70,64 @@ def load_model(
     engine: Engine = "auto",
     device: Device = "auto",
     precision: Precision = "fp32",
-) -> Model:
-    """The classifier or the ensemble of a run folder; no pickle, no network.
+) -> Model | DetectorModel:
+    """The classifier, the ensemble or the detector of a run folder; no pickle, no network.
 
     Raises
     ------
     TagboxError
-        The codes of `models.bundle.load_bundle` and `models.ensembles.load_ensemble`.
+        The codes of `load_classifier` and `load_detector`; ``detector-precision`` for a detector in
+        anything but fp32.
     """
+    if not is_detector(Path(run)):
+        return load_classifier(run, engine=engine, device=device, precision=precision)
+    if precision != "fp32":
+        raise TagboxError(
+            "detector-precision",
+            f"a detector computes in fp32, not in {precision}",
+            file=run,
+            where="precision",
+            hint="leave the precision out",
+        )
+    return load_detector(run, engine=engine, device=device)
+
+
+def load_detector(
+    run: Path | str, *, engine: Engine = "auto", device: Device = "auto"
+) -> DetectorModel:
+    """The detector of a run folder.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `models.detectors.bundle.load_detector_bundle`.
+    """
+    from tagbox.inference.detect import DetectorModel
+
+    return DetectorModel.load(run, engine=engine, device=device)
+
+
+def load_classifier(
+    run: Path | str,
+    *,
+    engine: Engine = "auto",
+    device: Device = "auto",
+    precision: Precision = "fp32",
+) -> Model:
+    """The classifier or the ensemble of a run folder.
+
+    Raises
+    ------
+    TagboxError
+        ``run-detector``; the codes of `models.bundle.load_bundle` and `models.ensembles.load_ensemble`.
+    """
+    if is_detector(Path(run)):
+        raise TagboxError(
+            "run-detector",
+            "a detector, and a classifier is wanted",
+            file=run,
+            hint="give the run of a classifier, or load it with tagbox.load_model",
+        )
     kind = EnsembleClassifier if is_ensemble(Path(run)) else Classifier
     return kind.load(run, engine=engine, device=device, precision=precision)
 
@@ -91,9 +146,9 @@ def predict_dataset(
     Raises
     ------
     TagboxError
-        The codes of `load_model` and `images.decode.read_image`; ``images-not-found``.
+        The codes of `load_classifier` and `images.decode.read_image`; ``images-not-found``.
     """
-    model = load_model(run, device=device)
+    model = load_classifier(run, device=device)
     require_images(dataset)
     paths = [dataset.images.path(row) for row in range(len(dataset))]
     with closing(FeatureCache()) as cache:

@@ -161,7 +161,7 @@ def save_pictures(
     from tagbox.images.decode import read_image
     from tagbox.images.draw import annotate, grid
 
-    names = _file_names(paths)
+    names = jpeg_names(paths)
     for row, path in enumerate(paths):
         progress(1)
         if not claims.ok[row]:
@@ -179,7 +179,7 @@ def save_pictures(
             drawn.save(temporary, format="JPEG", quality=90)
 
 
-def _file_names(paths: Sequence[Path]) -> list[str]:
+def jpeg_names(paths: Sequence[Path]) -> list[str]:
     """A JPEG name for each picture; numbered where two would share one."""
     used: Counter[str] = Counter()
     names = []
