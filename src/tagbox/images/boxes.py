@@ -51,12 +51,15 @@ class Mark:
         Shown behind the name, in per cent.
     truth
         Whether it is what somebody annotated: dashed, with a light tag.
+    tagged
+        Whether its name is written; its colour says it in any case.
     """
 
     name: str
     box: tuple[float, float, float, float]
     score: float | None = None
     truth: bool = False
+    tagged: bool = True
 
 
 def colour_of(name: str) -> str:
@@ -107,6 +110,8 @@ def draw_marks(picture: Image.Image, marks: Sequence[Mark], *, scale: float, siz
     named: set[tuple[str, bool]] = set()
     # What is predicted takes its place first.
     for mark, place in sorted(drawn, key=lambda each: each[0].truth):
+        if not mark.tagged:
+            continue
         share = "" if mark.score is None else f" {percent(mark.score)}"
         room = limits[0] - 6 - fit_text(share, size)[1].getlength(share)
         text, font = shorten(mark.name, size, room)

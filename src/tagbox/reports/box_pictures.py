@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tagbox.data.dataset import Annotations
 from tagbox.evaluation.detections import Detections
-from tagbox.images.box_draw import BoxMark, draw_boxes
+from tagbox.images.boxes import Mark, draw_marks
 from tagbox.images.verdicts import Outcome, Verdict
 from tagbox.reports.box_choice import WRONG, JudgedPicture
 from tagbox.reports.pictures import Kind, thumbnail
@@ -37,7 +38,7 @@ class BoxPicture:
         ``best`` or ``worst``.
     score
         The F1 of its boxes.
-    truth, predicted
+    marks
         Boxes to draw, in pixels of `image`.
     right, wrong, missed
         Names of categories, one an object or detection.
@@ -47,8 +48,7 @@ class BoxPicture:
     name: str
     kind: Kind
     score: float
-    truth: tuple[BoxMark, ...]
-    predicted: tuple[BoxMark, ...]
+    marks: tuple[Mark, ...]
     right: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
@@ -75,21 +75,20 @@ def make_box_picture(
     """
     names = detections.categories
     missed = np.setdiff1d(np.arange(len(judged.truth)), judged.matches)
-    truth = [
-        BoxMark(
-            _corners(annotations.boxes[row]),
-            names[annotations.category_rows[row]] if place in missed else "",
-            None,
-            int(annotations.category_rows[row]),
+    marks = [
+        Mark(
+            name=names[annotations.category_rows[row]],
+            box=tuple(annotations.boxes[row].tolist()),
+            truth=True,
+            tagged=place in missed,
         )
         for place, row in enumerate(judged.truth.tolist())
     ]
-    predicted = [
-        BoxMark(
-            _corners(detections.boxes[row]),
-            names[detections.category_rows[row]],
-            float(detections.scores[row]),
-            int(detections.category_rows[row]),
+    marks += [
+        Mark(
+            name=names[detections.category_rows[row]],
+            box=tuple(detections.boxes[row].tolist()),
+            score=float(detections.scores[row]),
         )
         for row in judged.found.tolist()
     ]
@@ -102,11 +101,10 @@ def make_box_picture(
         name=name,
         kind=kind,
         score=judged.f1,
-        truth=tuple(truth),
-        predicted=tuple(predicted),
+        marks=tuple(marks),
         right=named(judged.matches >= 0),
         wrong=named(judged.matches == WRONG),
-        missed=tuple(truth[place].name for place in missed.tolist()),
+        missed=tuple(marks[place].name for place in missed.tolist()),
     )
 
 
@@ -123,13 +121,10 @@ def picture_groups(pictures: Sequence[BoxPicture]) -> list[dict[str, Any]]:
 def _card(picture: BoxPicture) -> dict[str, Any]:
     height, width = picture.image.shape[:2]
     scale = min(WIDTH / width, HEIGHT / height)
-    drawn = draw_boxes(
-        picture.image,
-        truth=picture.truth,
-        predicted=picture.predicted,
-        width=max(round(width * scale), _NARROWEST),
-        size=_TEXT,
-    )
+    width = max(round(width * scale), _NARROWEST)
+    scale = width / picture.image.shape[1]
+    drawn = Image.fromarray(picture.image).resize((width, max(1, round(height * scale))))
+    draw_marks(drawn, picture.marks, scale=scale, size=_TEXT)
     uri, width, height = thumbnail(np.asarray(drawn), max(drawn.size))
     return {
         "uri": uri,
@@ -149,8 +144,3 @@ def _counted(names: Sequence[str], outcome: Outcome) -> list[Verdict]:
         Verdict(name if number == 1 else f"{number} × {name}", None, outcome)
         for name, number in Counter(names).most_common()
     ]
-
-
-def _corners(box: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    x, y, width, height = box.tolist()
-    return x, y, x + width, y + height

@@ -51,7 +51,7 @@ def resolve_speed(
     TagboxError
         ``precision-device`` for an arithmetic that the device does not have.
     """
-    there = available(device)
+    there: list[Precision] = available(device)
     if config.precision not in ("auto", *there):
         raise TagboxError(
             "precision-device",
