@@ -174,6 +174,35 @@ def test_a_crowd_is_no_background(folders: dict[str, Path]) -> None:
     assert without == again
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ["rt_detr_v2", "d_fine"])
+def test_another_engine_runs_the_body(family: str, folders: dict[str, Path]) -> None:
+    """Weights large enough that queries differ: among equals, engines choose differently."""
+    openvino = pytest.importorskip("openvino")
+    detector = loaded(folders[family])
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in detector.named_parameters():
+            if parameter.ndim > 1 and "norm" not in name:
+                parameter.normal_(std=(1.5 / parameter[0].numel()) ** 0.5, generator=generator)
+    for module in detector.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    batch, sizes = pictures(SIDE), [(SIDE, SIDE)] * 3
+    with torch.no_grad():
+        detector.train()(batch, sizes, truth(SIDE, 5))
+        _, expected = detector.eval()(batch, sizes)
+        pixels = detector.normalise(batch)
+        model = openvino.convert_model(detector.body, example_input=pixels)
+    assert not any(module.training for module in detector.modules())
+    precise = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    outputs = openvino.Core().compile_model(model, "CPU", precise)(pixels.numpy())
+    parts = [torch.from_numpy(value.copy()) for value in outputs.to_tuple()]
+    for mine, wanted in zip(detector.found(parts, pixels, sizes), expected, strict=True):
+        assert len(mine.scores) > 0
+        assert torch.allclose(mine.scores[:10], wanted.scores[:10], atol=5e-3)
+
+
 def test_boxes_lie_on_the_picture(folders: dict[str, Path]) -> None:
     detector = loaded(folders["rt_detr"]).eval()
     sizes = [(SIDE, SIDE), (40, 70), (90, 20)]

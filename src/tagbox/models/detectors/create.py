@@ -39,7 +39,7 @@ def create_detector(config: DetectorConfig, categories: int) -> Detector:
 
         return create_on_pyramid(config, categories)
     if _is_transformer(name):
-        from tagbox.models.detectors.transformers_detector import create_transformer
+        from tagbox.models.detectors.transformers_create import create_transformer
 
         return create_transformer(config, categories)
     from tagbox.models.detectors.torchvision_detectors import create_torchvision
@@ -65,7 +65,7 @@ def build_detector(spec: DetectorSpec) -> Detector:
 
         return build_on_pyramid(spec)
     if _is_transformer(name):
-        from tagbox.models.detectors.transformers_detector import build_transformer
+        from tagbox.models.detectors.transformers_create import build_transformer
 
         return build_transformer(spec)
     from tagbox.models.detectors.torchvision_detectors import build_torchvision

@@ -98,7 +98,10 @@ class OneStage(TorchvisionDetector):
             outputs, grids = _outputs(parts)
             anchors = self.model.anchor_generator(ImageList(pixels, list(sizes)), grids)
             levels = self._levels(outputs, grids)
-            split = {name: list(value.split(levels, dim=1)) for name, value in outputs.items()}
+            split = {
+                name: list(torch.split_with_sizes(value, levels, dim=1))
+                for name, value in outputs.items()
+            }
             by_level = [list(torch.split_with_sizes(a, levels)) for a in anchors]
             detections = self.model.postprocess_detections(split, by_level, list(sizes))
         return self._found(detections)

@@ -1,0 +1,198 @@
+"""Transformer detectors by name or folder: their files made into a network, or one built from its description.
+
+A model is its ``config.json`` and ``model.safetensors``, from the hub or a folder; no code that comes with a
+model is run, and nothing pickled is read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tagbox.config.detector import DetectorConfig
+from tagbox.errors import TagboxError
+from tagbox.models.detectors.base import Colour, DetectorSpec
+from tagbox.models.detectors.transformers_detector import TransformerDetector
+from tagbox.models.detectors.transformers_files import HUGGINGFACE, model_folder
+
+FAMILIES = ("rt_detr", "rt_detr_v2", "d_fine")
+PER_CATEGORY = ("class_embed", "enc_score_head")
+"""Parts of the names of layers whose size follows from the number of categories."""
+STRIDE = 32
+LARGEST = 2048
+SCORE_THRESHOLD = 0.01
+DETECTIONS = 100
+
+
+def create_transformer(config: DetectorConfig, categories: int) -> TransformerDetector:
+    """A new one from ``huggingface/OWNER/NAME`` or a folder, with its weights (``default``) or without (``none``).
+
+    Layers whose size follows from the number of categories are drawn from the seed, unless that is the
+    same.
+
+    Raises
+    ------
+    TagboxError
+        ``detector-transformer`` for another family or a folder that cannot be read; ``detector-size``;
+        ``detector-weights`` for other weights; ``weights-mismatch``; ``weights-missing``; ``download-…``.
+    """
+    if config.weights not in ("default", "none"):
+        raise TagboxError(
+            "detector-weights",
+            f"{config.detector} brings its own weights, {config.weights!r} cannot be loaded into it",
+            where="weights",
+            hint="pass the folder that holds config.json and model.safetensors as --detector",
+        )
+    folder = model_folder(config.detector, weights=config.weights == "default")
+    settings, mean, std = _settings(folder, config.detector)
+    settings.num_labels = categories
+    # Any size, and norms that the recipe may let follow the batches.
+    settings.anchor_image_size = settings.eval_size = None
+    settings.freeze_backbone_batch_norms = False
+    side = _side(config, settings)
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = _network(settings, folder if config.weights == "default" else None)
+    spec = DetectorSpec(
+        detector=config.detector
+        if config.detector.startswith(HUGGINGFACE)
+        else f"{HUGGINGFACE}{folder.name}",
+        backbone="",
+        categories=categories,
+        size=config.size,
+        fixed=False,
+        multiple=side,
+        mean=mean,
+        std=std,
+        options={
+            "config": json.loads(settings.to_json_string(use_diff=False)),
+            "score_threshold": SCORE_THRESHOLD,
+            "detections": DETECTIONS,
+        },
+    )
+    return TransformerDetector(spec, model)
+
+
+def build_transformer(spec: DetectorSpec) -> TransformerDetector:
+    """An empty one for saved weights, from the configuration in the specification."""
+    from transformers import AutoConfig
+
+    given = dict(spec.options["config"])
+    with _quiet():
+        settings = AutoConfig.for_model(given.pop("model_type"), **given)
+        return TransformerDetector(spec, _network(settings, None))
+
+
+def _settings(folder: Path, name: str) -> tuple[Any, Colour, Colour]:
+    """The configuration, and what pictures are normalised with: nothing, where the model does not say."""
+    from transformers import AutoConfig
+
+    try:
+        kind = json.loads((folder / "config.json").read_bytes()).get("model_type")
+        if kind not in FAMILIES:
+            raise TagboxError(
+                "detector-transformer",
+                f"a model of the type {kind!r}",
+                file=folder / "config.json",
+                where="model_type",
+                hint=f"tagbox trains {', '.join(FAMILIES)}, such as {HUGGINGFACE}PekingU/rtdetr_v2_r18vd",
+            )
+        with _quiet():
+            settings = AutoConfig.from_pretrained(folder, local_files_only=True)
+        beside = folder / "preprocessor_config.json"
+        pictures = json.loads(beside.read_bytes()) if beside.is_file() else {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise TagboxError(
+            "detector-transformer",
+            f"its configuration cannot be read ({_first_line(error)})",
+            file=folder,
+            hint=f"restore config.json of {name}",
+        ) from error
+    if not pictures.get("do_normalize"):
+        return settings, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return settings, tuple(pictures["image_mean"]), tuple(pictures["image_std"])
+
+
+def _side(config: DetectorConfig, settings: Any) -> int:
+    """The side of every batch; each query starts at a position of its own, so that there must be enough."""
+
+    def positions(side: int) -> int:
+        return sum(math.ceil(side / stride) ** 2 for stride in settings.feat_strides)
+
+    least = STRIDE
+    while positions(least) < settings.num_queries:
+        least += STRIDE
+    side = math.ceil(config.size / STRIDE) * STRIDE
+    if not least <= side <= LARGEST:
+        raise TagboxError(
+            "detector-size",
+            f"{config.detector} takes sizes from {least} to {LARGEST} pixels, not {config.size}",
+            where="size",
+            hint="pass --size 640, or another between them",
+        )
+    return side
+
+
+def _network(settings: Any, folder: Path | None) -> Any:
+    """The model, with the weights of `folder`; of its layers only those of the categories may differ."""
+    from transformers import AutoModelForObjectDetection
+
+    if folder is None:
+        return AutoModelForObjectDetection.from_config(settings)
+    try:
+        model, told = AutoModelForObjectDetection.from_pretrained(
+            folder,
+            config=settings,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except (
+        Exception
+    ) as error:  # Of Transformers and of safetensors, which have classes of their own.
+        raise _mismatch(folder, _first_line(error)) from error
+    other = [entry[0] for entry in told["mismatched_keys"]]
+    missing = [k for k in told["missing_keys"] if not k.endswith("num_batches_tracked")]
+    wrong = [k for k in (*other, *missing) if not any(part in k for part in PER_CATEGORY)]
+    if wrong:
+        raise _mismatch(
+            folder, f"{len(wrong)} weights are missing or of another shape ({wrong[0]}…)"
+        )
+    return model
+
+
+def _mismatch(folder: Path, what: str) -> TagboxError:
+    return TagboxError(
+        "weights-mismatch",
+        f"not the weights of its config.json: {what.rstrip('.')}",
+        file=folder / "model.safetensors",
+        hint="restore both files from the same model",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160].rstrip(".")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and loading reports of Transformers, which speak to its developers."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
