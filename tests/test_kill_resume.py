@@ -1,4 +1,4 @@
-"""SIGKILL at ten moments of a fine-tuning, then `--resume`: bit for bit the run that nobody killed.
+"""SIGKILL at ten moments of a fine-tuning, or of a detector's training, then `--resume`: bit for bit the run that nobody killed.
 
 The moments are drawn uniformly over an undisturbed run; the seed is printed, and TAGBOX_KILL_SEED repeats it.
 """
@@ -26,9 +26,17 @@ TAGBOX = Path(sys.executable).with_name("tagbox")
 KILLS = 10
 FROM_CHECKPOINTS = 3
 """More are killed until so many had something to go on from."""
-EQUAL = ("model.safetensors", "history.csv", "metrics.json", "predictions.csv")
+EQUAL = ("model.safetensors", "history.csv", "metrics.json")
+FINETUNE = (
+    *("--backbone", "efficientnet_lite0@64", "--epochs", "2", "--recipe", "finetune"),
+    *("--finetune.epochs", "4", "--finetune.batch-size", "12", "--finetune.channels-last", "no"),
+)
 PLAIN = ("--finetune.ema", "0", "--augment.mixup", "0.2", "--dropout", "0.2")
 AVERAGED = ("--finetune.ema", "0.9", "--finetune.accumulate", "3", "--finetune.batch-norm", "train")
+DETECTOR = (
+    *("--size", "64", "--epochs", "4", "--batch-size", "12", "--channels-last", "no"),
+    *("--augment.mosaic", "0.3", "--augment.scale-jitter", "0.3", "--accumulate", "2"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +47,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "annotations"
 
 
-def command(data: Path, settings: tuple[str, ...], seconds: str = "0.3") -> list[str]:
+def command(data: Path, task: str, settings: tuple[str, ...], seconds: str = "0.3") -> list[str]:
+    often = "--checkpoint-seconds" if task == "detector" else "--finetune.checkpoint-seconds"
     return [
-        *(str(TAGBOX), "train", "classifier", str(data / "instances_train.json")),
-        *("--val", str(data / "instances_val.json"), "--name", "run"),
-        *("--backbone", "efficientnet_lite0@64", "--epochs", "2", "--recipe", "finetune"),
-        *("--finetune.epochs", "4", "--finetune.batch-size", "12"),
-        *("--finetune.channels-last", "no", "--finetune.checkpoint-seconds", seconds, *settings),
+        *(str(TAGBOX), "train", task, str(data / "instances_train.json")),
+        *("--val", str(data / "instances_val.json"), "--name", "run", often, seconds, *settings),
     ]
+
+
+def assert_same(folder: Path, undisturbed: Path, task: str, what: str = "") -> None:
+    predictions = "predictions.json" if task == "detector" else "predictions.csv"
+    for name in (*EQUAL, predictions):
+        ours, theirs = (where / "runs" / "run" / name for where in (folder, undisturbed))
+        assert ours.read_bytes() == theirs.read_bytes(), f"{name} {what}"
 
 
 def begin(folder: Path, words: list[str]) -> subprocess.Popen[bytes]:
@@ -55,13 +68,21 @@ def begin(folder: Path, words: list[str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(words, cwd=folder, stdout=log, stderr=log, start_new_session=True)
 
 
-@pytest.mark.parametrize("settings", [PLAIN, AVERAGED], ids=["mixup", "ema and accumulation"])
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        ("classifier", (*FINETUNE, *PLAIN)),
+        ("classifier", (*FINETUNE, *AVERAGED)),
+        ("detector", DETECTOR),
+    ],
+    ids=["mixup", "ema and accumulation", "detector"],
+)
 def test_resumed_runs_are_the_undisturbed_one(
-    data: Path, settings: tuple[str, ...], tmp_path: Path
+    data: Path, task: str, settings: tuple[str, ...], tmp_path: Path
 ) -> None:
     seed = int(os.environ.get("TAGBOX_KILL_SEED", random.SystemRandom().randrange(10**9)))
     print(f"\nTAGBOX_KILL_SEED={seed}")
-    words = command(data, settings)
+    words = command(data, task, settings)
     undisturbed = tmp_path / "undisturbed"
     began = time.monotonic()
     assert begin(undisturbed, words).wait() == 0, (undisturbed / "log.txt").read_text()
@@ -88,15 +109,13 @@ def test_resumed_runs_are_the_undisturbed_one(
         print(f"killed after {moment:.2f} of {seconds:.2f} s, {place}")
         resumed += bool(saved)
         assert begin(folder, [*words, "--resume"]).wait() == 0, (folder / "log.txt").read_text()
-        for name in EQUAL:
-            ours, theirs = (where / "runs" / "run" / name for where in (folder, undisturbed))
-            assert ours.read_bytes() == theirs.read_bytes(), f"{name} after {moment:.2f} s"
+        assert_same(folder, undisturbed, task, f"after {moment:.2f} s")
         assert not list(folder.glob("runs/.run.partial"))
     print(f"{resumed} of {killed} went on from a checkpoint")
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over(data: Path, tmp_path: Path) -> None:
-    words = command(data, PLAIN, seconds="0")
+    words = command(data, "classifier", (*FINETUNE, *PLAIN), seconds="0")
     undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
     assert begin(undisturbed, words).wait() == 0
     process = begin(folder, words)
@@ -114,6 +133,4 @@ def test_a_damaged_newest_checkpoint_is_passed_over(data: Path, tmp_path: Path) 
         opened.truncate(newest.stat().st_size // 2)
     assert begin(folder, [*words, "--resume"]).wait() == 0, (folder / "log.txt").read_text()
     assert f"passed over: {newest.parent.relative_to(folder)}" in (folder / "log.txt").read_text()
-    for name in EQUAL:
-        ours, theirs = (where / "runs" / "run" / name for where in (folder, undisturbed))
-        assert ours.read_bytes() == theirs.read_bytes(), name
+    assert_same(folder, undisturbed, "classifier")

@@ -121,6 +121,79 @@ def test_two_processes_train_as_one_does(
     assert len(list((runs / "two" / "tensorboard" / "train").iterdir())) == 1
 
 
+def test_two_processes_train_a_detector_as_one_does(data: Path, tmp_path: Path) -> None:
+    """Normalised by groups, so that only the order of sums differs; detections counted once each."""
+
+    def words(name: str) -> list[str]:
+        return [
+            *("train", "detector", str(data / "instances_train.json")),
+            *("--val", str(data / "instances_val.json"), "--name", name, "--size", "96"),
+            *("--epochs", "2", "--batch-size", "12", "--channels-last", "no", "--ema", "0"),
+            *("--learning-rate", "1e-4"),
+        ]
+
+    finish(start(tmp_path, [str(BIN / "tagbox"), *words("one")]), tmp_path)
+    finish(launch(tmp_path, words("two")), tmp_path)
+    one, two = (tmp_path / "runs" / name for name in ("one", "two"))
+    for name in ("train_loss", "train_loss_box", "train_loss_score", "val_loss"):
+        np.testing.assert_allclose(column(two, name), column(one, name), rtol=1e-3, err_msg=name)
+    found = [json.loads((run / "predictions.json").read_text()) for run in (one, two)]
+    best = [sorted((each["score"] for each in run), reverse=True)[:100] for run in found]
+    np.testing.assert_allclose(best[1], best[0], atol=1e-4)
+
+
+def test_ap_of_gathered_detections_is_that_of_the_detections(data: Path, tmp_path: Path) -> None:
+    """The same detections, shared by two processes in an uneven way: exactly the same figures."""
+    script = tmp_path / "gather.py"
+    script.write_text(
+        "import json, sys\n"
+        "import numpy as np, torch\n"
+        "from pathlib import Path\n"
+        "from tagbox.data.load import load_dataset\n"
+        "from tagbox.models.detectors.base import Found\n"
+        "from tagbox.training.batches import shared_rows\n"
+        "from tagbox.training.detecting import BoxFigures, Said\n"
+        "from tagbox.training.runtime import Runtime\n"
+        "runtime = Runtime('cpu')\n"
+        "dataset = load_dataset(Path(sys.argv[1]))\n"
+        "at = dataset.annotations\n"
+        "def found(row):\n"
+        "    random = np.random.default_rng(row)\n"
+        "    own = at.image_rows == row\n"
+        "    boxes = np.concatenate([at.boxes[own, :2], at.boxes[own, :2] + at.boxes[own, 2:]], 1)\n"
+        "    boxes = boxes + random.normal(0, 2, boxes.shape)\n"
+        "    labels = torch.from_numpy(at.category_rows[own]).long()\n"
+        "    scores = torch.from_numpy(random.random(len(labels)).astype(np.float32))\n"
+        "    return Found(torch.from_numpy(boxes).float(), scores, labels)\n"
+        "seen = BoxFigures(dataset)\n"
+        "for first in range(0, 17, 4):\n"
+        "    share = {'processes': runtime.processes, 'rank': runtime.rank}\n"
+        "    for rows in shared_rows(np.arange(17)[first : first + 4], **share):\n"
+        "        said = [found(row) for row in rows if row >= 0]\n"
+        "        real = rows[rows >= 0]\n"
+        "        seen.add(None, Said({'box': 1.0}, said, real, np.ones((len(real), 2))))\n"
+        "whole = seen.gathered(runtime)\n"
+        "if runtime.main:\n"
+        "    figures = {k: v for k, v in whole.scores().items() if 'loss' not in k}\n"
+        "    print(json.dumps([figures, whole.detections.image_rows.tolist()]))\n"
+    )
+    path = str(data / "instances_val.json")
+    alone = subprocess.run(
+        [sys.executable, script, path], capture_output=True, text=True, check=True
+    )
+    both = subprocess.run(
+        [
+            *(BIN / "torchrun", "--nproc-per-node", "2", "--master-port", str(free_port())),
+            *(script, path),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert both.stdout == alone.stdout
+    assert json.loads(alone.stdout)[0]["ap"] > 0.1
+
+
 def test_metrics_of_gathered_scores_are_those_of_the_scores(tmp_path: Path) -> None:
     """The same rows, shared by two processes in an uneven way: exactly the same figures."""
     script = tmp_path / "gather.py"

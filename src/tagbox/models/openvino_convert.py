@@ -19,6 +19,8 @@ def convert_module(module: nn.Module, shape: Sequence[int]) -> Any:
     with warnings.catch_warnings(), torch.no_grad():
         # torch's notes to the authors of OpenVINO and of the models; nothing a user can act on.
         warnings.simplefilter("ignore")
-        return openvino.convert_model(
-            module.to("cpu"), input=[list(shape)], example_input=torch.zeros(*shape)
+        # Traced here: OpenVINO would have torch trace it twice and compare, which takes longer than the rest.
+        traced = torch.jit.trace(
+            module.to("cpu"), torch.zeros(*shape), strict=False, check_trace=False
         )
+        return openvino.convert_model(traced, input=[list(shape)])
