@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tagbox.config import DetectorConfig
@@ -75,7 +75,8 @@ def train_on(
     """
     import torch
 
-    from tagbox.models.detectors.create import create_detector
+    from tagbox.models.detectors.create import build_detector, create_detector
+    from tagbox.models.detectors.spec import DetectorSpec
     from tagbox.training.detecting import Detecting
     from tagbox.training.ema import Ema
     from tagbox.training.failures import understood
@@ -92,8 +93,8 @@ def train_on(
         left_out = list(truth.notes)
     else:
         require_same_data(work.state, sides)
-        # Weights come from the checkpoint; those of a hub are not needed again.
-        detector = create_detector(replace(config, weights="none"), len(sides.train.categories))
+        # Weights come from the checkpoint: neither a hub nor a file of weights is needed again.
+        detector = build_detector(DetectorSpec(**work.state["about"]["spec"]))
         left_out = list(work.state["about"]["left_out"])
     detector.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
     if work.state is None:
@@ -132,7 +133,12 @@ def train_on(
         clip=config.clip,
         ema=ema,
     )
-    about = {"left_out": left_out, "fingerprints": fingerprints(sides), "machine": machine}
+    about = {
+        "spec": asdict(detector.spec),
+        "left_out": left_out,
+        "fingerprints": fingerprints(sides),
+        "machine": machine,
+    }
     keeper = Keeper(
         work.checkpoints,
         runtime,
