@@ -20,7 +20,7 @@ def convert_module(module: nn.Module, shape: Sequence[int]) -> Any:
         # torch's notes to the authors of OpenVINO and of the models; nothing a user can act on.
         warnings.simplefilter("ignore")
         # Traced here: OpenVINO would have torch trace it twice and compare, which takes longer than the rest.
-        traced = torch.jit.trace(
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             module.to("cpu"), torch.zeros(*shape), strict=False, check_trace=False
         )
         return openvino.convert_model(traced, input=[list(shape)])
