@@ -200,3 +200,20 @@ def test_errors_in_one_sentence(place: Path, cli: Cli, arguments: list[str], cod
     assert done.returncode != 0
     assert f"[{code}]" in done.stderr, done.stderr
     assert not (place / "runs" / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--score", "0.5"),
+        ("--tiles", "640"),
+        ("--tile-overlap", "0.5"),
+        ("--round", "2"),
+        ("--save-video", "out.mp4"),
+        ("--format", "coco"),
+    ],
+)
+def test_what_is_for_detectors_is_refused(place: Path, cli: Cli, flags: tuple[str, str]) -> None:
+    done = run(cli, place, "predict", "runs/first", "scenes/test", *flags)
+    assert done.returncode == 1 and done.stdout == ""
+    assert "[option-kind]" in done.stderr and flags[0] in done.stderr

@@ -238,7 +238,7 @@ def _refuse_for_classifiers(
 
 
 def _senseless(flag: str, kind: str, hint: str) -> TagboxError:
-    return TagboxError("option-kind", f"it says nothing to {kind}", where=flag, hint=hint)
+    return TagboxError("option-kind", f"it has no meaning for {kind}", where=flag, hint=hint)
 
 
 def _load(data: Path) -> Dataset:
