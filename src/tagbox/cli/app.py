@@ -35,15 +35,15 @@ TRAIN_EXTRA = {
 
 app = App(
     name="tagbox",
-    help="Recognise what is in pictures: check data, train, evaluate and use multi-label classifiers.",
+    help="Recognise what is in pictures: check data, train, evaluate and use classifiers and detectors.",
     version=tagbox.__version__,
     # This page's few words have no markup, and reading them as such costs a sixth of its time.
     help_format="plaintext",
 )
 
-for group in (cache, train, tune):
+for group in (cache, demo, train, tune):
     app.command(group)
-for command in (check, demo, download, ensemble, evaluate, predict, recipes, show, split, synth):
+for command in (check, download, ensemble, evaluate, predict, recipes, show, split, synth):
     app.command(command, help_format="markdown")
 
 

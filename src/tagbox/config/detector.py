@@ -63,7 +63,7 @@ class DetectorConfig(Config):
     """Share of the steps in which the rate rises (one-cycle, cosine)."""
     clip: float = 10.0
     """Largest norm of all gradients together; 0 does not clip."""
-    ema: float = 0.998
+    ema: float = 0.99
     """Decay of the moving average of the weights, which is what is evaluated and saved; 0 is off."""
     batch_norm: Literal["train", "frozen"] = "frozen"
     """Whether batch normalisation of the backbone's trained stages follows the batches."""
