@@ -15,6 +15,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # More arguments for pytest: make test ARGS="-k coco -x"
 ARGS ?=
+# Processes that `make test` runs tests in, each with one thread: most of a test's work is on one core.
+WORKERS ?= 2
 
 # pip writes a package's RECORD last: a folder without one is an install that was cut short, and
 # pip would take it for finished. Names that begin with ~ are what a cut-short upgrade leaves.
@@ -36,7 +38,7 @@ demo: $(VENV)/.installed-train ## Generate scenes, train, evaluate, predict; end
 	@$(BIN)/tagbox demo
 
 test: $(VENV)/.installed-dev ## Run the tests that take seconds (under ten minutes in all)
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.installed-dev ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow $(ARGS)

@@ -183,6 +183,10 @@ def test_a_picture_names_what_was_right_wrong_and_missed() -> None:
     assert (picture.right, picture.wrong, picture.missed) == (("a",), ("a",), ("b",))
     assert picture.score == pytest.approx(0.5)
     # What was found is named by its detection.
-    assert [(m.name, m.score, m.category) for m in picture.truth] == [("", None, 0), ("b", None, 1)]
-    assert [(m.name, m.score) for m in picture.predicted] == [("a", 0.9), ("a", 0.7)]
-    assert picture.predicted[0].box == (1.0, 2.0, 11.0, 13.0)
+    assert [(m.name, m.score, m.truth, m.tagged) for m in picture.marks] == [
+        ("a", None, True, False),
+        ("b", None, True, True),
+        ("a", 0.9, False, True),
+        ("a", 0.7, False, True),
+    ]
+    assert picture.marks[2].box == (1.0, 2.0, 10.0, 11.0)

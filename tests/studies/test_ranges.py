@@ -134,7 +134,7 @@ def test_what_a_recipe_may_not_say(allowed: dict[str, object]) -> None:
     assert raised.value.code == "search-range"
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name in RECIPES if load_recipe(name).search])
 def test_the_ranges_of_every_recipe_are_allowed(name: str) -> None:
     recipe = load_recipe(name)
     ranges = read_ranges(recipe.search, [], [])
