@@ -27,6 +27,8 @@ BENCHMARKS = (
     "predict_speed",
     "train_speed",
     "digits",
+    "detector_speed",
+    "detector_scenes",
 )
 
 

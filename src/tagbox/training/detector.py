@@ -98,7 +98,7 @@ def train_on(
         left_out = list(work.state["about"]["left_out"])
     detector.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
     if work.state is None:
-        config = _resolved(config, detector, runtime, progress)
+        config = resolve_machine(config, detector, runtime, progress)
         if runtime.main:
             work.begin(config)
     runtime = Runtime(runtime.device.type, config.precision)  # type: ignore[arg-type]
@@ -221,7 +221,7 @@ def _optimizer(detector: Detector, config: DetectorConfig) -> Any:
     return optimizer_of(named, detector.trained, own, config)
 
 
-def _resolved(
+def resolve_machine(
     config: DetectorConfig, detector: Detector, runtime: Runtime, progress: Progress
 ) -> DetectorConfig:
     """`config` with ``auto`` decided by a short measurement of the main process, the same on all."""
