@@ -15,7 +15,7 @@ timm = pytest.importorskip("timm", reason="needs the train extra")
 from tagbox.errors import TagboxError  # noqa: E402
 from tagbox.models import packaged  # noqa: E402
 from tagbox.models.backbones import BackboneRequest, create_backbone  # noqa: E402
-from tagbox.models.efficientnet_lite import MULTIPLIERS, state_shapes  # noqa: E402
+from tagbox.models.efficientnet_lite import MULTIPLIERS, fold_norms, state_shapes  # noqa: E402
 from tagbox.models.packaged import (  # noqa: E402
     PACKAGES,
     load_packaged,
@@ -91,6 +91,7 @@ def test_a_training_step_in_one_pass_has_the_gradients_of_two() -> None:
     """With standing statistics the normalisation is folded; torch's own two layers are the oracle."""
     module = create_backbone(BackboneRequest("efficientnet_lite0", 64), "packaged").module.double()
     module.requires_grad_(True)
+    fold_norms(module)
     pictures = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(3)).double()
 
     def outcome() -> dict[str, torch.Tensor]:

@@ -177,21 +177,17 @@ def torch_module(variant: str) -> nn.Module:
         groups = c.inputs if c.depthwise else 1
         return kind(c.inputs, c.outputs, c.kernel, c.stride, padding, groups=groups, bias=False)
 
-    def normalised(conv: Any, norm: Any, x: Tensor) -> Tensor:
-        """Convolution and normalisation; in a training step in one pass, where statistics stand still.
-
-        Without gradients two passes: the outputs are then timm's to the last bit.
-        """
-        if norm.training or not torch.is_grad_enabled():
-            found: Tensor = norm(conv(x))
-            return found
+    def folded(conv: Any, norm: Any, x: Tensor) -> Tensor:
+        """Convolution and standing normalisation in one pass over memory, gradients too."""
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         weight = conv.weight * scale[:, None, None, None]
-        folded: Tensor = conv._conv_forward(x, weight, norm.bias - norm.running_mean * scale)
-        return folded
+        found: Tensor = conv._conv_forward(x, weight, norm.bias - norm.running_mean * scale)
+        return found
 
     class Layers(nn.Module):
         """The convolutions of one block, or the root with all blocks inside."""
+
+        folds = False
 
         def __init__(self, block: Block) -> None:
             super().__init__()
@@ -202,8 +198,10 @@ def torch_module(variant: str) -> nn.Module:
                 self.add_module(c.norm, nn.BatchNorm2d(c.outputs, eps=NORM_EPSILON))
 
         def run(self, x: Tensor, step: tuple[str, str, bool]) -> Tensor:
-            name, norm, relu6 = step
-            x = normalised(self.get_submodule(name), self.get_submodule(norm), x)
+            name, norm_name, relu6 = step
+            conv, norm = self.get_submodule(name), self.get_submodule(norm_name)
+            fold = self.folds and not norm.training and torch.is_grad_enabled()
+            x = folded(conv, norm, x) if fold else norm(conv(x))
             return functional.relu6(x, inplace=True) if relu6 else x
 
         def forward(self, x: Tensor) -> Tensor:
@@ -229,6 +227,16 @@ def torch_module(variant: str) -> nn.Module:
 
     with torch.no_grad():
         return EfficientNetLite()
+
+
+def fold_norms(module: Any) -> None:
+    """Let a training step of `torch_module` take standing normalisation and its convolution in one pass.
+
+    Without gradients the two stay apart: the outputs are then timm's to the last bit.
+    """
+    for layers in module.modules():
+        if hasattr(layers, "folds"):
+            layers.folds = True
 
 
 def openvino_graph(variant: str, weights: Weights, pixels: Any) -> Any:

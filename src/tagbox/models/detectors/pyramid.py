@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tagbox.errors import TagboxError
 from tagbox.models.backbones import Backbone, BackboneRequest, create_backbone
+from tagbox.models.efficientnet_lite import fold_norms
 
 Colour = tuple[float, float, float]
 
@@ -120,6 +121,7 @@ class _LiteMaps(nn.Module):
         super().__init__()
         self.network = network
         del network.conv_head, network.bn2
+        fold_norms(network)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         network: Any = self.network
