@@ -267,7 +267,7 @@ def _not_finite(value: float, epoch: int, batch: int) -> TagboxError:
         "loss-not-finite",
         f"the loss became {value} in epoch {epoch}, batch {batch}",
         where="learning_rate",
-        hint="lower the learning rate (--learning-rate, --finetune.learning-rate), and look for odd pictures "
+        hint="lower --learning-rate (--finetune.learning-rate of a whole classifier), and look for odd pictures "
         "with tagbox check",
     )
 
