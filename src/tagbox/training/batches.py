@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,10 @@ from tagbox.training.labelling import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.utils.data import DataLoader
 
+PREFETCHED = 4
+"""Batches each reading process is ahead."""
 PADDING = -1
 """Row of a picture that only fills a batch up: none of its labels is known, so it takes no part."""
 
@@ -28,6 +31,34 @@ def shared_rows(
     pieces = np.array_split(rows, parts * processes)
     own = [pieces[part * processes + rank] for part in range(parts)]
     return [piece if len(piece) else np.array([PADDING]) for piece in own]
+
+
+def shared_batches(
+    order: NDArray[np.intp], batch_size: int, *, processes: int, rank: int, parts: int
+) -> list[list[NDArray[np.intp]]]:
+    """This process's parts, see `shared_rows`, of every batch of a pass in that order."""
+    return [
+        shared_rows(order[first : first + batch_size], processes=processes, rank=rank, parts=parts)
+        for first in range(0, len(order), batch_size)
+    ]
+
+
+def picture_loader(
+    reader: Any, parts: Sequence[Sequence[tuple[int, int]]], workers: int
+) -> DataLoader[Any]:
+    """Reads what `reader` gives for each (epoch, row) of each part, in `workers` processes of its own or here."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    return DataLoader(
+        reader,
+        batch_sampler=parts,  # type: ignore[arg-type]
+        collate_fn=list,
+        num_workers=workers,
+        prefetch_factor=PREFETCHED if workers else None,
+        # It draws a seed that nothing here uses; from the global generator it would move dropout.
+        generator=torch.Generator(),
+    )
 
 
 class FeatureBatches:

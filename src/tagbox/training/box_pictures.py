@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,12 @@ from tagbox.errors import TagboxError
 from tagbox.images.canvas import fitted
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import PAD_VALUE
-from tagbox.training.batches import PADDING, shared_rows
+from tagbox.training.batches import PADDING, picture_loader, shared_batches
 from tagbox.training.box_augment import BoxAugment, Others
 from tagbox.training.box_views import View, clipped, through
-from tagbox.training.pictures import PREFETCHED
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.utils.data import DataLoader
 
     from tagbox.models.detectors.base import Target
 
@@ -216,7 +214,7 @@ class BoxPictureBatches:
         """One pass from batch `start` on: this process's parts of each batch."""
         batches = self._rows(epoch)[start:]
         parts = [[(epoch, int(row)) for row in part] for batch in batches for part in batch]
-        loader = iter(self._loader(parts))
+        loader = iter(picture_loader(self.reader, parts, self.workers))
         for _ in batches:
             yield [self._batch(next(loader)) for _ in range(self.parts)]
 
@@ -225,28 +223,8 @@ class BoxPictureBatches:
         order = self.truth.rows
         if self.shuffled:
             order = np.random.default_rng([self.seed, epoch]).permutation(order)
-        return [
-            shared_rows(
-                order[first : first + self.batch_size],
-                processes=self.processes,
-                rank=self.rank,
-                parts=self.parts,
-            )
-            for first in range(0, len(order), self.batch_size)
-        ]
-
-    def _loader(self, parts: Sequence[Sequence[tuple[int, int]]]) -> DataLoader[Any]:
-        import torch
-        from torch.utils.data import DataLoader
-
-        return DataLoader(
-            self.reader,  # type: ignore[arg-type]
-            batch_sampler=parts,  # type: ignore[arg-type]
-            collate_fn=list,
-            num_workers=self.workers,
-            prefetch_factor=PREFETCHED if self.workers else None,
-            # It draws a seed that nothing here uses; from the global generator it would move dropout.
-            generator=torch.Generator(),
+        return shared_batches(
+            order, self.batch_size, processes=self.processes, rank=self.rank, parts=self.parts
         )
 
     def _batch(self, read: list[ReadBoxes]) -> BoxBatch:

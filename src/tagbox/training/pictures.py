@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,13 @@ from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import PAD_VALUE, to_square
 from tagbox.training.augment import Augment
-from tagbox.training.batches import PADDING, shared_rows
+from tagbox.training.batches import PADDING, picture_loader, shared_batches
 from tagbox.training.crop import Objects, ObjectsByImage, resolve_crop
 from tagbox.training.labelling import Batch
 from tagbox.training.mixing import mix
 
 if TYPE_CHECKING:
-    from torch.utils.data import DataLoader
-
-PREFETCHED = 4
-"""Batches each reading process is ahead."""
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +147,7 @@ class PictureBatches:
         """See `training.loop.Batches`; inputs are (B, S, S, 3) uint8, or float32 where pictures are mixed."""
         batches = self._rows(epoch)[start:]
         parts = [[(epoch, int(row)) for row in part] for batch in batches for part in batch]
-        loader = iter(self._loader(parts))
+        loader = iter(picture_loader(self.reader, parts, self.workers))
         for number in range(start, start + len(batches)):
             yield [
                 self._batch(next(loader), (self.seed, epoch, number, part, self.rank))
@@ -162,28 +159,8 @@ class PictureBatches:
         order = np.arange(len(self.dataset))
         if self.config is not None:
             order = np.random.default_rng([self.seed, epoch]).permutation(len(order))
-        return [
-            shared_rows(
-                order[first : first + self.batch_size],
-                processes=self.processes,
-                rank=self.rank,
-                parts=self.parts,
-            )
-            for first in range(0, len(order), self.batch_size)
-        ]
-
-    def _loader(self, parts: Sequence[Sequence[tuple[int, int]]]) -> DataLoader[Any]:
-        import torch
-        from torch.utils.data import DataLoader
-
-        return DataLoader(
-            self.reader,  # type: ignore[arg-type]
-            batch_sampler=parts,  # type: ignore[arg-type]
-            collate_fn=list,
-            num_workers=self.workers,
-            prefetch_factor=PREFETCHED if self.workers else None,
-            # It draws a seed that nothing here uses; from the global generator it would move dropout.
-            generator=torch.Generator(),
+        return shared_batches(
+            order, self.batch_size, processes=self.processes, rank=self.rank, parts=self.parts
         )
 
     def _batch(self, read: list[Read], seed: tuple[int, ...]) -> Batch:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -157,7 +157,3 @@ class Detector(nn.Module, ABC):
         pixels = ((pictures.float() - mean) / std).permute(0, 3, 1, 2)
         form = torch.channels_last if self.channels_last else torch.contiguous_format
         return pixels.contiguous(memory_format=form)
-
-    def with_options(self, **options: Any) -> DetectorSpec:
-        """`spec` with more options."""
-        return replace(self.spec, options={**self.spec.options, **options})
