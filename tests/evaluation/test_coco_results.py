@@ -20,7 +20,7 @@ from tagbox.evaluation.coco_results import (
     write_results,
 )
 from tagbox.evaluation.score_cuts import ScoreCuts
-from tagbox.evaluation.score_cuts_file import read_cuts
+from tagbox.evaluation.thresholds_file import read_cuts
 
 DATASET = boxed([], images=2, categories=2, image_ids=[139, 7], category_ids=[18, 1])
 GOOD = {"image_id": 7, "category_id": 18, "bbox": [1, 2.5, 3, 4], "score": 0.25}

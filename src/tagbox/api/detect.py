@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tagbox.api.run import Run
+from tagbox.api.run import Run, finished_run
 from tagbox.config import DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
 from tagbox.evaluation.detections import Detections
@@ -69,8 +69,7 @@ def train_detector(
     from tagbox.training.detector import train_on
     from tagbox.training.detector_run import write_detector_run
     from tagbox.training.failures import require_torch
-    from tagbox.training.run import read_metrics
-    from tagbox.training.runtime import Runtime, join_processes, was_restarted
+    from tagbox.training.runtime import Runtime, join_processes
     from tagbox.training.sides import load_sides
     from tagbox.training.tensorboard import TensorBoardLog
     from tagbox.training.work import open_work
@@ -79,11 +78,9 @@ def train_detector(
     progress = progress or Silent()
     runs = Path(runs)
     folder = runs / name
-    # A group of processes that torchrun started again goes on where it was.
-    resume = resume or was_restarted()
-    if resume and not overwrite and (folder / "metrics.json").exists():
-        progress.say(f"{folder} is finished already")
-        return Run(folder=folder, metrics=read_metrics(folder))
+    resume, finished = finished_run(folder, resume=resume, overwrite=overwrite, progress=progress)
+    if finished is not None:
+        return finished
     require_torch()
     group = join_processes(config.device, "torch")
     if group is not None and not group.main:
@@ -182,7 +179,10 @@ def _write_report(
         statistics=statistics(trained.train),
         box_sides=annotations.boxes[counted, 2:],
         config={**source.to_dict(), **trained.config.to_dict()},
-        notes=[f"Left out: {sentence}" for sentence in trained.left_out],
+        notes=[
+            *(f"Training: {sentence}" for sentence in trained.notes),
+            *(f"Left out: {sentence}" for sentence in trained.left_out),
+        ],
         versions=judged.bundle.versions,
         command=command,
     )

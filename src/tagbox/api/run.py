@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tagbox.progress import Progress
+
 if TYPE_CHECKING:
     from tagbox.inference.detect import DetectorModel
     from tagbox.inference.load import Model
@@ -46,3 +48,20 @@ class Run:
     def report(self) -> Path:
         """The HTML report."""
         return self.folder / "report.html"
+
+
+def finished_run(
+    folder: Path, *, resume: bool, overwrite: bool, progress: Progress
+) -> tuple[bool, Run | None]:
+    """Whether to go on with an unfinished run, and the run itself where there is nothing left to do.
+
+    A group of processes that torchrun started again goes on where it was, asked to or not.
+    """
+    from tagbox.training.run import read_metrics
+    from tagbox.training.runtime import was_restarted
+
+    resume = resume or was_restarted()
+    if not resume or overwrite or not (folder / "metrics.json").exists():
+        return resume, None
+    progress.say(f"{folder} is finished already")
+    return resume, Run(folder=folder, metrics=read_metrics(folder))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tagbox.api.pictures import report_pictures
-from tagbox.api.run import Run
+from tagbox.api.run import Run, finished_run
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.data.dataset import Dataset
 from tagbox.progress import Progress, Silent
@@ -76,8 +76,8 @@ def train_classifier(
     from tagbox.engines.cache import FeatureCache
     from tagbox.inference.predict import Classifier
     from tagbox.training.classifier import train
-    from tagbox.training.run import bundle_of, read_metrics, write_run
-    from tagbox.training.runtime import join_processes, was_restarted
+    from tagbox.training.run import bundle_of, write_run
+    from tagbox.training.runtime import join_processes
     from tagbox.training.sides import load_sides
     from tagbox.training.tensorboard import TensorBoardLog
     from tagbox.training.work import open_work
@@ -86,11 +86,9 @@ def train_classifier(
     progress = progress or Silent()
     runs = Path(runs)
     folder = runs / name
-    # A group of processes that torchrun started again goes on where it was.
-    resume = resume or was_restarted()
-    if resume and not overwrite and (folder / "metrics.json").exists():
-        progress.say(f"{folder} is finished already")
-        return Run(folder=folder, metrics=read_metrics(folder))
+    resume, finished = finished_run(folder, resume=resume, overwrite=overwrite, progress=progress)
+    if finished is not None:
+        return finished
     group = join_processes(config.device, config.engine)
     if group is not None and not group.main:
         progress = Silent()

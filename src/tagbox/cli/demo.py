@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
@@ -15,6 +16,9 @@ from tagbox.cli.evaluate import evaluate
 from tagbox.cli.predict import predict
 from tagbox.cli.show import show
 from tagbox.config import ClassifierConfig, DetectorConfig, SynthConfig, require
+
+if TYPE_CHECKING:
+    from tagbox.api import Run
 
 BACKBONE = "efficientnet_lite0@384"
 VALIDATION, TEST, SHOWN = 150, 150, 12
@@ -45,21 +49,14 @@ def classifier(
     """
     from tagbox.api import train_classifier
     from tagbox.data.load import load_dataset
-    from tagbox.data.synthetic.generate import generate
     from tagbox.training.baseline import colour_baseline
 
     require(images >= 50, "images", images, "at least 50")
     start = time.perf_counter()
     scenes, runs = out / "scenes", out / "runs"
-    config = SynthConfig(images=images, val=VALIDATION, test=TEST, seed=seed)
-
-    _step(f"tagbox synth {scenes} --images {images} --val {VALIDATION} --test {TEST}")
-    with progress_bar("painting", images + VALIDATION + TEST) as advance:
-        made = generate(
-            scenes, config, workers=os.cpu_count() or 1, overwrite=True, progress=advance
-        )
-    train, val, test = (made.parts[name] for name in ("train", "val", "test"))
-    say(f"{made.images} scenes, {made.small:.0%} of the objects small, {made.covered:.0%} covered")
+    train, val, test = _paint(
+        scenes, SynthConfig(images=images, val=VALIDATION, test=TEST, seed=seed)
+    )
 
     _step(f"tagbox check {train} {val}")
     check(train, val)
@@ -93,18 +90,10 @@ def classifier(
     _step(f"tagbox evaluate {run.folder} {test}")
     evaluate([run.folder], test, per_category=False, out=out / "evaluation.json")
 
-    pictures = sorted((scenes / "test").glob("*.jpg"))[:SHOWN]
-    saved = out / "predictions"
-    shutil.rmtree(saved, ignore_errors=True)
-    _step(f"tagbox predict {run.folder} {pictures[0]} … --save-images {saved} --evidence")
-    predict(
-        run.folder, *map(str, pictures), save_images=saved, evidence=True, truth=test, cache=True
-    )
+    pictures, saved = _chosen(run, scenes, out, " --evidence")
+    predict(run.folder, *pictures, save_images=saved, evidence=True, truth=test, cache=True)
 
-    seconds = time.perf_counter() - start
-    if json:
-        print_json({"map": reached, "colour_map": colours, "seconds": seconds})
-    say(f"\nthe whole road took {seconds:.0f} s\n{run.report.resolve()}")
+    _end(run, {"map": reached, "colour_map": colours}, start, json)
 
 
 @demo.command
@@ -128,24 +117,18 @@ def detector(
         Print the figures as one JSON object.
     """
     from tagbox.api import train_detector
-    from tagbox.data.synthetic.generate import generate
 
     require(images >= 50, "images", images, "at least 50")
     start = time.perf_counter()
     scenes, runs = out / "scenes", out / "runs"
     width, height = BOX_SIDES
-    config = SynthConfig(
-        images=images, val=VALIDATION, test=TEST, width=width, height=height, seed=seed
+    train, val, test = _paint(
+        scenes,
+        SynthConfig(
+            images=images, val=VALIDATION, test=TEST, width=width, height=height, seed=seed
+        ),
+        f" --width {width} --height {height}",
     )
-
-    sides = f"--width {width} --height {height}"
-    _step(f"tagbox synth {scenes} --images {images} --val {VALIDATION} --test {TEST} {sides}")
-    with progress_bar("painting", images + VALIDATION + TEST) as advance:
-        made = generate(
-            scenes, config, workers=os.cpu_count() or 1, overwrite=True, progress=advance
-        )
-    train, val, test = (made.parts[name] for name in ("train", "val", "test"))
-    say(f"{made.images} scenes, {made.small:.0%} of the objects small, {made.covered:.0%} covered")
 
     _step(f"tagbox show {train} --out {out / 'scenes.png'}")
     show(train, out=out / "scenes.png", count=SHOWN)
@@ -167,15 +150,39 @@ def detector(
     _step(f"tagbox evaluate {run.folder} {test}")
     evaluate([run.folder], test, per_category=False, out=out / "evaluation.json")
 
-    pictures = sorted((scenes / "test").glob("*.jpg"))[:SHOWN]
+    pictures, saved = _chosen(run, scenes, out, "")
+    predict(run.folder, *pictures, save_images=saved, truth=test)
+
+    _end(run, {"ap": reached}, start, json)
+
+
+def _paint(scenes: Path, config: SynthConfig, sides: str = "") -> list[Path]:
+    """Make the scenes; the annotation files of the three parts."""
+    from tagbox.data.synthetic.generate import generate
+
+    counts = f"--images {config.images} --val {config.val} --test {config.test}"
+    _step(f"tagbox synth {scenes} {counts}{sides}")
+    with progress_bar("painting", config.images + config.val + config.test) as advance:
+        made = generate(
+            scenes, config, workers=os.cpu_count() or 1, overwrite=True, progress=advance
+        )
+    say(f"{made.images} scenes, {made.small:.0%} of the objects small, {made.covered:.0%} covered")
+    return [made.parts[name] for name in ("train", "val", "test")]
+
+
+def _chosen(run: Run, scenes: Path, out: Path, more: str) -> tuple[list[str], Path]:
+    """The first pictures of the test part, and an empty folder for what is drawn on them."""
+    pictures = [str(path) for path in sorted((scenes / "test").glob("*.jpg"))[:SHOWN]]
     saved = out / "predictions"
     shutil.rmtree(saved, ignore_errors=True)
-    _step(f"tagbox predict {run.folder} {pictures[0]} … --save-images {saved}")
-    predict(run.folder, *map(str, pictures), save_images=saved, truth=test)
+    _step(f"tagbox predict {run.folder} {pictures[0]} … --save-images {saved}{more}")
+    return pictures, saved
 
+
+def _end(run: Run, figures: dict[str, float], start: float, json: bool) -> None:
     seconds = time.perf_counter() - start
     if json:
-        print_json({"ap": reached, "seconds": seconds})
+        print_json({**figures, "seconds": seconds})
     say(f"\nthe whole road took {seconds:.0f} s\n{run.report.resolve()}")
 
 

@@ -119,7 +119,7 @@ def label_claims(
 
 def _given_cuts(given: str, dataset: Dataset) -> ScoreCuts:
     from tagbox.evaluation.score_cuts import ScoreCuts
-    from tagbox.evaluation.score_cuts_file import read_cuts
+    from tagbox.evaluation.thresholds_file import read_cuts
 
     try:
         return ScoreCuts(value=float(given))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from tagbox.cli.console import TerminalProgress, print_json, say
 from tagbox.cli.settings import fill_from_file
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
+
+if TYPE_CHECKING:
+    from tagbox.api import Run
 
 train = App(
     help_format="markdown", name="train", help="Train a model on a dataset.", config=fill_from_file
@@ -76,11 +80,7 @@ def classifier(
         command=shlex.join(["tagbox", *sys.argv[1:]]),
         progress=TerminalProgress(),
     )
-    if json:
-        print_json(run.metrics)
-    figures = headline(run.metrics["validation"])
-    say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-    say(f"run: {run.folder}\nreport: {run.report}")
+    _tell(run, headline(run.metrics["validation"]), json)
 
 
 @train.command
@@ -137,8 +137,12 @@ def detector(
         command=shlex.join(["tagbox", *sys.argv[1:]]),
         progress=TerminalProgress(),
     )
+    _tell(run, box_headline(run.metrics["validation"]), json)
+
+
+def _tell(run: Run, figures: Mapping[str, float], json: bool) -> None:
+    """What a training came to, and where it lies."""
     if json:
         print_json(run.metrics)
-    figures = box_headline(run.metrics["validation"])
     say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
     say(f"run: {run.folder}\nreport: {run.report}")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from tagbox.config.base import Config, require
 from tagbox.config.box_augment import BoxAugmentConfig
-from tagbox.config.finetune import AutoBool
+from tagbox.config.finetune import AutoBool, require_stages, require_steps
 
 DetectionMetric = Literal["ap", "ap50", "ap75", "val_loss"]
 ON_A_BACKBONE = ("dense", "fcos", "retinanet", "fasterrcnn")
@@ -91,24 +91,5 @@ class DetectorConfig(Config):
     def __post_init__(self) -> None:
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
         require(32 <= self.size <= 4096, "size", self.size, "from 32 to 4096 pixels")
-        named = self.trainable_layers in ("none", "all")
-        counted = self.trainable_layers.isdecimal() and int(self.trainable_layers) > 0
-        require(
-            named or counted,
-            "trainable_layers",
-            self.trainable_layers,
-            "none, all or a number of stages",
-        )
-        for name in ("epochs", "patience", "batch_size", "accumulate", "keep_checkpoints"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(
-            self.accumulate <= self.batch_size, "accumulate", self.accumulate, "at most batch_size"
-        )
-        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        for name in ("backbone_rate", "layer_decay"):
-            require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
-        for name in ("weight_decay", "clip", "checkpoint_seconds"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
-        require(0 <= self.warmup < 1, "warmup", self.warmup, "in [0, 1)")
-        require(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
-        require(self.workers is None or self.workers >= 0, "workers", self.workers, "at least 0")
+        require_stages(self.trainable_layers, "trainable_layers")
+        require_steps(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tagbox.config.base import Config, require
 
@@ -58,24 +58,49 @@ class FinetuneConfig(Config):
     """Checkpoints kept, the best epoch's weights aside."""
 
     def __post_init__(self) -> None:
-        named = self.unfreeze in ("none", "all")
-        counted = self.unfreeze.isdecimal() and int(self.unfreeze) > 0
-        require(named or counted, "unfreeze", self.unfreeze, "none, all or a number of stages")
-        for name in ("epochs", "patience", "batch_size", "accumulate", "keep_checkpoints"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(
-            self.accumulate <= self.batch_size, "accumulate", self.accumulate, "at most batch_size"
-        )
-        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        for name in ("backbone_rate", "layer_decay"):
-            require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
-        for name in ("weight_decay", "clip", "checkpoint_seconds"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
-        require(0 <= self.warmup < 1, "warmup", self.warmup, "in [0, 1)")
-        require(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
-        require(self.workers is None or self.workers >= 0, "workers", self.workers, "at least 0")
+        require_stages(self.unfreeze, "unfreeze")
+        require_steps(self)
 
     @property
     def active(self) -> bool:
         """Whether any of the backbone is trained."""
         return self.unfreeze != "none"
+
+
+def require_stages(value: str, name: str) -> None:
+    """Refuse what is no part of a backbone.
+
+    Raises
+    ------
+    TagboxError
+        ``config-value``.
+    """
+    known = value in ("none", "all") or (value.isdecimal() and int(value) > 0)
+    require(known, name, value, "none, all or a number of stages")
+
+
+def require_steps(config: Any) -> None:
+    """Refuse settings of the loop over pictures that no training can have.
+
+    Parameters
+    ----------
+    config
+        With the fields of `FinetuneConfig` from `epochs` on, as a detector's configuration has them too.
+
+    Raises
+    ------
+    TagboxError
+        ``config-value``.
+    """
+    for name in ("epochs", "patience", "batch_size", "accumulate", "keep_checkpoints"):
+        require(getattr(config, name) >= 1, name, getattr(config, name), "at least 1")
+    parts = config.accumulate
+    require(parts <= config.batch_size, "accumulate", parts, "at most batch_size")
+    require(config.learning_rate > 0, "learning_rate", config.learning_rate, "above 0")
+    for name in ("backbone_rate", "layer_decay"):
+        require(0 < getattr(config, name) <= 1, name, getattr(config, name), "in (0, 1]")
+    for name in ("weight_decay", "clip", "checkpoint_seconds"):
+        require(getattr(config, name) >= 0, name, getattr(config, name), "at least 0")
+    for name in ("warmup", "ema"):
+        require(0 <= getattr(config, name) < 1, name, getattr(config, name), "in [0, 1)")
+    require(config.workers is None or config.workers >= 0, "workers", config.workers, "at least 0")

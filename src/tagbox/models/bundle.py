@@ -15,26 +15,23 @@ import numpy as np
 
 from tagbox.config import Geometry, LabelKind, Pooling
 from tagbox.data.dataset import Categories
-from tagbox.errors import TagboxError
 from tagbox.evaluation.thresholds import Thresholds
-from tagbox.files import atomic_path, atomic_write, sha256_of
 from tagbox.models.backbones import BackboneSpec
 from tagbox.models.heads import HeadKind, kind_of
 from tagbox.models.saved import (
     JSON_NAME,
     WEIGHTS_NAME,
     Arrays,
-    SavedCategories,
+    Description,
+    mismatch,
     read_categories,
-    read_json,
+    read_description,
     read_weights,
     save_categories,
-    saved_format,
-    version_error,
+    save_model,
 )
 
 FORMAT, FORMAT_VERSION = "tagbox-classifier", 1
-EXPECTED = f"{FORMAT} version {FORMAT_VERSION}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,20 +82,14 @@ class _Head(msgspec.Struct, forbid_unknown_fields=True):
     kind: HeadKind
 
 
-class _Description(msgspec.Struct, forbid_unknown_fields=True):
+class _Description(Description):
     """`model.json`, field for field."""
 
-    format: str
-    format_version: int
     backbones: list[BackboneSpec]
     geometry: Geometry
     pooling: Pooling
     head: _Head
-    categories: SavedCategories
     thresholds: dict[str, Any]
-    weights_sha256: str
-    data_fingerprint: str
-    versions: dict[str, str]
     ema: float = 0.0
     base_rates: list[float] | None = None
     # Bundles from before there were exclusive labels do not say.
@@ -107,13 +98,9 @@ class _Description(msgspec.Struct, forbid_unknown_fields=True):
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write the two files into `folder`, each atomically, the description last."""
-    from safetensors.numpy import save_file
-
     arrays = {f"head.{name}": value for name, value in bundle.head.items()}
     for index, (_, weights) in enumerate(bundle.backbones):
         arrays |= {f"backbones.{index}.{name}": value for name, value in weights.items()}
-    with atomic_path(folder / WEIGHTS_NAME) as temporary:
-        save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, temporary)
     description = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -124,15 +111,12 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "head": {"kind": bundle.head_kind},
         "categories": save_categories(bundle.categories),
         "thresholds": bundle.thresholds.to_dict(),
-        "weights_sha256": sha256_of(folder / WEIGHTS_NAME),
         "ema": bundle.ema,
         "data_fingerprint": bundle.data_fingerprint,
         "versions": bundle.versions,
         "base_rates": bundle.base_rates,
     }
-    atomic_write(
-        folder / JSON_NAME, msgspec.json.format(msgspec.json.encode(description), indent=2)
-    )
+    save_model(folder, arrays, description)
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -145,28 +129,23 @@ def load_bundle(folder: Path) -> Bundle:
         that cannot be read, with the field; ``bundle-version``; ``bundle-weights`` for weights that
         are not those the description names; ``bundle-mismatch`` where their shapes do not fit it.
     """
-    description = _read_description(folder / JSON_NAME)
-    weights_path = folder / WEIGHTS_NAME
-    arrays = read_weights(weights_path, description.weights_sha256)
+    path = folder / JSON_NAME
+    description = read_description(folder, _Description, FORMAT, FORMAT_VERSION)
+    names, rates = description.categories.names, description.base_rates
+    if rates is not None and not (len(rates) == len(names) and all(0 < r < 1 for r in rates)):
+        raise mismatch(
+            path,
+            "base_rates",
+            f"not a number between 0 and 1 for each of the {len(names)} categories",
+        )
+    arrays = read_weights(folder / WEIGHTS_NAME, description.weights_sha256)
     head = _under("head.", arrays)
-    names = description.categories.names
     outputs = head.get("output.bias", np.zeros(0)).shape
     if outputs != (len(names),):
-        raise TagboxError(
-            "bundle-mismatch",
-            f"the head has {outputs[0] if outputs else 0} outputs for {len(names)} categories",
-            file=folder / JSON_NAME,
-            where="categories.names",
-            hint="restore both files from the same run",
-        )
+        said = f"the head has {outputs[0] if outputs else 0} outputs for {len(names)} categories"
+        raise mismatch(path, "categories.names", said)
     if kind_of(head) != description.head.kind:
-        raise TagboxError(
-            "bundle-mismatch",
-            f"the weights are those of the head {kind_of(head)}",
-            file=folder / JSON_NAME,
-            where="head.kind",
-            hint="restore both files from the same run",
-        )
+        raise mismatch(path, "head.kind", f"the weights are those of the head {kind_of(head)}")
     return Bundle(
         backbones=tuple(
             (spec, _under(f"backbones.{index}.", arrays))
@@ -174,35 +153,16 @@ def load_bundle(folder: Path) -> Bundle:
         ),
         head=head,
         head_kind=description.head.kind,
-        categories=read_categories(description.categories, folder / JSON_NAME),
+        categories=read_categories(description.categories, path),
         geometry=description.geometry,
         pooling=description.pooling,
-        thresholds=Thresholds.from_dict(description.thresholds, file=folder / JSON_NAME),
+        thresholds=Thresholds.from_dict(description.thresholds, file=path),
         ema=description.ema,
         versions=description.versions,
         data_fingerprint=description.data_fingerprint,
-        base_rates=None if description.base_rates is None else tuple(description.base_rates),
+        base_rates=None if rates is None else tuple(rates),
         labels=description.labels,
     )
-
-
-def _read_description(path: Path) -> _Description:
-    if (found := saved_format(path.parent)) not in (None, FORMAT):
-        raise version_error(path, str(found), EXPECTED, "format")
-    description = read_json(path, _Description)
-    if description.format_version != FORMAT_VERSION:
-        found = f"{FORMAT} version {description.format_version}"
-        raise version_error(path, found, EXPECTED, "format_version")
-    rates, names = description.base_rates, description.categories.names
-    if rates is not None and not (len(rates) == len(names) and all(0 < r < 1 for r in rates)):
-        raise TagboxError(
-            "bundle-mismatch",
-            f"not a number between 0 and 1 for each of the {len(names)} categories",
-            file=path,
-            where="base_rates",
-            hint="restore the file, or train again",
-        )
-    return description
 
 
 def _under(prefix: str, arrays: Arrays) -> Arrays:

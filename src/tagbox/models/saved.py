@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from tagbox.data.dataset import Categories
 from tagbox.errors import TagboxError
+from tagbox.files import atomic_path, atomic_write, sha256_of
 
 JSON_NAME, WEIGHTS_NAME = "model.json", "model.safetensors"
 
@@ -27,8 +29,22 @@ class SavedCategories(msgspec.Struct, forbid_unknown_fields=True):
     supercategories: list[str]
 
 
+class Description(msgspec.Struct, forbid_unknown_fields=True):
+    """The fields of a `model.json` that every kind of saved model has."""
+
+    format: str
+    format_version: int
+    categories: SavedCategories
+    weights_sha256: str
+    data_fingerprint: str
+    versions: dict[str, str]
+
+
+D = TypeVar("D", bound=Description)
+
+
 class _Format(msgspec.Struct):
-    """The one field that every kind of saved model has."""
+    """The one field that every file with a format has."""
 
     format: str
 
@@ -63,6 +79,44 @@ def read_json(path: Path, kind: type[T]) -> T:
         ) from error
 
 
+def save_model(folder: Path, arrays: Arrays, description: Mapping[str, Any]) -> None:
+    """Write a model's two files into `folder`, each atomically, the description last.
+
+    Parameters
+    ----------
+    arrays
+        The weights by name, in any memory layout.
+    description
+        Everything of `model.json` but ``weights_sha256``.
+    """
+    from safetensors.numpy import save_file
+
+    # `np.ascontiguousarray` would give a counter, which has no dimension, one.
+    plain = {name: np.asarray(value, order="C") for name, value in arrays.items()}
+    with atomic_path(folder / WEIGHTS_NAME) as temporary:
+        save_file(plain, temporary)
+    whole = {**description, "weights_sha256": sha256_of(folder / WEIGHTS_NAME)}
+    atomic_write(folder / JSON_NAME, msgspec.json.format(msgspec.json.encode(whole), indent=2))
+
+
+def read_description(folder: Path, kind: type[D], format_name: str, version: int) -> D:
+    """The description of a folder's model, which must be of that format and version.
+
+    Raises
+    ------
+    TagboxError
+        ``bundle-missing``; ``bundle-json``, with the field; ``bundle-version``.
+    """
+    path, expected = folder / JSON_NAME, f"{format_name} version {version}"
+    if (found := saved_format(folder)) not in (None, format_name):
+        raise _version_error(path, str(found), expected, "format")
+    description = read_json(path, kind)
+    if description.format_version != version:
+        said = f"{format_name} version {description.format_version}"
+        raise _version_error(path, said, expected, "format_version")
+    return description
+
+
 def read_weights(path: Path, expected: str) -> Arrays:
     """The arrays of a safetensors file whose SHA-256 is `expected`.
 
@@ -92,8 +146,13 @@ def read_weights(path: Path, expected: str) -> Arrays:
         ) from error
 
 
-def version_error(path: Path, found: str, expected: str, where: str) -> TagboxError:
-    """The error for a description of another kind or version than the one that is read."""
+def mismatch(path: Path, where: str, found: str) -> TagboxError:
+    """The error for two parts of a saved model that are not of one training."""
+    hint = "restore both files from the same run"
+    return TagboxError("bundle-mismatch", found, file=path, where=where, hint=hint)
+
+
+def _version_error(path: Path, found: str, expected: str, where: str) -> TagboxError:
     return TagboxError(
         "bundle-version",
         f"{found}; this tagbox reads {expected}",

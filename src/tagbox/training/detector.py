@@ -43,7 +43,9 @@ class TrainedDetector:
     parameters
         ``total`` and ``trainable`` numbers.
     left_out
-        Why pictures and boxes were left out, a sentence each.
+        Why pictures were left out, a sentence each.
+    notes
+        What of the training data is not as its file has it; see `data.boxes.TrainingBoxes.notes`.
     """
 
     config: DetectorConfig
@@ -54,6 +56,7 @@ class TrainedDetector:
     best_epoch: int
     parameters: dict[str, int]
     left_out: list[str]
+    notes: list[str]
 
 
 def train_on(
@@ -90,7 +93,7 @@ def train_on(
         progress.say(sentence)
     if work.state is None:
         detector = create_detector(config, len(sides.train.categories))
-        left_out = list(truth.notes)
+        left_out: list[str] = []
     else:
         require_same_data(work.state, sides)
         # Weights come from the checkpoint: neither a hub nor a file of weights is needed again.
@@ -182,6 +185,7 @@ def train_on(
         best_epoch=fitted.best_epoch,
         parameters=parameters,
         left_out=left_out,
+        notes=truth.notes,
     )
 
 

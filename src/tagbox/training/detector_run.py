@@ -64,6 +64,7 @@ def write_detector_run(
         "images": {"train": len(trained.train), "validation": len(trained.validation)},
         "parameters": trained.parameters,
         "left_out": trained.left_out,
+        "notes": trained.notes,
     }
     content = msgspec.json.format(msgspec.json.encode(metrics), indent=2)
     atomic_write(folder / "metrics.json", content)

@@ -11,29 +11,24 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import numpy as np
-
 from tagbox.data.dataset import Categories
-from tagbox.errors import TagboxError
 from tagbox.evaluation.score_cuts import ScoreCuts
-from tagbox.files import atomic_path, atomic_write, sha256_of
 from tagbox.models.detectors.spec import DetectorSpec
 from tagbox.models.saved import (
     JSON_NAME,
     WEIGHTS_NAME,
     Arrays,
-    SavedCategories,
+    Description,
+    mismatch,
     read_categories,
-    read_json,
+    read_description,
     read_weights,
     save_categories,
+    save_model,
     saved_format,
-    version_error,
 )
 
 FORMAT, FORMAT_VERSION = "tagbox-detector", 1
-EXPECTED = f"{FORMAT} version {FORMAT_VERSION}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,17 +62,11 @@ class DetectorBundle:
     data_fingerprint: str = ""
 
 
-class _Description(msgspec.Struct, forbid_unknown_fields=True):
+class _Description(Description):
     """`model.json`, field for field."""
 
-    format: str
-    format_version: int
     spec: DetectorSpec
-    categories: SavedCategories
     cuts: dict[str, Any]
-    weights_sha256: str
-    data_fingerprint: str
-    versions: dict[str, str]
     ema: float
 
 
@@ -88,25 +77,17 @@ def is_detector(folder: Path) -> bool:
 
 def save_detector(bundle: DetectorBundle, folder: Path) -> None:
     """Write the two files into `folder`, each atomically, the description last."""
-    from safetensors.numpy import save_file
-
-    # `np.ascontiguousarray` would give a counter, which has no dimension, one.
-    arrays = {name: np.asarray(value, order="C") for name, value in bundle.weights.items()}
-    with atomic_path(folder / WEIGHTS_NAME) as temporary:
-        save_file(arrays, temporary)
     description = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "spec": asdict(bundle.spec),
         "categories": save_categories(bundle.categories),
         "cuts": bundle.cuts.to_dict(),
-        "weights_sha256": sha256_of(folder / WEIGHTS_NAME),
         "ema": bundle.ema,
         "data_fingerprint": bundle.data_fingerprint,
         "versions": dict(bundle.versions),
     }
-    content = msgspec.json.format(msgspec.json.encode(description), indent=2)
-    atomic_write(folder / JSON_NAME, content)
+    save_model(folder, bundle.weights, description)
 
 
 def load_detector_bundle(folder: Path) -> DetectorBundle:
@@ -121,23 +102,17 @@ def load_detector_bundle(folder: Path) -> DetectorBundle:
         other; ``score-cuts-invalid``.
     """
     path = folder / JSON_NAME
-    found = saved_format(folder)
-    if found is not None and found != FORMAT:
-        raise version_error(path, found, EXPECTED, "format")
-    description = read_json(path, _Description)
-    if description.format_version != FORMAT_VERSION:
-        found = f"{FORMAT} version {description.format_version}"
-        raise version_error(path, found, EXPECTED, "format_version")
+    description = read_description(folder, _Description, FORMAT, FORMAT_VERSION)
     categories = read_categories(description.categories, path)
     if description.spec.categories != len(categories):
-        raise _mismatch(
+        raise mismatch(
             path,
             "spec.categories",
             f"{description.spec.categories} outputs for {len(categories)} categories",
         )
     cuts = ScoreCuts.from_dict(description.cuts, file=path)
     if cuts.per_category is not None and len(cuts.per_category) != len(categories):
-        raise _mismatch(
+        raise mismatch(
             path,
             "cuts.per_category",
             f"{len(cuts.per_category)} cuts for {len(categories)} categories",
@@ -151,8 +126,3 @@ def load_detector_bundle(folder: Path) -> DetectorBundle:
         versions=description.versions,
         data_fingerprint=description.data_fingerprint,
     )
-
-
-def _mismatch(path: Path, where: str, found: str) -> TagboxError:
-    hint = "restore both files from the same run"
-    return TagboxError("bundle-mismatch", found, file=path, where=where, hint=hint)
