@@ -1108,7 +1108,13 @@ SEARCHES = [
     Case(f"{TUNE_BOXES} --search boxes=refuse,drop", coco(), "search-held", "", "boxes"),
     Case(f"{TUNE_BOXES} --recipe frozen", coco(), "recipe-task", "", "--recipe"),
     Case("tune labels.json --name s --recipe dense", coco(), "recipe-task", "", "--recipe"),
-    Case(f"{TUNE_BOXES} --detector fcos --search size=32,64", coco(), "search-range", "", "search.size"),
+    Case(
+        f"{TUNE_BOXES} --detector fcos --search size=32,64",
+        coco(),
+        "search-range",
+        "",
+        "search.size",
+    ),
     Case(f"{TUNE_BOXES} --search detector=dense,yolo", coco(), "search-range", "", "detector"),
     Case(f"{TUNE_BOXES} --trainable-layers 99", coco(), "config-value", "", "trainable_layers"),
     # boxes that the first trial would stumble over; none in the third dataset

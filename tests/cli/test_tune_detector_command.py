@@ -19,14 +19,14 @@ TRAIN, VAL, TEST = (
     f"scenes/annotations/instances_{side}.json" for side in ("train", "val", "test")
 )
 TUNE = ("tune", "detector", TRAIN, "--val", VAL, "--name", "one", "--test", TEST)
-HOW = ("--size", 64, "--epochs", 1, "--batch-size", 8, "--metric", "val_loss")
-MORE = ("--repeats", 1, "--no-augment.flip")
+HOW = ("--size", 64, "--epochs", 1, "--batch-size", 4, "--metric", "val_loss")
+MORE = ("--repeats", 1, "--augment.no-flip")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user")
-    generate(folder / "scenes", SynthConfig(images=16, val=8, test=6, width=96, height=96, seed=5))
+    generate(folder / "scenes", SynthConfig(images=8, val=4, test=6, width=96, height=96, seed=5))
     return folder
 
 

@@ -9,10 +9,9 @@ from tagbox.cli.console import print_table, say
 
 if TYPE_CHECKING:
     from tagbox.api import Study
-    from tagbox.training.plan import Training
 
 
-def show_study(done: Study[Training]) -> None:
+def show_study(done: Study[Any]) -> None:
     """The best five trials, what decided them, and what other seeds and images say of the best."""
     result = done.result
     metric, names = result["metric"], list(result["search"])

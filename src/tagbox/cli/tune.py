@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from cyclopts.argument import ArgumentCollection
 
     from tagbox.api import Study
-    from tagbox.training.plan import Training
 
 
 def _fill(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -232,7 +231,7 @@ def detector(
     _say(done, data, name, json)
 
 
-def _say(done: Study[Training], data: Path, name: str, json: bool) -> None:
+def _say(done: Study[Any], data: Path, name: str, json: bool) -> None:
     """What was found, and the command that trains with it."""
     if json:
         print_json(done.result)

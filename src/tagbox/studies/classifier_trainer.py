@@ -158,7 +158,9 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         progress: Progress,
     ) -> dict[str, Any]:
         """See `Trainer.compare`; each at its own thresholds, with paired intervals of the differences."""
-        models = {name: partial(self.classifier, config, runs[name]) for name, config in configs.items()}
+        models = {
+            name: partial(self.classifier, config, runs[name]) for name, config in configs.items()
+        }
         labels = label_kind(next(iter(configs.values())))
         return compare_labels(test, models, labels, cache=self._cache, progress=progress)
 

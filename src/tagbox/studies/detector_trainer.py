@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -51,6 +51,11 @@ class DetectorTrainer(Trainer[DetectorConfig]):
         history, best = trained.history, trained.best_epoch
         return Outcome(row=history[best - 1], epoch=best, epochs=len(history))
 
+    def prepare(
+        self, config: DetectorConfig, searched: Collection[str], progress: Progress
+    ) -> None:
+        """Nothing: each training makes its own network and reads the pictures in its own way."""
+
     def detector(self, config: DetectorConfig, name: str) -> DetectorModel:
         """The detector of that configuration: that of ``trials/name`` where it was kept, else trained now.
 
@@ -71,10 +76,14 @@ class DetectorTrainer(Trainer[DetectorConfig]):
         progress: Progress,
     ) -> dict[str, Any]:
         """See `Trainer.compare`; the differences have no interval."""
-        models = {name: partial(self.detector, config, runs[name]) for name, config in configs.items()}
+        models = {
+            name: partial(self.detector, config, runs[name]) for name, config in configs.items()
+        }
         return compare_boxes(test, models, progress)
 
-    def _whole(self, config: DetectorConfig, name: str, on_epoch: OnEpoch | None) -> TrainedDetector:
+    def _whole(
+        self, config: DetectorConfig, name: str, on_epoch: OnEpoch | None
+    ) -> TrainedDetector:
         with self.open_run(config, name) as (work, config):
             trained = train_on(
                 self.sides,

@@ -119,8 +119,9 @@ class Trainer(ABC, Generic[Training]):
             What training raises; ``no-readable-images``.
         """
 
+    @abstractmethod
     def prepare(self, config: Training, searched: Collection[str], progress: Progress) -> None:
-        """Do what all trainings share, before the first one; nothing, unless a kind of training says otherwise.
+        """Do what all trainings share, before the first one.
 
         Parameters
         ----------
@@ -174,5 +175,7 @@ class Trainer(ABC, Generic[Training]):
 
 def with_machine(config: Training, machine: Mapping[str, str]) -> Training:
     """`config` with what trainings measured in place of ``auto``."""
-    auto = {name: value for name, value in machine.items() if getattr(steps(config), name) == "auto"}
+    auto = {
+        name: value for name, value in machine.items() if getattr(steps(config), name) == "auto"
+    }
     return with_steps(config, auto)
