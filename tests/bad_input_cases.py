@@ -1109,7 +1109,7 @@ SEARCHES = [
     Case(f"{TUNE_BOXES} --recipe frozen", coco(), "recipe-task", "", "--recipe"),
     Case("tune labels.json --name s --recipe dense", coco(), "recipe-task", "", "--recipe"),
     Case(
-        f"{TUNE_BOXES} --detector fcos --search size=32,64",
+        "tune detector labels.json --name s --detector fcos --search size=32,64",
         coco(),
         "search-range",
         "",

@@ -20,7 +20,7 @@ TRAIN, VAL, TEST = (
 )
 TUNE = ("tune", "detector", TRAIN, "--val", VAL, "--name", "one", "--test", TEST)
 HOW = ("--size", 64, "--epochs", 1, "--batch-size", 4, "--metric", "val_loss")
-MORE = ("--repeats", 1, "--augment.no-flip")
+MORE = ("--repeats", 1, "--augment.no-flip", "--trainable-layers", "none", "--engine", "torch")
 
 
 @pytest.fixture(scope="module")
