@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from bad_input_data import (
+    COCO,
     Build,
     both,
     challenge,
@@ -1065,6 +1066,7 @@ CONFIGS = [
 ]
 
 TUNE = "tune labels.json --name s --recipe frozen --no-cache --backbone efficientnet_lite0@64"
+TUNE_BOXES = "tune detector labels.json --name s --size 64"
 
 SEARCHES = [
     # a setting misspelt, typed or in a recipe of one's own, and one that luck would be searched with
@@ -1101,6 +1103,34 @@ SEARCHES = [
     Case(f"{TUNE} --studies .", both(coco(), write("s/study.db", "?" * 99)), "study-damaged", "s"),
     Case(f"{TUNE} --storage sqlite:////nowhere/x.db", coco(), "study-storage", "/nowhere/x.db"),
     Case(f"{TUNE} --storage nosql://here/x", coco(), "study-storage", "", "--storage"),
+    # a detector: what is a classifier's, what is held; a size, a name and a number of stages of which no network comes
+    Case(f"{TUNE_BOXES} --search dropout=0..1", coco(), "config-field", "", "dropout"),
+    Case(f"{TUNE_BOXES} --search boxes=refuse,drop", coco(), "search-held", "", "boxes"),
+    Case(f"{TUNE_BOXES} --recipe frozen", coco(), "recipe-task", "", "--recipe"),
+    Case("tune labels.json --name s --recipe dense", coco(), "recipe-task", "", "--recipe"),
+    Case(
+        "tune detector labels.json --name s --detector fcos --search size=32,64",
+        coco(),
+        "search-range",
+        "",
+        "search.size",
+    ),
+    Case(f"{TUNE_BOXES} --search detector=dense,yolo", coco(), "search-range", "", "detector"),
+    Case(f"{TUNE_BOXES} --trainable-layers 99", coco(), "config-value", "", "trainable_layers"),
+    # boxes that the first trial would stumble over; none in the third dataset
+    Case(
+        f"{TUNE_BOXES} --val labels.json",
+        coco(lambda c: c["annotations"][0].update(bbox=[1, 2, 0, 5])),
+        "box-degenerate",
+        "labels.json",
+        "id 1",
+    ),
+    Case(
+        f"{TUNE_BOXES} --test t.json",
+        both(coco(), write("t.json", json.dumps(COCO | {"annotations": []}))),
+        "no-boxes",
+        "t.json",
+    ),
 ]
 
 CASES = (

@@ -21,6 +21,7 @@ _EXPORTS = {
     "train_detector": "tagbox.api",
     "ensemble": "tagbox.api",
     "tune_classifier": "tagbox.api",
+    "tune_detector": "tagbox.api",
     "Run": "tagbox.api",
     "Classifier": "tagbox.inference.predict",
     "DetectorModel": "tagbox.inference.detect",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from tagbox.api import train_classifier as train_classifier
     from tagbox.api import train_detector as train_detector
     from tagbox.api import tune_classifier as tune_classifier
+    from tagbox.api import tune_detector as tune_detector
     from tagbox.checks.check import check_dataset as check_dataset
     from tagbox.config import ClassifierConfig as ClassifierConfig
     from tagbox.config import DataConfig as DataConfig

@@ -110,7 +110,8 @@ def test_the_same_command_again_searches_no_further(
 ) -> None:
     before = trials(place / "studies/one")
     words = yaml.safe_load((place / "studies/one/best.yaml").read_text())["command"].split()
-    done = run(cli, place, *words[1:], "--json")
+    # And by its whole name.
+    done = run(cli, place, "tune", "classifier", *words[2:], "--json")
     assert done.returncode == 0, done.stderr
     assert trials(place / "studies/one") == before
     assert json.loads(done.stdout)["trials"]["total"] == TRIALS

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagbox.config import RECIPES, ClassifierConfig, load_recipe
+from tagbox.config import RECIPES, ClassifierConfig, DetectorConfig, load_recipe
 from tagbox.errors import TagboxError
 from tagbox.studies.dotted import flat_settings, get_setting, with_settings
 from tagbox.studies.ranges import Range, parse_range, read_ranges, require_allowed
@@ -97,6 +97,29 @@ def test_what_is_no_range(text: str, code: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        # a classifier's settings, misspelt ones, those that decide what is judged or nothing of it
+        ("finetune.learning_rate=1e-4..1e-2", "config-field"),
+        ("augment.mosiac=0..1", "config-field"),
+        ("boxes=refuse,drop", "search-held"),
+        ("engine=openvino,torch", "search-held"),
+        ("accumulate=1,2", "search-held"),
+        ("best_by=ap,ap50", "search-held"),
+        ("backbone_rate=0:log", "search-range"),
+    ],
+)
+def test_what_is_no_range_of_a_detector(text: str, code: str) -> None:
+    with pytest.raises(TagboxError) as raised:
+        name, allowed = parse_range(text, DetectorConfig)
+        require_allowed(DetectorConfig(), {name: allowed})
+    assert raised.value.code == code
+    if code == "config-field":
+        near = "augment.mosaic" if "mosiac" in text else "learning_rate"
+        assert raised.value.hint == f"perhaps {near} is meant"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "batch_size=0..64",
@@ -137,8 +160,9 @@ def test_what_a_recipe_may_not_say(allowed: dict[str, object]) -> None:
 @pytest.mark.parametrize("name", [name for name in RECIPES if load_recipe(name).search])
 def test_the_ranges_of_every_recipe_are_allowed(name: str) -> None:
     recipe = load_recipe(name)
-    ranges = read_ranges(recipe.search, [], [])
-    require_allowed(recipe.config(), ranges)
+    config = recipe.config()
+    ranges = read_ranges(recipe.search, [], [], type(config))
+    require_allowed(config, ranges)
     assert {name: allowed.to_dict() for name, allowed in ranges.items()} == recipe.search
 
 
@@ -156,12 +180,11 @@ def test_what_is_typed_comes_before_the_recipe_and_what_is_fixed_goes() -> None:
         assert raised.value.code == code
 
 
-@given(st.sampled_from(sorted(flat_settings(ClassifierConfig()))))
-def test_settings_by_dotted_name(name: str) -> None:
-    config = ClassifierConfig()
-    value = flat_settings(config)[name]
-    assert get_setting(config, name) == value
-    assert with_settings(config, {name: value}) == config
+@pytest.mark.parametrize("config", [ClassifierConfig(), DetectorConfig()])
+def test_settings_by_dotted_name(config: ClassifierConfig | DetectorConfig) -> None:
+    for name, value in flat_settings(config).items():
+        assert get_setting(config, name) == value
+        assert with_settings(config, {name: value}) == config
 
 
 def test_setting_changes_that_setting_alone() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import sqlite3
 import statistics
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from tuned_scenes import SEARCH, TRIALS
+from tuned_scenes import SEARCH, TRIALS, by_epoch, numbers, rows
 
 from tagbox.api import Study, train_classifier
 from tagbox.config import ClassifierConfig
@@ -32,29 +30,6 @@ from tagbox.training.sides import load_sides
 
 Tuned = Callable[..., Study]
 START = {"learning_rate": 5e-4, "dropout": 0.0, "batch_size": 32, "loss": "bce", "patience": 9}
-
-
-def rows(study: Study) -> list[dict[str, str]]:
-    """The rows of ``trials.csv``."""
-    return list(csv.DictReader((study.folder / "trials.csv").read_text().splitlines()))
-
-
-def numbers(study: Study) -> list[tuple[str, ...]]:
-    """Everything of the trials but their seconds."""
-    return [tuple(v for k, v in row.items() if k != "seconds") for row in rows(study)]
-
-
-def by_epoch(study: Study) -> dict[int, dict[int, float]]:
-    """Trial -> epoch -> figure, as the database has them."""
-    with sqlite3.connect(study.folder / "study.db") as database:
-        found = database.execute(
-            "SELECT number, step, intermediate_value FROM trial_intermediate_values "
-            "JOIN trials ON trials.trial_id = trial_intermediate_values.trial_id"
-        ).fetchall()
-    values: dict[int, dict[int, float]] = defaultdict(dict)
-    for number, step, value in found:
-        values[number][step] = value
-    return values
 
 
 def test_every_trial_keeps_to_the_ranges(whole: Study) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tuned_scenes import rows
 
 from tagbox.api import Study
 from tagbox.config import ClassifierConfig, FinetuneConfig
@@ -40,10 +40,6 @@ def searched(
         (study.folder / "trials" / ".3.partial" / "checkpoints" / "000000001").mkdir(parents=True)
         (study.folder / "trials" / "7").mkdir()
     return tuned(folder, config=config, search=SEARCH, trials=4), kept
-
-
-def rows(study: Study) -> list[dict[str, str]]:
-    return list(csv.DictReader((study.folder / "trials.csv").read_text().splitlines()))
 
 
 def test_only_the_best_trials_run_is_kept(searched: tuple[Study, list[set[str]]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,10 @@ import numpy as np
 from tagbox.api.run import Run, finished_run
 from tagbox.config import DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
-from tagbox.evaluation.detections import Detections
 from tagbox.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from tagbox.models.detectors.bundle import DetectorBundle
+    from tagbox.inference.judged_detector import JudgedDetector
     from tagbox.reports.box_pictures import BoxPicture
     from tagbox.training.detector import TrainedDetector
 
@@ -66,6 +64,7 @@ def train_detector(
     from contextlib import nullcontext
 
     from tagbox.engines.encoder import choose_device
+    from tagbox.inference.judged_detector import judge_detector
     from tagbox.training.detector import train_on
     from tagbox.training.detector_run import write_detector_run
     from tagbox.training.failures import require_torch
@@ -102,7 +101,7 @@ def train_detector(
         with TensorBoardLog(work.folder / "tensorboard") if runtime.main else nullcontext() as log:
             trained = train_on(sides, config, runtime, work, log=log, progress=progress)
         if trained is not None:
-            judged = _judge(trained, progress)
+            judged = judge_detector(trained, progress)
             metrics = write_detector_run(
                 work.folder,
                 sides,
@@ -119,48 +118,11 @@ def train_detector(
     return Run(folder=folder, metrics=metrics)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Judged:
-    """A trained detector on the validation images: its boxes there, the cuts they give, the figures."""
-
-    bundle: DetectorBundle
-    detections: Detections
-    figures: dict[str, Any]
-
-
-def _judge(trained: TrainedDetector, progress: Progress) -> _Judged:
-    """Detect in the validation images by the very road that prediction takes."""
-    from tagbox.evaluation.box_matching import match_boxes
-    from tagbox.evaluation.cut_search import choose_cuts
-    from tagbox.evaluation.evaluate_boxes import evaluate_boxes
-    from tagbox.evaluation.ground_truth import ground_truth
-    from tagbox.evaluation.score_cuts import ScoreCuts
-    from tagbox.inference.detect import DetectorModel
-    from tagbox.training.detector_run import detector_bundle_of
-
-    validation = trained.validation
-    bundle = detector_bundle_of(trained, ScoreCuts())
-    model = DetectorModel(
-        bundle,
-        engine=trained.config.engine,
-        device=trained.config.device,
-        detector=trained.detector,
-    )
-    paths = [validation.images.path(row) for row in range(len(validation))]
-    with progress.bar("detecting", len(paths), "pictures") as advance:
-        # A picture that was damaged meanwhile was left out of the training's figures, and is here.
-        claims = model.detect(paths, skip_errors=True, progress=advance)
-    detections = replace(claims.detections, images=tuple(validation.images.files.tolist()))
-    cuts = choose_cuts(match_boxes(ground_truth(validation), detections))
-    figures = evaluate_boxes(validation, detections, cuts=cuts, seed=trained.config.seed)
-    return _Judged(bundle=replace(bundle, cuts=cuts), detections=detections, figures=figures)
-
-
 def _write_report(
     work: Path,
     name: str,
     trained: TrainedDetector,
-    judged: _Judged,
+    judged: JudgedDetector,
     source: DataConfig,
     command: str,
 ) -> None:
@@ -189,7 +151,7 @@ def _write_report(
     write_detector_report(data, work / "report.html")
 
 
-def _pictures(validation: Dataset, judged: _Judged) -> Sequence[BoxPicture]:
+def _pictures(validation: Dataset, judged: JudgedDetector) -> Sequence[BoxPicture]:
     """The best and the worst of the validation pictures that can be read."""
     from tagbox.errors import TagboxError
     from tagbox.images.decode import read_image

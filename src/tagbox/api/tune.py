@@ -1,54 +1,23 @@
-"""`tune_classifier`: a search over the ranges of a recipe, as a folder that it can go on from."""
+"""`tune_classifier` and `tune_detector`: searches over the ranges of a recipe."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagbox.config import ClassifierConfig, DataConfig, Metric, require
+from tagbox.api.study import Asked, Kind, Study, run_study
+from tagbox.config import ClassifierConfig, DataConfig, DetectionMetric, DetectorConfig, Metric
 from tagbox.data.dataset import Dataset
-from tagbox.errors import TagboxError
-from tagbox.progress import Progress, Silent
-from tagbox.studies.dotted import flat_settings, get_setting
-from tagbox.studies.ledger import Ledger, require_optuna
-from tagbox.studies.ranges import Range, read_ranges, require_allowed
-from tagbox.studies.results import BEST, Notes
+from tagbox.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tagbox.engines.cache import FeatureCache
     from tagbox.studies.trainer import Trainer
     from tagbox.training.sides import Sides
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Study:
-    """A search as far as it got.
-
-    Attributes
-    ----------
-    folder
-        Where it lies.
-    result
-        What its ``tune.json`` holds.
-    best
-        The configuration of the best trial.
-    """
-
-    folder: Path
-    result: Mapping[str, Any]
-    best: ClassifierConfig
-
-    @property
-    def best_config(self) -> Path:
-        """The settings of the best trial, for ``tagbox train classifier --config``."""
-        return self.folder / BEST
 
 
 def tune_classifier(
@@ -71,7 +40,7 @@ def tune_classifier(
     cache: bool = True,
     command: str = "",
     progress: Progress | None = None,
-) -> Study:
+) -> Study[ClassifierConfig]:
     """Search for the settings with the best validation figure.
 
     The same call again goes on until there are `trials` in all. Pictures are encoded once for all trials that
@@ -118,140 +87,168 @@ def tune_classifier(
         What reading, encoding and training raise; the codes of `studies.ranges.read_ranges` and
         `studies.ledger.Ledger`; ``study-busy``, ``study-name``, ``study-empty``, ``extra-missing``.
     """
-    require_optuna()
-    require(trials >= 1, "trials", trials, "at least 1")
-    require(minutes is None or minutes > 0, "minutes", minutes, "above 0")
-    require(repeats >= 0, "repeats", repeats, "at least 0")
-    started = time.monotonic()
-    config, source = config or ClassifierConfig(), source or DataConfig()
-    progress = progress or Silent()
-    ranges = read_ranges(search, typed, fixed)
-    require_allowed(config, ranges)
-    for setting in sorted(set(search) & set(fixed)):
-        progress.say(f"not searched: {setting} stays {get_setting(config, setting)}")
-
-    from tagbox.engines.cache import FeatureCache
-    from tagbox.studies.folder import study_folder
-    from tagbox.studies.honest import load_third
-    from tagbox.studies.search import search as go_on
-    from tagbox.studies.trainer import Trainer
-    from tagbox.training.plan import resolve
-    from tagbox.training.sides import load_sides
-
-    _require_one_process()
-    sides = load_sides(Path(data) if isinstance(data, str) else data, config, source, progress)
-    compared_by: Metric = metric or config.best_by
-    resolve(replace(config, best_by=compared_by), sides)
-    base = resolve(config, sides)
-    require_allowed(base, ranges, lambda each: resolve(each, sides))
-    third = None
-    if test is not None:
-        how = _beside(source, test_images)
-        third = load_third(Path(test), how, sides.train, base.labels, progress)
-    with (
-        study_folder(Path(studies), name) as folder,
-        closing(Ledger(folder, storage, name=name, metric=compared_by)) as ledger,
-        closing(FeatureCache()) if cache else nullcontext() as features,
-    ):
-        ledger.begin(_about(base, ranges, compared_by, sides))
-        trainer = Trainer(
-            sides,
-            source,
-            cache=features,
-            teacher=_teacher(base, sides, progress),
-            folder=folder,
-            machine=ledger.get("machine"),
-            progress=progress,
-        )
-        notes = Notes(
-            folder=folder,
-            ledger=ledger,
-            base=base,
-            ranges=ranges,
-            metric=compared_by,
-            source=source,
-            command=command,
-        )
-        try:
-            go_on(
-                ledger,
-                trainer,
-                base,
-                ranges,
-                metric=compared_by,
-                trials=trials,
-                deadline=None if minutes is None else started + 60 * minutes,
-                progress=progress,
-            )
-            return _finish(
-                notes,
-                trainer,
-                repeats=repeats,
-                test=third,
-                cache=features,
-                progress=progress,
-            )
-        except KeyboardInterrupt:
-            if there := len(ledger.trials):
-                notes.write(trainer.machine)
-                progress.say(f"stopped with {there} trials; the same command goes on")
-            raise
+    asked = Asked(
+        data=data,
+        name=name,
+        search=search,
+        typed=typed,
+        fixed=fixed,
+        trials=trials,
+        minutes=minutes,
+        metric=metric,
+        repeats=repeats,
+        test=test,
+        test_images=test_images,
+        studies=studies,
+        storage=storage,
+        source=source,
+        command=command,
+        progress=progress,
+    )
+    return run_study(config or ClassifierConfig(), asked, _Classifiers(cache))
 
 
-def _finish(
-    notes: Notes,
-    trainer: Trainer,
+def tune_detector(
+    data: Path | str | Dataset,
+    config: DetectorConfig | None = None,
     *,
-    repeats: int,
-    test: Dataset | None,
-    cache: FeatureCache | None,
-    progress: Progress,
-) -> Study:
-    """Judge the best settings by more than the trial that made them the best, and write it all down."""
-    from tagbox.studies.honest import compare_on, train_again
+    name: str,
+    search: Mapping[str, Mapping[str, Any]],
+    typed: Sequence[str] = (),
+    fixed: Collection[str] = (),
+    trials: int = 20,
+    minutes: float | None = None,
+    metric: DetectionMetric | None = None,
+    repeats: int = 3,
+    test: Path | str | None = None,
+    test_images: Path | None = None,
+    studies: Path | str = Path("studies"),
+    storage: str | None = None,
+    source: DataConfig | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Study[DetectorConfig]:
+    """Search for the settings of a detector with the best validation figure.
 
-    best = notes.best(trainer.machine)
-    if best is None:
-        notes.write(trainer.machine)
-        raise notes.nothing()
-    number, config = best
-    configs, runs = {"start": notes.base, "best": config}, {"start": "start", "best": str(number)}
-    more: dict[str, Any] = {}
-    if repeats:
-        more["again"] = train_again(
-            trainer,
-            notes.ledger,
-            configs,
-            runs,
-            metric=notes.metric,
-            repeats=repeats,
-            progress=progress,
-        )
-    if test is not None:
-        more["test"] = compare_on(
-            test, trainer, notes.ledger, configs, runs, cache=cache, progress=progress
-        )
-    trainer.keep_only({str(number)})
-    return Study(folder=notes.folder, result=notes.write(trainer.machine, more), best=config)
+    The same call again goes on until there are `trials` in all. Every trial is a whole training; the run
+    folder of the best one stays in ``studies/name/trials``.
+
+    Parameters
+    ----------
+    data
+        A dataset with boxes, of any format `load_dataset` knows, or one in memory.
+    test, test_images
+        A third dataset with boxes, and the folder of its pictures. AP of two detectors is compared on it without
+        an interval of the difference.
+
+    The others are those of `tune_classifier`.
+
+    Raises
+    ------
+    TagboxError
+        What reading and training raise; the codes of `studies.ranges.read_ranges` and
+        `studies.ledger.Ledger`; ``study-busy``, ``study-name``, ``study-empty``, ``extra-missing``.
+    """
+    asked = Asked(
+        data=data,
+        name=name,
+        search=search,
+        typed=typed,
+        fixed=fixed,
+        trials=trials,
+        minutes=minutes,
+        metric=metric,
+        repeats=repeats,
+        test=test,
+        test_images=test_images,
+        studies=studies,
+        storage=storage,
+        source=source,
+        command=command,
+        progress=progress,
+    )
+    return run_study(config or DetectorConfig(), asked, _Detectors())
 
 
-def _about(
-    base: ClassifierConfig, ranges: Mapping[str, Range], metric: str, sides: Sides
-) -> dict[str, Any]:
-    """What a study is of: trials of another one do not go together with its own."""
-    from tagbox.training.plan import FREE
-    from tagbox.training.work import fingerprints
+class _Classifiers(Kind[ClassifierConfig]):
+    """Classifiers, whose features may be looked up on disk."""
 
-    # The fingerprints say which validation images there are, wherever they now lie.
-    left_out = {f"finetune.{name}" for name in FREE} | {"val", "val_images"}
-    settings = {k: v for k, v in flat_settings(base).items() if k not in left_out}
-    searched = {name: f"searched in {allowed}" for name, allowed in ranges.items()}
-    return {"data": fingerprints(sides), "settings": settings | searched | {"metric": metric}}
+    of = ClassifierConfig
+
+    def __init__(self, cache: bool) -> None:
+        self._cache = cache
+
+    def resolve(self, config: ClassifierConfig, sides: Sides) -> ClassifierConfig:
+        from tagbox.training.plan import resolve
+
+        return resolve(config, sides)
+
+    def require_test(self, test: Dataset, base: ClassifierConfig) -> None:
+        from tagbox.data.exclusive import require_exclusive
+
+        if base.labels == "exclusive":
+            require_exclusive(test)
+
+    @contextmanager
+    def trainer(
+        self,
+        base: ClassifierConfig,
+        sides: Sides,
+        source: DataConfig,
+        folder: Path,
+        machine: Mapping[str, str] | None,
+        progress: Progress,
+    ) -> Iterator[Trainer[ClassifierConfig]]:
+        from tagbox.engines.cache import FeatureCache
+        from tagbox.studies.classifier_trainer import ClassifierTrainer
+
+        with closing(FeatureCache()) if self._cache else nullcontext() as features:
+            yield ClassifierTrainer(
+                sides,
+                source,
+                cache=features,
+                teacher=_teacher(base, sides, progress),
+                folder=folder,
+                machine=machine,
+                progress=progress,
+            )
 
 
-def _beside(source: DataConfig, images: Path | None) -> DataConfig:
-    """How the third dataset is read: as the training data, but whole and with its own pictures."""
-    return replace(source, images=images, format="auto", max_images=None)
+class _Detectors(Kind[DetectorConfig]):
+    """Detectors; each network that the ranges reach is made once before the first trial."""
+
+    of = DetectorConfig
+
+    def __init__(self) -> None:
+        self._sound: set[tuple[Any, ...]] = set()
+
+    def resolve(self, config: DetectorConfig, sides: Sides) -> DetectorConfig:
+        from tagbox.studies.detector_trainer import DECIDE_NETWORK, require_network
+
+        key = tuple(getattr(config, name) for name in DECIDE_NETWORK)
+        if key not in self._sound:
+            require_network(config, sides)
+            self._sound.add(key)
+        return config
+
+    def require_test(self, test: Dataset, base: DetectorConfig) -> None:
+        from tagbox.studies.box_comparison import require_boxes
+
+        require_boxes(test)
+
+    @contextmanager
+    def trainer(
+        self,
+        base: DetectorConfig,
+        sides: Sides,
+        source: DataConfig,
+        folder: Path,
+        machine: Mapping[str, str] | None,
+        progress: Progress,
+    ) -> Iterator[Trainer[DetectorConfig]]:
+        from tagbox.studies.detector_trainer import DetectorTrainer
+
+        yield DetectorTrainer(sides, source, folder=folder, machine=machine, progress=progress)
 
 
 def _teacher(
@@ -262,14 +259,3 @@ def _teacher(
     from tagbox.inference.teacher import teacher_probabilities
 
     return teacher_probabilities(base.teacher, sides.train, progress)
-
-
-def _require_one_process() -> None:
-    from tagbox.training.runtime import launched_processes
-
-    if launched_processes() > 1:
-        raise TagboxError(
-            "study-processes",
-            f"{launched_processes()} processes were launched for one search",
-            hint="run tagbox tune without torchrun or accelerate launch",
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts.config import Dict
 
@@ -30,7 +30,7 @@ def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentColle
     Without ``--recipe``, that is ``dense`` for a detector, and for a classifier ``frozen`` on a CPU and
     ``finetune`` on an accelerator.
     """
-    task = "detector" if "detector" in commands else "classifier"
+    task = task_of(commands)
     given = typed_value(arguments, "--config") or _begun_with(arguments)
     if given is not None:
         for section, values in read_settings(Path(given)).items():
@@ -44,8 +44,7 @@ def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentColle
                 )
             fill(values, given, app, commands, arguments)
     if any("--recipe" in argument.names for argument in arguments):
-        unasked = "dense" if task == "detector" else default_recipe(arguments)
-        recipe = load_recipe(typed_value(arguments, "--recipe") or unasked, task)
+        recipe = load_recipe(recipe_name(commands, arguments), task)
         fill(recipe.settings, f"recipe {recipe.name}", app, commands, arguments)
 
 
@@ -58,8 +57,18 @@ def _begun_with(arguments: ArgumentCollection) -> str | None:
     return str(path) if path.is_file() else None
 
 
-def default_recipe(arguments: ArgumentCollection) -> str:
-    """The recipe that suits the device: training a whole network takes a CPU hours."""
+def task_of(commands: tuple[str, ...]) -> Literal["classifier", "detector"]:
+    """What a command trains."""
+    return "detector" if "detector" in commands else "classifier"
+
+
+def recipe_name(commands: tuple[str, ...], arguments: ArgumentCollection) -> str:
+    """The recipe that is asked for, or else the one that suits the device: a whole classifier takes a CPU hours."""
+    asked = typed_value(arguments, "--recipe")
+    if asked is not None:
+        return asked
+    if task_of(commands) == "detector":
+        return "dense"
     from tagbox.engines.encoder import choose_device
 
     device = typed_value(arguments, "--device") or "auto"

@@ -6,42 +6,51 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tagbox.config import ClassifierConfig, Config
+from tagbox.config import ClassifierConfig, Config, DetectorConfig
 from tagbox.errors import TagboxError
+
+if TYPE_CHECKING:
+    from tagbox.training.plan import Training
 
 Value = str | int | float | bool | None
 
-HELD = frozenset(
-    {
-        # What is judged, and how: trials with other answers could not be compared.
-        "val",
-        "val_images",
-        "val_fraction",
-        "labels",
-        "best_by",
-        # The seed is the luck that a search must not look for.
-        "seed",
-        # What decides no figure of a trial.
-        "objective",
-        "at_least_one",
-        "top_k",
-        "device",
-        "tensorboard_categories",
-        "finetune.accumulate",
-        "finetune.compile",
-        "finetune.workers",
-        "finetune.checkpoint_seconds",
-        "finetune.keep_checkpoints",
-        # Asking another teacher for every trial is another study.
-        "teacher",
-    }
-)
-"""Settings that cannot be searched."""
+_HELD = {
+    # What is judged, and how: trials with other answers could not be compared.
+    "val",
+    "val_images",
+    "val_fraction",
+    "best_by",
+    # The seed is the luck that a search must not look for.
+    "seed",
+    # Where it is computed decides no figure of a trial.
+    "device",
+}
+_HELD_STEPS = ("accumulate", "workers", "checkpoint_seconds", "keep_checkpoints")
+
+HELD: Mapping[type[Config], frozenset[str]] = {
+    ClassifierConfig: frozenset(
+        {
+            *_HELD,
+            "labels",
+            "objective",
+            "at_least_one",
+            "top_k",
+            "tensorboard_categories",
+            "finetune.compile",
+            *(f"finetune.{name}" for name in _HELD_STEPS),
+            # Asking another teacher for every trial is another study.
+            "teacher",
+        }
+    ),
+    # What is done about faulty boxes says which of them there are; the engine detects after the training.
+    DetectorConfig: frozenset({*_HELD, "boxes", "engine", *_HELD_STEPS}),
+}
+"""Settings that cannot be searched, of each kind of model."""
 
 
-def with_settings(config: ClassifierConfig, values: Mapping[str, Value]) -> ClassifierConfig:
+def with_settings(config: Training, values: Mapping[str, Value]) -> Training:
     """`config` with other values of dotted settings.
 
     Raises
@@ -56,7 +65,7 @@ def with_settings(config: ClassifierConfig, values: Mapping[str, Value]) -> Clas
         for group in groups:
             inside = inside[group]
         inside[last] = value
-    return ClassifierConfig.from_dict(plain)
+    return type(config).from_dict(plain)
 
 
 def get_setting(config: Config, name: str) -> Value:
@@ -68,29 +77,37 @@ def get_setting(config: Config, name: str) -> Value:
     return value
 
 
-def flat_settings(config: ClassifierConfig) -> dict[str, Any]:
+def flat_settings(config: Config) -> dict[str, Any]:
     """Every setting under its dotted name, as plain values."""
     return _flat(config.to_dict(), "")
 
 
-def setting_type(name: str, where: str) -> Any:
+def setting_type(name: str, where: str, of: type[Config]) -> Any:
     """The type of a dotted setting that can be searched, without its ``None``.
+
+    Parameters
+    ----------
+    where
+        What names the setting, for messages; what is ``--fixed`` may be held.
+    of
+        Whose setting it is.
 
     Raises
     ------
     TagboxError
         ``config-field`` for a setting there is not; ``search-held`` for one that cannot be searched.
     """
-    known = _types(ClassifierConfig)
+    known = _types(of)
     if name not in known:
+        kind = "classifier" if of is ClassifierConfig else "detector"
         near = difflib.get_close_matches(name, known, n=1)
         raise TagboxError(
             "config-field",
             "no such setting",
             where=f"{where} {name}",
-            hint=f"perhaps {near[0]} is meant" if near else "see tagbox train classifier --help",
+            hint=f"perhaps {near[0]} is meant" if near else f"see tagbox train {kind} --help",
         )
-    if name in HELD and where != "--fixed":
+    if name in HELD[of] and where != "--fixed":
         raise TagboxError(
             "search-held",
             "cannot be searched: it does not make one trial better than another",

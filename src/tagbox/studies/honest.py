@@ -7,7 +7,7 @@ were lucky for stays in, and only a third dataset shows it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -16,34 +16,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.config import DataConfig
 from tagbox.data.dataset import Dataset
-from tagbox.data.exclusive import require_exclusive
 from tagbox.data.load import describe, load_dataset
 from tagbox.data.locate import require_images
-from tagbox.engines.cache import FeatureCache
 from tagbox.errors import TagboxError
-from tagbox.evaluation.comparison import paired_label_differences, paired_map_difference
-from tagbox.evaluation.evaluate import evaluate_labels, headline
-from tagbox.evaluation.thresholds import Thresholds
 from tagbox.progress import Progress
 from tagbox.studies.figures import column
 from tagbox.studies.ledger import Ledger
 from tagbox.studies.search import RECORDED
 from tagbox.studies.trainer import Trainer
-from tagbox.training.head import label_kind
+from tagbox.training.plan import Training
 from tagbox.training.sides import same_categories
 
-Claim = tuple[NDArray[np.float32], Thresholds]
-"""(N, K) probabilities, and where they become labels."""
 SCRATCH = "again"
 """Run folder of a whole training that is only needed for its figure."""
 
 
 def train_again(
-    trainer: Trainer,
+    trainer: Trainer[Training],
     ledger: Ledger,
-    configs: Mapping[str, ClassifierConfig],
+    configs: Mapping[str, Training],
     runs: Mapping[str, str],
     *,
     metric: str,
@@ -83,7 +76,7 @@ def train_again(
     return found
 
 
-def _value(trainer: Trainer, config: ClassifierConfig, metric: str) -> float | None:
+def _value(trainer: Trainer[Training], config: Training, metric: str) -> float | None:
     """The figure of one training, whose run folder is not kept; None where it failed or has none."""
     kept = trainer.kept()
     try:
@@ -97,21 +90,13 @@ def _value(trainer: Trainer, config: ClassifierConfig, metric: str) -> float | N
     return None if value is None or np.isnan(value) else float(value)
 
 
-def load_third(
-    path: Path, source: DataConfig, like: Dataset, labels: str, progress: Progress
-) -> Dataset:
+def load_third(path: Path, source: DataConfig, like: Dataset, progress: Progress) -> Dataset:
     """The labelled images of a dataset that decided nothing so far, its categories in the order of `like`.
-
-    Parameters
-    ----------
-    labels
-        ``exclusive`` where every image must have one category.
 
     Raises
     ------
     TagboxError
-        What reading it raises; ``categories-differ``, ``no-labels``, ``labels-not-exclusive``,
-        ``images-not-found``.
+        What reading it raises; ``categories-differ``, ``no-labels``, ``images-not-found``.
     """
     whole = load_dataset(path, source)
     progress.say(f"test: {describe(whole)}")
@@ -124,23 +109,22 @@ def load_third(
             hint="give labelled images to --test",
         )
     dataset = same_categories(whole, like, path).take(rows)
-    if labels == "exclusive":
-        require_exclusive(dataset)
     require_images(dataset)
     return dataset
 
 
 def compare_on(
     test: Dataset,
-    trainer: Trainer,
+    trainer: Trainer[Training],
     ledger: Ledger,
-    configs: Mapping[str, ClassifierConfig],
+    configs: Mapping[str, Training],
     runs: Mapping[str, str],
     *,
-    cache: FeatureCache | None,
     progress: Progress,
 ) -> dict[str, Any]:
     """Figures of the first and of the second configuration on a third dataset, and the paired differences.
+
+    What the ledger has of it is not computed again.
 
     Parameters
     ----------
@@ -159,24 +143,30 @@ def compare_on(
     Raises
     ------
     TagboxError
-        What training raises; ``no-readable-images``.
+        The codes of `Trainer.compare`.
     """
     key = f"test:{test.fingerprint}:{','.join(f'{k}={v}' for k, v in runs.items())}"
     kept: dict[str, Any] | None = ledger.get(key)
     if kept is not None:
         return kept
-    found: dict[str, Any] = {"data": str(test.source.path)}
-    claims: list[Claim] = []
-    seen = np.ones(len(test), bool)
-    for name, config in configs.items():
-        classifier = trainer.classifier(config, runs[name])
-        paths = [test.images.path(row) for row in range(len(test))]
-        with progress.bar("predicting test pictures", len(paths), "images") as advance:
-            said = classifier.predict(paths, cache=cache, skip_errors=True, progress=advance)
-        for error in said.errors:
-            progress.say(f"left out: {error}")
-        seen &= said.ok
-        claims.append((said.probabilities, classifier.thresholds))
+    found = {"data": str(test.source.path), **trainer.compare(test, configs, runs, progress)}
+    ledger.note(key, found)
+    return found
+
+
+def require_readable(test: Dataset, seen: NDArray[np.bool_]) -> None:
+    """Refuse to judge on nothing.
+
+    Parameters
+    ----------
+    seen
+        (N,) bool: which pictures could be read.
+
+    Raises
+    ------
+    TagboxError
+        ``no-readable-images``.
+    """
     if not seen.any():
         raise TagboxError(
             "no-readable-images",
@@ -184,37 +174,3 @@ def compare_on(
             file=test.source.path,
             hint="run tagbox check on the dataset",
         )
-    truth = test.labels[seen]
-    found["images"] = len(truth)
-    claims = [(probabilities[seen], thresholds) for probabilities, thresholds in claims]
-    for name, (probabilities, thresholds) in zip(configs, claims, strict=True):
-        result = evaluate_labels(
-            truth,
-            categories=test.categories.names,
-            probabilities=probabilities,
-            thresholds=thresholds,
-            intervals=False,
-            labels=label_kind(configs[name]),
-        )
-        found[name] = headline(result)
-    found["differences"] = _differences(truth, claims, found[name])
-    ledger.note(key, found)
-    return found
-
-
-def _differences(
-    truth: NDArray[np.int8], claims: Sequence[Claim], named: Collection[str]
-) -> dict[str, dict[str, float]]:
-    """``difference``, ``low`` and ``high`` of the figures in `named`: the second claim minus the first."""
-    (before, _), (after, _) = claims
-    first, second = (thresholds.decide(probabilities) for probabilities, thresholds in claims)
-    found = paired_label_differences(truth, first, second)
-    # Where one category is said of every picture, these are one figure.
-    found["accuracy"] = found["micro_f1"]
-    if "map" in named:
-        found["map"] = paired_map_difference(truth, [before], [after])
-    return {
-        name: {"difference": each.difference, "low": each.low, "high": each.high}
-        for name, each in found.items()
-        if name in named
-    }

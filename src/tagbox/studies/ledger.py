@@ -134,7 +134,8 @@ class Ledger:
         Parameters
         ----------
         about
-            ``data``, the fingerprints; ``settings``, with the range of those that are searched.
+            ``kind``, what is trained; ``data``, the fingerprints; ``settings``, with the range of those that are
+            searched.
 
         Raises
         ------
@@ -145,6 +146,15 @@ class Ledger:
         if begun is None or not self.trials:
             self.note("about", dict(about))
             return
+        # Studies from before there were detectors do not say what they are of.
+        kind = begun.get("kind", "classifier")
+        if kind != about["kind"]:
+            raise TagboxError(
+                "study-changed",
+                f"the study is of a {kind}, not of a {about['kind']}",
+                file=self.place,
+                hint="choose another --name",
+            )
         for name, fingerprint in begun["data"].items():
             if about["data"].get(name) != fingerprint:
                 raise TagboxError(

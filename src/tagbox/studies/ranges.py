@@ -12,12 +12,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tagbox.config import ClassifierConfig
+from tagbox.config import ClassifierConfig, Config
 from tagbox.errors import TagboxError
 from tagbox.studies.dotted import Value, setting_type, with_settings
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
+
+    from tagbox.training.plan import Training
 
 NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 INTERVAL = re.compile(rf"({NUMBER})\.\.({NUMBER})(:log)?")
@@ -77,7 +79,10 @@ class Range:
 
 
 def read_ranges(
-    search: Mapping[str, Mapping[str, Any]], typed: Iterable[str], fixed: Collection[str]
+    search: Mapping[str, Mapping[str, Any]],
+    typed: Iterable[str],
+    fixed: Collection[str],
+    of: type[Config] = ClassifierConfig,
 ) -> dict[str, Range]:
     """The ranges of a recipe, with those that were typed before them, and without what is `fixed`.
 
@@ -89,6 +94,8 @@ def read_ranges(
         ``NAME=LOW..HIGH`` and the like.
     fixed
         Dotted settings that keep their value.
+    of
+        Whose settings they are.
 
     Raises
     ------
@@ -97,10 +104,10 @@ def read_ranges(
         for a setting that is both typed and fixed; ``search-empty`` where nothing is left.
     """
     for name in fixed:
-        setting_type(name, "--fixed")
-    ranges = {name: _from_recipe(name, allowed) for name, allowed in search.items()}
+        setting_type(name, "--fixed", of)
+    ranges = {name: _from_recipe(name, allowed, of) for name, allowed in search.items()}
     for text in typed:
-        name, allowed = parse_range(text)
+        name, allowed = parse_range(text, of)
         if name in fixed:
             raise TagboxError(
                 "search-fixed",
@@ -120,8 +127,8 @@ def read_ranges(
     return kept
 
 
-def parse_range(text: str) -> tuple[str, Range]:
-    """``NAME=LOW..HIGH[:log]`` or ``NAME=A,B,C`` as a setting and its range.
+def parse_range(text: str, of: type[Config] = ClassifierConfig) -> tuple[str, Range]:
+    """``NAME=LOW..HIGH[:log]`` or ``NAME=A,B,C`` as a setting of a configuration and its range.
 
     Raises
     ------
@@ -132,7 +139,7 @@ def parse_range(text: str) -> tuple[str, Range]:
     name, allowed = name.strip().lstrip("-").replace("-", "_"), allowed.strip()
     if not equals or not name or not allowed:
         raise TagboxError("search-syntax", f"{text!r} is no range", where="--search", hint=FORM)
-    kind = setting_type(name, "--search")
+    kind = setting_type(name, "--search", of)
     found = INTERVAL.fullmatch(allowed)
     if found and kind is not str:
         low, high = (_number(end, kind, name) for end in found.groups()[:2])
@@ -141,9 +148,9 @@ def parse_range(text: str) -> tuple[str, Range]:
 
 
 def require_allowed(
-    config: ClassifierConfig,
+    config: Training,
     ranges: Mapping[str, Range],
-    check: Callable[[ClassifierConfig], object] = lambda _: None,
+    check: Callable[[Training], object] = lambda _: None,
 ) -> None:
     """Refuse ranges that reach beyond what the configuration, or `check`, accepts.
 
@@ -165,8 +172,8 @@ def require_allowed(
                 ) from error
 
 
-def _from_recipe(name: str, allowed: Mapping[str, Any]) -> Range:
-    kind = setting_type(name, "search")
+def _from_recipe(name: str, allowed: Mapping[str, Any], of: type[Config]) -> Range:
+    kind = setting_type(name, "search", of)
     keys = set(allowed)
     if "choices" in allowed and keys == {"choices"}:
         return _choices(name, kind, allowed["choices"])

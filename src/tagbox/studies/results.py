@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 import yaml
 
-from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.config import DataConfig
 from tagbox.errors import TagboxError
 from tagbox.files import atomic_write
 from tagbox.studies.dotted import get_setting, with_settings
@@ -20,6 +20,9 @@ from tagbox.studies.figures import column, direction, gain
 from tagbox.studies.ledger import Ledger
 from tagbox.studies.ranges import Range
 from tagbox.studies.search import ranking
+from tagbox.studies.trainer import with_machine
+from tagbox.training.plan import Training
+from tagbox.training.work import kind_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -32,7 +35,7 @@ STATES: Mapping[str, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL":
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Notes:
+class Notes(Generic[Training]):
     """What a study is of, and where it is written.
 
     Attributes
@@ -51,13 +54,13 @@ class Notes:
 
     folder: Path
     ledger: Ledger
-    base: ClassifierConfig
+    base: Training
     ranges: Mapping[str, Range]
     metric: str
     source: DataConfig
     command: str
 
-    def best(self, machine: Mapping[str, str]) -> tuple[int, ClassifierConfig] | None:
+    def best(self, machine: Mapping[str, str]) -> tuple[int, Training] | None:
         """The best trial's number and settings; None where no trial ran to its end.
 
         Parameters
@@ -68,9 +71,7 @@ class Notes:
         ranked = ranking(self.ledger.trials, self.metric)
         if not ranked:
             return None
-        how = self.base.finetune
-        decided: Any = {k: v for k, v in machine.items() if getattr(how, k) == "auto"}
-        base = replace(self.base, finetune=replace(how, **decided))
+        base = with_machine(self.base, machine)
         return ranked[0].number, with_settings(base, ranked[0].params)
 
     def nothing(self) -> TagboxError:
@@ -120,7 +121,7 @@ class Notes:
             settings = {
                 "command": self.command,
                 "data": self.source.to_dict(),
-                "classifier": best[1].to_dict(),
+                kind_of(best[1]): best[1].to_dict(),
             }
             atomic_write(self.folder / BEST, yaml.safe_dump(settings, sort_keys=False))
         text = msgspec.json.format(msgspec.json.encode(result), indent=2)

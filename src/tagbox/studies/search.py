@@ -9,21 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tagbox.config import ClassifierConfig
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress
 from tagbox.studies.dotted import Value, get_setting, with_settings
 from tagbox.studies.figures import column, direction, gain
 from tagbox.studies.ledger import Ledger
 from tagbox.studies.ranges import Range
-from tagbox.studies.trainer import DECIDE_FEATURES, Trainer
+from tagbox.studies.trainer import Trainer
 from tagbox.training.history import Row
+from tagbox.training.plan import Training, on_pictures, steps
 
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
-RECORDED = ("loss-not-finite", "memory-full", "features-too-large", "config-value", "metric-absent")
+RECORDED = (
+    "loss-not-finite",
+    "memory-full",
+    "features-too-large",
+    "config-value",
+    "detector-size",
+    "detector-backbone",
+    "metric-absent",
+)
 """Errors that are a trial's own; any other one ends the search."""
 UNPRUNED_TRIALS = 5
 """Trials that run to their end before any is pruned."""
@@ -33,8 +41,8 @@ UNPRUNED_SHARE = 6
 
 def search(
     ledger: Ledger,
-    trainer: Trainer,
-    base: ClassifierConfig,
+    trainer: Trainer[Training],
+    base: Training,
     ranges: Mapping[str, Range],
     *,
     metric: str,
@@ -64,8 +72,8 @@ def search(
         start = {name: get_setting(base, name) for name in ranges}
         if all(ranges[name].contains(value) for name, value in start.items()):
             study.enqueue_trial(start)
-    if len(done) < trials and not {*DECIDE_FEATURES, "head"} & set(ranges):
-        trainer.encoded(base, progress)
+    if len(done) < trials:
+        trainer.prepare(base, ranges.keys(), progress)
     with progress.bar("searching", trials, "trials") as advance:
         advance(min(len(done), trials), note=_best_so_far(ranking(done, metric)))
         for number in range(len(done), trials):
@@ -98,8 +106,8 @@ def ranking(trials: Sequence[FrozenTrial], metric: str) -> list[FrozenTrial]:
 def _one(
     study: Study,
     trial: Trial,
-    trainer: Trainer,
-    base: ClassifierConfig,
+    trainer: Trainer[Training],
+    base: Training,
     ranges: Mapping[str, Range],
     metric: str,
     progress: Progress,
@@ -109,7 +117,7 @@ def _one(
     from optuna.trial import TrialState
 
     values: dict[str, Value] = {name: r.suggest(trial, name) for name, r in ranges.items()}
-    whole = base.finetune.active
+    whole = on_pictures(base)
     epochs = judged = 0
 
     def on_epoch(row: Row) -> None:
@@ -149,15 +157,15 @@ def _one(
     return study.tell(trial, state=state)
 
 
-def _in_memory(done: list[FrozenTrial], metric: str, base: ClassifierConfig) -> Study:
+def _in_memory(done: list[FrozenTrial], metric: str, base: Training) -> Study:
     """A study of what is finished, in which the next trial runs."""
     import optuna
 
-    stage = base.finetune if base.finetune.active else base
+    epochs = steps(base).epochs if on_pictures(base) else base.epochs
     pruner = optuna.pruners.MedianPruner(
         n_startup_trials=UNPRUNED_TRIALS,
         # The first epoch that may be judged.
-        n_warmup_steps=1 + max(1, stage.epochs // UNPRUNED_SHARE),
+        n_warmup_steps=1 + max(1, epochs // UNPRUNED_SHARE),
     )
     study = optuna.create_study(direction=direction(metric), pruner=pruner)
     study.add_trials(done)

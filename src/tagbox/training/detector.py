@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,9 +66,15 @@ def train_on(
     work: Work,
     *,
     log: TensorBoardLog | None,
+    on_epoch: Callable[[Row], None] | None = None,
     progress: Progress,
 ) -> TrainedDetector | None:
     """Train a detector, or go on from the checkpoint of ``work.state``; None on all processes but the main one.
+
+    Parameters
+    ----------
+    on_epoch
+        Called with each epoch's row; what it raises ends the training.
 
     Raises
     ------
@@ -162,6 +168,8 @@ def train_on(
             if log is not None:
                 log.epoch(int(row["epoch"] or 0), row)
             progress.say(_sentence(row))
+            if on_epoch:
+                on_epoch(row)
 
         fitted = fit(
             task,

@@ -69,15 +69,24 @@ def resolve(config: ClassifierConfig, sides: Sides) -> ClassifierConfig:
 
 def with_free_settings(begun: Training, given: Training) -> Training:
     """What a run was begun with, but for the settings in `FREE`, which are those given now."""
-    now = {name: getattr(steps(given), name) for name in FREE}
-    if isinstance(begun, ClassifierConfig):
-        return replace(begun, finetune=replace(begun.finetune, **now))
-    return replace(begun, **now)
+    return with_steps(begun, {name: getattr(steps(given), name) for name in FREE})
 
 
 def steps(config: ClassifierConfig | DetectorConfig) -> FinetuneConfig | DetectorConfig:
     """Where the settings of a step on pictures stand: batch, precision, checkpoints and the like."""
     return config.finetune if isinstance(config, ClassifierConfig) else config
+
+
+def with_steps(config: Training, values: Mapping[str, Any]) -> Training:
+    """`config` with other values of settings that stand in `steps`."""
+    if isinstance(config, ClassifierConfig):
+        return replace(config, finetune=replace(config.finetune, **values))
+    return replace(config, **values)
+
+
+def on_pictures(config: ClassifierConfig | DetectorConfig) -> bool:
+    """Whether a network is trained on pictures: a detector always is, a classifier's head may have features."""
+    return not isinstance(config, ClassifierConfig) or config.finetune.active
 
 
 def kind_sentence(asked: ClassifierConfig, plan: ClassifierConfig, sides: Sides) -> str | None:

@@ -1,0 +1,217 @@
+"""Trainings of classifiers, as cheap as their settings allow: what was encoded once is encoded for all."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.data.dataset import Dataset
+from tagbox.engines.cache import FeatureCache
+from tagbox.engines.encoder import choose_device, create_encoders
+from tagbox.inference.predict import Classifier
+from tagbox.models.heads import wants_map
+from tagbox.progress import Advance, Progress, Silent
+from tagbox.studies.label_comparison import compare_labels
+from tagbox.studies.trainer import OnEpoch, Outcome, Trainer
+from tagbox.training.classifier import Trained, encode, train
+from tagbox.training.encoded import Encoded
+from tagbox.training.head import label_kind, train_head
+from tagbox.training.memory import SHARE, available_memory
+from tagbox.training.plan import resolve
+from tagbox.training.run import bundle_of, write_run
+from tagbox.training.runtime import Runtime
+from tagbox.training.sides import Sides
+from tagbox.training.teacher import mixed_targets
+
+DECIDE_FEATURES = (
+    "backbone",
+    "weights",
+    "geometry",
+    "pooling",
+    "mirror",
+    "engine",
+    "device",
+    "precision",
+)
+"""Settings that features follow from; whether the head takes maps is another."""
+
+
+class ClassifierTrainer(Trainer[ClassifierConfig]):
+    """Trains heads on features that are encoded once, or whole networks; see `Trainer`.
+
+    Parameters
+    ----------
+    cache
+        Features on disk.
+    teacher
+        (N, K) float32 probabilities of the training images by another model.
+    """
+
+    def __init__(
+        self,
+        sides: Sides,
+        source: DataConfig,
+        *,
+        cache: FeatureCache | None,
+        teacher: NDArray[np.float32] | None,
+        folder: Path,
+        machine: Mapping[str, str] | None = None,
+        progress: Progress,
+    ) -> None:
+        super().__init__(sides, source, folder=folder, machine=machine, progress=progress)
+        self._cache, self._teacher = cache, teacher
+        self._features: OrderedDict[tuple[Any, ...], Encoded] = OrderedDict()
+
+    def run(self, config: ClassifierConfig, name: str, on_epoch: OnEpoch | None = None) -> Outcome:
+        """See `Trainer.run`."""
+        config = resolve(config, self.sides)
+        self.began = time.perf_counter()
+        encoded = self.encoded(config)
+        self.began = time.perf_counter()
+        if config.finetune.active:
+            trained = self._whole(config, name, on_epoch)
+            history: list[Any] = trained.history
+            row, epoch = history[trained.best_epoch - 1], trained.best_epoch
+        else:
+            _, fitted = train_head(
+                encoded,
+                config,
+                Runtime(choose_device(config.device, config.engine)),
+                targets=self._targets(encoded, config),
+                on_epoch=lambda row, _: on_epoch(row) if on_epoch else None,
+            )
+            assert fitted.best_row is not None
+            history, row, epoch = fitted.history, fitted.best_row, fitted.best_epoch
+        return Outcome(row=row, epoch=epoch, epochs=len(history))
+
+    def classifier(self, config: ClassifierConfig, name: str) -> Classifier:
+        """The model of that configuration: that of ``trials/name`` where it was kept, else trained now.
+
+        Raises
+        ------
+        TagboxError
+            What training raises.
+        """
+        config = resolve(config, self.sides)
+        if config.finetune.active:
+            if not (self.runs / name).exists():
+                self._whole(config, name, None)
+            return Classifier.load(
+                self.runs / name,
+                engine=config.engine,
+                device=config.device,
+                precision=config.precision,
+            )
+        trained = train(
+            self.sides,
+            config,
+            cache=None,
+            teacher=self._teacher,
+            encoded=self.encoded(config),
+            progress=Silent(),
+        )
+        assert trained is not None
+        return Classifier(bundle_of(trained), encoders=trained.encoders)
+
+    def encoded(self, config: ClassifierConfig, progress: Progress | None = None) -> Encoded:
+        """The features for a resolved configuration; held in memory as long as there is room."""
+        maps = wants_map(config.head)
+        key = (
+            *(getattr(config, name) for name in DECIDE_FEATURES),
+            maps,
+            # A sample may do for the head that a network begins with.
+            maps and config.finetune.active,
+        )
+        if key not in self._features:
+            while self._features and self._held_bytes() > SHARE * available_memory():
+                self._features.popitem(last=False)
+            if progress is None:
+                self.progress.say(f"encoding the pictures with {config.backbone}")
+                progress = Unbarred(self.progress)
+            encoders = create_encoders(config)
+            self._features[key] = encode(self.sides, encoders, config, self._cache, progress)
+        self._features.move_to_end(key)
+        return self._features[key]
+
+    def prepare(
+        self, config: ClassifierConfig, searched: Collection[str], progress: Progress
+    ) -> None:
+        """Encode the pictures, where all trainings have the same features."""
+        if not {*DECIDE_FEATURES, "head"} & set(searched):
+            self.encoded(config, progress)
+
+    def compare(
+        self,
+        test: Dataset,
+        configs: Mapping[str, ClassifierConfig],
+        runs: Mapping[str, str],
+        progress: Progress,
+    ) -> dict[str, Any]:
+        """See `Trainer.compare`; each at its own thresholds, with paired intervals of the differences."""
+        models = {
+            name: partial(self.classifier, config, runs[name]) for name, config in configs.items()
+        }
+        labels = label_kind(next(iter(configs.values())))
+        return compare_labels(test, models, labels, cache=self._cache, progress=progress)
+
+    def _held_bytes(self) -> int:
+        return sum(
+            each.train_features.nbytes + each.validation_features.nbytes
+            for each in self._features.values()
+        )
+
+    def _whole(self, config: ClassifierConfig, name: str, on_epoch: OnEpoch | None) -> Trained:
+        # Training changes the backbone where it lies, so each has one of its own.
+        encoded = replace(self.encoded(config), encoders=create_encoders(config))
+        with self.open_run(config, name) as (work, config):
+            trained = train(
+                self.sides,
+                config,
+                cache=self._cache,
+                work=work,
+                teacher=self._teacher,
+                encoded=encoded,
+                on_epoch=on_epoch,
+                progress=Silent(),
+            )
+            assert trained is not None
+            write_run(work.folder, self.sides, trained, bundle_of(trained), self.source, command="")
+        self.measured(trained.config)
+        return trained
+
+    def _targets(self, encoded: Encoded, config: ClassifierConfig) -> NDArray[np.float32] | None:
+        if self._teacher is None:
+            return None
+        rows = self._teacher[encoded.train_rows]
+        return mixed_targets(encoded.train.labels, rows, config.teacher_weight)
+
+
+class Unbarred:
+    """A `Progress` without bars of its own, for work inside another bar.
+
+    Parameters
+    ----------
+    progress
+        Who is told the lines.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def say(self, message: str) -> None:
+        """One line."""
+        self._progress.say(message)
+
+    def bar(self, description: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+        """No bar."""
+        return Silent().bar(description, total, unit)

@@ -1,0 +1,110 @@
+"""Trainings of detectors: each a whole run of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any
+
+from tagbox.config import DetectorConfig
+from tagbox.data.dataset import Dataset
+from tagbox.engines.encoder import choose_device
+from tagbox.inference.detect import DetectorModel
+from tagbox.inference.judged_detector import judge_detector
+from tagbox.progress import Progress, Silent
+from tagbox.studies.box_comparison import compare_boxes
+from tagbox.studies.trainer import OnEpoch, Outcome, Trainer
+from tagbox.training.detector import TrainedDetector, train_on
+from tagbox.training.detector_run import write_detector_run
+from tagbox.training.failures import require_torch
+from tagbox.training.runtime import Runtime
+from tagbox.training.sides import Sides
+
+DECIDE_NETWORK = ("detector", "backbone", "weights", "size", "trainable_layers")
+"""Settings that the network follows from; the others are of its training."""
+
+
+def require_network(config: DetectorConfig, sides: Sides) -> None:
+    """Refuse settings that no network can be made of, before anything is trained.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `models.detectors.create.create_detector`; ``config-value`` where the backbone has fewer
+        stages than are to be trained; ``extra-missing``.
+    """
+    require_torch()
+    from tagbox.models.detectors.create import create_detector
+
+    detector = create_detector(config, len(sides.train.categories))
+    detector.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
+
+
+class DetectorTrainer(Trainer[DetectorConfig]):
+    """Trains detectors, each into a run folder; see `Trainer`."""
+
+    def run(self, config: DetectorConfig, name: str, on_epoch: OnEpoch | None = None) -> Outcome:
+        """See `Trainer.run`."""
+        self.began = time.perf_counter()
+        trained = self._whole(config, name, on_epoch)
+        history, best = trained.history, trained.best_epoch
+        return Outcome(row=history[best - 1], epoch=best, epochs=len(history))
+
+    def prepare(
+        self, config: DetectorConfig, searched: Collection[str], progress: Progress
+    ) -> None:
+        """Nothing: each training makes its own network and reads the pictures in its own way."""
+
+    def detector(self, config: DetectorConfig, name: str) -> DetectorModel:
+        """The detector of that configuration: that of ``trials/name`` where it was kept, else trained now.
+
+        Raises
+        ------
+        TagboxError
+            What training raises.
+        """
+        if not (self.runs / name).exists():
+            self._whole(config, name, None)
+        return DetectorModel.load(self.runs / name, engine=config.engine, device=config.device)
+
+    def compare(
+        self,
+        test: Dataset,
+        configs: Mapping[str, DetectorConfig],
+        runs: Mapping[str, str],
+        progress: Progress,
+    ) -> dict[str, Any]:
+        """See `Trainer.compare`; the differences have no interval."""
+        models = {
+            name: partial(self.detector, config, runs[name]) for name, config in configs.items()
+        }
+        return compare_boxes(test, models, progress)
+
+    def _whole(
+        self, config: DetectorConfig, name: str, on_epoch: OnEpoch | None
+    ) -> TrainedDetector:
+        with self.open_run(config, name) as (work, config):
+            trained = train_on(
+                self.sides,
+                config,
+                Runtime(choose_device(config.device, "torch")),
+                work,
+                log=None,
+                on_epoch=on_epoch,
+                progress=Silent(),
+            )
+            assert trained is not None
+            judged = judge_detector(trained, Silent())
+            write_detector_run(
+                work.folder,
+                self.sides,
+                trained,
+                judged.bundle,
+                judged.detections,
+                judged.figures,
+                self.source,
+                command="",
+            )
+        self.measured(trained.config)
+        return trained
