@@ -12,6 +12,8 @@ from tagbox.images.geometry import PAD_VALUE
 
 FLAT = 0.75
 """Shorter side of an oblong canvas as a share of the longer one: most photographs are 4:3 or 3:2."""
+LEAST = 64
+"""Pixels that the side of a canvas is not halved below."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +29,19 @@ class Fit:
         return fitted(width, height, self.size, fixed=self.fixed)
 
     def canvas(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height in pixels of the canvas of a picture that is `width` x `height` inside it.
+        """Width and height in pixels of the canvas of pictures that are at most `width` x `height` inside it.
 
-        One of three at most, so that an engine compiled for a shape is compiled seldom: square, or lying
-        or standing at `FLAT`.
+        One of few, so that an engine compiled for a shape is compiled seldom: square, or lying or standing at
+        `FLAT`; its longer side is `size`, or for small pictures a half, a quarter and so on of it. Training
+        and detecting take the same, since a network that normalises over the canvas sees the grey too.
         """
-        side = self._multiple(self.size)
-        flat = side if self.fixed else self._multiple(self.size * FLAT)
+        side = float(self.size)
+        while not self.fixed and side / 2 >= max(width, height, LEAST):
+            side /= 2
+        whole, flat = self._multiple(side), self._multiple(side if self.fixed else side * FLAT)
         if height <= flat:
-            return side, flat
-        return (flat, side) if width <= flat else (side, side)
+            return whole, flat
+        return (flat, whole) if width <= flat else (whole, whole)
 
     def _multiple(self, pixels: float) -> int:
         return math.ceil(pixels / self.multiple) * self.multiple

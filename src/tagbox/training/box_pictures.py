@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import BoxAugmentConfig
-from tagbox.data.boxes import ImageBoxes, TrainingBoxes
+from tagbox.data.boxes import ImageBoxes, TrainingBoxes, stated_sizes
 from tagbox.data.dataset import Dataset
 from tagbox.data.pictures import picture_size
 from tagbox.errors import TagboxError
-from tagbox.images.canvas import fitted
+from tagbox.images.canvas import Fit, fitted
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import PAD_VALUE
 from tagbox.training.batches import PADDING, picture_loader, shared_batches
@@ -38,7 +39,7 @@ class BoxBatch:
         (B,) rows of the dataset. A part that nothing is left of holds one grey picture with row `PADDING`,
         all of it to be ignored.
     pictures
-        (B, H, W, 3) uint8 RGB, each in the upper left corner of its grey rectangle.
+        (B, H, W, 3) uint8 RGB, each in the upper left corner of a grey canvas (`images.canvas.Fit`).
     sizes
         (height, width) of each picture in it.
     targets
@@ -171,7 +172,8 @@ class BoxPictureBatches:
     batch_size, parts
         Images a batch over all processes; parts that this process computes its share in.
     augment
-        How training pictures are varied; None for validation, whose order is that of the rows.
+        How training pictures are varied; None for validation, whose order is that of canvases and rows, so
+        that each is detected in the canvas that prediction takes.
     seed
         Of order and augmentation.
     processes, rank
@@ -199,7 +201,8 @@ class BoxPictureBatches:
         workers: int = 0,
         on_unreadable: Callable[[TagboxError], object] = lambda _: None,
     ) -> None:
-        self.dataset, self.truth, self.multiple = dataset, truth, multiple
+        self.dataset, self.truth = dataset, truth
+        self.fit = Fit(size=size, fixed=fixed, multiple=multiple)
         self.batch_size, self.parts = batch_size, parts
         self.shuffled, self.seed = augment is not None, seed
         self.processes, self.rank, self.workers = processes, rank, workers
@@ -220,12 +223,22 @@ class BoxPictureBatches:
 
     def _rows(self, epoch: int) -> list[list[NDArray[np.intp]]]:
         """This process's parts of every batch of the epoch."""
-        order = self.truth.rows
+        order = self._by_canvas
         if self.shuffled:
-            order = np.random.default_rng([self.seed, epoch]).permutation(order)
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.truth.rows)
         return shared_batches(
             order, self.batch_size, processes=self.processes, rank=self.rank, parts=self.parts
         )
+
+    @cached_property
+    def _by_canvas(self) -> NDArray[np.intp]:
+        """The rows, those of one canvas together."""
+        rows = self.truth.rows
+        sizes = stated_sizes(self.dataset, rows)[rows].astype(int).tolist()
+        canvases = [
+            self.fit.canvas(*self.fit.inner(width or 1, height or 1)) for width, height in sizes
+        ]
+        return rows[np.lexsort(np.array(canvases, int).reshape(-1, 2).T)]
 
     def _batch(self, read: list[ReadBoxes]) -> BoxBatch:
         import torch
@@ -237,7 +250,7 @@ class BoxPictureBatches:
         kept = [each for each in read if each.error is None] or read[:1]
         return BoxBatch(
             rows=np.array([PADDING if each.error else each.row for each in kept]),
-            pictures=torch.from_numpy(stacked([each.image for each in kept], self.multiple)),
+            pictures=torch.from_numpy(stacked([each.image for each in kept], self.fit)),
             sizes=[(each.image.shape[0], each.image.shape[1]) for each in kept],
             targets=[_target(each.truth) for each in kept],
             scales=np.array([each.scale for each in kept], np.float64),
@@ -259,11 +272,10 @@ def _target(truth: ImageBoxes) -> Target:
     )
 
 
-def stacked(images: Sequence[NDArray[np.uint8]], multiple: int) -> NDArray[np.uint8]:
-    """(B, H, W, 3) uint8 of pictures of any size, grey to the right and below; H and W are multiples."""
-    height, width = (
-        -(-max(image.shape[side] for image in images) // multiple) * multiple for side in (0, 1)
-    )
+def stacked(images: Sequence[NDArray[np.uint8]], fit: Fit) -> NDArray[np.uint8]:
+    """(B, H, W, 3) uint8 of pictures of any size on the canvas that holds them all, grey around them."""
+    largest = [max(image.shape[side] for image in images) for side in (1, 0)]
+    width, height = fit.canvas(*largest)
     batch = np.full((len(images), height, width, 3), PAD_VALUE, np.uint8)
     for place, image in zip(batch, images, strict=True):
         place[: image.shape[0], : image.shape[1]] = image
