@@ -136,6 +136,15 @@ def test_categories_mixed_up() -> None:
     assert "compare the category ids" in explained(dataset, found)[0]
 
 
+def test_categories_not_told_apart() -> None:
+    dataset, rows = scenes()
+    draw = np.random.default_rng(0)
+    found = detected([[row[0], int(draw.integers(4)), *row[2:]] for row in rows], dataset)
+    # As the advice is for an AP near zero, whatever that is here.
+    reasons = explain_low_ap(ground_truth(dataset), found, 0.05)
+    assert "does not tell the categories apart" in reasons[0], reasons
+
+
 def test_nothing_found() -> None:
     dataset, rows = scenes()
     assert explained(dataset, detected([], dataset)) == [
