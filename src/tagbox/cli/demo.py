@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,10 +61,12 @@ def classifier(
     )
 
     _step(f"tagbox check {train} {val}")
-    check(train, val)
+    with _shown(json):
+        check(train, val)
 
     _step(f"tagbox show {train} --out {out / 'scenes.png'}")
-    show(train, out=out / "scenes.png", count=SHOWN)
+    with _shown(json):
+        show(train, out=out / "scenes.png", count=SHOWN)
 
     say("\nFor comparison: logistic regression on colours and a 16x16 thumbnail")
     train_data, val_data = load_dataset(train), load_dataset(val)
@@ -88,10 +92,12 @@ def classifier(
     )
 
     _step(f"tagbox evaluate {run.folder} {test}")
-    evaluate([run.folder], test, per_category=False, out=out / "evaluation.json")
+    with _shown(json):
+        evaluate([run.folder], test, per_category=False, out=out / "evaluation.json")
 
     pictures, saved = _chosen(run, scenes, out, " --evidence")
-    predict(run.folder, *pictures, save_images=saved, evidence=True, truth=test, cache=True)
+    with _shown(json):
+        predict(run.folder, *pictures, save_images=saved, evidence=True, truth=test, cache=True)
 
     _end(run, {"map": reached, "colour_map": colours}, start, json)
 
@@ -131,7 +137,8 @@ def detector(
     )
 
     _step(f"tagbox show {train} --out {out / 'scenes.png'}")
-    show(train, out=out / "scenes.png", count=SHOWN)
+    with _shown(json):
+        show(train, out=out / "scenes.png", count=SHOWN)
 
     command = f"tagbox train detector {train} --val {val} --name demo --epochs {BOX_EPOCHS}"
     _step(f"{command} --runs {runs}")
@@ -148,10 +155,12 @@ def detector(
     say(f"validation AP {reached:.4f}")
 
     _step(f"tagbox evaluate {run.folder} {test}")
-    evaluate([run.folder], test, per_category=False, out=out / "evaluation.json")
+    with _shown(json):
+        evaluate([run.folder], test, per_category=False, out=out / "evaluation.json")
 
     pictures, saved = _chosen(run, scenes, out, "")
-    predict(run.folder, *pictures, save_images=saved, truth=test)
+    with _shown(json):
+        predict(run.folder, *pictures, save_images=saved, truth=test)
 
     _end(run, {"ap": reached}, start, json)
 
@@ -177,6 +186,11 @@ def _chosen(run: Run, scenes: Path, out: Path, more: str) -> tuple[list[str], Pa
     shutil.rmtree(saved, ignore_errors=True)
     _step(f"tagbox predict {run.folder} {pictures[0]} … --save-images {saved}{more}")
     return pictures, saved
+
+
+def _shown(json: bool) -> AbstractContextManager[object]:
+    """Where a command's tables go: aside, where standard output is for JSON alone."""
+    return redirect_stdout(sys.stderr) if json else nullcontext()
 
 
 def _end(run: Run, figures: dict[str, float], start: float, json: bool) -> None:
