@@ -7,6 +7,7 @@ that of one process.
 
 from __future__ import annotations
 
+import atexit
 import copy
 import os
 import platform
@@ -66,6 +67,9 @@ class Runtime:
         self.precision: Precision = precision
         self.processes: int = self._accelerator.num_processes
         self.rank: int = self._accelerator.process_index
+        if self.processes > 1:
+            atexit.unregister(leave_processes)
+            atexit.register(leave_processes)
 
     def alone(self) -> Runtime:
         """This process by itself, for work that every process does in the same way."""
@@ -216,6 +220,18 @@ def join_processes(device: Device, engine: Engine) -> Runtime | None:
         ``processes-not-joined``; ``device-missing``; ``extra-missing``.
     """
     return Runtime(choose_device(device, engine)) if launched_processes() > 1 else None
+
+
+def leave_processes() -> None:
+    """Leave the group, where this process is in one.
+
+    A process that ends while gloo's threads still run is aborted now and then, and its launcher takes the finished
+    run for a failed one.
+    """
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
