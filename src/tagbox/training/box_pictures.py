@@ -173,7 +173,7 @@ class BoxPictureBatches:
         Images a batch over all processes; parts that this process computes its share in.
     augment
         How training pictures are varied; None for validation, whose order is that of canvases and rows, so
-        that each is detected in the canvas that prediction takes.
+        that each is detected in the canvas that prediction takes, but in the batch between two kinds.
     seed
         Of order and augmentation.
     processes, rank
