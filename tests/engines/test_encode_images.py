@@ -129,7 +129,7 @@ def test_the_cache_misses_when_anything_that_matters_changes(
     assert cached(engine="torch") == 0
     assert cached(engine="torch", precision="bf16") == 0
     with monkeypatch.context() as patch:
-        patch.setattr("tagbox.engines.openvino_engine.library_version", lambda _: "9.9")
+        patch.setattr("tagbox.engines.openvino_engine.installed_version", lambda _: "9.9")
         assert cached() == 0
     with monkeypatch.context() as patch:
         patch.setattr(encoder_module, "pixels_version", lambda: "other")

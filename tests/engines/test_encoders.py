@@ -219,7 +219,7 @@ def test_the_key_holds_everything_that_decides_a_feature(
         key(other_weights),
         key(other_colours),
     ]
-    monkeypatch.setattr("tagbox.engines.openvino_engine.library_version", lambda _: "1.0")
+    monkeypatch.setattr("tagbox.engines.openvino_engine.installed_version", lambda _: "1.0")
     keys.append(key())
     monkeypatch.setattr(encoder_module, "pixels_version", lambda: "other")
     keys.append(key())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from tagbox.config import DataConfig, require
+from tagbox.config.finetune import FREE
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress, Silent
@@ -18,7 +19,7 @@ from tagbox.studies.dotted import flat_settings, get_setting
 from tagbox.studies.ledger import Ledger, require_optuna
 from tagbox.studies.ranges import Range, read_ranges, require_allowed
 from tagbox.studies.results import BEST, Notes
-from tagbox.training.plan import FREE, Training
+from tagbox.training.plan import Training
 from tagbox.training.work import kind_of
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ def check(
     data: Path,
     /,
     *others: Path,
-    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     split: Path | None = None,
     pictures: bool = True,
     strict: bool = False,

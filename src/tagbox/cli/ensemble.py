@@ -24,8 +24,8 @@ def ensemble(
     name: str,
     config: Annotated[
         EnsembleConfig, Parameter(name="*", consume_multiple=True)
-    ] = EnsembleConfig(),  # noqa: B008
-    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    ] = EnsembleConfig(),
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     runs: Path = Path("runs"),
     overwrite: bool = False,
     cache: bool = True,

@@ -21,7 +21,7 @@ def evaluate(
     data: Path,
     /,
     *,
-    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     thresholds: str | None = None,
     objective: Objective = "challenge_f1",
     at_least_one: bool = False,

@@ -28,7 +28,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 def show(
     data: Path,
     /,
-    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     *,
     out: Path = Path("show.png"),
     count: int = 12,
@@ -42,8 +42,8 @@ def show(
     augmented: bool = False,
     task: Task = "classifier",
     epoch: int = 0,
-    augment: AugmentConfig = AugmentConfig(),  # noqa: B008
-    box_augment: BoxAugmentConfig = BoxAugmentConfig(),  # noqa: B008
+    augment: AugmentConfig = AugmentConfig(),
+    box_augment: BoxAugmentConfig = BoxAugmentConfig(),
     json: bool = False,
 ) -> int:
     """Draw a grid of pictures with their labels and boxes, and print the file's path.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def split(
     data: Path,
     /,
-    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     *,
     out: Path,
     fractions: Annotated[

@@ -15,7 +15,7 @@ from tagbox.config import SynthConfig
 def synth(
     out: Path,
     /,
-    scenes: Annotated[SynthConfig, Parameter(name="*")] = SynthConfig(),  # noqa: B008
+    scenes: Annotated[SynthConfig, Parameter(name="*")] = SynthConfig(),
     *,
     workers: int | None = None,
     overwrite: bool = False,

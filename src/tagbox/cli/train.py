@@ -28,8 +28,8 @@ def classifier(
     /,
     *,
     name: str,
-    config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),  # noqa: B008
-    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     recipe: str | None = None,
     settings: Annotated[Path | None, Parameter(name="--config")] = None,
     runs: Path = Path("runs"),
@@ -89,8 +89,8 @@ def detector(
     /,
     *,
     name: str,
-    config: Annotated[DetectorConfig, Parameter(name="*")] = DetectorConfig(),  # noqa: B008
-    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    config: Annotated[DetectorConfig, Parameter(name="*")] = DetectorConfig(),
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     recipe: str | None = None,
     settings: Annotated[Path | None, Parameter(name="--config")] = None,
     runs: Path = Path("runs"),

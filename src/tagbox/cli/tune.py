@@ -53,8 +53,8 @@ def classifier(
     /,
     *,
     name: str,
-    config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),  # noqa: B008
-    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     recipe: str | None = None,
     search: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     fixed: Annotated[tuple[str, ...], Parameter(negative=())] = (),
@@ -148,8 +148,8 @@ def detector(
     /,
     *,
     name: str,
-    config: Annotated[DetectorConfig, Parameter(name="*")] = DetectorConfig(),  # noqa: B008
-    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),  # noqa: B008
+    config: Annotated[DetectorConfig, Parameter(name="*")] = DetectorConfig(),
+    source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     recipe: str | None = None,
     search: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     fixed: Annotated[tuple[str, ...], Parameter(negative=())] = (),

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from tagbox.config.base import Config, require
 
 AutoBool = Literal["auto", "yes", "no"]
+FREE = ("accumulate", "workers", "checkpoint_seconds", "keep_checkpoints")
+"""Settings of steps on pictures that decide no figure: a resumed run may have others, a search has no use for them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.engines.encoder import Device, Engine, choose_engine, library_version
+from tagbox.engines.encoder import Device, Engine, choose_engine, installed_version
 from tagbox.engines.openvino_engine import compile_on_cpu
 from tagbox.models.openvino_convert import convert_module
 
@@ -98,7 +98,7 @@ class OpenVinoDetectorEngine(DetectorEngine):
     name = "openvino"
 
     def __init__(self, detector: Detector) -> None:
-        library_version("openvino")
+        installed_version("openvino")
         super().__init__(detector.to("cpu"))
         self._queues: dict[tuple[int, ...], Any] = {}
         self._done: deque[tuple[list[NDArray[np.float32]], _Asked]] = deque()

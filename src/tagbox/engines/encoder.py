@@ -238,7 +238,7 @@ def _accelerator_likely() -> bool:
     )
 
 
-def library_version(name: str) -> str:
+def installed_version(name: str) -> str:
     """The installed version of a library, without importing it.
 
     Raises

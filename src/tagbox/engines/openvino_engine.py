@@ -20,7 +20,7 @@ from tagbox.engines.encoder import (
     Put,
     Reduction,
     Squares,
-    library_version,
+    installed_version,
 )
 from tagbox.models.backbones import Backbone
 
@@ -37,7 +37,7 @@ class OpenVinoEncoder(Encoder):
     def __init__(
         self, backbone: Backbone, geometry: Geometry, pooling: Reduction, precision: Precision
     ) -> None:
-        self._version = library_version("openvino")
+        self._version = installed_version("openvino")
         if precision == "bf16" and not _has_bf16():
             print("tagbox: this CPU has no bf16 arithmetic; encoding in fp32", file=sys.stderr)
             precision = "fp32"

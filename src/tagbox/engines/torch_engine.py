@@ -14,7 +14,7 @@ from tagbox.engines.encoder import (
     Put,
     Reduction,
     Squares,
-    library_version,
+    installed_version,
 )
 from tagbox.models.backbones import Backbone
 from tagbox.models.pixels import normalise, pool
@@ -38,7 +38,7 @@ class TorchEncoder(Encoder):
         precision: Precision,
         device: str,
     ) -> None:
-        library_version("torch")
+        installed_version("torch")
         super().__init__(backbone, geometry, pooling, precision)
         self.device = device
         self._waiting: list[tuple[Squares, Put]] = []

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tagbox.config import ClassifierConfig, Config, DetectorConfig
+from tagbox.config.finetune import FREE
 from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ _HELD = {
     # Where it is computed decides no figure of a trial.
     "device",
 }
-_HELD_STEPS = ("accumulate", "workers", "checkpoint_seconds", "keep_checkpoints")
 
 HELD: Mapping[type[Config], frozenset[str]] = {
     ClassifierConfig: frozenset(
@@ -39,13 +39,13 @@ HELD: Mapping[type[Config], frozenset[str]] = {
             "top_k",
             "tensorboard_categories",
             "finetune.compile",
-            *(f"finetune.{name}" for name in _HELD_STEPS),
+            *(f"finetune.{name}" for name in FREE),
             # Asking another teacher for every trial is another study.
             "teacher",
         }
     ),
     # What is done about faulty boxes says which of them there are; the engine detects after the training.
-    DetectorConfig: frozenset({*_HELD, "boxes", "engine", *_HELD_STEPS}),
+    DetectorConfig: frozenset({*_HELD, "boxes", "engine", *FREE}),
 }
 """Settings that cannot be searched, of each kind of model."""
 

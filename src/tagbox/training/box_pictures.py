@@ -223,9 +223,10 @@ class BoxPictureBatches:
 
     def _rows(self, epoch: int) -> list[list[NDArray[np.intp]]]:
         """This process's parts of every batch of the epoch."""
-        order = self._by_canvas
         if self.shuffled:
             order = np.random.default_rng([self.seed, epoch]).permutation(self.truth.rows)
+        else:
+            order = self._by_canvas
         return shared_batches(
             order, self.batch_size, processes=self.processes, rank=self.rank, parts=self.parts
         )

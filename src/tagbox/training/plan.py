@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig
+from tagbox.config.finetune import FREE
 from tagbox.data.exclusive import exclusive, require_exclusive
 from tagbox.errors import TagboxError
 from tagbox.training.sides import Sides
 
 Training = TypeVar("Training", ClassifierConfig, DetectorConfig)
 """How a model of either kind is trained."""
-FREE = ("accumulate", "workers", "checkpoint_seconds", "keep_checkpoints")
-"""Settings of steps on pictures that decide no figure, so that a resumed run may have others."""
 
 
 def resolve(config: ClassifierConfig, sides: Sides) -> ClassifierConfig:
