@@ -230,6 +230,41 @@ def test_metrics_of_gathered_scores_are_those_of_the_scores(tmp_path: Path) -> N
     assert list(range(17)) == json.loads(alone.stdout)[1]
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/task").exists(), reason="needs the kernel's list of threads"
+)
+def test_no_thread_of_the_group_outlives_it(tmp_path: Path) -> None:
+    """One that does can abort a process that has finished: rarely, so that the threads are counted, not the aborts."""
+    script = tmp_path / "leave.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "from tagbox.training.runtime import Runtime, leave_processes\n"
+        "def threads():\n"
+        "    names = [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]\n"
+        "    return sum('gloo' in name for name in names)\n"
+        "def train():\n"
+        "    runtime = Runtime('cpu')\n"
+        "    model = runtime.distribute(torch.nn.Linear(3, 3))\n"
+        "    model(torch.ones(2, 3)).sum().backward()\n"
+        "    runtime.from_main(runtime.gather(1))\n"
+        "    return runtime.rank\n"
+        "rank = train()\n"
+        "before = threads()\n"
+        "leave_processes()\n"
+        "Path(sys.argv[1], str(rank)).write_text(f'{before > 0} {threads()}')\n"
+    )
+    process = start(
+        tmp_path,
+        [
+            *(str(BIN / "torchrun"), "--nproc-per-node", "2", "--master-port", str(free_port())),
+            *(str(script), str(tmp_path)),
+        ],
+    )
+    finish(process, tmp_path)
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["True 0", "True 0"]
+
+
 def test_a_killed_process_is_started_again_and_the_run_ends_right(
     data: Path, tmp_path: Path
 ) -> None:

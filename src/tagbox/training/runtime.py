@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import importlib
 import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
@@ -55,6 +56,10 @@ class Runtime:
 
         # One Python process may train several times, with other settings each time.
         AcceleratorState._reset_state()
+        if launched_processes() > 1:
+            # DDP imports this module, whose functions keep the group of that moment as their default: imported
+            # once there is a group, it would hold it, and its threads, past `leave_processes`.
+            importlib.import_module("torch.distributed.nn")
         mixed = "no" if precision == "fp32" else precision
         try:
             self._accelerator: Accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed)
@@ -225,8 +230,9 @@ def join_processes(device: Device, engine: Engine) -> Runtime | None:
 def leave_processes() -> None:
     """Leave the group, where this process is in one.
 
-    A process that ends while gloo's threads still run is aborted now and then, and its launcher takes the finished
-    run for a failed one.
+    It waits for gloo's threads to end. One that lets go of a tensor while the interpreter shuts down aborts the
+    process ("terminate called without an active exception"), and its launcher takes the finished run for a failed
+    one.
     """
     import torch.distributed
 
