@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # More arguments for pytest: make test ARGS="-k coco -x"
 ARGS ?=
-# Processes that `make test` runs tests in, each with one thread: most of a test's work is on one core.
+# Processes that tests run in, each with one thread: most of a test's work is on one core.
 WORKERS ?= 2
 
 # pip writes a package's RECORD last: a folder without one is an install that was cut short, and
@@ -41,7 +41,7 @@ test: $(VENV)/.installed-dev ## Run the tests that take seconds (under ten minut
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.installed-dev ## Run the tests that take minutes
-	@$(BIN)/python -m pytest -m slow $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist worksteal $(ARGS)
 
 # Without ruff's cache: it does not notice that a module appeared, which changes how imports are sorted.
 lint: $(VENV)/.installed-dev ## Check style, formatting, types and the import layers

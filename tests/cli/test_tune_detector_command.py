@@ -14,6 +14,8 @@ import yaml
 from tagbox.config import SynthConfig
 from tagbox.data.synthetic.generate import generate
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 TRAIN, VAL, TEST = (
     f"scenes/annotations/instances_{side}.json" for side in ("train", "val", "test")

@@ -123,6 +123,7 @@ def test_a_trial_is_pruned_where_it_is_worse_than_the_median(
     assert trials[pruned[0]]["reason"].startswith(f"epoch {max(values[pruned[0]])}, val_loss ")
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on_as_the_undisturbed_one(
     whole: Study[DetectorConfig], tuned: Tuned, tmp_path: Path
 ) -> None:
@@ -137,6 +138,7 @@ def test_an_interrupted_search_goes_on_as_the_undisturbed_one(
     assert len(list((rest.folder / "trials").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_other_seeds_and_other_pictures_judge_the_best(
     tuned: Tuned, config: DetectorConfig, scenes: Path, tmp_path: Path
 ) -> None:

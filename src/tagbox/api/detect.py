@@ -65,6 +65,7 @@ def train_detector(
 
     from tagbox.engines.encoder import choose_device
     from tagbox.inference.judged_detector import judge_detector
+    from tagbox.models.detectors.create import require_detector
     from tagbox.training.detector import train_on
     from tagbox.training.detector_run import write_detector_run
     from tagbox.training.failures import require_torch
@@ -80,6 +81,7 @@ def train_detector(
     resume, finished = finished_run(folder, resume=resume, overwrite=overwrite, progress=progress)
     if finished is not None:
         return finished
+    require_detector(config.detector)
     require_torch()
     group = join_processes(config.device, "torch")
     if group is not None and not group.main:

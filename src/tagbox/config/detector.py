@@ -13,6 +13,13 @@ from tagbox.config.finetune import AutoBool, require_stages, require_steps
 DetectionMetric = Literal["ap", "ap50", "ap75", "val_loss"]
 ON_A_BACKBONE = ("dense", "fcos", "retinanet", "fasterrcnn")
 """Detectors that stand on any backbone."""
+OF_TORCHVISION = (
+    *("fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2"),
+    *("fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_mobilenet_v3_large_320_fpn"),
+    *("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn"),
+    *("ssd300_vgg16", "ssdlite320_mobilenet_v3_large"),
+)
+"""Detectors of torchvision, with a backbone and published weights of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)

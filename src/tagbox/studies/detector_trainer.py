@@ -34,9 +34,10 @@ def require_network(config: DetectorConfig, sides: Sides) -> None:
         The codes of `models.detectors.create.create_detector`; ``config-value`` where the backbone has fewer
         stages than are to be trained; ``extra-missing``.
     """
-    require_torch()
-    from tagbox.models.detectors.create import create_detector
+    from tagbox.models.detectors.create import create_detector, require_detector
 
+    require_detector(config.detector)
+    require_torch()
     detector = create_detector(config, len(sides.train.categories))
     detector.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
 

@@ -175,7 +175,7 @@ def test_a_crowd_is_no_background(folders: dict[str, Path]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("family", ["rt_detr_v2", "d_fine"])
+@pytest.mark.parametrize("family", ["rt_detr_v2", pytest.param("d_fine", marks=pytest.mark.slow)])
 def test_another_engine_runs_the_body(family: str, folders: dict[str, Path]) -> None:
     """Weights large enough that queries differ: among equals, engines choose differently."""
     openvino = pytest.importorskip("openvino")

@@ -7,7 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagbox.config.detector import ON_A_BACKBONE, DetectorConfig
+from tagbox.config.detector import OF_TORCHVISION, ON_A_BACKBONE, DetectorConfig
 from tagbox.errors import TagboxError
 from tagbox.models.detectors.transformers_files import HUGGINGFACE
 
@@ -29,7 +29,7 @@ def create_detector(config: DetectorConfig, categories: int) -> Detector:
         modules of this folder raise for weights: ``weights-packaged``, ``detector-weights``,
         ``weights-missing``, ``weights-corrupt``, ``weights-mismatch``, the ``download-…`` codes.
     """
-    name = _known(config.detector)
+    name = require_detector(config.detector)
     if name == "dense":
         from tagbox.models.detectors.dense import create_dense
 
@@ -48,14 +48,21 @@ def create_detector(config: DetectorConfig, categories: int) -> Detector:
 
 
 def build_detector(spec: DetectorSpec) -> Detector:
-    """The detector that `spec` describes, with weights that mean nothing yet; needs no network.
+    """The detector that `spec` describes, for saved weights: its own mean nothing. Needs no network.
 
     Raises
     ------
     TagboxError
         ``detector-unknown``; ``extra-missing``.
     """
-    name = _known(spec.detector)
+    name = require_detector(spec.detector)
+    from tagbox.models.undrawn import Undrawn
+
+    with Undrawn():
+        return _built(name, spec)
+
+
+def _built(name: str, spec: DetectorSpec) -> Detector:
     if name == "dense":
         from tagbox.models.detectors.dense import build_dense
 
@@ -73,17 +80,21 @@ def build_detector(spec: DetectorSpec) -> Detector:
     return build_torchvision(spec)
 
 
-def _known(name: str) -> str:
-    """`name`, when there is such a detector and what it needs is installed."""
+def require_detector(name: str) -> str:
+    """`name`, when there is such a detector and what it needs is installed; imports none of it.
+
+    Raises
+    ------
+    TagboxError
+        ``detector-unknown``, with near names; ``extra-missing``.
+    """
     _require("torch", "train", name)
     _require("torchvision", "train", name)
     if _is_transformer(name):
         for module in ("transformers", "scipy"):
             _require(module, "transformers", name)
         return name
-    from tagbox.models.detectors.torchvision_detectors import PUBLISHED
-
-    known = (*ON_A_BACKBONE, *PUBLISHED)
+    known = (*ON_A_BACKBONE, *OF_TORCHVISION)
     if name in known:
         return name
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)

@@ -30,6 +30,8 @@ MAPS = ("0", "1", "2")
 ANCHORS = ((32,), (64,), (128,), (256,))
 """Sides in pixels of Faster R-CNN's anchors: four times the stride of each map, as RetinaNet has them."""
 RATIOS = (0.5, 1.0, 2.0)
+PROPOSALS = 300
+"""Boxes that the second stage of Faster R-CNN looks at in a picture, as in its paper's experiments (Ren et al. 2015)."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def create_on_pyramid(config: DetectorConfig, categories: int) -> TorchvisionDet
     head = HEADS[config.detector]
     options: dict[str, Any] = {"score_threshold": head.score_threshold, "detections": DETECTIONS}
     if head.face is TwoStage:
-        options["maps"] = [*MAPS, "pool"]
+        options |= {"maps": [*MAPS, "pool"], "proposals": PROPOSALS}
     spec = DetectorSpec(
         detector=config.detector,
         backbone=config.backbone,
@@ -126,6 +128,7 @@ def _on(pyramid: Pyramid, spec: DetectorSpec) -> TorchvisionDetector:
         model = detection.FasterRCNN(
             backbone,
             classes,
+            rpn_post_nms_top_n_test=spec.options["proposals"],
             rpn_anchor_generator=AnchorGenerator(ANCHORS, (RATIOS,) * len(ANCHORS)),
             box_roi_pool=MultiScaleRoIAlign(list(MAPS), output_size=7, sampling_ratio=2),
         )
