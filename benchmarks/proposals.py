@@ -1,6 +1,6 @@
 """What Faster R-CNN's AP loses, and how much time it saves, when its second stage looks at fewer proposals.
 
-    python benchmarks/proposals.py [--images 150] [--epochs 6] [--side 256]
+    python benchmarks/proposals.py [--images 150] [--epochs 3] [--side 256]
 
 One network, trained by tagbox on generated scenes, detects in 100 others with 100, 300 and 1,000 proposals a picture: COCO's
 AP and the seconds of a pass over the pictures, start-up and compilation apart.
@@ -38,7 +38,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--images", type=int, default=150)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
