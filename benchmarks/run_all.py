@@ -29,6 +29,7 @@ BENCHMARKS = (
     "digits",
     "detector_speed",
     "detector_scenes",
+    "proposals",
 )
 
 
