@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
-from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,8 +108,6 @@ class TorchBackbone(Backbone):
 
 def create_torch_backbone(asked: str, size: int | None, weights: str) -> TorchBackbone:
     """See `models.backbones.create_backbone`."""
-    from tagbox.models.undrawn import Undrawn
-
     architecture = find_architecture(asked)
     if weights == "none":
         origin, state, file, digest = "none", None, None, ""
@@ -122,8 +119,7 @@ def create_torch_backbone(asked: str, size: int | None, weights: str) -> TorchBa
         file, digest = locate_checkpoint(weights)
         origin, state = weights, read_checkpoint(file)
     side = size or architecture.default_size
-    with nullcontext() if state is None else Undrawn():
-        module = _build(architecture, side, state, file)
+    module = _build(architecture, side, state, file)
     shape = _map_shape(module, side, architecture.name)
     spec = BackboneSpec(
         name=architecture.name,
@@ -143,11 +139,7 @@ def load_torch_backbone(spec: BackboneSpec, arrays: Arrays) -> TorchBackbone:
     """See `models.backbones.load_backbone`."""
     import torch
 
-    from tagbox.models.undrawn import Undrawn
-
-    architecture = find_architecture(f"{spec.source}/{spec.name}")
-    with Undrawn():
-        module = _build(architecture, spec.size, None, None)
+    module = _build(find_architecture(f"{spec.source}/{spec.name}"), spec.size, None, None)
     state = {name: torch.tensor(value) for name, value in arrays.items()}
     load_strictly(module.get_submodule("network"), state, spec.name, None)
     return TorchBackbone(spec, module)

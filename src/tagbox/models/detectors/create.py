@@ -56,13 +56,6 @@ def build_detector(spec: DetectorSpec) -> Detector:
         ``detector-unknown``; ``extra-missing``.
     """
     name = require_detector(spec.detector)
-    from tagbox.models.undrawn import Undrawn
-
-    with Undrawn():
-        return _built(name, spec)
-
-
-def _built(name: str, spec: DetectorSpec) -> Detector:
     if name == "dense":
         from tagbox.models.detectors.dense import build_dense
 
