@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -287,6 +288,25 @@ def test_heads_on_a_backbone_are_torchvisions(name: str) -> None:
     expected = model(list(ours.normalise(batch)), told)
     for key, value in expected.items():
         assert float(losses[key].detach()) / 3 == pytest.approx(float(value.detach()), rel=1e-6)
+
+
+@pytest.mark.parametrize("proposals", [300, 5])
+def test_the_second_stage_looks_at_so_many_proposals(proposals: int) -> None:
+    torch.set_num_threads(1)
+    config = DetectorConfig(detector="fasterrcnn", size=96, weights="none")
+    made = create_detector(config, 2)
+    assert made.spec.options["proposals"] == 300
+    options = {**made.spec.options, "proposals": proposals}
+    detector = build_detector(replace(made.spec, options=options)).eval()
+    detector.load_state_dict(made.state_dict())
+    seen: list[int] = []
+    detector.model.roi_heads.box_head.register_forward_pre_hook(
+        lambda _, inputs: seen.append(len(inputs[0]))
+    )
+    with torch.no_grad():
+        detector(pictures(96)[:1], [(96, 96)])
+    assert 0 < seen[0] <= proposals
+    assert proposals == 300 or seen == [5]
 
 
 def test_new_layers_follow_from_the_seed() -> None:
