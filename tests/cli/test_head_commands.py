@@ -19,6 +19,8 @@ from tagbox.inference import predict
 from tagbox.inference.predict import Classifier
 from tagbox.models.bundle import load_bundle
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 TRAIN, VAL = (f"scenes/annotations/instances_{side}.json" for side in ("train", "val"))
 HEADS = {

@@ -185,6 +185,7 @@ def test_windows_of_large_pictures_find_more(place: Path, cli: Cli, tmp_path: Pa
     assert len(boxes) > len(plain)
 
 
+@pytest.mark.slow
 def test_a_video(place: Path, cli: Cli) -> None:
     with av.open(str(place / "clip.mp4"), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)

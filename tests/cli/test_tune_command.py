@@ -19,6 +19,8 @@ import yaml
 from tagbox.config import SynthConfig
 from tagbox.data.synthetic.generate import generate
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 TRAIN, VAL, TEST = (
     f"scenes/annotations/instances_{side}.json" for side in ("train", "val", "test")
@@ -117,7 +119,6 @@ def test_the_same_command_again_searches_no_further(
     assert json.loads(done.stdout)["trials"]["total"] == TRIALS
 
 
-@pytest.mark.slow
 def test_a_kill_loses_the_trial_under_way_and_nothing_else(place: Path, cli: Cli) -> None:
     """SIGKILL, then SIGINT; the third go ends as a search that nobody disturbed."""
     words = [*TUNE, "--recipe", "frozen", "--trials", str(TRIALS), "--repeats", "0"]

@@ -22,10 +22,9 @@ from tagbox.models.detectors.create import build_detector, create_detector  # no
 from tagbox.models.detectors.torchvision_detectors import PUBLISHED  # noqa: E402
 
 CATEGORIES = 3
-EACH = [name for name in PUBLISHED if name != "ssd300_vgg16"] + [
-    # VGG16 on 300 x 300 pixels takes as long as all others together.
-    pytest.param("ssd300_vgg16", marks=pytest.mark.slow)
-]
+HEAVY = ("ssd300_vgg16", "fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn")
+"""VGG16 takes as long as all others together; the other two are like their second versions."""
+EACH = [pytest.param(n, marks=pytest.mark.slow) if n in HEAVY else n for n in PUBLISHED]
 
 
 def side_of(name: str) -> int:
@@ -223,7 +222,14 @@ def test_a_resnets_stages_are_its_layers() -> None:
     assert [len(stage) // 2 for stage in alive("ssd300_vgg16").stages()] == [2, 2, 3, 3, 3]
 
 
-@pytest.mark.parametrize("name", ["fcos", "fasterrcnn", "ssdlite320_mobilenet_v3_large"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fasterrcnn",
+        pytest.param("fcos", marks=pytest.mark.slow),
+        pytest.param("ssdlite320_mobilenet_v3_large", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.filterwarnings("ignore")
 def test_another_engine_runs_the_body(name: str) -> None:
     """What the body gives on OpenVINO is all that the rest needs; exporting leaves every mode as it was."""
