@@ -62,6 +62,8 @@ class Runtime:
             importlib.import_module("torch.distributed.nn")
         mixed = "no" if precision == "fp32" else precision
         try:
+            if launched_processes() > 1 and was_restarted():
+                _join_again("nccl" if device == "cuda" else "gloo")
             self._accelerator: Accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed)
         except (RuntimeError, ValueError) as error:
             raise TagboxError(
@@ -225,6 +227,23 @@ def join_processes(device: Device, engine: Engine) -> Runtime | None:
         ``processes-not-joined``; ``device-missing``; ``extra-missing``.
     """
     return Runtime(choose_device(device, engine)) if launched_processes() > 1 else None
+
+
+def _join_again(backend: str) -> None:
+    """Make the group of a restart, away from what the group before it left in the launcher's store.
+
+    torch takes the store for a new one at each restart. With a fixed master port it is the old one, and a process
+    that reads the address of one that has died, before the new one has written its own, waits for it for ever.
+    """
+    import torch.distributed
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    if torch.distributed.is_initialized():
+        return
+    store, rank, processes = next(rendezvous("env://"))
+    fresh = PrefixStore(f"restart_{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    torch.distributed.init_process_group(backend, store=fresh, rank=rank, world_size=processes)
 
 
 def leave_processes() -> None:
