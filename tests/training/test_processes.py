@@ -284,6 +284,29 @@ def test_a_killed_process_is_started_again_and_the_run_ends_right(
         assert np.array_equal(value, theirs[name]), name
 
 
+def test_a_restarted_group_sees_nothing_of_the_one_before(tmp_path: Path) -> None:
+    """Addresses of dead processes among it: who reads one waits for ever, though rarely."""
+    script = tmp_path / "again.py"
+    script.write_text(
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from torch.distributed.distributed_c10d import _get_default_store\n"
+        "from tagbox.training.runtime import Runtime, was_restarted\n"
+        "runtime = Runtime('cpu')\n"
+        "store = _get_default_store()\n"
+        "if not was_restarted():\n"
+        "    store.set('left', 'behind')\n"
+        "    runtime.gather(1)\n"
+        "    os._exit(1)\n"
+        "seen = store.check(['left'])\n"
+        "Path(sys.argv[1], str(runtime.rank)).write_text(f'{seen} {runtime.gather(1)}')\n"
+    )
+    torchrun = (str(BIN / "torchrun"), "--nproc-per-node", "2", "--max-restarts", "2")
+    where = ("--master-addr", "127.0.0.1", "--master-port", str(free_port()))
+    finish(start(tmp_path, [*torchrun, *where, str(script), str(tmp_path)]), tmp_path)
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["False [1, 1]"] * 2
+
+
 def second_process(launcher: int) -> int:
     """The process of rank 1 under torchrun."""
     children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
