@@ -56,14 +56,14 @@ class Runtime:
 
         # One Python process may train several times, with other settings each time.
         AcceleratorState._reset_state()
-        if launched_processes() > 1:
-            # DDP imports this module, whose functions keep the group of that moment as their default: imported
-            # once there is a group, it would hold it, and its threads, past `leave_processes`.
-            importlib.import_module("torch.distributed.nn")
         mixed = "no" if precision == "fp32" else precision
         try:
-            if launched_processes() > 1 and was_restarted():
-                _join_again("nccl" if device == "cuda" else "gloo")
+            if launched_processes() > 1:
+                # DDP imports this module, whose functions keep the group of that moment as their default:
+                # imported once there is a group, it would hold it, and its threads, past `leave_processes`.
+                importlib.import_module("torch.distributed.nn")
+                if was_restarted():
+                    _join_again("nccl" if device == "cuda" else "gloo")
             self._accelerator: Accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed)
         except (RuntimeError, ValueError) as error:
             raise TagboxError(
