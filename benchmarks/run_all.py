@@ -26,6 +26,7 @@ BENCHMARKS = (
     "encoder_startup",
     "predict_speed",
     "train_speed",
+    "memory_layout",
     "digits",
     "detector_speed",
     "detector_scenes",

@@ -51,15 +51,20 @@ def tutorial_step(name: str) -> Any:
     return step
 
 
-def our_step(name: str) -> tuple[Any, FinetuneConfig]:
-    """The loop's own step, as ``auto`` decides it here."""
+def whole_network(name: str) -> Network:
+    """A backbone with random weights under a linear head, all of it trained."""
     backbone = create_backbone(BackboneRequest(name, SIZE), "none")
-    width = 2 * backbone.spec.dim
+    width = backbone.spec.dim
     scale = FeatureScale(mean=np.zeros(width, np.float32), scale=np.ones(width, np.float32))
     head = create_head("linear", scale, np.full(CATEGORIES, 0.1))
-    network = Network(
-        backbone, head, head_kind="linear", pooling="mean+max", unfreeze="all", train_norms=True
+    return Network(
+        backbone, head, head_kind="linear", pooling="mean", unfreeze="all", train_norms=True
     )
+
+
+def our_step(name: str) -> tuple[Any, FinetuneConfig]:
+    """The loop's own step, as ``auto`` decides it here."""
+    network = whole_network(name)
     config = resolve_speed(
         FinetuneConfig(unfreeze="all"),
         network,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -23,9 +25,11 @@ def network() -> Network:
     return Network(backbone, head, head_kind="linear", pooling="mean", unfreeze="all")
 
 
-def resolved(network: Network, config: FinetuneConfig) -> tuple[FinetuneConfig, list[str]]:
+def resolved(
+    network: Network, config: FinetuneConfig, device: str = "cpu"
+) -> tuple[FinetuneConfig, list[str]]:
     said: list[str] = []
-    found = speed.resolve_speed(config, network, on_noise(2, 32), device="cpu", say=said.append)
+    found = speed.resolve_speed(config, network, on_noise(2, 32), device=device, say=said.append)
     return found, said
 
 
@@ -39,19 +43,25 @@ def test_another_way_must_be_clearly_faster(
 ) -> None:
     # What a clock would have said: the choice is what is tested, not the machine.
     times = {("fp32", False): 1.0, ("fp32", True): last}
-    monkeypatch.setattr(speed, "step_seconds", lambda _, __, way, **___: times[way])
+    monkeypatch.setattr(speed, "step_seconds", lambda *_, **__: times)
     monkeypatch.setattr(speed, "available", lambda _: ["fp32"])
-    found, said = resolved(network, FinetuneConfig())
+    found, said = resolved(network, FinetuneConfig(), device="cuda")
     assert (found.precision, found.channels_last) == ("fp32", chosen)
     assert len(said) == 1
 
 
-def test_nothing_is_measured_where_nothing_is_open(
-    network: Network, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("asked", ["auto", "yes", "no"])
+def test_no_clock_decides_where_the_processor_has_one_arithmetic(
+    network: Network, monkeypatch: pytest.MonkeyPatch, asked: Literal["auto", "yes", "no"]
 ) -> None:
     monkeypatch.setattr(speed, "step_seconds", lambda *_, **__: pytest.fail("measured"))
-    found, said = resolved(network, FinetuneConfig(precision="fp32", channels_last="yes"))
-    assert (found.precision, found.channels_last, said) == ("fp32", "yes", [])
+    monkeypatch.setattr(speed, "available", lambda _: ["fp32"])
+    found, said = resolved(network, FinetuneConfig(channels_last=asked))
+    assert (found.precision, found.channels_last, said) == (
+        "fp32",
+        "no" if asked == "no" else "yes",
+        [],
+    )
 
 
 def test_an_arithmetic_the_device_lacks_is_one_sentence(network: Network) -> None:
@@ -63,8 +73,9 @@ def test_an_arithmetic_the_device_lacks_is_one_sentence(network: Network) -> Non
 def test_a_measurement_leaves_network_and_generator_alone(network: Network) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     generator = torch.get_rng_state()
-    for way in (("fp32", False), ("fp32", True)):
-        assert speed.step_seconds(network, on_noise(2, 32), way, device="cpu") > 0  # type: ignore[arg-type]
+    ways: list[speed.Way] = [("fp32", False), ("fp32", True)]
+    taken = speed.step_seconds(network, on_noise(2, 32), ways, device="cpu")
+    assert list(taken) == ways and min(taken.values()) > 0
     assert torch.equal(torch.get_rng_state(), generator)
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name

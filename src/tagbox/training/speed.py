@@ -1,10 +1,15 @@
-"""What ``auto`` means for a training step: measured once on this machine, then written down."""
+"""What ``auto`` means for a training step: decided once on this machine, then written down.
+
+On a CPU channels come last, unmeasured (`benchmarks/memory_layout.py` has the times): a clock that a busy machine
+disturbs would make the same command give other numbers. What is left to measure is bf16 where the processor has
+it, and the layout on a GPU.
+"""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,8 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GAIN = 0.95
-"""A candidate must take less than this share of the eager fp32 step's time to be chosen."""
-TIMED_STEPS = 2
+"""A candidate must take less than this share of the time of a step in fp32, in the first layout, to be chosen."""
+TIMED_STEPS = 3
 
 Way = tuple[Precision, bool]
 """Arithmetic, and whether channels come last in memory."""
@@ -62,11 +67,12 @@ def resolve_speed(
     # fp16 is older hardware's substitute for bf16; where both are, bf16 needs no loss scaling.
     fast = [name for name in there if name != "fp16" or "bf16" not in there]
     precisions = fast if config.precision == "auto" else [config.precision]
-    layouts = {"auto": [False, True], "yes": [True], "no": [False]}[config.channels_last]
+    either = [True] if device == "cpu" else [False, True]
+    layouts = {"auto": either, "yes": [True], "no": [False]}[config.channels_last]
     ways: list[Way] = [(precision, last) for precision in precisions for last in layouts]
     chosen = ways[0]
     if len(ways) > 1:
-        times = {way: step_seconds(network, forward, way, device=device) for way in ways}
+        times = step_seconds(network, forward, ways, device=device)
         best = min(times, key=lambda way: times[way])
         if times[best] < GAIN * times[chosen]:
             chosen = best
@@ -97,27 +103,42 @@ def _cpu_has_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16" in flags
 
 
-def step_seconds(network: Any, forward: Forward, way: Way, *, device: str) -> float:
-    """Seconds of a training step on noise, the best of `TIMED_STEPS`; the network is left as it was."""
+def step_seconds(
+    network: Any, forward: Forward, ways: Sequence[Way], *, device: str
+) -> dict[Way, float]:
+    """Seconds of a training step on noise, the best of `TIMED_STEPS`; the network is left as it was.
+
+    The ways take turns, so that what else the machine does for a while slows all of them.
+    """
     import torch
 
-    precision, channels_last = way
-    model = copy.deepcopy(network).to(device).train()
-    if channels_last:
-        model.use_channels_last()
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    seconds = []
+    models = {}
+    for way in ways:
+        models[way] = copy.deepcopy(network).to(device).train()
+        if way[1]:
+            models[way].use_channels_last()
+    seconds: dict[Way, list[float]] = {way: [] for way in ways}
     with torch.random.fork_rng(devices=[]):
         for _ in range(1 + TIMED_STEPS):
-            _wait(device)
-            start = time.perf_counter()
-            with torch.autocast(device, dtype, enabled=precision != "fp32"):
-                loss = forward(model)
-            torch.autograd.backward(loss.float())
-            _wait(device)
-            seconds.append(time.perf_counter() - start)
-            _forget_gradients(model)
-    return min(seconds[1:])
+            for way, model in models.items():
+                seconds[way].append(_step(model, forward, way[0], device))
+    return {way: min(taken[1:]) for way, taken in seconds.items()}
+
+
+def _step(model: Any, forward: Forward, precision: Precision, device: str) -> float:
+    import torch
+
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    _wait(device)
+    start = time.perf_counter()
+    with torch.autocast(device, dtype, enabled=precision != "fp32"):
+        loss = forward(model)
+    torch.autograd.backward(loss.float())
+    _wait(device)
+    taken = time.perf_counter() - start
+    for parameter in model.parameters():
+        parameter.grad = None
+    return taken
 
 
 def _wait(device: str) -> None:
@@ -128,11 +149,6 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
     elif device == "mps":
         torch.mps.synchronize()
-
-
-def _forget_gradients(model: Any) -> None:
-    for parameter in model.parameters():
-        parameter.grad = None
 
 
 def _name(way: Way) -> str:
