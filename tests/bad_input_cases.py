@@ -990,6 +990,23 @@ CONFIGS = [
     # the same on the command line
     Case("train classifier labels.json --name ../r", coco(), "run-name", "", "../r"),
     Case("train classifier labels.json --name r --epochs 0", coco(), "config-value", "", "epochs"),
+    # rates whose step float32 does not hold
+    Case(TRAIN_HERE + " --learning-rate 1e39", coco(), "config-value", "", "learning_rate: 1e+39"),
+    Case(TRAIN_HERE + " --weight-decay nan", coco(), "config-value", "", "weight_decay: nan"),
+    Case(
+        TRAIN_HERE + " --finetune.learning-rate inf",
+        coco(),
+        "config-value",
+        "",
+        "learning_rate: inf",
+    ),
+    Case(
+        "train detector labels.json --name r --learning-rate 1e39",
+        coco(),
+        "config-value",
+        "",
+        "learning_rate: 1e+39",
+    ),
     # one category an image asked of data that has an image without; a loss that does not go with it; top_k neither
     Case(
         TRAIN_HERE + " --labels exclusive --val-fraction 0.5",

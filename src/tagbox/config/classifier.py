@@ -8,7 +8,7 @@ from typing import Literal
 
 from tagbox.config.augment import AugmentConfig
 from tagbox.config.base import Config, require
-from tagbox.config.finetune import FinetuneConfig
+from tagbox.config.finetune import FinetuneConfig, require_rates
 
 Geometry = Literal["squash", "pad", "crop"]
 Pooling = Literal["mean", "max", "mean+max"]
@@ -110,8 +110,7 @@ class ClassifierConfig(Config):
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
         for name in ("epochs", "batch_size", "hidden", "patience"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        require_rates(self.learning_rate, self.weight_decay)
         require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
         eighth = self.head != "ml_decoder" or self.hidden % 8 == 0
         require(eighth, "hidden", self.hidden, "a multiple of 8, as ml_decoder needs")

@@ -11,6 +11,9 @@ AutoBool = Literal["auto", "yes", "no"]
 FREE = ("accumulate", "workers", "checkpoint_seconds", "keep_checkpoints")
 """Settings of steps on pictures that decide no figure: a resumed run may have others, a search has no use for them."""
 
+LARGEST_RATE = 1e6
+"""Far above any rate that trains, far below what float32 cannot hold."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(Config):
@@ -98,11 +101,26 @@ def require_steps(config: Any) -> None:
         require(getattr(config, name) >= 1, name, getattr(config, name), "at least 1")
     parts = config.accumulate
     require(parts <= config.batch_size, "accumulate", parts, "at most batch_size")
-    require(config.learning_rate > 0, "learning_rate", config.learning_rate, "above 0")
+    require_rates(config.learning_rate, config.weight_decay)
     for name in ("backbone_rate", "layer_decay"):
         require(0 < getattr(config, name) <= 1, name, getattr(config, name), "in (0, 1]")
-    for name in ("weight_decay", "clip", "checkpoint_seconds"):
+    for name in ("clip", "checkpoint_seconds"):
         require(getattr(config, name) >= 0, name, getattr(config, name), "at least 0")
     for name in ("warmup", "ema"):
         require(0 <= getattr(config, name) < 1, name, getattr(config, name), "in [0, 1)")
     require(config.workers is None or config.workers >= 0, "workers", config.workers, "at least 0")
+
+
+def require_rates(learning_rate: float, weight_decay: float) -> None:
+    """Refuse what no optimizer computes with: a step of float32 weights must not overflow.
+
+    Raises
+    ------
+    TagboxError
+        ``config-value``.
+    """
+    most = LARGEST_RATE
+    require(
+        0 < learning_rate <= most, "learning_rate", learning_rate, f"above 0 and at most {most:g}"
+    )
+    require(0 <= weight_decay <= most, "weight_decay", weight_decay, f"from 0 to {most:g}")
