@@ -29,12 +29,15 @@ FROM_CHECKPOINTS = 3
 EQUAL = ("model.safetensors", "history.csv", "metrics.json")
 FINETUNE = (
     *("--backbone", "efficientnet_lite0@64", "--epochs", "2", "--recipe", "finetune"),
-    *("--finetune.epochs", "4", "--finetune.batch-size", "12", "--finetune.channels-last", "no"),
+    *("--finetune.epochs", "4", "--finetune.batch-size", "12"),
+    # A clock decides neither.
+    *("--finetune.channels-last", "no", "--finetune.precision", "fp32"),
 )
 PLAIN = ("--finetune.ema", "0", "--augment.mixup", "0.2", "--dropout", "0.2")
 AVERAGED = ("--finetune.ema", "0.9", "--finetune.accumulate", "3", "--finetune.batch-norm", "train")
 DETECTOR = (
-    *("--size", "64", "--epochs", "4", "--batch-size", "12", "--channels-last", "no"),
+    *("--size", "64", "--epochs", "4", "--batch-size", "12"),
+    *("--channels-last", "no", "--precision", "fp32"),
     *("--augment.mosaic", "0.3", "--augment.scale-jitter", "0.3", "--accumulate", "2"),
 )
 

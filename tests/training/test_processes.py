@@ -38,7 +38,9 @@ def words(data: Path, name: str, *settings: str) -> list[str]:
     flags = {
         "--finetune.epochs": "3",
         "--finetune.batch-size": "12",
+        # A clock decides neither.
         "--finetune.channels-last": "no",
+        "--finetune.precision": "fp32",
         **dict(zip(settings[::2], settings[1::2], strict=True)),
     }
     return [
@@ -129,7 +131,7 @@ def test_two_processes_train_a_detector_as_one_does(data: Path, tmp_path: Path) 
             *("train", "detector", str(data / "instances_train.json")),
             *("--val", str(data / "instances_val.json"), "--name", name, "--size", "96"),
             *("--epochs", "2", "--batch-size", "12", "--channels-last", "no", "--ema", "0"),
-            *("--learning-rate", "1e-4"),
+            *("--learning-rate", "1e-4", "--precision", "fp32"),
         ]
 
     finish(start(tmp_path, [str(BIN / "tagbox"), *words("one")]), tmp_path)
