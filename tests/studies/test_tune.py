@@ -188,21 +188,21 @@ def test_other_seeds_judge_the_best(parts: Path, tuned: Tuned, tmp_path: Path) -
 def test_trials_that_diverge_are_written_down_and_the_search_goes_on(
     tuned: Tuned, tmp_path: Path
 ) -> None:
-    search = {"learning_rate": {"choices": [1e-3, 1e38]}}
+    search = {"weight_decay": {"choices": [0.01, 1e36]}}
     study = tuned(tmp_path, search=search, trials=8)
     failed = [row for row in rows(study) if row["state"] == "failed"]
     assert 0 < len(failed) < 8
     assert study.result["trials"]["failed"] == len(failed)
     for row in failed:
-        assert row["learning_rate"] == "1e+38"
+        assert row["weight_decay"] == "1e+36"
         assert "the loss became" in row["reason"]
         assert row["value"] == ""
-    assert study.best.learning_rate == 1e-3
+    assert study.best.weight_decay == 0.01
 
 
 def test_a_search_in_which_every_trial_fails(tuned: Tuned, tmp_path: Path) -> None:
     with pytest.raises(TagboxError, match="the loss became") as raised:
-        tuned(tmp_path, search={"learning_rate": {"choices": [1e37, 1e38]}}, trials=3)
+        tuned(tmp_path, search={"weight_decay": {"choices": [1e35, 1e36]}}, trials=3)
     assert raised.value.code == "study-empty"
     assert len((tmp_path / "study" / "trials.csv").read_text().splitlines()) == 4
     assert not (tmp_path / "study" / "best.yaml").exists()

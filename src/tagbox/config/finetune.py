@@ -11,8 +11,8 @@ AutoBool = Literal["auto", "yes", "no"]
 FREE = ("accumulate", "workers", "checkpoint_seconds", "keep_checkpoints")
 """Settings of steps on pictures that decide no figure: a resumed run may have others, a search has no use for them."""
 
-LARGEST_RATE = 1e6
-"""Far above any rate that trains, far below what float32 cannot hold."""
+LARGEST_RATE = 1e36
+"""A step is up to some twenty times the rate, while momentum is young, and float32 ends at 3.4e38."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def require_steps(config: Any) -> None:
 
 
 def require_rates(learning_rate: float, weight_decay: float) -> None:
-    """Refuse what no optimizer computes with: a step of float32 weights must not overflow.
+    """Refuse what an optimizer cannot compute with. A rate that merely trains nothing shows in the loss.
 
     Raises
     ------
