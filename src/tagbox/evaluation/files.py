@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -313,9 +314,8 @@ def encode_json(
 
 def check_unique(images: Sequence[str], path: Path) -> None:
     """Raise ``duplicate-image`` when a key stands twice."""
-    if len(set(images)) != len(images):
-        seen: set[str] = set()
-        twice = next(image for image in images if image in seen or seen.add(image))  # type: ignore[func-returns-value]
+    twice, count = next(iter(Counter(images).most_common(1)), ("", 0))
+    if count > 1:
         raise TagboxError(
             "duplicate-image",
             f"the image {twice!r} stands twice",

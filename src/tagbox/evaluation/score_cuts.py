@@ -101,8 +101,9 @@ class ScoreCuts:
 
 
 def _is_cut(value: object) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and bool(np.isfinite(float(value)))  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return bool(np.isfinite(float(value)))
 
 
 def _require(ok: bool, field: str, value: object, wanted: str) -> None:

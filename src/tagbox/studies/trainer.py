@@ -23,7 +23,7 @@ RUNS = "trials"
 """Folder of whole trainings inside the study's own."""
 
 MEASURED = ("precision", "channels_last")
-"""Settings of a step on pictures whose ``auto`` is measured."""
+"""Settings of a step on pictures whose ``auto`` depends on the machine, and perhaps on a clock."""
 
 OnEpoch = Callable[[Row], None]
 
