@@ -15,8 +15,7 @@ from functools import partial
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from tagbox.evaluation.label_metrics import challenge_metrics, count_labels
-from tagbox.evaluation.ranking import average_precision
+from tagbox.metrics.multilabel import average_precision, challenge_metrics, count_labels
 from timing import alternated, machine, ratio, report, seconds_of, summary
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, memory_source
-from tagbox.evaluation.box_intervals import WeightedAP, box_intervals
 from tagbox.evaluation.box_matching import Matches, match_boxes
-from tagbox.evaluation.coco_results import image_keys
-from tagbox.evaluation.detections import Detections
-from tagbox.evaluation.ground_truth import ground_truth
-from tagbox.evaluation.intervals import resample_weights
+from tagbox.evaluation.coco_ground_truth import ground_truth
+from tagbox.evaluation.detection_intervals import WeightedAP, box_intervals
+from tagbox.metrics.intervals import resample_weights
+from tagbox.predictions.coco_results import image_keys
+from tagbox.predictions.predictions import Detections
 from timing import say
 
 POPULATION = 30_000

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from tagbox.api import train_classifier
+from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.data.formats.coco_write import write_coco
 from tagbox.data.load import load_dataset
 from tagbox.data.split import stratified_folds, stratified_split
-from tagbox.engines.cache import FeatureCache
-from tagbox.evaluation.evaluate import evaluate_labels
+from tagbox.evaluation.evaluate_labels import evaluate_labels
 
 FIGURES = ("map", "challenge_f1", "micro_f1", "hamming_loss")
 
@@ -89,11 +89,11 @@ def main() -> None:
                 test = whole.take(test_rows)
                 paths = [test.images.path(row) for row in range(len(test))]
                 classifier = run.classifier
-                claims = classifier.predict(paths, cache=cache)
+                outputs = classifier.predict(paths, cache=cache)
                 scored = evaluate_labels(
                     test.labels,
                     categories=classifier.categories,
-                    probabilities=claims.probabilities,
+                    probabilities=outputs.probabilities,
                     thresholds=classifier.thresholds,
                     intervals=False,
                 )

@@ -22,18 +22,18 @@ from tagbox.data.boxes import training_boxes
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import load_dataset
 from tagbox.data.synthetic.generate import generate
-from tagbox.evaluation.score_cuts import ScoreCuts
 from tagbox.images.decode import read_image
-from tagbox.inference.detect import DetectorModel
+from tagbox.inference.detector import DetectorModel
 from tagbox.models.detectors.bundle import DetectorBundle
 from tagbox.models.detectors.create import create_detector
+from tagbox.predictions.thresholds import ScoreThresholds
 from tagbox.progress import Silent
-from tagbox.training.box_pictures import BoxPictureBatches
-from tagbox.training.detecting import Detecting
+from tagbox.training.box_batches import BoxPictureBatches
+from tagbox.training.detection_task import DetectionTask
 from tagbox.training.detector import resolve_machine
+from tagbox.training.distributed import Runtime
 from tagbox.training.loop import Task, train_step
-from tagbox.training.runtime import Runtime
-from tagbox.training.schedule import Schedule
+from tagbox.training.optim import Schedule
 from timing import alternated, machine, ratio, report, seconds_of, summary
 from tutorial_detector import BATCH, CocoDetection, build, collate
 
@@ -86,7 +86,7 @@ def ours(
     optimizer = torch.optim.SGD(detector.parameters(), lr=1e-5, momentum=0.9, weight_decay=1e-4)
     task = Task(
         model=detector,
-        criterion=Detecting(detector, dataset),
+        criterion=DetectionTask(detector, dataset),
         optimizer=optimizer,
         schedule=Schedule(optimizer, lambda _: (1.0, None)),
     )
@@ -94,7 +94,7 @@ def ours(
         spec=detector.spec,
         weights={k: v.detach().numpy().copy() for k, v in detector.state_dict().items()},
         categories=dataset.categories,
-        cuts=ScoreCuts(),
+        cuts=ScoreThresholds(),
     )
     model = DetectorModel(bundle)
     shown = [read_image(dataset.images.path(row)) for row in range(PICTURES)]

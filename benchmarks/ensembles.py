@@ -23,17 +23,21 @@ import numpy as np
 
 from cross_validate import merged
 from tagbox.api import train_classifier
+from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco_write import write_coco
 from tagbox.data.load import load_dataset
 from tagbox.data.split import stratified_folds, stratified_split
-from tagbox.engines.cache import FeatureCache
-from tagbox.evaluation.combine import choose_weights, equal_weights, fit_weights, weighted_mean
-from tagbox.evaluation.label_metrics import label_metrics
-from tagbox.evaluation.ranking import average_precision, mean_average_precision
+from tagbox.evaluation.ensemble_weights import (
+    choose_weights,
+    equal_weights,
+    fit_weights,
+    weighted_mean,
+)
 from tagbox.evaluation.tuning import tune
 from tagbox.inference.ensemble import EnsembleClassifier
+from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
 from tagbox.models.ensembles import View, put_together
 from timing import say
 

@@ -25,11 +25,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, memory_source
-from tagbox.evaluation.box_metrics import score_boxes, twelve_numbers
-from tagbox.evaluation.coco_results import image_keys, read_results, write_results
-from tagbox.evaluation.detections import Detections
-from tagbox.evaluation.evaluate_boxes import evaluate_boxes
-from tagbox.evaluation.ground_truth import ground_truth
+from tagbox.evaluation.coco_ground_truth import ground_truth
+from tagbox.evaluation.coco_metrics import score_boxes, twelve_numbers
+from tagbox.evaluation.evaluate_detections import evaluate_boxes
+from tagbox.predictions.coco_results import image_keys, read_results, write_results
+from tagbox.predictions.predictions import Detections
 from timing import alternated, machine, ratio, report, seconds_of, summary
 
 CATEGORIES = 80

@@ -21,13 +21,13 @@ import numpy as np
 
 from cross_validate import merged
 from tagbox.api import train_classifier
+from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import AugmentConfig, ClassifierConfig, DataConfig, FinetuneConfig, SynthConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco_write import write_coco
 from tagbox.data.load import load_dataset
 from tagbox.data.split import stratified_split
 from tagbox.data.synthetic.generate import generate
-from tagbox.engines.cache import FeatureCache
 from tagbox.evaluation.comparison import paired_map_difference
 from timing import machine, report, say
 

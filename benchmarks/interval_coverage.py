@@ -6,7 +6,7 @@ percentile bootstrap of everything. A figure in 0.92-0.98 is as it should be.
 
     python benchmarks/interval_coverage.py [--draws 200] [--json]
 
-Below each, "reliable" is the share of samples of which `tagbox.evaluation.intervals.reliable` vouches for
+Below each, "reliable" is the share of samples of which `tagbox.metrics.intervals.reliable` vouches for
 that metric's interval. `thin` is the mean share of categories with fewer than ten positives.
 """
 
@@ -18,7 +18,7 @@ import sys
 
 import numpy as np
 
-from tagbox.evaluation.intervals import (
+from tagbox.metrics.intervals import (
     RankedScores,
     allowed_resamples,
     bootstrap,
@@ -27,8 +27,7 @@ from tagbox.evaluation.intervals import (
     resample_weights,
     thin_categories,
 )
-from tagbox.evaluation.label_metrics import label_metrics
-from tagbox.evaluation.ranking import average_precision, mean_average_precision
+from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
 
 SHOWN = ("map", "challenge_f1", "challenge_precision", "macro_f1", "cf1", "micro_f1", "samples_f1")
 DESIGNS = (

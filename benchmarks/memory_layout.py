@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 from step_speed import SIZE, whole_network
-from tagbox.training.finetune import on_noise
+from tagbox.training.network import on_noise
 from tagbox.training.speed import Way, step_seconds
 from timing import machine, report, say
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tagbox.checks.fingerprints import CORRELATION, THRESHOLD, Fingerprint, fingerprint
-from tagbox.data.locate import list_images
+from tagbox.checks.perceptual_hash import CORRELATION, THRESHOLD, Fingerprint, fingerprint
+from tagbox.data.image_files import list_images
 from tagbox.images.decode import read_image
 from timing import machine, report
 

@@ -18,9 +18,9 @@ import tagbox
 from tagbox.config import SynthConfig
 from tagbox.data.load import load_dataset
 from tagbox.data.synthetic.generate import generate
-from tagbox.evaluation.detections import Detections
-from tagbox.inference.detect import DetectorModel
+from tagbox.inference.detector import DetectorModel
 from tagbox.models.detectors.bundle import DetectorBundle, load_detector_bundle
+from tagbox.predictions.predictions import Detections
 from timing import alternated, machine, ratio, report, run, seconds_of, summary, tagbox_command
 
 PROPOSALS = (100, 300, 1000)

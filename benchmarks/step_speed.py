@@ -17,16 +17,15 @@ import torch
 
 from tagbox.config import FinetuneConfig
 from tagbox.models.backbones import BackboneRequest, create_backbone
+from tagbox.models.classifier_network import Network
 from tagbox.models.heads import FeatureScale, create_head
-from tagbox.models.network import Network
 from tagbox.training.batches import PADDING
-from tagbox.training.finetune import create_optimizer, on_noise
-from tagbox.training.labelling import Batch, Labelling
+from tagbox.training.classification_task import Batch, ClassificationTask, Outputs
+from tagbox.training.distributed import Runtime
 from tagbox.training.loop import Task, train_step
 from tagbox.training.losses import create_loss
-from tagbox.training.outputs import Outputs
-from tagbox.training.runtime import Runtime
-from tagbox.training.schedule import Schedule
+from tagbox.training.network import create_optimizer, on_noise
+from tagbox.training.optim import Schedule
 from tagbox.training.speed import resolve_speed
 from timing import alternated, machine, ratio, report, say, seconds_of, summary
 
@@ -78,7 +77,7 @@ def our_step(name: str) -> tuple[Any, FinetuneConfig]:
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.1))
     task = Task(
         model=network.train(),
-        criterion=Labelling(loss, loss),
+        criterion=ClassificationTask(loss, loss),
         optimizer=optimizer,
         schedule=Schedule(optimizer, lambda _: (1.0, None)),
     )

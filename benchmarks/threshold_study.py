@@ -20,12 +20,12 @@ import numpy as np
 
 from tagbox.data.load import load_dataset
 from tagbox.data.stratify import stratify
-from tagbox.evaluation.alignment import align, index_names
-from tagbox.evaluation.files import read_predictions
-from tagbox.evaluation.label_metrics import label_metrics
 from tagbox.evaluation.threshold_search import search_per_category, sweep_global
-from tagbox.evaluation.thresholds import OBJECTIVES
 from tagbox.evaluation.tuning import tune
+from tagbox.metrics.multilabel import label_metrics
+from tagbox.predictions.alignment import align, index_names
+from tagbox.predictions.files import read_predictions
+from tagbox.predictions.thresholds import OBJECTIVES
 from timing import report
 
 

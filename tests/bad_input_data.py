@@ -175,9 +175,9 @@ def run(spoil: Callable[[Path], object] = lambda folder: None, *, categories: in
 
     def build(folder: Path) -> None:
         from tagbox.data.dataset import Categories
-        from tagbox.evaluation.thresholds import Thresholds
         from tagbox.models.backbones import BackboneSpec
         from tagbox.models.bundle import Bundle, save_bundle
+        from tagbox.predictions.thresholds import Thresholds
 
         coco()(folder)
         spec = BackboneSpec(
@@ -248,9 +248,9 @@ def ensemble(spoil: Callable[[Path], object] = lambda folder: None) -> Build:
     """A COCO dataset and the folder `both` of an ensemble of two runs, spoilt."""
 
     def build(folder: Path) -> None:
-        from tagbox.evaluation.thresholds import Thresholds
         from tagbox.models.bundle import load_bundle
         from tagbox.models.ensembles import Ensemble, Member, save_ensemble
+        from tagbox.predictions.thresholds import Thresholds
 
         run()(folder)
         bundle = load_bundle(folder / "run")

@@ -99,7 +99,7 @@ def test_light_core_imports_no_torch() -> None:
         for file in [root / f"{part}.py", *(root / part).rglob("*.py")]
         if file.is_file()
     ]
-    assert {"tagbox.data.dataset", "tagbox.evaluation.predictions"} < set(modules)
+    assert {"tagbox.data.dataset", "tagbox.predictions.predictions"} < set(modules)
     imports = "\n".join(f"import {module}" for module in sorted(modules))
     assert not loaded_after(imports) & TRAIN_ONLY
 

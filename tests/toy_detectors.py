@@ -12,9 +12,9 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from tagbox.data.dataset import Categories
-from tagbox.evaluation.score_cuts import ScoreCuts
 from tagbox.models.detectors.base import Detector, DetectorSpec, Found, Target
 from tagbox.models.detectors.bundle import DetectorBundle
+from tagbox.predictions.thresholds import ScoreThresholds
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 NAMES = tuple(COLOURS)
@@ -97,14 +97,16 @@ def _patches(purity: NDArray[np.float32]) -> Found:
     )
 
 
-def patch_bundle(spec: DetectorSpec | None = None, cuts: ScoreCuts | None = None) -> DetectorBundle:
+def patch_bundle(
+    spec: DetectorSpec | None = None, cuts: ScoreThresholds | None = None
+) -> DetectorBundle:
     spec = spec or patch_spec()
     state = PatchDetector(spec).state_dict()
     return DetectorBundle(
         spec=spec,
         weights={name: value.numpy() for name, value in state.items()},
         categories=Categories(names=NAMES, ids=np.array([3, 1, 90]), supercategories=("",) * 3),
-        cuts=cuts or ScoreCuts(value=0.5),
+        cuts=cuts or ScoreThresholds(value=0.5),
     )
 
 

@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "TagboxError": "tagbox.errors",
     "Dataset": "tagbox.data.dataset",
-    "Predictions": "tagbox.evaluation.predictions",
+    "Predictions": "tagbox.predictions.predictions",
     "load_dataset": "tagbox.data.load",
     "check_dataset": "tagbox.checks.check",
     "train_classifier": "tagbox.api",
@@ -23,15 +23,15 @@ _EXPORTS = {
     "tune_classifier": "tagbox.api",
     "tune_detector": "tagbox.api",
     "Run": "tagbox.api",
-    "Classifier": "tagbox.inference.predict",
-    "DetectorModel": "tagbox.inference.detect",
+    "Classifier": "tagbox.inference.classifier",
+    "DetectorModel": "tagbox.inference.detector",
     "load_model": "tagbox.inference.load",
-    "evaluate_labels": "tagbox.evaluation.evaluate",
+    "evaluate_labels": "tagbox.evaluation.evaluate_labels",
     "DataConfig": "tagbox.config",
     "ClassifierConfig": "tagbox.config",
     "DetectorConfig": "tagbox.config",
-    "Detections": "tagbox.evaluation.detections",
-    "evaluate_boxes": "tagbox.evaluation.evaluate_boxes",
+    "Detections": "tagbox.predictions.predictions",
+    "evaluate_boxes": "tagbox.evaluation.evaluate_detections",
     "EnsembleConfig": "tagbox.config",
 }
 
@@ -50,13 +50,13 @@ if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset as Dataset
     from tagbox.data.load import load_dataset as load_dataset
     from tagbox.errors import TagboxError as TagboxError
-    from tagbox.evaluation.detections import Detections as Detections
-    from tagbox.evaluation.evaluate import evaluate_labels as evaluate_labels
-    from tagbox.evaluation.evaluate_boxes import evaluate_boxes as evaluate_boxes
-    from tagbox.evaluation.predictions import Predictions as Predictions
-    from tagbox.inference.detect import DetectorModel as DetectorModel
+    from tagbox.evaluation.evaluate_detections import evaluate_boxes as evaluate_boxes
+    from tagbox.evaluation.evaluate_labels import evaluate_labels as evaluate_labels
+    from tagbox.inference.classifier import Classifier as Classifier
+    from tagbox.inference.detector import DetectorModel as DetectorModel
     from tagbox.inference.load import load_model as load_model
-    from tagbox.inference.predict import Classifier as Classifier
+    from tagbox.predictions.predictions import Detections as Detections
+    from tagbox.predictions.predictions import Predictions as Predictions
 
 __all__ = ["__version__", *_EXPORTS]
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tagbox.checks.fingerprints import (
+from tagbox.checks.perceptual_hash import (
     CELLS,
     CORRELATION,
     THRESHOLD,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tagbox.engines.cache import FeatureCache, feature_key
+from tagbox.backends.feature_cache import FeatureCache, feature_key
 
 
 def test_info_and_clear(cli: Callable[..., Any], tmp_path: Path) -> None:

@@ -221,8 +221,8 @@ def test_the_same_from_python(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
     data = tagbox.load_dataset(VAL)
     again = tagbox.ensemble(["runs/a", "runs/b"], data, config, name="python", overwrite=True)
     assert again.metrics == metrics
-    claims = again.classifier.predict([data.images.path(row) for row in range(3)])
-    assert claims.probabilities.shape == (3, len(data.categories))
+    outputs = again.classifier.predict([data.images.path(row) for row in range(3)])
+    assert outputs.probabilities.shape == (3, len(data.categories))
     assert again.classifier.categories == tagbox.load_model("runs/a").categories
 
 

@@ -148,15 +148,15 @@ def test_detector_as_tagger(cli: Cli, tmp_path: Path, data: Path) -> None:
     result = json.loads(done.stdout)
     # Scores 0.5, 0.6 and 0.7, each of what is there: nothing falsely said at 0.5.
     assert result["map"] == 1.0 and result["micro_f1"] == 1.0 and result["images"] == 3
-    claims = write(
+    outputs = write(
         tmp_path, "image,fish,jellyfish\n0,0.9,0.2\n1,0.8,0.1\n2,0.7,0.1\n", "claims.csv"
     )
-    both = cli("evaluate", "--as-labels", results, claims, data, "--json", "--no-intervals")
+    both = cli("evaluate", "--as-labels", results, outputs, data, "--json", "--no-intervals")
     compared = json.loads(both.stdout)["compared"]
     assert [Path(row["predictions"]).name for row in compared] == ["results.json", "claims.csv"]
     assert compared[0] == result
     assert compared[1]["micro_recall"] == pytest.approx(2 / 3)
-    shown = cli("evaluate", "--as-labels", results, claims, data, env={"COLUMNS": "140"})
+    shown = cli("evaluate", "--as-labels", results, outputs, data, env={"COLUMNS": "140"})
     assert shown.returncode == 0, shown.stderr
     for words in ("results.json", "claims.csv", "cross-fitted", "challenge F1"):
         assert words in shown.stdout

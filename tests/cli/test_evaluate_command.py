@@ -62,8 +62,8 @@ ROWS = {
 
 
 def test_probabilities(cli: Cli, tmp_path: Path, truth: Path) -> None:
-    claims = probabilities(tmp_path, ROWS)
-    done = cli("evaluate", claims, truth, "--json", "--out", tmp_path / "result.json")
+    outputs = probabilities(tmp_path, ROWS)
+    done = cli("evaluate", outputs, truth, "--json", "--out", tmp_path / "result.json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result == json.loads((tmp_path / "result.json").read_text())
@@ -72,7 +72,7 @@ def test_probabilities(cli: Cli, tmp_path: Path, truth: Path) -> None:
     assert result["micro_precision"] == 3 / 4
     assert result["micro_recall"] == result["challenge_accuracy"] == 3 / 4
     assert result["hamming_loss"] == 2 / 12
-    lower = cli("evaluate", claims, truth, "--json", "--thresholds", "0.4", "--no-intervals")
+    lower = cli("evaluate", outputs, truth, "--json", "--thresholds", "0.4", "--no-intervals")
     assert json.loads(lower.stdout)["micro_recall"] == 1.0
 
 
@@ -89,27 +89,27 @@ def test_thresholds_file_and_fallbacks(cli: Cli, tmp_path: Path, truth: Path) ->
     thresholds.write_text(
         json.dumps({"per_category": {"hat": 0.7, "cat": 0.5, "dog": 0.3}, "use_per_category": True})
     )
-    claims = probabilities(tmp_path, {k: v[::-1] for k, v in ROWS.items()}, names=NAMES[::-1])
-    done = cli("evaluate", claims, truth, "--json", "--thresholds", thresholds, "--no-intervals")
+    outputs = probabilities(tmp_path, {k: v[::-1] for k, v in ROWS.items()}, names=NAMES[::-1])
+    done = cli("evaluate", outputs, truth, "--json", "--thresholds", thresholds, "--no-intervals")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["subset_accuracy"] == 1.0
     assert [row["threshold"] for row in result["per_category"]] == pytest.approx([0.5, 0.3, 0.7])
     least = cli(
-        *("evaluate", claims, truth, "--json", "--thresholds", thresholds, "--no-intervals"),
+        *("evaluate", outputs, truth, "--json", "--thresholds", thresholds, "--no-intervals"),
         "--at-least-one",
     )
     assert json.loads(least.stdout)["subset_accuracy"] == 3 / 4
 
 
 def test_challenge_json_against_coco(cli: Cli, tmp_path: Path, truth: Path) -> None:
-    claims = tmp_path / "sets.json"
-    claims.write_text('{"000000000001": [0], "000000000002": [0], "000000000003": [2]}')
-    refused = cli("evaluate", claims, truth, "--json")
+    outputs = tmp_path / "sets.json"
+    outputs.write_text('{"000000000001": [0], "000000000002": [0], "000000000003": [2]}')
+    refused = cli("evaluate", outputs, truth, "--json")
     assert refused.returncode == 1
     assert refused.stdout == ""
     assert "[missing-prediction]" in refused.stderr and "000000000004" in refused.stderr
-    done = cli("evaluate", claims, truth, "--json", "--missing", "empty", "--no-intervals")
+    done = cli("evaluate", outputs, truth, "--json", "--missing", "empty", "--no-intervals")
     result = json.loads(done.stdout)
     assert (result["missing"], result["micro_precision"], result["micro_recall"]) == (1, 1.0, 3 / 4)
     assert "map" not in result and "needs probabilities" in result["absent"]["map"]
@@ -126,17 +126,17 @@ def test_challenge_json_against_coco(cli: Cli, tmp_path: Path, truth: Path) -> N
 def test_what_label_sets_cannot_do(
     cli: Cli, tmp_path: Path, truth: Path, arguments: list[str], code: str
 ) -> None:
-    claims = tmp_path / "sets.json"
-    claims.write_text('{"1": [0], "2": [0], "3": [2], "4": []}')
-    done = cli("evaluate", claims, truth, *arguments)
+    outputs = tmp_path / "sets.json"
+    outputs.write_text('{"1": [0], "2": [0], "3": [2], "4": []}')
+    done = cli("evaluate", outputs, truth, *arguments)
     assert done.returncode == 1
     assert f"[{code}]" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_bad_thresholds_and_runs(cli: Cli, tmp_path: Path, truth: Path) -> None:
-    claims = probabilities(tmp_path, ROWS)
+    outputs = probabilities(tmp_path, ROWS)
     for value, code in (("1.5", "thresholds-invalid"), ("none.json", "file-missing")):
-        done = cli("evaluate", claims, truth, "--thresholds", value)
+        done = cli("evaluate", outputs, truth, "--thresholds", value)
         assert done.returncode == 1 and f"[{code}]" in done.stderr
     (tmp_path / "run").mkdir()
     done = cli("evaluate", tmp_path / "run", truth)
@@ -144,18 +144,18 @@ def test_bad_thresholds_and_runs(cli: Cli, tmp_path: Path, truth: Path) -> None:
 
 
 def test_selected_categories(cli: Cli, tmp_path: Path, truth: Path) -> None:
-    claims = probabilities(tmp_path, ROWS)
-    done = cli("evaluate", claims, truth, "--categories", "hat", "--categories", "cat", "--json")
+    outputs = probabilities(tmp_path, ROWS)
+    done = cli("evaluate", outputs, truth, "--categories", "hat", "--categories", "cat", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["categories"] == 2
 
 
 def test_scoring_needs_no_torch(tmp_path: Path, truth: Path) -> None:
-    claims = probabilities(tmp_path, ROWS)
+    outputs = probabilities(tmp_path, ROWS)
     code = (
         "import sys\n"
         "from tagbox.cli.app import app\n"
-        f"app(['evaluate', {str(claims)!r}, {str(truth)!r}], result_action='return_value')\n"
+        f"app(['evaluate', {str(outputs)!r}, {str(truth)!r}], result_action='return_value')\n"
         "heavy = {'torch', 'torchvision', 'timm', 'openvino', 'sklearn'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )

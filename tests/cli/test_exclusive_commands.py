@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
 import tagbox
-from tagbox.evaluation.exclusive import MOST_PROBABLE
+from tagbox.metrics.single_label import MOST_PROBABLE
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 NAMES = ["across", "blank", "checked", "down", "round", "slanted"]
@@ -181,12 +181,12 @@ def test_what_exclusive_labels_cannot_do(
 
 
 def test_label_sets_with_several_categories_are_refused_on_request(place: Path, cli: Cli) -> None:
-    claims = {f"test-{name}-{i}": [k] for k, name in enumerate(NAMES) for i in range(6)}
-    (place / "sets.json").write_text(json.dumps(claims))
+    outputs = {f"test-{name}-{i}": [k] for k, name in enumerate(NAMES) for i in range(6)}
+    (place / "sets.json").write_text(json.dumps(outputs))
     found = scored(cli, place, "sets.json", "test")
     assert (found["labels"], found["accuracy"]) == ("exclusive", 1.0)
-    claims["test-across-0"] = [0, 1]
-    (place / "sets.json").write_text(json.dumps(claims))
+    outputs["test-across-0"] = [0, 1]
+    (place / "sets.json").write_text(json.dumps(outputs))
     assert scored(cli, place, "sets.json", "test")["labels"] == "multi"
     done = run(cli, place, "evaluate", "sets.json", "test", "--labels", "exclusive")
     assert "[labels-not-exclusive]" in done.stderr

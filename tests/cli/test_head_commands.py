@@ -15,8 +15,8 @@ import pytest
 from tagbox.config import SynthConfig
 from tagbox.data.synthetic.generate import generate
 from tagbox.errors import TagboxError
-from tagbox.inference import predict
-from tagbox.inference.predict import Classifier
+from tagbox.inference import classifier as predict
+from tagbox.inference.classifier import Classifier
 from tagbox.models.bundle import load_bundle
 
 pytestmark = pytest.mark.slow

@@ -22,10 +22,10 @@ from tagbox.config.detector import DetectorConfig
 from tagbox.data.dataset import Categories
 from tagbox.data.load import load_dataset
 from tagbox.data.synthetic.generate import generate
-from tagbox.evaluation.score_cuts import ScoreCuts
-from tagbox.inference.detect import DetectorModel
+from tagbox.inference.detector import DetectorModel
 from tagbox.models.detectors.bundle import DetectorBundle, load_detector_bundle, save_detector
 from tagbox.models.detectors.create import create_detector
+from tagbox.predictions.thresholds import ScoreThresholds
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 LABELS = "scenes/annotations/instances_train.json"
@@ -43,7 +43,7 @@ def save_untrained(folder: Path, categories: Categories) -> None:
     spec = replace(detector.spec, options={**detector.spec.options, "score_threshold": 0.0})
     weights = {name: value.numpy() for name, value in detector.state_dict().items()}
     bundle = DetectorBundle(
-        spec=spec, weights=weights, categories=categories, cuts=ScoreCuts(value=1.0)
+        spec=spec, weights=weights, categories=categories, cuts=ScoreThresholds(value=1.0)
     )
     save_detector(bundle, folder)
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from tagbox.config import AugmentConfig
 from tagbox.data.load import load_dataset
-from tagbox.images.boxes import colour_of
 from tagbox.images.decode import read_image
+from tagbox.images.draw import colour_of
 from tagbox.training.augment import Augment
 from tagbox.training.crop import ObjectsByImage
 

@@ -12,12 +12,12 @@ import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from tagbox.cli.augmented_boxes import hatched
+from tagbox.cli.augmented import hatched
 from tagbox.config import BoxAugmentConfig
 from tagbox.data.boxes import training_boxes
 from tagbox.data.load import load_dataset
 from tagbox.images.draw import colour_of
-from tagbox.training.box_pictures import BoxPictureBatches
+from tagbox.training.box_batches import BoxPictureBatches
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

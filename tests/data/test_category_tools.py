@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tagbox import DataConfig, TagboxError
-from tagbox.data import coco80
+from tagbox.data import categories as coco80
 from tagbox.data.load import load_dataset
 
 Write = Callable[..., Path]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tagbox import DataConfig, TagboxError
-from tagbox.data import coco80
-from tagbox.data.formats.cls import read_cls, read_cls_file, write_cls
+from tagbox.data import categories as coco80
+from tagbox.data.formats.challenge import read_cls, read_cls_file, write_cls
 from tagbox.data.load import describe, load_dataset
 
 Picture = Callable[..., Path]

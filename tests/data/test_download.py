@@ -17,9 +17,10 @@ import pytest
 from loopback_server import Site, closed_port_url, serve
 from tagbox.data import download as module
 from tagbox.data import fetch as fetching
-from tagbox.data.archives import ARCHIVES, Archive
 from tagbox.data.download import (
+    ARCHIVES,
     MANIFEST,
+    Archive,
     default_folder,
     download_archive,
     download_sample,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tagbox import DataConfig, TagboxError
-from tagbox.data.formats.folders import class_of_each
+from tagbox.data.formats.class_folders import class_of_each
 from tagbox.data.load import load_dataset
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tagbox import DataConfig, TagboxError
+from tagbox.data.image_files import check_relative, locate_images, require_images, split_name
 from tagbox.data.load import load_dataset
-from tagbox.data.locate import check_relative, locate_images, require_images, split_name
 
 Picture = Callable[..., Path]
 

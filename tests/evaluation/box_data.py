@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, memory_source
-from tagbox.evaluation.coco_results import encode_results, image_keys
-from tagbox.evaluation.detections import Detections
-from tagbox.evaluation.ground_truth import GroundTruth
+from tagbox.evaluation.coco_ground_truth import GroundTruth
+from tagbox.predictions.coco_results import encode_results, image_keys
+from tagbox.predictions.predictions import Detections
 
 # (image row, category row, x, y, w, h); a detection has a score after it, a crowd region True.
 Box = Sequence[Any]

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from evaluation_data import dataset
 
-from tagbox.data.coco80 import NAMES
+from tagbox.data.categories import NAMES
 from tagbox.errors import TagboxError
-from tagbox.evaluation.alignment import align, index_names, restrict
-from tagbox.evaluation.predictions import Predictions
+from tagbox.predictions.alignment import align, index_names, restrict
+from tagbox.predictions.predictions import Predictions
 
 FILES = ("a/000000000139.jpg", "a/000000000285.png", "b/frame_7.jpg")
 TRUTH = dataset(FILES, [[0], [1, 2], []], ids=(139, 285, 7))
 
 
-def claims(
+def outputs(
     images: Sequence[str],
     categories: Sequence[str] = ("cat", "dog", "hat"),
     table: np.ndarray | None = None,
@@ -45,7 +45,7 @@ def claims(
 def test_images_by_path_stem_or_id_in_any_order(keys: Sequence[str]) -> None:
     for order in ([0, 1, 2], [2, 0, 1]):
         table = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9]])[order]
-        aligned = align(claims([keys[i] for i in order], table=table), TRUTH)
+        aligned = align(outputs([keys[i] for i in order], table=table), TRUTH)
         assert aligned.probabilities is not None
         assert aligned.probabilities[:, 0].tolist() == pytest.approx([0.1, 0.4, 0.7])
         assert aligned.truth.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
@@ -54,7 +54,7 @@ def test_images_by_path_stem_or_id_in_any_order(keys: Sequence[str]) -> None:
 
 def test_categories_by_name() -> None:
     table = np.array([[0.3, 0.1, 0.2]] * 3)
-    aligned = align(claims(FILES, ("hat", "cat", "dog"), table), TRUTH)
+    aligned = align(outputs(FILES, ("hat", "cat", "dog"), table), TRUTH)
     assert aligned.probabilities is not None
     assert aligned.probabilities[0].tolist() == pytest.approx([0.1, 0.2, 0.3])
 
@@ -69,18 +69,18 @@ def test_label_sets_stay_label_sets() -> None:
 
 def test_a_path_settles_what_a_stem_leaves_open() -> None:
     twins = dataset(("cats/1.jpg", "dogs/1.jpg"), [[0], [1]])
-    aligned = align(claims(("dogs/1.jpg", "cats/1.jpg")), twins)
+    aligned = align(outputs(("dogs/1.jpg", "cats/1.jpg")), twins)
     assert aligned.probabilities is not None
     assert aligned.probabilities[1, 0] == 0.0
     with pytest.raises(TagboxError) as caught:
-        align(claims(("1",)), twins)
+        align(outputs(("1",)), twins)
     assert caught.value.code == "ambiguous-image"
     assert "'cats/1.jpg'" in str(caught.value)
 
 
 def test_an_exact_stem_comes_before_an_equal_number() -> None:
     both = dataset(("7.jpg", "007.jpg"), [[0], [1]])
-    aligned = align(claims(("007", "7")), both)
+    aligned = align(outputs(("007", "7")), both)
     assert aligned.probabilities is not None
     assert aligned.probabilities[0, 0] == pytest.approx(0.03)
 
@@ -101,7 +101,7 @@ def test_what_does_not_match_is_named(
     images: Sequence[str], categories: str, code: str, said: str
 ) -> None:
     with pytest.raises(TagboxError) as caught:
-        align(claims(images, categories.split()), TRUTH)
+        align(outputs(images, categories.split()), TRUTH)
     assert caught.value.code == code
     assert caught.value.file == "claims.csv"
     assert said in str(caught.value)
@@ -109,7 +109,7 @@ def test_what_does_not_match_is_named(
 
 def test_missing_as_empty_and_extra_ignored() -> None:
     aligned = align(
-        claims(("285", "nowhere"), ("cat", "dog", "hat", "boat")),
+        outputs(("285", "nowhere"), ("cat", "dog", "hat", "boat")),
         TRUTH,
         missing="empty",
         extra="ignore",
@@ -118,17 +118,17 @@ def test_missing_as_empty_and_extra_ignored() -> None:
     assert aligned.extra == ("boat", "nowhere")
     assert aligned.probabilities is not None
     assert aligned.probabilities.sum(axis=1).tolist() == pytest.approx([0, 0.03, 0])
-    nothing = align(claims((), table=np.zeros((0, 3))), TRUTH, missing="empty")
+    nothing = align(outputs((), table=np.zeros((0, 3))), TRUTH, missing="empty")
     assert nothing.probabilities is not None and not nothing.probabilities.any()
 
 
 def test_unlabelled_images_need_no_prediction_and_may_have_one() -> None:
     part = dataset(FILES, [[0], [], []], labelled=(True, False, True))
-    aligned = align(claims(FILES[:1] + FILES[2:]), part)
+    aligned = align(outputs(FILES[:1] + FILES[2:]), part)
     assert aligned.rows.tolist() == [0, 2]
-    assert align(claims(FILES), part).extra == ()
+    assert align(outputs(FILES), part).extra == ()
     with pytest.raises(TagboxError) as caught:
-        align(claims(FILES), dataset(FILES, [[], [], []], labelled=(False,) * 3))
+        align(outputs(FILES), dataset(FILES, [[], [], []], labelled=(False,) * 3))
     assert caught.value.code == "nothing-labelled"
 
 
@@ -139,6 +139,6 @@ def test_index_names() -> None:
 
 
 def test_restrict() -> None:
-    kept = restrict(claims(FILES, ("cat", "boat", "dog")), ("dog", "cat"))
+    kept = restrict(outputs(FILES, ("cat", "boat", "dog")), ("dog", "cat"))
     assert kept.categories == ("cat", "dog")
     assert kept.table.shape == (3, 2)

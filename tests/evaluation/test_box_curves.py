@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from box_data import boxed, detected, in_their_order, pycocotools_eval, random_set
 
-from tagbox.evaluation.box_curves import counts_at, rates, recall_curves, score_curve
 from tagbox.evaluation.box_matching import match_boxes
-from tagbox.evaluation.box_metrics import score_boxes
-from tagbox.evaluation.cut_search import SHRINKAGE, choose_cuts
-from tagbox.evaluation.detections import Detections
-from tagbox.evaluation.ground_truth import GroundTruth, ground_truth
-from tagbox.evaluation.score_cuts import ScoreCuts
+from tagbox.evaluation.coco_ground_truth import GroundTruth, ground_truth
+from tagbox.evaluation.coco_metrics import score_boxes
+from tagbox.evaluation.detection_analysis import counts_at, rates, recall_curves, score_curve
+from tagbox.evaluation.tuning import SHRINKAGE, tune_score_thresholds
+from tagbox.predictions.predictions import Detections
+from tagbox.predictions.thresholds import ScoreThresholds
 
 TRUTH = [(0, 0, 0, 0, 10, 10), (0, 0, 50, 0, 10, 10), (0, 1, 100, 0, 10, 10)]
 FOUND = [
@@ -51,7 +51,7 @@ def test_score_curve_by_hand() -> None:
 def test_cuts_by_hand() -> None:
     dataset = boxed(TRUTH, categories=2)
     detections = detected(FOUND, dataset)
-    cuts = choose_cuts(match_boxes(ground_truth(dataset), detections))
+    cuts = tune_score_thresholds(match_boxes(ground_truth(dataset), detections))
     # All together F1 is best once 0.3 is said; alone, c0 says 0.4 and c1 0.3.
     assert cuts.value == pytest.approx(0.25)
     own = (0.4, 0.25)  # Below 0.4 c0 has nothing more.
@@ -63,11 +63,11 @@ def test_cuts_by_hand() -> None:
 def test_without_anything_to_cut() -> None:
     dataset = boxed(TRUTH, categories=3)
     truth = ground_truth(dataset)
-    assert choose_cuts(match_boxes(truth, detected([], dataset))) == ScoreCuts()
+    assert tune_score_thresholds(match_boxes(truth, detected([], dataset))) == ScoreThresholds()
     wrong = detected([(0, 0, 150, 150, 9, 9, 0.7)], dataset)
-    assert choose_cuts(match_boxes(truth, wrong)) == ScoreCuts()
+    assert tune_score_thresholds(match_boxes(truth, wrong)) == ScoreThresholds()
     right = detected(FOUND, dataset)
-    cuts = choose_cuts(match_boxes(truth, right))
+    cuts = tune_score_thresholds(match_boxes(truth, right))
     assert cuts.per_category is not None and cuts.per_category[2] == cuts.value
 
 
@@ -86,7 +86,7 @@ def test_every_cut_counts_as_if_matched_anew(seed: int) -> None:
         best = max(best, f1)
         if cut in curve.scores:
             assert curve.f1[curve.scores == cut][0] == pytest.approx(f1)
-    cuts = choose_cuts(matches)
+    cuts = tune_score_thresholds(matches)
     levels = np.full(len(dataset.categories), cuts.value)
     counts = {name: int(column.sum()) for name, column in counts_at(matches, levels).items()}
     assert float(rates(**counts)["f1"]) == pytest.approx(best)

@@ -11,12 +11,12 @@ from box_data import Box, boxed, detected
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import Dataset
-from tagbox.evaluation.box_errors import calibration, confusion_matrix, error_types
 from tagbox.evaluation.box_matching import match_boxes
-from tagbox.evaluation.box_metrics import score_boxes
-from tagbox.evaluation.detections import Detections
-from tagbox.evaluation.ground_truth import ground_truth
-from tagbox.evaluation.low_ap import explain_low_ap
+from tagbox.evaluation.coco_ground_truth import ground_truth
+from tagbox.evaluation.coco_metrics import score_boxes
+from tagbox.evaluation.detection_analysis import calibration, confusion_matrix, error_types
+from tagbox.evaluation.diagnose_ap import diagnose_ap
+from tagbox.predictions.predictions import Detections
 
 TRUTH = [
     (0, 0, 0, 0, 20, 20),
@@ -91,7 +91,7 @@ def scenes(categories: int = 4) -> tuple[Dataset, list[Box]]:
 
 def explained(dataset: Dataset, found: Detections) -> list[str]:
     truth = ground_truth(dataset)
-    return explain_low_ap(truth, found, score_boxes(truth, found).number("ap50"))
+    return diagnose_ap(truth, found, score_boxes(truth, found).number("ap50"))
 
 
 def corners(b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -141,7 +141,7 @@ def test_categories_not_told_apart() -> None:
     draw = np.random.default_rng(0)
     found = detected([[row[0], int(draw.integers(4)), *row[2:]] for row in rows], dataset)
     # As the advice is for an AP near zero, whatever that is here.
-    reasons = explain_low_ap(ground_truth(dataset), found, 0.05)
+    reasons = diagnose_ap(ground_truth(dataset), found, 0.05)
     assert "does not tell the categories apart" in reasons[0], reasons
 
 

@@ -9,11 +9,11 @@ import pytest
 from box_data import Box, boxed, detected, random_set
 
 from tagbox.data.dataset import Dataset
-from tagbox.evaluation.box_intervals import WeightedAP, box_intervals, reliable
 from tagbox.evaluation.box_matching import match_boxes
-from tagbox.evaluation.box_metrics import score_boxes
-from tagbox.evaluation.detections import Detections
-from tagbox.evaluation.ground_truth import ground_truth
+from tagbox.evaluation.coco_ground_truth import ground_truth
+from tagbox.evaluation.coco_metrics import score_boxes
+from tagbox.evaluation.detection_intervals import WeightedAP, box_intervals, reliable
+from tagbox.predictions.predictions import Detections
 
 
 def repeated(

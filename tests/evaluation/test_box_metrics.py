@@ -10,18 +10,18 @@ from box_data import boxed, detected, pycocotools_eval, random_set
 
 from tagbox.data.formats.coco import read_coco
 from tagbox.errors import TagboxError
-from tagbox.evaluation.box_intervals import WeightedAP
 from tagbox.evaluation.box_matching import match_boxes
-from tagbox.evaluation.box_metrics import (
+from tagbox.evaluation.coco_ground_truth import GroundTruth, ground_truth
+from tagbox.evaluation.coco_metrics import (
     BOX_METRICS,
     category_scores,
     epoch_box_scores,
     score_boxes,
     twelve_numbers,
 )
-from tagbox.evaluation.coco_results import read_results, write_results
-from tagbox.evaluation.detections import Detections
-from tagbox.evaluation.ground_truth import GroundTruth, ground_truth
+from tagbox.evaluation.detection_intervals import WeightedAP
+from tagbox.predictions.coco_results import read_results, write_results
+from tagbox.predictions.predictions import Detections
 
 
 def assert_equal_to_pycocotools(truth: GroundTruth, detections: Detections) -> None:

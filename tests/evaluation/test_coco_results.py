@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagbox.errors import TagboxError
-from tagbox.evaluation.coco_results import (
+from tagbox.predictions.coco_results import (
     encode_results,
     read_known_results,
     read_results,
     write_results,
 )
-from tagbox.evaluation.score_cuts import ScoreCuts
-from tagbox.evaluation.thresholds_file import read_cuts
+from tagbox.predictions.thresholds import ScoreThresholds
+from tagbox.predictions.thresholds_file import read_score_thresholds
 
 DATASET = boxed([], images=2, categories=2, image_ids=[139, 7], category_ids=[18, 1])
 GOOD = {"image_id": 7, "category_id": 18, "bbox": [1, 2.5, 3, 4], "score": 0.25}
@@ -145,7 +145,9 @@ def test_no_file(tmp_path: Path) -> None:
 def test_a_file_of_score_cuts(tmp_path: Path) -> None:
     path = tmp_path / "cuts.json"
     path.write_text('{"cuts": {"value": 0.4, "per_category": {"dog": 0.2}, "source": "given"}}')
-    assert read_cuts(path, ["cat", "dog"]) == ScoreCuts(value=0.4, per_category=(0.4, 0.2))
+    assert read_score_thresholds(path, ["cat", "dog"]) == ScoreThresholds(
+        value=0.4, per_category=(0.4, 0.2)
+    )
     for content, code in (
         ('{"per_category": {"dgo": 1}}', "unknown-category"),
         ('{"per_category": [0.1]}', "score-cuts-invalid"),
@@ -156,5 +158,5 @@ def test_a_file_of_score_cuts(tmp_path: Path) -> None:
     ):
         path.write_text(content)
         with pytest.raises(TagboxError) as caught:
-            read_cuts(path, ["cat", "dog"])
+            read_score_thresholds(path, ["cat", "dog"])
         assert caught.value.code == code and caught.value.file == str(path)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
 from tagbox.evaluation.comparison import paired_label_differences, paired_map_difference
-from tagbox.evaluation.label_metrics import LABEL_METRICS
+from tagbox.metrics.multilabel import LABEL_METRICS
 
 
 def problem(noise: float, seed: int = 0) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tagbox.evaluation.confusion import (
+from tagbox.metrics.confusion import (
     co_occurrence,
     confusion_shares,
     missed_and_said,

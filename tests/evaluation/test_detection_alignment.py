@@ -11,12 +11,12 @@ from box_data import boxed, detected
 from tagbox.config import DataConfig
 from tagbox.data.load import adapt
 from tagbox.errors import TagboxError
-from tagbox.evaluation.box_metrics import score_boxes
-from tagbox.evaluation.boxes_as_labels import as_labels, label_thresholds
-from tagbox.evaluation.detection_alignment import adapt_detections, align_detections
-from tagbox.evaluation.detections import Detections
-from tagbox.evaluation.ground_truth import ground_truth
-from tagbox.evaluation.score_cuts import ScoreCuts
+from tagbox.evaluation.coco_ground_truth import ground_truth
+from tagbox.evaluation.coco_metrics import score_boxes
+from tagbox.predictions.alignment import adapt_detections, align_detections
+from tagbox.predictions.detections_as_labels import as_labels, label_thresholds
+from tagbox.predictions.predictions import Detections
+from tagbox.predictions.thresholds import ScoreThresholds
 
 # The picture 1.jpg has the id 2 and the other way round: only a key's own kind tells which is meant.
 DATASET = boxed(
@@ -88,7 +88,7 @@ def test_the_best_score_is_the_label_s() -> None:
     turned = as_labels(found, images=["1", "9"], categories=["c1", "c0"])
     assert turned.images == ("1", "9") and turned.categories == ("c1", "c0")
     assert turned.table == pytest.approx(np.array([[0, 0], [0, 0.9]]))
-    cuts = ScoreCuts(value=0.5, per_category=(0.85, 0.85))
+    cuts = ScoreThresholds(value=0.5, per_category=(0.85, 0.85))
     assert label_thresholds(cuts, 2).decide(said.probabilities).tolist() == [
         [True, False],
         [False, False],
@@ -100,10 +100,10 @@ def test_the_best_score_is_the_label_s() -> None:
 
 
 def test_cuts_in_another_order() -> None:
-    cuts = ScoreCuts(value=0.4, per_category=(0.1, 0.2))
+    cuts = ScoreThresholds(value=0.4, per_category=(0.1, 0.2))
     assert cuts.reordered(["a", "b"], ["b", "new", "a"]).per_category == (0.2, 0.4, 0.1)
-    assert ScoreCuts().reordered(["a"], ["b"]) == ScoreCuts()
-    assert ScoreCuts.from_dict(cuts.to_dict()) == cuts
+    assert ScoreThresholds().reordered(["a"], ["b"]) == ScoreThresholds()
+    assert ScoreThresholds.from_dict(cuts.to_dict()) == cuts
     with pytest.raises(TagboxError) as caught:
         cuts.decide(detected([], boxed([], categories=3)))
     assert caught.value.code == "score-cuts-invalid"

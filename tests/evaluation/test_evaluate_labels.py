@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tagbox.evaluation.evaluate import evaluate_labels, headline
-from tagbox.evaluation.label_metrics import LABEL_METRICS, label_metrics
-from tagbox.evaluation.ranking import average_precision, mean_average_precision
-from tagbox.evaluation.thresholds import Thresholds
+from tagbox.evaluation.evaluate_labels import evaluate_labels, headline
+from tagbox.metrics.multilabel import (
+    LABEL_METRICS,
+    average_precision,
+    label_metrics,
+    mean_average_precision,
+)
+from tagbox.predictions.thresholds import Thresholds
 
 NAMES = ("cat", "dog", "hat", "unicorn")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "evaluate-json.md"

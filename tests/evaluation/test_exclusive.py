@@ -15,25 +15,25 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
-from tagbox.evaluation.evaluate import NO_POSITIVES, evaluate_labels, headline
-from tagbox.evaluation.exclusive import (
+from tagbox.evaluation.evaluate_labels import NO_POSITIVES, evaluate_labels, headline
+from tagbox.metrics.intervals import intervals
+from tagbox.metrics.single_label import (
     BINS,
     MOST_PROBABLE,
     SAME,
     calibration,
     confusion_matrix,
-    exclusive_intervals,
     log_losses,
     most_probable,
     one_said,
     said_rows,
     says_one_each,
+    single_label_intervals,
     top_hits,
     true_rows,
     wilson,
 )
-from tagbox.evaluation.intervals import intervals
-from tagbox.evaluation.thresholds import Thresholds
+from tagbox.predictions.thresholds import Thresholds
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "evaluate-json.md"
 
@@ -264,7 +264,7 @@ def test_the_other_intervals_are_those_of_label_sets() -> None:
     _, truth, probabilities = sample(150, 4)
     said = one_said(most_probable(probabilities), 4)
     figures = {"accuracy": float((said & (truth == 1)).any(axis=1).mean())}
-    ours = exclusive_intervals(truth, said, probabilities, figures, resamples=80, seed=3)
+    ours = single_label_intervals(truth, said, probabilities, figures, resamples=80, seed=3)
     theirs = intervals(truth, said, probabilities, resamples=80, seed=3)
     for name in ("macro_f1", "challenge_f1", "map", "cf1"):
         assert ours[name] == theirs[name]
@@ -283,7 +283,7 @@ def test_coverage_where_the_interval_is_called_reliable(metric: str) -> None:
             "accuracy": float((said & (truth[part] == 1)).any(axis=1).mean()),
             "log_loss": float(log_losses(rows[part], probabilities[part]).mean()),
         }
-        found = exclusive_intervals(
+        found = single_label_intervals(
             truth[part], said, probabilities[part], figures, resamples=120, seed=draw
         )
         assert found[metric]["reliable"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from tagbox.evaluation.intervals import (
+from tagbox.metrics.intervals import (
     OVER_CATEGORIES,
     RankedScores,
     allowed_resamples,
@@ -18,8 +18,12 @@ from tagbox.evaluation.intervals import (
     resample_weights,
     thin_categories,
 )
-from tagbox.evaluation.label_metrics import LABEL_METRICS, label_metrics
-from tagbox.evaluation.ranking import average_precision, mean_average_precision
+from tagbox.metrics.multilabel import (
+    LABEL_METRICS,
+    average_precision,
+    label_metrics,
+    mean_average_precision,
+)
 
 
 def sample(images: int, categories: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -11,12 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import hamming_loss, precision_recall_fscore_support
 
-from tagbox.evaluation.label_metrics import (
-    LABEL_METRICS,
-    count_labels,
-    label_metrics,
-    resampled_metrics,
-)
+from tagbox.metrics.multilabel import LABEL_METRICS, count_labels, label_metrics, resampled_metrics
 
 
 @st.composite

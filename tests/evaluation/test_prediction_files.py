@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagbox.errors import TagboxError
-from tagbox.evaluation.files import (
-    read_claims,
+from tagbox.predictions.files import (
     read_predictions,
+    read_predictions_and_thresholds,
     write_csv,
     write_json,
 )
-from tagbox.evaluation.predictions import Predictions
-from tagbox.evaluation.thresholds import Thresholds
-from tagbox.evaluation.thresholds_file import read_thresholds
+from tagbox.predictions.predictions import Predictions
+from tagbox.predictions.thresholds import Thresholds
+from tagbox.predictions.thresholds_file import read_thresholds
 
 NAMES = ("cat", "dog, small", 'the "hat"')
 
@@ -42,8 +42,8 @@ def test_csv_and_json_round_trip(
     )
     write_csv(folder / "p.csv", predictions)
     write_json(folder / "p.json", predictions, Thresholds(value=0.25))
-    from_csv, none = read_claims(folder / "p.csv", ())
-    from_json, thresholds = read_claims(folder / "p.json", ())
+    from_csv, none = read_predictions_and_thresholds(folder / "p.csv", ())
+    from_json, thresholds = read_predictions_and_thresholds(folder / "p.json", ())
     assert (none, thresholds) == (None, Thresholds(value=0.25))
     for read in (from_csv, from_json):
         assert (read.images, read.categories) == (predictions.images, NAMES)
@@ -61,7 +61,7 @@ def test_json_holds_the_label_sets(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "p.json").read_text())
     assert [image["labels"] for image in written["images"]] == [["cat", 'the "hat"'], []]
     write_json(tmp_path / "p.json", predictions)
-    assert read_claims(tmp_path / "p.json", ())[1] is None
+    assert read_predictions_and_thresholds(tmp_path / "p.json", ())[1] is None
 
 
 def test_challenge_json(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from tagbox.evaluation.ranking import average_precision, mean_average_precision
+from tagbox.metrics.multilabel import average_precision, mean_average_precision
 
 
 @st.composite

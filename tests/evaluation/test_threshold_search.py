@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagbox.evaluation.label_metrics import label_metrics
 from tagbox.evaluation.threshold_search import (
     expit,
     midway,
@@ -17,7 +16,8 @@ from tagbox.evaluation.threshold_search import (
     smoothed_maximum,
     sweep_global,
 )
-from tagbox.evaluation.thresholds import OBJECTIVES
+from tagbox.metrics.multilabel import label_metrics
+from tagbox.predictions.thresholds import OBJECTIVES
 
 
 @st.composite

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagbox.errors import TagboxError
-from tagbox.evaluation.thresholds import OBJECTIVES, Thresholds
+from tagbox.predictions.thresholds import OBJECTIVES, Thresholds
 
 PROBABILITIES = np.array([[0.9, 0.4, 0.1], [0.2, 0.3, 0.1], [0.6, 0.7, 0.8]], np.float32)
 

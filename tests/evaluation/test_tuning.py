@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tagbox.data.stratify import stratify
-from tagbox.evaluation.label_metrics import label_metrics
 from tagbox.evaluation.threshold_search import expit
-from tagbox.evaluation.thresholds import OBJECTIVES
 from tagbox.evaluation.tuning import cross_fitted_decisions, tune
+from tagbox.metrics.multilabel import label_metrics
+from tagbox.predictions.thresholds import OBJECTIVES
 
 
 def population(images: int, seed: int, spread: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from tagbox.images.boxes import Mark, colour_of, draw_marks, mark_picture
+from tagbox.images.draw import Mark, colour_of, draw_marks, mark_picture
 
 
 def grey(height: int, width: int) -> NDArray[np.uint8]:

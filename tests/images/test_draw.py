@@ -8,11 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tagbox.images.boxes import colour_of
-from tagbox.images.draw import annotate, grid
-from tagbox.images.fonts import fit_text, shorten
-from tagbox.images.heat import overlay_heat
-from tagbox.images.verdicts import COLOURS, Outcome, Verdict, percent, verdicts
+from tagbox.images.captions import fit_text, shorten
+from tagbox.images.draw import annotate, colour_of, grid, overlay_heat
+from tagbox.images.outcomes import COLOURS, Outcome, Verdict, percent, verdicts
 
 
 def rgb(colour: str) -> tuple[int, ...]:
@@ -164,6 +162,6 @@ def test_texts_are_cut_to_fit() -> None:
 
 
 def test_accents_are_dropped_only_where_no_font_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagbox.images.fonts._SYSTEM", ())
+    monkeypatch.setattr("tagbox.images.captions._SYSTEM", ())
     assert fit_text("café", 16)[0] == "cafe"
     assert fit_text("a\nb\x07", 16)[0] == "a b "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tagbox.errors import TagboxError
-from tagbox.inference.detect import DetectorModel
+from tagbox.inference.detector import DetectorModel
 from toy_detectors import NAMES, PatchDetector, patch_bundle, patch_spec, scene
 
 ENGINES = ("torch", "openvino")

@@ -10,23 +10,23 @@ import pytest
 from PIL import Image
 
 # Before openvino itself, whose statistics this module keeps from being sent.
-pytest.importorskip("tagbox.engines.openvino_engine", reason="needs the train extra")
+pytest.importorskip("tagbox.backends.openvino_backend", reason="needs the train extra")
 pytest.importorskip("openvino", reason="needs the train extra")
 
+from tagbox.backends.encoder import create_encoder
+from tagbox.backends.feature_cache import FeatureCache
 from tagbox.data.dataset import Categories
-from tagbox.engines.cache import FeatureCache
-from tagbox.engines.encoder import create_encoder
 from tagbox.errors import TagboxError
-from tagbox.evaluation.thresholds import Thresholds
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import to_square
 from tagbox.inference import ensemble as module
+from tagbox.inference.classifier import Classifier
 from tagbox.inference.ensemble import EnsembleClassifier
 from tagbox.inference.load import load_model
-from tagbox.inference.predict import Classifier
 from tagbox.models.backbones import BackboneRequest, create_backbone, load_backbone
 from tagbox.models.bundle import Bundle, save_bundle
 from tagbox.models.ensembles import Ensemble, Member, View, save_ensemble
+from tagbox.predictions.thresholds import Thresholds
 
 NAMES = ("elk", "yak", "gnu")
 
@@ -169,10 +169,10 @@ def test_a_picture_that_cannot_be_read(pictures: list[Path], tmp_path: Path) -> 
     model = EnsembleClassifier(Ensemble(members=(member,), thresholds=Thresholds()))
     steps: list[int] = []
     mixed = [pictures[0], broken, pictures[1]]
-    claims = model.predict(mixed, skip_errors=True, progress=steps.append)
-    assert claims.ok.tolist() == [True, False, True]
-    assert not claims.probabilities[1].any() and claims.probabilities[2].all()
-    assert len(claims.errors) == 1 and "broken.jpg" in str(claims.errors[0])
+    outputs = model.predict(mixed, skip_errors=True, progress=steps.append)
+    assert outputs.ok.tolist() == [True, False, True]
+    assert not outputs.probabilities[1].any() and outputs.probabilities[2].all()
+    assert len(outputs.errors) == 1 and "broken.jpg" in str(outputs.errors[0])
     assert sum(steps) == 3
     with pytest.raises(TagboxError, match=r"broken\.jpg"):
         model.predict(mixed)

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tagbox.errors import TagboxError
-from tagbox.inference.detect import DetectorModel
-from tagbox.inference.tiles import Tiles, cut_off, merge, windows
+from tagbox.inference.detector import DetectorModel
+from tagbox.inference.views import Tiles, cut_off, merge, windows
 from toy_detectors import NAMES, PatchDetector, patch_bundle, patch_spec, scene
 
 

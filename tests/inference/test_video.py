@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 
 from tagbox.errors import TagboxError
-from tagbox.evaluation.score_cuts import ScoreCuts
-from tagbox.images.boxes import colour_of
-from tagbox.inference.detect import DetectorModel
+from tagbox.images.draw import colour_of
+from tagbox.inference.detector import DetectorModel
 from tagbox.inference.video import check_video_name, open_video
-from tagbox.inference.video_boxes import VideoSummary, detect_video
+from tagbox.inference.video_detections import VideoSummary, detect_video
+from tagbox.predictions.thresholds import ScoreThresholds
 from toy_detectors import PatchDetector, patch_bundle, patch_spec, scene
 
 WIDTH, HEIGHT, FRAMES = 320, 180, 24
 RATE = Fraction(24000, 1001)
-CUTS = ScoreCuts(value=0.5)
+CUTS = ScoreThresholds(value=0.5)
 
 
 def make_video(path: Path, *, turned: int = 0, frames: int = FRAMES) -> Path:

@@ -12,21 +12,21 @@ import pytest
 import torch
 
 from tagbox.errors import TagboxError
-from tagbox.evaluation.score_cuts import ScoreCuts
 from tagbox.models.bundle import load_bundle
 from tagbox.models.detectors.bundle import is_detector, load_detector_bundle, save_detector
+from tagbox.predictions.thresholds import ScoreThresholds
 from toy_detectors import PatchDetector, patch_bundle
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    cuts = ScoreCuts(value=1 / 3, per_category=(0.1, 0.25, 0.7))
+    cuts = ScoreThresholds(value=1 / 3, per_category=(0.1, 0.25, 0.7))
     save_detector(patch_bundle(cuts=cuts), tmp_path)
     return tmp_path
 
 
 def test_what_was_saved_comes_back(saved: Path) -> None:
-    given = patch_bundle(cuts=ScoreCuts(value=1 / 3, per_category=(0.1, 0.25, 0.7)))
+    given = patch_bundle(cuts=ScoreThresholds(value=1 / 3, per_category=(0.1, 0.25, 0.7)))
     found = load_detector_bundle(saved)
     assert is_detector(saved)
     assert found.spec == given.spec and found.cuts == given.cuts

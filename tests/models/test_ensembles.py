@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tagbox.atomic_io import sha256_of
 from tagbox.data.dataset import Categories
 from tagbox.errors import TagboxError
-from tagbox.evaluation.thresholds import Thresholds
-from tagbox.files import sha256_of
 from tagbox.models.backbones import BackboneSpec
 from tagbox.models.bundle import Bundle, load_bundle, save_bundle
 from tagbox.models.ensembles import (
@@ -29,6 +28,7 @@ from tagbox.models.ensembles import (
     save_ensemble,
     views_of,
 )
+from tagbox.predictions.thresholds import Thresholds
 
 
 def bundle(seed: int = 0, names: tuple[str, ...] = ("elk", "yak")) -> Bundle:

@@ -11,18 +11,18 @@ from heads_data import features, maps, state, stir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagbox.evaluation.base_rates import base_rate
+from tagbox.evaluation.class_priors import class_priors
 from tagbox.models.heads import (
     FeatureScale,
     HeadKind,
     create_head,
-    forward,
     head_logits,
     kind_of,
-    scale,
     sigmoid,
     wants_map,
 )
+from tagbox.models.heads import base as scale
+from tagbox.models.heads import numpy_forward as forward
 
 KINDS: list[tuple[HeadKind, dict[str, Any]]] = [
     ("linear", {}),
@@ -157,7 +157,7 @@ def test_standardised_features_have_mean_0_and_deviation_1(x: np.ndarray) -> Non
 
 def test_base_rate_leaves_unknown_labels_out_and_never_reaches_0_or_1() -> None:
     labels = np.array([[1, 0, -1], [1, 0, 1], [1, 0, -1]], np.int8)
-    np.testing.assert_allclose(base_rate(labels), [3.5 / 4, 0.5 / 4, 1.5 / 2])
+    np.testing.assert_allclose(class_priors(labels), [3.5 / 4, 0.5 / 4, 1.5 / 2])
 
 
 def test_sigmoid_survives_extreme_logits() -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import save  # noqa: E402
 from tagbox.errors import TagboxError  # noqa: E402
 from tagbox.models import torchvision_models  # noqa: E402
 from tagbox.models.backbones import BackboneRequest, create_backbone  # noqa: E402
-from tagbox.models.hub import mirrored  # noqa: E402
+from tagbox.models.weights import mirrored  # noqa: E402
 
 OFFICIAL = "/models/resnet18-f37072fd.pth"
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from tagbox.engines.encoder import create_encoder
+from tagbox.backends.encoder import create_encoder
 from tagbox.errors import TagboxError
 from tagbox.models.backbones import Backbone, BackboneRequest, create_backbone, trained_backbone
+from tagbox.models.classifier_network import Network
 from tagbox.models.heads import FeatureScale, create_head, head_logits
-from tagbox.models.network import Network
 
 NAMES = (
     *(

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 
 from tagbox.data.dataset import Annotations
-from tagbox.evaluation.detections import Detections
-from tagbox.reports.box_choice import choose_box_pictures, judge_pictures
-from tagbox.reports.box_pictures import BoxPicture, make_box_picture
+from tagbox.predictions.predictions import Detections
+from tagbox.reports.detection_pictures import (
+    BoxPicture,
+    choose_box_pictures,
+    make_box_picture,
+    match_pictures,
+)
 from tagbox.reports.detector_report import DetectorReportData
 
 
@@ -193,7 +197,7 @@ def detector_pictures(
     """The best and the worst of simulated pictures."""
     truth, detections = simulated(categories, images, found=found)
     random = np.random.default_rng(1)
-    judged = judge_pictures(truth, detections, 0.3)
+    judged = match_pictures(truth, detections, 0.3)
     best, worst = choose_box_pictures(judged, count)
     return [
         make_box_picture(

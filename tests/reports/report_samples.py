@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from tagbox.evaluation.evaluate import evaluate_labels
+from tagbox.evaluation.evaluate_labels import evaluate_labels
 from tagbox.evaluation.tuning import tune
+from tagbox.reports.classifier_report import ReportData
 from tagbox.reports.pictures import choose_pictures, make_picture
-from tagbox.reports.report import ReportData
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tagbox.reports.box_charts import aspect_chart, size_chart
+from tagbox.reports.detection_charts import aspect_chart, size_chart
 
 
 def texts(figure: str) -> list[str]:
@@ -22,8 +22,8 @@ def bars(figure: str) -> dict[str, int]:
 
 def test_sizes_worked_by_hand() -> None:
     # Sides of the squares of the same area: 8, 32 (medium, as its area is not below 32²), 96, 128.
-    sides = np.array([[4, 16], [32, 32], [96, 96], [64, 256], [np.nan, 3], [0, 5]], np.float64)
-    figure = size_chart(sides)
+    train_val = np.array([[4, 16], [32, 32], [96, 96], [64, 256], [np.nan, 3], [0, 5]], np.float64)
+    figure = size_chart(train_val)
     assert figure is not None
     assert {"small 25%", "medium 50%", "large 25%"} <= set(texts(figure))
     assert {"8", "16", "32", "64", "128"} <= set(texts(figure))
@@ -43,14 +43,14 @@ def test_shapes_worked_by_hand() -> None:
 
 
 def test_without_a_box_there_is_no_chart() -> None:
-    for sides in (np.zeros((0, 2)), np.array([[0.0, 4.0], [np.nan, 1.0]])):
-        assert size_chart(sides) is None
-        assert aspect_chart(sides) is None
+    for train_val in (np.zeros((0, 2)), np.array([[0.0, 4.0], [np.nan, 1.0]])):
+        assert size_chart(train_val) is None
+        assert aspect_chart(train_val) is None
 
 
 @given(arrays(np.float64, (5, 2), elements=st.floats(1e-3, 1e5)))
-def test_any_boxes_are_all_in_the_bars(sides: np.ndarray) -> None:
-    for figure in (size_chart(sides), aspect_chart(sides)):
+def test_any_boxes_are_all_in_the_bars(train_val: np.ndarray) -> None:
+    for figure in (size_chart(train_val), aspect_chart(train_val)):
         assert figure is not None
         assert sum(bars(figure).values()) == 5
         assert re.search(r"nan|inf(?!o)", figure) is None

@@ -14,9 +14,14 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tagbox.data.dataset import Annotations
-from tagbox.evaluation.detections import Detections
-from tagbox.reports.box_choice import IGNORED, WRONG, choose_box_pictures, judge_pictures
-from tagbox.reports.box_pictures import make_box_picture
+from tagbox.predictions.predictions import Detections
+from tagbox.reports.detection_pictures import (
+    IGNORED,
+    WRONG,
+    choose_box_pictures,
+    make_box_picture,
+    match_pictures,
+)
 
 NAMES = ("a", "b")
 Box = tuple[float, float, float, float]
@@ -26,7 +31,7 @@ boxes = st.tuples(corners, corners, sides, sides)
 objects = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 1), boxes, st.booleans()), max_size=14
 )
-claims = st.lists(
+outputs = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 1), boxes, st.sampled_from([0.25, 0.5, 0.75])),
     max_size=14,
 )
@@ -97,13 +102,13 @@ def counted_by_pycocotools(truth: Annotations, said: Detections) -> dict[int, li
     return counts
 
 
-@given(objects, claims)
+@given(objects, outputs)
 def test_counts_are_those_of_pycocotools(
     there: list[tuple[int, int, Box, bool]], said: list[tuple[int, int, Box, float]]
 ) -> None:
     truth = annotations_of(*([one[i] for one in there] for i in range(4)))  # type: ignore[arg-type]
     detections = detections_of(said)
-    judged = judge_pictures(truth, detections, 0.0)
+    judged = match_pictures(truth, detections, 0.0)
     assert {p.row: [p.right, p.wrong, p.missed] for p in judged} == counted_by_pycocotools(
         truth, detections
     )
@@ -111,7 +116,7 @@ def test_counts_are_those_of_pycocotools(
 
 def test_counts_of_many_boxes_are_those_of_pycocotools() -> None:
     truth, detections = simulated(NAMES, 60, found=0.8)
-    judged = judge_pictures(truth, detections, 0.0)
+    judged = match_pictures(truth, detections, 0.0)
     assert {p.row: [p.right, p.wrong, p.missed] for p in judged} == counted_by_pycocotools(
         truth, detections
     )
@@ -135,7 +140,7 @@ def test_a_picture_worked_by_hand() -> None:
             (1, 1, (10.0, 10.0, 8.0, 8.0), 0.3),  # Of another category; at its cut.
         ]
     )
-    first, second, third = judge_pictures(truth, detections, [0.5, 0.3])
+    first, second, third = match_pictures(truth, detections, [0.5, 0.3])
     assert first.found.tolist() == [1, 2, 0]
     assert first.matches.tolist() == [0, WRONG, WRONG]
     assert (first.right, first.wrong, first.missed) == (1, 2, 2)
@@ -153,7 +158,7 @@ def test_the_choice_is_the_same_whatever_the_order_of_the_rows() -> None:
     truth, detections = simulated(NAMES, 40)
     shuffled = detections.take(np.random.default_rng(4).permutation(len(detections)))
     one, other = (
-        choose_box_pictures(judge_pictures(truth, said, 0.3), 6) for said in (detections, shuffled)
+        choose_box_pictures(match_pictures(truth, said, 0.3), 6) for said in (detections, shuffled)
     )
     for side, same in zip(one, other, strict=True):
         assert [p.row for p in side] == [p.row for p in same]
@@ -166,7 +171,7 @@ def test_the_choice_is_the_same_whatever_the_order_of_the_rows() -> None:
 
 def test_no_detection_is_a_normal_answer() -> None:
     truth, detections = simulated(NAMES, 5)
-    judged = judge_pictures(truth, detections.take(np.zeros(0, np.intp)), 0.5)
+    judged = match_pictures(truth, detections.take(np.zeros(0, np.intp)), 0.5)
     assert [p.f1 for p in judged] == [0.0] * 5
     best, worst = choose_box_pictures(judged)
     assert (len(best), len(worst)) == (0, 5)
@@ -177,7 +182,7 @@ def test_a_picture_names_what_was_right_wrong_and_missed() -> None:
     detections = detections_of(
         [(0, 0, (1.0, 2.0, 10.0, 11.0), 0.9), (0, 0, (60.0, 60.0, 5.0, 5.0), 0.7)], images=1
     )
-    (judged,) = judge_pictures(truth, detections, 0.5)
+    (judged,) = match_pictures(truth, detections, 0.5)
     image = np.zeros((80, 80, 3), np.uint8)
     picture = make_box_picture(image, "x.jpg", "worst", judged, truth, detections)
     assert (picture.right, picture.wrong, picture.missed) == (("a",), ("a",), ("b",))

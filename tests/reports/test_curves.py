@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import f1_score, precision_recall_curve
 
-from tagbox.evaluation.label_metrics import label_metrics
-from tagbox.evaluation.ranking import average_precision
-from tagbox.reports.curves import precision_recall, threshold_curves
+from tagbox.metrics.multilabel import average_precision, label_metrics
+from tagbox.reports.label_charts import precision_recall, threshold_curves
 
 scores = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
 

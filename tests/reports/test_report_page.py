@@ -11,7 +11,7 @@ import pytest
 from page_browser import PageReader, open_browser
 from report_samples import HOSTILE, exclusive_data, report_data, words
 
-from tagbox.reports.report import ReportData, render_report, write_report
+from tagbox.reports.classifier_report import ReportData, render_report, write_report
 
 PAGES: dict[str, Callable[[], ReportData]] = {
     "usual": lambda: report_data(words(20), 60),

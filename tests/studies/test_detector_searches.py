@@ -18,8 +18,8 @@ from tagbox.config import ClassifierConfig, DetectorConfig, SynthConfig
 from tagbox.data.load import load_dataset
 from tagbox.data.synthetic.generate import generate
 from tagbox.errors import TagboxError
-from tagbox.evaluation.evaluate_boxes import evaluate_boxes
-from tagbox.inference.detect import DetectorModel
+from tagbox.evaluation.evaluate_detections import evaluate_boxes
+from tagbox.inference.detector import DetectorModel
 from tagbox.training.history import read_history
 
 Tuned = Callable[..., Study[DetectorConfig]]

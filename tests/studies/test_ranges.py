@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 
 from tagbox.config import RECIPES, ClassifierConfig, DetectorConfig, load_recipe
 from tagbox.errors import TagboxError
-from tagbox.studies.dotted import flat_settings, get_setting, with_settings
-from tagbox.studies.ranges import Range, parse_range, read_ranges, require_allowed
+from tagbox.studies.search_space import (
+    Range,
+    flat_settings,
+    get_setting,
+    parse_range,
+    read_ranges,
+    require_allowed,
+    with_settings,
+)
 
 POSITIVE = st.floats(1e-12, 1e12)
 FINITE = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e100, max_value=1e100)

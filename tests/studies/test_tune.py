@@ -17,16 +17,15 @@ import yaml
 from tuned_scenes import SEARCH, TRIALS, by_epoch, numbers, rows
 
 from tagbox.api import Study, train_classifier
+from tagbox.backends.encoder import create_encoders
 from tagbox.config import ClassifierConfig
-from tagbox.engines.encoder import create_encoders
 from tagbox.errors import TagboxError
 from tagbox.progress import Silent
-from tagbox.training.encoded import encode_sides
-from tagbox.training.head import train_head
+from tagbox.training.distributed import Runtime
+from tagbox.training.frozen import encode_train_val, train_head
 from tagbox.training.history import read_history
-from tagbox.training.plan import resolve
-from tagbox.training.runtime import Runtime
-from tagbox.training.sides import load_sides
+from tagbox.training.resolve_config import resolve
+from tagbox.training.train_val import load_train_val
 
 Tuned = Callable[..., Study]
 START = {"learning_rate": 5e-4, "dropout": 0.0, "batch_size": 32, "loss": "bce", "patience": 9}
@@ -99,18 +98,18 @@ def best_map(config: ClassifierConfig, parts: Path) -> tuple[float, int]:
     from tagbox.config import DataConfig
 
     data = parts / "annotations" / "instances_train.json"
-    sides = load_sides(data, config, DataConfig(), Silent())
-    config = resolve(config, sides)
-    encoded = encode_sides(
-        sides,
+    train_val = load_train_val(data, config, DataConfig(), Silent())
+    config = resolve(config, train_val)
+    encoded = encode_train_val(
+        train_val,
         create_encoders(config),
         head=config.head,
         mirror=config.mirror,
         cache=None,
         progress=Silent(),
     )
-    _, fitted = train_head(encoded, config, Runtime("cpu"))
-    figures = [float(row["val_map"] or 0) for row in fitted.history]
+    _, train_state = train_head(encoded, config, Runtime("cpu"))
+    figures = [float(row["val_map"] or 0) for row in train_state.history]
     return max(figures), 1 + int(np.argmax(figures))
 
 

@@ -12,7 +12,7 @@ from tuned_scenes import rows
 
 from tagbox.api import Study
 from tagbox.config import ClassifierConfig, FinetuneConfig
-from tagbox.inference.predict import Classifier
+from tagbox.inference.classifier import Classifier
 from tagbox.training.history import read_history
 
 Tuned = Callable[..., Study]

@@ -20,10 +20,9 @@ from tagbox.data.boxes import TrainingBoxes, training_boxes
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import load_dataset
 from tagbox.errors import TagboxError
-from tagbox.images.canvas import Fit
-from tagbox.images.geometry import PAD_VALUE
+from tagbox.images.geometry import PAD_VALUE, Fit
 from tagbox.training.batches import PADDING
-from tagbox.training.box_pictures import BoxBatch, BoxPictureBatches, stacked
+from tagbox.training.box_batches import BoxBatch, BoxPictureBatches, stacked
 
 SIZES = [(100, 60), (60, 100), (320, 200), (40, 40), (300, 299), (90, 90), (700, 500)]
 CROWD, NEGATIVE, UNLABELLED = 2, 3, 5
@@ -171,7 +170,7 @@ from pathlib import Path
 from tagbox.config import BoxAugmentConfig
 from tagbox.data.boxes import training_boxes
 from tagbox.data.load import load_dataset
-from tagbox.training.box_pictures import BoxPictureBatches
+from tagbox.training.box_batches import BoxPictureBatches
 
 dataset = load_dataset(Path(sys.argv[1]))
 augment = BoxAugmentConfig(zoom_out=0.3, iou_crop=0.5, scale_jitter=0.2, mosaic=0.5, rotate=5)

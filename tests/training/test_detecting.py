@@ -12,11 +12,11 @@ from tagbox.config import DataConfig, SynthConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import load_dataset
 from tagbox.data.synthetic.generate import generate
-from tagbox.evaluation.evaluate_boxes import evaluate_boxes
+from tagbox.evaluation.evaluate_detections import evaluate_boxes
 from tagbox.models.detectors.base import Found
-from tagbox.training.box_pictures import BoxBatch
-from tagbox.training.detecting import BoxFigures, Said, original_boxes
-from tagbox.training.runtime import Runtime
+from tagbox.training.box_batches import BoxBatch
+from tagbox.training.detection_task import BoxFigures, Said, original_boxes
+from tagbox.training.distributed import Runtime
 
 
 @pytest.fixture(scope="module")

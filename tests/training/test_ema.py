@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tagbox.training.ema import Ema
+from tagbox.training.optim import Ema
 
 
 def test_the_formula() -> None:

@@ -16,17 +16,17 @@ from torch.nn import functional
 
 from tagbox.config import ClassifierConfig
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, memory_source
-from tagbox.data.exclusive import exclusive, require_exclusive
 from tagbox.data.load import load_dataset
+from tagbox.data.single_label import exclusive, require_single_label
 from tagbox.errors import TagboxError
-from tagbox.evaluation.base_rates import base_rate
-from tagbox.evaluation.exclusive import MOST_PROBABLE, one_said
+from tagbox.evaluation.class_priors import class_priors
+from tagbox.metrics.single_label import MOST_PROBABLE, one_said
 from tagbox.models.heads import FeatureScale, HeadKind, activate, create_head
-from tagbox.training.finish import judge
+from tagbox.training.evaluate import evaluate_classifier
+from tagbox.training.history import epoch_scores
 from tagbox.training.losses import create_loss
-from tagbox.training.plan import kind_sentence, resolve
-from tagbox.training.scores import epoch_scores
-from tagbox.training.sides import Sides
+from tagbox.training.resolve_config import kind_sentence, resolve
+from tagbox.training.train_val import TrainVal
 
 RATES = torch.full((4,), 0.25)
 AUTO = ClassifierConfig()
@@ -76,16 +76,16 @@ NOT_EXCLUSIVE = [
 ]
 
 
-def sides(train: Dataset, validation: Dataset | None = None) -> Sides:
-    return Sides(train=train, validation=train if validation is None else validation, split=None)
+def train_val(train: Dataset, validation: Dataset | None = None) -> TrainVal:
+    return TrainVal(train=train, validation=train if validation is None else validation, split=None)
 
 
 def test_one_category_each_without_boxes_is_exclusive() -> None:
     assert exclusive(data(ONE_EACH))
-    plan = resolve(AUTO, sides(data(ONE_EACH)))
+    plan = resolve(AUTO, train_val(data(ONE_EACH)))
     assert (plan.labels, plan.loss, plan.augment.crop) == ("exclusive", "cross_entropy", "none")
     assert "softmax, cross-entropy (--labels multi" in (
-        kind_sentence(AUTO, plan, sides(data(ONE_EACH))) or ""
+        kind_sentence(AUTO, plan, train_val(data(ONE_EACH))) or ""
     )
 
 
@@ -101,7 +101,7 @@ def test_one_category_each_without_boxes_is_exclusive() -> None:
 )
 def test_other_data_are_not_exclusive(other: Dataset) -> None:
     assert not exclusive(other)
-    for both in (sides(other), sides(data(ONE_EACH), other)):
+    for both in (train_val(other), train_val(data(ONE_EACH), other)):
         plan = resolve(AUTO, both)
         assert (plan.labels, plan.loss) == ("multi", "bce")
         assert kind_sentence(AUTO, plan, both) is None
@@ -110,20 +110,20 @@ def test_other_data_are_not_exclusive(other: Dataset) -> None:
 @pytest.mark.parametrize("other", NOT_EXCLUSIVE)
 def test_exclusive_labels_that_are_asked_for_are_checked(other: Dataset) -> None:
     asked = replace(AUTO, labels="exclusive")
-    for both in (sides(other), sides(data(ONE_EACH), other)):
+    for both in (train_val(other), train_val(data(ONE_EACH), other)):
         with pytest.raises(TagboxError, match="1 of 2 images do not have exactly one") as raised:
             resolve(asked, both)
         assert raised.value.code == "labels-not-exclusive"
         assert "1.png" in str(raised.value)
     # Boxes do not matter to who asks.
-    boxed = sides(data(ONE_EACH, boxes=True))
+    boxed = train_val(data(ONE_EACH, boxes=True))
     assert resolve(asked, boxed).loss == "cross_entropy"
     assert kind_sentence(asked, resolve(asked, boxed), boxed) is None
-    require_exclusive(data(ONE_EACH))
+    require_single_label(data(ONE_EACH))
 
 
 def test_a_loss_for_independent_labels_decides_and_is_said() -> None:
-    both = sides(data(ONE_EACH))
+    both = train_val(data(ONE_EACH))
     asked = replace(AUTO, loss="asymmetric")
     plan = resolve(asked, both)
     assert (plan.labels, plan.loss) == ("multi", "asymmetric")
@@ -148,7 +148,7 @@ def test_settings_that_do_not_go_with_the_labels(
     settings_: dict[str, Any], labels: list[list[int]], where: str
 ) -> None:
     with pytest.raises(TagboxError) as raised:
-        resolve(replace(AUTO, **settings_), sides(data(labels)))
+        resolve(replace(AUTO, **settings_), train_val(data(labels)))
     assert (raised.value.code, raised.value.where) == ("config-value", where)
 
 
@@ -182,7 +182,7 @@ def test_an_untrained_head_says_the_shares_of_the_categories(
     x = np.random.default_rng(0).normal(size=(6, 5, 3, 2)).astype(np.float32)
     x = x if kind in ("csra", "ml_decoder") else x[..., 0, 0]
     scale = FeatureScale.of(x[:, None])
-    rates = base_rate(one_said(rows, 4).astype(np.int8))
+    rates = class_priors(one_said(rows, 4).astype(np.int8))
     head = create_head(kind, scale, rates, labels="exclusive", **options)
     with torch.no_grad():
         # ML-Decoder's are small at first, not 0.
@@ -237,8 +237,8 @@ def test_nothing_is_tuned() -> None:
     probabilities = np.array(
         [[0.4, 0.3, 0.3], [0.4, 0.3, 0.3], [0.2, 0.2, 0.6], [0.1, 0.8, 0.1]], np.float32
     )
-    config = resolve(AUTO, sides(validation))
-    judged = judge(validation, probabilities, base_rate(validation.labels), config)
+    config = resolve(AUTO, train_val(validation))
+    judged = evaluate_classifier(validation, probabilities, class_priors(validation.labels), config)
     assert judged.tuned.thresholds == MOST_PROBABLE
     assert set(judged.tuned.report) == {"reason"}
     assert judged.metrics["labels"] == "exclusive"

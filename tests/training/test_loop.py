@@ -11,13 +11,13 @@ from sklearn.metrics import average_precision_score
 
 from tagbox.errors import TagboxError
 from tagbox.training.batches import FeatureBatches
-from tagbox.training.labelling import Labelling
-from tagbox.training.loop import Fitted, Stop, Task, fit
+from tagbox.training.classification_task import ClassificationTask
+from tagbox.training.distributed import Runtime
+from tagbox.training.history import is_better
+from tagbox.training.loop import Stop, Task, TrainState, fit
 from tagbox.training.loop import run as outputs
 from tagbox.training.losses import create_loss
-from tagbox.training.runtime import Runtime
-from tagbox.training.schedule import Schedule
-from tagbox.training.scores import is_better
+from tagbox.training.optim import Schedule
 
 CATEGORIES, WIDTH = 4, 10
 
@@ -36,7 +36,7 @@ def task(model: torch.nn.Module, rate: float) -> Task:
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
     return Task(
         model=model,
-        criterion=Labelling(loss, loss),
+        criterion=ClassificationTask(loss, loss),
         optimizer=optimizer,
         schedule=Schedule(optimizer, lambda _: (1.0, None)),
     )
@@ -44,7 +44,7 @@ def task(model: torch.nn.Module, rate: float) -> Task:
 
 def run(
     *, rate: float = 0.05, epochs: int = 8, patience: int = 8, best_by: str = "map", **scale: float
-) -> tuple[torch.nn.Module, Fitted, FeatureBatches]:
+) -> tuple[torch.nn.Module, TrainState, FeatureBatches]:
     features, labels = separable(60, 0)
     held = FeatureBatches(*separable(40, 1), batch_size=16, shuffle=False)
     train = FeatureBatches(
@@ -52,57 +52,63 @@ def run(
     )
     torch.manual_seed(0)
     model = torch.nn.Linear(WIDTH, CATEGORIES)
-    fitted = fit(
+    train_state = fit(
         task(model, rate),
         train,
         held,
         stop=Stop(epochs=epochs, patience=patience, best_by=best_by),
         runtime=Runtime("cpu"),
     )
-    return model, fitted, held
+    return model, train_state, held
 
 
 def test_learns_and_leaves_the_best_epochs_weights() -> None:
-    model, fitted, held = run(rate=0.3)
-    figures = [row["val_map"] for row in fitted.history]
-    best = fitted.history[fitted.best_epoch - 1]
+    model, train_state, held = run(rate=0.3)
+    figures = [row["val_map"] for row in train_state.history]
+    best = train_state.history[train_state.best_epoch - 1]
     assert best["val_map"] == max(figures)  # type: ignore[type-var]
     assert best["val_map"] > 0.9  # type: ignore[operator]
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
     assert (
-        outputs(model, held, Labelling(loss, loss), Runtime("cpu")).scores()["map"]
+        outputs(model, held, ClassificationTask(loss, loss), Runtime("cpu")).scores()["map"]
         == best["val_map"]
     )
 
 
 def test_the_epochs_map_is_sklearns() -> None:
-    model, fitted, held = run()
+    model, train_state, held = run()
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    probabilities = outputs(model, held, Labelling(loss, loss), Runtime("cpu")).probabilities
+    probabilities = outputs(
+        model, held, ClassificationTask(loss, loss), Runtime("cpu")
+    ).probabilities
     expected = average_precision_score(held.targets.numpy(), probabilities, average="macro")
-    assert fitted.history[fitted.best_epoch - 1]["val_map"] == pytest.approx(expected, abs=1e-12)
+    assert train_state.history[train_state.best_epoch - 1]["val_map"] == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 def test_training_figures_are_of_the_batches_trained_on() -> None:
     # One epoch at rate 0: the weights never move, so the running loss is the loss of the set.
-    model, fitted, _ = run(rate=0.0, epochs=1)
+    model, train_state, _ = run(rate=0.0, epochs=1)
     whole = FeatureBatches(*separable(60, 0), batch_size=16, shuffle=False)
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    expected = outputs(model, whole, Labelling(loss, loss), Runtime("cpu")).scores()["loss"]
-    assert fitted.history[0]["train_loss"] == pytest.approx(expected, rel=1e-6)
+    expected = outputs(model, whole, ClassificationTask(loss, loss), Runtime("cpu")).scores()[
+        "loss"
+    ]
+    assert train_state.history[0]["train_loss"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_stops_early_when_nothing_gets_better() -> None:
-    _, fitted, _ = run(rate=0.0, epochs=50, patience=3)
-    assert fitted.over
-    assert fitted.best_epoch == 1
-    assert len(fitted.history) == 4
+    _, train_state, _ = run(rate=0.0, epochs=50, patience=3)
+    assert train_state.over
+    assert train_state.best_epoch == 1
+    assert len(train_state.history) == 4
 
 
 def test_best_by_loss_takes_the_lowest() -> None:
-    _, fitted, _ = run(best_by="val_loss")
-    losses = [row["val_loss"] for row in fitted.history]
-    assert fitted.best_epoch == int(np.argmin(losses)) + 1  # type: ignore[arg-type]
+    _, train_state, _ = run(best_by="val_loss")
+    losses = [row["val_loss"] for row in train_state.history]
+    assert train_state.best_epoch == int(np.argmin(losses)) + 1  # type: ignore[arg-type]
 
 
 def test_a_loss_that_is_not_finite_stops_in_one_sentence() -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tagbox.backends.encoder import create_encoders
 from tagbox.config import ClassifierConfig, DataConfig, FinetuneConfig
-from tagbox.engines.encoder import create_encoders
 from tagbox.errors import TagboxError
 from tagbox.progress import Silent
-from tagbox.training import memory
-from tagbox.training.memory import available_memory, require_room, sides_that_fit
-from tagbox.training.sides import load_sides
+from tagbox.training import frozen as memory
+from tagbox.training.frozen import available_memory, require_room, train_val_in_memory
+from tagbox.training.train_val import load_train_val
 
 
 def group(folder: Path, limit: str, used: int, given_back: int, *, first: bool) -> Path:
@@ -51,24 +51,24 @@ def test_maps_may_take_half_of_it(
 ) -> None:
     config = replace(small, head="csra")
     train = scenes / "annotations" / "instances_train.json"
-    sides = load_sides(train, config, DataConfig(), Silent())
+    train_val = load_train_val(train, config, DataConfig(), Silent())
     encoders = create_encoders(config)
     # 60 training pictures and their mirror images, 30 of validation, maps of 1280 x 3 x 3 at 4 bytes.
     needed = (2 * 60 + 30) * 1280 * 3 * 3 * 4
     monkeypatch.setattr(memory, "available_memory", lambda: 2 * needed)
-    require_room(sides, encoders, config)
+    require_room(train_val, encoders, config)
     monkeypatch.setattr(memory, "available_memory", lambda: 2 * needed - 2)
     with pytest.raises(TagboxError, match="60 pictures") as raised:
-        require_room(sides, encoders, config)
+        require_room(train_val, encoders, config)
     assert raised.value.code == "features-too-large"
-    require_room(sides, encoders, replace(config, mirror=False))
-    require_room(sides, encoders, small)
+    require_room(train_val, encoders, replace(config, mirror=False))
+    require_room(train_val, encoders, small)
     # Where the network is trained afterwards, half the memory means half of either side.
     monkeypatch.setattr(memory, "available_memory", lambda: needed)
     whole = replace(config, finetune=FinetuneConfig(unfreeze="all"))
-    fitting = sides_that_fit(sides, encoders, whole, Silent())
+    fitting = train_val_in_memory(train_val, encoders, whole, Silent())
     assert abs(len(fitting.train) - 30) <= 2
     assert abs(len(fitting.validation) - 15) <= 2
-    assert set(fitting.train.images.files) < set(sides.train.images.files)
+    assert set(fitting.train.images.files) < set(train_val.train.images.files)
     monkeypatch.setattr(memory, "available_memory", lambda: 2 * needed)
-    assert sides_that_fit(sides, encoders, whole, Silent()) is sides
+    assert train_val_in_memory(train_val, encoders, whole, Silent()) is train_val

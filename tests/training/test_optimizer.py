@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tagbox.training.optimizer import AdamW
-from tagbox.training.schedule import Schedule, cosine, one_cycle, step_down
+from tagbox.training.optim import AdamW, Schedule, cosine, one_cycle, step_down
 
 
 def layers() -> tuple[torch.nn.Linear, torch.nn.Linear]:

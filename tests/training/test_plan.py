@@ -10,19 +10,19 @@ import pytest
 from tagbox.config import RECIPES, ClassifierConfig, DataConfig, FinetuneConfig, load_recipe
 from tagbox.errors import TagboxError
 from tagbox.progress import Silent
-from tagbox.training.plan import differences, resolve, with_free_settings
-from tagbox.training.sides import Sides, load_sides
-from tagbox.training.work import fingerprints, require_same_data
+from tagbox.training.resolve_config import differences, resolve, with_free_settings
+from tagbox.training.run_dir import fingerprints, require_same_data
+from tagbox.training.train_val import TrainVal, load_train_val
 
 
 @pytest.fixture
-def sides(scenes: Path, small: ClassifierConfig) -> Sides:
+def train_val(scenes: Path, small: ClassifierConfig) -> TrainVal:
     data = scenes / "annotations" / "instances_train.json"
-    return load_sides(data, small, DataConfig(), Silent())
+    return load_train_val(data, small, DataConfig(), Silent())
 
 
-def test_what_the_data_decides(sides: Sides) -> None:
-    found = resolve(ClassifierConfig(), sides)
+def test_what_the_data_decides(train_val: TrainVal) -> None:
+    found = resolve(ClassifierConfig(), train_val)
     assert (found.labels, found.loss, found.augment.crop) == ("multi", "bce", "boxes")
 
 
@@ -34,10 +34,10 @@ def test_what_the_data_decides(sides: Sides) -> None:
     ],
 )
 def test_settings_that_do_not_go_together(
-    sides: Sides, config: ClassifierConfig, words: str
+    train_val: TrainVal, config: ClassifierConfig, words: str
 ) -> None:
     with pytest.raises(TagboxError, match=words) as raised:
-        resolve(config, sides)
+        resolve(config, train_val)
     assert raised.value.code == "config-value"
 
 
@@ -60,18 +60,18 @@ def test_differences_are_named_and_auto_is_none() -> None:
     assert (resumed.seed, resumed.finetune.unfreeze) == (3, "all")
 
 
-def test_other_data_is_refused(sides: Sides) -> None:
-    state = {"about": {"fingerprints": fingerprints(sides)}}
-    require_same_data(state, sides)
-    boxes = sides.train.annotations.boxes.copy()
+def test_other_data_is_refused(train_val: TrainVal) -> None:
+    state = {"about": {"fingerprints": fingerprints(train_val)}}
+    require_same_data(state, train_val)
+    boxes = train_val.train.annotations.boxes.copy()
     boxes[0, 0] += 1
-    moved = replace(sides.train, annotations=replace(sides.train.annotations, boxes=boxes))
+    moved = replace(train_val.train, annotations=replace(train_val.train.annotations, boxes=boxes))
     with pytest.raises(TagboxError, match="training images or their annotations") as raised:
-        require_same_data(state, replace(sides, train=moved))
+        require_same_data(state, replace(train_val, train=moved))
     assert raised.value.code == "resume-data"
-    fewer = sides.validation.take(range(len(sides.validation) - 1))
+    fewer = train_val.validation.take(range(len(train_val.validation) - 1))
     with pytest.raises(TagboxError, match="validation images"):
-        require_same_data(state, replace(sides, validation=fewer))
+        require_same_data(state, replace(train_val, validation=fewer))
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tagbox.errors import TagboxError
-from tagbox.training.run_folder import run_folder
+from tagbox.training.run_dir import run_folder
 
 
 def test_appears_whole_on_a_clean_exit(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_run_moved_aside_by_a_killed_overwrite_is_put_back(tmp_path: Path) -> 
 def test_a_second_writer_is_refused_while_the_first_lives(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"
-        "from tagbox.training.run_folder import run_folder\n"
+        "from tagbox.training.run_dir import run_folder\n"
         "with run_folder(pathlib.Path(sys.argv[1]), 'a', overwrite=False):\n"
         "    print('writing', flush=True)\n"
         "    sys.stdin.read()\n"

@@ -11,10 +11,10 @@ import torch
 from tagbox.config import FinetuneConfig
 from tagbox.errors import TagboxError
 from tagbox.models.backbones import BackboneRequest, create_backbone
+from tagbox.models.classifier_network import Network
 from tagbox.models.heads import FeatureScale, create_head
-from tagbox.models.network import Network
 from tagbox.training import speed
-from tagbox.training.finetune import on_noise
+from tagbox.training.network import on_noise
 
 
 @pytest.fixture(scope="module")

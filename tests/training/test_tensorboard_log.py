@@ -15,8 +15,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tagbox.errors import TagboxError
-from tagbox.training.tensorboard import TensorBoardLog
-from tagbox.training.watch import Watch
+from tagbox.training.tensorboard import TensorBoardLog, Watch
 
 
 def read(folder: Path) -> EventAccumulator:

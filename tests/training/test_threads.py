@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from tagbox.backends.encoder import create_encoders
 from tagbox.config import ClassifierConfig, DataConfig
-from tagbox.engines.encoder import create_encoders
 from tagbox.progress import Silent
-from tagbox.training.encoded import encode_sides
-from tagbox.training.head import train_head
-from tagbox.training.plan import resolve
-from tagbox.training.runtime import Runtime
-from tagbox.training.sides import load_sides
-from tagbox.training.threads import SMALL_STEP, threads_for
+from tagbox.training.distributed import Runtime
+from tagbox.training.frozen import SMALL_STEP, encode_train_val, threads_for, train_head
+from tagbox.training.resolve_config import resolve
+from tagbox.training.train_val import load_train_val
 
 
 @pytest.fixture
@@ -41,12 +39,12 @@ def test_a_linear_head_takes_one_thread_and_a_wide_one_all(
     scenes: Path, small: ClassifierConfig
 ) -> None:
     config = replace(small, epochs=1)
-    sides = load_sides(
+    train_val = load_train_val(
         scenes / "annotations" / "instances_train.json", config, DataConfig(), Silent()
     )
-    config = resolve(config, sides)
-    encoded = encode_sides(
-        sides,
+    config = resolve(config, train_val)
+    encoded = encode_train_val(
+        train_val,
         create_encoders(config),
         head=config.head,
         mirror=False,

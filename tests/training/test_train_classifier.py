@@ -14,27 +14,27 @@ import yaml
 
 import tagbox
 from tagbox.api import train_classifier
+from tagbox.backends.encoder import create_encoders
+from tagbox.backends.features import encode_images
 from tagbox.config import ClassifierConfig, DataConfig, SynthConfig
 from tagbox.data.load import load_dataset
 from tagbox.data.split import Split
 from tagbox.data.synthetic.generate import generate
-from tagbox.engines.encoder import create_encoders
-from tagbox.engines.features import encode_images
 from tagbox.errors import TagboxError
-from tagbox.evaluation.base_rates import base_rate
-from tagbox.evaluation.ranking import average_precision
+from tagbox.evaluation.class_priors import class_priors
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import to_square
-from tagbox.inference.predict import Classifier
+from tagbox.inference.classifier import Classifier
+from tagbox.metrics.multilabel import average_precision
 from tagbox.models.heads import FeatureScale, create_head
-from tagbox.models.pixels import normalise, pool
+from tagbox.models.preprocess import normalise, pool
 from tagbox.training.batches import FeatureBatches
+from tagbox.training.classification_task import ClassificationTask
+from tagbox.training.distributed import Runtime
 from tagbox.training.history import read_history
-from tagbox.training.labelling import Labelling
 from tagbox.training.loop import Stop, Task, fit
 from tagbox.training.losses import create_loss
-from tagbox.training.runtime import Runtime
-from tagbox.training.schedule import Schedule, one_cycle
+from tagbox.training.optim import Schedule, one_cycle
 
 FILES = {
     "config.yaml",
@@ -78,7 +78,7 @@ def test_cached_features_train_the_very_same_head_as_the_whole_network(
     paths = [data.images.path(row) for row in range(len(data))]
     features = encode_images(paths, [encoder]).features
     squares = np.stack([to_square(read_image(path), 96, "squash") for path in paths])
-    rates = base_rate(data.labels)
+    rates = class_priors(data.labels)
 
     class Whole(torch.nn.Module):
         """Backbone frozen and in eval, pooling, head: one forward from pixels to logits."""
@@ -108,7 +108,7 @@ def test_cached_features_train_the_very_same_head_as_the_whole_network(
         fit(
             Task(
                 model=model,
-                criterion=Labelling(loss, loss),
+                criterion=ClassificationTask(loss, loss),
                 optimizer=optimizer,
                 schedule=Schedule(optimizer, one_cycle(6, 0.3)),
             ),
@@ -153,8 +153,8 @@ def test_the_saved_model_says_what_training_measured(
     run = train_classifier(train_json(scenes), small, name="a", runs=tmp_path)
     data = load_dataset(small.val)  # type: ignore[arg-type]
     classifier = Classifier.load(run.folder)
-    claims = classifier.predict([data.images.path(row) for row in range(len(data))])
-    ap = average_precision(data.labels, claims.probabilities)
+    outputs = classifier.predict([data.images.path(row) for row in range(len(data))])
+    ap = average_precision(data.labels, outputs.probabilities)
     assert np.nanmean(ap) == pytest.approx(run.metrics["validation"]["map"], abs=1e-9)
     assert classifier.categories == data.categories.names
     assert classifier.bundle.data_fingerprint == load_dataset(train_json(scenes)).fingerprint

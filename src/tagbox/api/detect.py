@@ -14,9 +14,9 @@ from tagbox.data.dataset import Dataset
 from tagbox.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from tagbox.inference.judged_detector import JudgedDetector
-    from tagbox.reports.box_pictures import BoxPicture
+    from tagbox.reports.detection_pictures import BoxPicture
     from tagbox.training.detector import TrainedDetector
+    from tagbox.training.evaluate import DetectorEvaluation
 
 SHOWN = 12
 """Best pictures of the report, and as many worst ones."""
@@ -63,16 +63,16 @@ def train_detector(
     """
     from contextlib import nullcontext
 
-    from tagbox.engines.encoder import choose_device
-    from tagbox.inference.judged_detector import judge_detector
+    from tagbox.backends.encoder import choose_device
     from tagbox.models.detectors.create import require_detector
     from tagbox.training.detector import train_on
-    from tagbox.training.detector_run import write_detector_run
+    from tagbox.training.distributed import Runtime, join_processes
+    from tagbox.training.evaluate import evaluate_detector
     from tagbox.training.failures import require_torch
-    from tagbox.training.runtime import Runtime, join_processes
-    from tagbox.training.sides import load_sides
+    from tagbox.training.run_dir import open_work
+    from tagbox.training.saved_run import write_detector_run
     from tagbox.training.tensorboard import TensorBoardLog
-    from tagbox.training.work import open_work
+    from tagbox.training.train_val import load_train_val
 
     config, source = config or DetectorConfig(), source or DataConfig()
     progress = progress or Silent()
@@ -98,15 +98,17 @@ def train_detector(
         runtime=group,
         progress=progress,
     ) as (work, config):
-        sides = load_sides(Path(data) if isinstance(data, str) else data, config, source, progress)
+        train_val = load_train_val(
+            Path(data) if isinstance(data, str) else data, config, source, progress
+        )
         metrics: dict[str, Any] = {}
         with TensorBoardLog(work.folder / "tensorboard") if runtime.main else nullcontext() as log:
-            trained = train_on(sides, config, runtime, work, log=log, progress=progress)
+            trained = train_on(train_val, config, runtime, work, log=log, progress=progress)
         if trained is not None:
-            judged = judge_detector(trained, progress)
+            judged = evaluate_detector(trained, progress)
             metrics = write_detector_run(
                 work.folder,
-                sides,
+                train_val,
                 trained,
                 judged.bundle,
                 judged.detections,
@@ -124,7 +126,7 @@ def _write_report(
     work: Path,
     name: str,
     trained: TrainedDetector,
-    judged: JudgedDetector,
+    judged: DetectorEvaluation,
     source: DataConfig,
     command: str,
 ) -> None:
@@ -153,16 +155,19 @@ def _write_report(
     write_detector_report(data, work / "report.html")
 
 
-def _pictures(validation: Dataset, judged: JudgedDetector) -> Sequence[BoxPicture]:
+def _pictures(validation: Dataset, judged: DetectorEvaluation) -> Sequence[BoxPicture]:
     """The best and the worst of the validation pictures that can be read."""
     from tagbox.errors import TagboxError
     from tagbox.images.decode import read_image
-    from tagbox.reports.box_choice import choose_box_pictures, judge_pictures
-    from tagbox.reports.box_pictures import make_box_picture
+    from tagbox.reports.detection_pictures import (
+        choose_box_pictures,
+        make_box_picture,
+        match_pictures,
+    )
     from tagbox.reports.pictures import Kind
 
     levels = judged.bundle.cuts.levels(len(validation.categories))
-    looked_at = judge_pictures(validation.annotations, judged.detections, np.asarray(levels))
+    looked_at = match_pictures(validation.annotations, judged.detections, np.asarray(levels))
     best, worst = choose_box_pictures(looked_at, SHOWN)
     chosen: list[tuple[Kind, Any]] = [("best", each) for each in best]
     chosen += [("worst", each) for each in worst]

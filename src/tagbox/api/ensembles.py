@@ -15,7 +15,7 @@ from tagbox.errors import TagboxError
 from tagbox.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from tagbox.inference.judging import Judged
+    from tagbox.training.evaluate import EnsembleEvaluation
 
 
 def ensemble(
@@ -65,13 +65,13 @@ def ensemble(
     """
     from contextlib import closing, nullcontext
 
+    from tagbox.backends.feature_cache import FeatureCache
+    from tagbox.data.image_files import require_images
     from tagbox.data.load import describe, load_dataset
-    from tagbox.data.locate import require_images
-    from tagbox.engines.cache import FeatureCache
     from tagbox.inference.ensemble import EnsembleClassifier
-    from tagbox.inference.judging import judge, with_plain
     from tagbox.models.ensembles import put_together, views_of
-    from tagbox.training.run_folder import run_folder
+    from tagbox.training.evaluate import evaluate_ensemble, with_plain
+    from tagbox.training.run_dir import run_folder
 
     config, source = config or EnsembleConfig(), source or DataConfig()
     progress = progress or Silent()
@@ -91,13 +91,13 @@ def ensemble(
             closing(FeatureCache()) if cache else nullcontext() as features,
             progress.bar("encoding validation pictures", len(paths), "images") as advance,
         ):
-            claims = classifier.predict_views(
+            outputs = classifier.predict_views(
                 paths, cache=features, skip_errors=True, progress=advance
             )
-        for error in claims.errors:
+        for error in outputs.errors:
             progress.say(f"left out: {error}")
-        judged = judge(
-            candidates, claims, dataset, weights=config.weights, objective=config.objective
+        judged = evaluate_ensemble(
+            candidates, outputs, dataset, weights=config.weights, objective=config.objective
         )
         settings: dict[str, Any] = {
             "command": command,
@@ -108,7 +108,7 @@ def ensemble(
                 **config.to_dict(),
             },
         }
-        metrics = _write(work, name, judged, claims.errors, settings)
+        metrics = _write(work, name, judged, outputs.errors, settings)
     return Run(folder=runs / name, metrics=metrics)
 
 
@@ -139,7 +139,7 @@ def _require_fitting(dataset: Dataset, categories: Sequence[str]) -> None:
 def _write(
     work: Path,
     name: str,
-    judged: Judged,
+    judged: EnsembleEvaluation,
     left_out: Sequence[TagboxError],
     settings: dict[str, Any],
 ) -> dict[str, Any]:
@@ -147,13 +147,13 @@ def _write(
     import msgspec
     import yaml
 
-    from tagbox.evaluation.files import write_csv
-    from tagbox.evaluation.predictions import Predictions
-    from tagbox.files import atomic_write
+    from tagbox.atomic_io import atomic_write
     from tagbox.inference.ensemble import EnsembleClassifier
     from tagbox.models.ensembles import save_ensemble
-    from tagbox.reports.report import ReportData, write_report
-    from tagbox.training.run import versions
+    from tagbox.predictions.files import write_csv
+    from tagbox.predictions.predictions import Predictions
+    from tagbox.reports.classifier_report import ReportData, write_report
+    from tagbox.training.saved_run import versions
 
     made = replace(judged.ensemble, versions=versions())
     atomic_write(work / "config.yaml", yaml.safe_dump(settings, sort_keys=False))

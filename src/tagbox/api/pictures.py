@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
-    from tagbox.evaluation.thresholds import Thresholds
     from tagbox.inference.load import Model
+    from tagbox.predictions.thresholds import Thresholds
     from tagbox.reports.pictures import ReportPicture
 
 REPORT_PICTURES = 12

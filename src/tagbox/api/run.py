@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tagbox.progress import Progress
 
 if TYPE_CHECKING:
-    from tagbox.inference.detect import DetectorModel
+    from tagbox.inference.detector import DetectorModel
     from tagbox.inference.load import Model
 
 
@@ -57,8 +57,8 @@ def finished_run(
 
     A group of processes that torchrun started again goes on where it was, asked to or not.
     """
-    from tagbox.training.run import read_metrics
-    from tagbox.training.runtime import was_restarted
+    from tagbox.training.distributed import was_restarted
+    from tagbox.training.saved_run import read_metrics
 
     resume = resume or was_restarted()
     if not resume or overwrite or not (folder / "metrics.json").exists():

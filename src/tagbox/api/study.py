@@ -15,16 +15,21 @@ from tagbox.config.finetune import FREE
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress, Silent
-from tagbox.studies.dotted import flat_settings, get_setting
-from tagbox.studies.ledger import Ledger, require_optuna
-from tagbox.studies.ranges import Range, read_ranges, require_allowed
 from tagbox.studies.results import BEST, Notes
-from tagbox.training.plan import Training
-from tagbox.training.work import kind_of
+from tagbox.studies.search_space import (
+    Range,
+    flat_settings,
+    get_setting,
+    read_ranges,
+    require_allowed,
+)
+from tagbox.studies.storage import StudyStorage, require_optuna
+from tagbox.training.resolve_config import Training
+from tagbox.training.run_dir import kind_of
 
 if TYPE_CHECKING:
     from tagbox.studies.trainer import Trainer
-    from tagbox.training.sides import Sides
+    from tagbox.training.train_val import TrainVal
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,7 +90,7 @@ class Kind(ABC, Generic[Training]):
     """Its configuration's type."""
 
     @abstractmethod
-    def resolve(self, config: Training, sides: Sides) -> Training:
+    def resolve(self, config: Training, train_val: TrainVal) -> Training:
         """`config` with what the data decides of it.
 
         Raises
@@ -102,7 +107,7 @@ class Kind(ABC, Generic[Training]):
     def trainer(
         self,
         base: Training,
-        sides: Sides,
+        train_val: TrainVal,
         source: DataConfig,
         folder: Path,
         machine: Mapping[str, str] | None,
@@ -136,34 +141,36 @@ def run_study(config: Training, asked: Asked, kind: Kind[Training]) -> Study[Tra
     for setting in sorted(set(asked.search) & set(asked.fixed)):
         progress.say(f"not searched: {setting} stays {get_setting(config, setting)}")
 
-    from tagbox.studies.folder import study_folder
-    from tagbox.studies.honest import load_third
+    from tagbox.studies.retrain_best import load_third
     from tagbox.studies.search import search as go_on
-    from tagbox.training.sides import load_sides
+    from tagbox.studies.storage import study_folder
+    from tagbox.training.train_val import load_train_val
 
     _require_one_process()
     data = Path(asked.data) if isinstance(asked.data, str) else asked.data
-    sides = load_sides(data, config, source, progress)
+    train_val = load_train_val(data, config, source, progress)
     metric: Any = asked.metric or config.best_by
-    kind.resolve(replace(config, best_by=metric), sides)
-    base = kind.resolve(config, sides)
-    require_allowed(base, ranges, lambda each: kind.resolve(each, sides))
+    kind.resolve(replace(config, best_by=metric), train_val)
+    base = kind.resolve(config, train_val)
+    require_allowed(base, ranges, lambda each: kind.resolve(each, train_val))
     third = None
     if asked.test is not None:
         third = load_third(
-            Path(asked.test), _beside(source, asked.test_images), sides.train, progress
+            Path(asked.test), _beside(source, asked.test_images), train_val.train, progress
         )
         kind.require_test(third, base)
     with (
         study_folder(Path(asked.studies), asked.name) as folder,
-        closing(Ledger(folder, asked.storage, name=asked.name, metric=metric)) as ledger,
+        closing(
+            StudyStorage(folder, asked.storage, name=asked.name, metric=metric)
+        ) as trial_storage,
     ):
-        ledger.begin(_about(base, ranges, metric, sides))
-        machine = ledger.get("machine")
-        with kind.trainer(base, sides, source, folder, machine, progress) as trainer:
+        trial_storage.begin(_about(base, ranges, metric, train_val))
+        machine = trial_storage.get("machine")
+        with kind.trainer(base, train_val, source, folder, machine, progress) as trainer:
             notes = Notes(
                 folder=folder,
-                ledger=ledger,
+                trial_storage=trial_storage,
                 base=base,
                 ranges=ranges,
                 metric=metric,
@@ -172,7 +179,7 @@ def run_study(config: Training, asked: Asked, kind: Kind[Training]) -> Study[Tra
             )
             try:
                 go_on(
-                    ledger,
+                    trial_storage,
                     trainer,
                     base,
                     ranges,
@@ -183,7 +190,7 @@ def run_study(config: Training, asked: Asked, kind: Kind[Training]) -> Study[Tra
                 )
                 return _finish(notes, trainer, asked.repeats, third, progress)
             except KeyboardInterrupt:
-                if there := len(ledger.trials):
+                if there := len(trial_storage.trials):
                     notes.write(trainer.machine)
                     progress.say(f"stopped with {there} trials; the same command goes on")
                 raise
@@ -197,7 +204,7 @@ def _finish(
     progress: Progress,
 ) -> Study[Training]:
     """Judge the best settings by more than the trial that made them the best, and write it all down."""
-    from tagbox.studies.honest import compare_on, train_again
+    from tagbox.studies.retrain_best import compare_on, train_again
 
     best = notes.best(trainer.machine)
     if best is None:
@@ -209,7 +216,7 @@ def _finish(
     if repeats:
         more["again"] = train_again(
             trainer,
-            notes.ledger,
+            notes.trial_storage,
             configs,
             runs,
             metric=notes.metric,
@@ -217,16 +224,18 @@ def _finish(
             progress=progress,
         )
     if test is not None:
-        more["test"] = compare_on(test, trainer, notes.ledger, configs, runs, progress=progress)
+        more["test"] = compare_on(
+            test, trainer, notes.trial_storage, configs, runs, progress=progress
+        )
     trainer.keep_only({str(number)})
     return Study(folder=notes.folder, result=notes.write(trainer.machine, more), best=config)
 
 
 def _about(
-    base: Training, ranges: Mapping[str, Range], metric: str, sides: Sides
+    base: Training, ranges: Mapping[str, Range], metric: str, train_val: TrainVal
 ) -> dict[str, Any]:
     """What a study is of: trials of another one do not go together with its own."""
-    from tagbox.training.work import fingerprints
+    from tagbox.training.run_dir import fingerprints
 
     # The fingerprints say which validation images there are, wherever they now lie.
     left_out = {*FREE, *(f"finetune.{name}" for name in FREE), "val", "val_images"}
@@ -234,7 +243,7 @@ def _about(
     searched = {name: f"searched in {allowed}" for name, allowed in ranges.items()}
     return {
         "kind": kind_of(base),
-        "data": fingerprints(sides),
+        "data": fingerprints(train_val),
         "settings": settings | searched | {"metric": metric},
     }
 
@@ -245,7 +254,7 @@ def _beside(source: DataConfig, images: Path | None) -> DataConfig:
 
 
 def _require_one_process() -> None:
-    from tagbox.training.runtime import launched_processes
+    from tagbox.training.distributed import launched_processes
 
     if launched_processes() > 1:
         raise TagboxError(

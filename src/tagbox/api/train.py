@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tagbox.models.bundle import Bundle
     from tagbox.reports.pictures import ReportPicture
     from tagbox.training.classifier import Trained
-    from tagbox.training.sides import Sides
     from tagbox.training.tensorboard import TensorBoardLog
+    from tagbox.training.train_val import TrainVal
 
 TENSORBOARD_PICTURES = 4
 
@@ -73,14 +73,14 @@ def train_classifier(
     """
     from contextlib import closing, nullcontext
 
-    from tagbox.engines.cache import FeatureCache
-    from tagbox.inference.predict import Classifier
+    from tagbox.backends.feature_cache import FeatureCache
+    from tagbox.inference.classifier import Classifier
     from tagbox.training.classifier import train
-    from tagbox.training.run import bundle_of, write_run
-    from tagbox.training.runtime import join_processes
-    from tagbox.training.sides import load_sides
+    from tagbox.training.distributed import join_processes
+    from tagbox.training.run_dir import open_work
+    from tagbox.training.saved_run import bundle_of, write_run
     from tagbox.training.tensorboard import TensorBoardLog
-    from tagbox.training.work import open_work
+    from tagbox.training.train_val import load_train_val
 
     config, source = config or ClassifierConfig(), source or DataConfig()
     progress = progress or Silent()
@@ -103,7 +103,9 @@ def train_classifier(
         runtime=group,
         progress=progress,
     ) as (work, config):
-        sides = load_sides(Path(data) if isinstance(data, str) else data, config, source, progress)
+        train_val = load_train_val(
+            Path(data) if isinstance(data, str) else data, config, source, progress
+        )
         with (
             closing(FeatureCache()) if cache else nullcontext() as features,
             nullcontext()
@@ -111,19 +113,21 @@ def train_classifier(
             else TensorBoardLog(work.folder / "tensorboard") as log,
         ):
             trained = train(
-                sides,
+                train_val,
                 config,
                 cache=features,
                 work=work,
                 runtime=group,
-                teacher=_teacher(config, sides, progress),
+                teacher=_teacher(config, train_val, progress),
                 log=log,
                 progress=progress,
             )
             metrics: dict[str, Any] = {}
             if trained is not None:
                 bundle = bundle_of(trained)
-                metrics = write_run(work.folder, sides, trained, bundle, source, command=command)
+                metrics = write_run(
+                    work.folder, train_val, trained, bundle, source, command=command
+                )
                 pictures = report_pictures(
                     Classifier(bundle, encoders=trained.encoders),
                     trained.validation,
@@ -142,14 +146,14 @@ def train_classifier(
 
 
 def _teacher(
-    config: ClassifierConfig, sides: Sides, progress: Progress
+    config: ClassifierConfig, train_val: TrainVal, progress: Progress
 ) -> NDArray[np.float32] | None:
     """(N, K) probabilities of the training images by the configured teacher; NaN where it says nothing."""
     if config.teacher is None:
         return None
-    from tagbox.inference.teacher import teacher_probabilities
+    from tagbox.training.teacher import teacher_probabilities
 
-    return teacher_probabilities(config.teacher, sides.train, progress)
+    return teacher_probabilities(config.teacher, train_val.train, progress)
 
 
 def _write_report(
@@ -163,7 +167,7 @@ def _write_report(
     command: str,
 ) -> None:
     from tagbox.checks.statistics import statistics
-    from tagbox.reports.report import ReportData, write_report
+    from tagbox.reports.classifier_report import ReportData, write_report
 
     judged = trained.judged
     notes = [f"Left out: {error}" for error in trained.left_out]

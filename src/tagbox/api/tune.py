@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tagbox.studies.trainer import Trainer
-    from tagbox.training.sides import Sides
+    from tagbox.training.train_val import TrainVal
 
 
 def tune_classifier(
@@ -84,8 +84,8 @@ def tune_classifier(
     Raises
     ------
     TagboxError
-        What reading, encoding and training raise; the codes of `studies.ranges.read_ranges` and
-        `studies.ledger.Ledger`; ``study-busy``, ``study-name``, ``study-empty``, ``extra-missing``.
+        What reading, encoding and training raise; the codes of `studies.search_space.read_ranges` and
+        `studies.storage.StudyStorage`; ``study-busy``, ``study-name``, ``study-empty``, ``extra-missing``.
     """
     asked = Asked(
         data=data,
@@ -146,8 +146,8 @@ def tune_detector(
     Raises
     ------
     TagboxError
-        What reading and training raise; the codes of `studies.ranges.read_ranges` and
-        `studies.ledger.Ledger`; ``study-busy``, ``study-name``, ``study-empty``, ``extra-missing``.
+        What reading and training raise; the codes of `studies.search_space.read_ranges` and
+        `studies.storage.StudyStorage`; ``study-busy``, ``study-name``, ``study-empty``, ``extra-missing``.
     """
     asked = Asked(
         data=data,
@@ -178,36 +178,36 @@ class _Classifiers(Kind[ClassifierConfig]):
     def __init__(self, cache: bool) -> None:
         self._cache = cache
 
-    def resolve(self, config: ClassifierConfig, sides: Sides) -> ClassifierConfig:
-        from tagbox.training.plan import resolve
+    def resolve(self, config: ClassifierConfig, train_val: TrainVal) -> ClassifierConfig:
+        from tagbox.training.resolve_config import resolve
 
-        return resolve(config, sides)
+        return resolve(config, train_val)
 
     def require_test(self, test: Dataset, base: ClassifierConfig) -> None:
-        from tagbox.data.exclusive import require_exclusive
+        from tagbox.data.single_label import require_single_label
 
         if base.labels == "exclusive":
-            require_exclusive(test)
+            require_single_label(test)
 
     @contextmanager
     def trainer(
         self,
         base: ClassifierConfig,
-        sides: Sides,
+        train_val: TrainVal,
         source: DataConfig,
         folder: Path,
         machine: Mapping[str, str] | None,
         progress: Progress,
     ) -> Iterator[Trainer[ClassifierConfig]]:
-        from tagbox.engines.cache import FeatureCache
+        from tagbox.backends.feature_cache import FeatureCache
         from tagbox.studies.classifier_trainer import ClassifierTrainer
 
         with closing(FeatureCache()) if self._cache else nullcontext() as features:
             yield ClassifierTrainer(
-                sides,
+                train_val,
                 source,
                 cache=features,
-                teacher=_teacher(base, sides, progress),
+                teacher=_teacher(base, train_val, progress),
                 folder=folder,
                 machine=machine,
                 progress=progress,
@@ -222,17 +222,17 @@ class _Detectors(Kind[DetectorConfig]):
     def __init__(self) -> None:
         self._sound: set[tuple[Any, ...]] = set()
 
-    def resolve(self, config: DetectorConfig, sides: Sides) -> DetectorConfig:
+    def resolve(self, config: DetectorConfig, train_val: TrainVal) -> DetectorConfig:
         from tagbox.studies.detector_trainer import DECIDE_NETWORK, require_network
 
         key = tuple(getattr(config, name) for name in DECIDE_NETWORK)
         if key not in self._sound:
-            require_network(config, sides)
+            require_network(config, train_val)
             self._sound.add(key)
         return config
 
     def require_test(self, test: Dataset, base: DetectorConfig) -> None:
-        from tagbox.studies.box_comparison import require_boxes
+        from tagbox.studies.comparison import require_boxes
 
         require_boxes(test)
 
@@ -240,7 +240,7 @@ class _Detectors(Kind[DetectorConfig]):
     def trainer(
         self,
         base: DetectorConfig,
-        sides: Sides,
+        train_val: TrainVal,
         source: DataConfig,
         folder: Path,
         machine: Mapping[str, str] | None,
@@ -248,14 +248,14 @@ class _Detectors(Kind[DetectorConfig]):
     ) -> Iterator[Trainer[DetectorConfig]]:
         from tagbox.studies.detector_trainer import DetectorTrainer
 
-        yield DetectorTrainer(sides, source, folder=folder, machine=machine, progress=progress)
+        yield DetectorTrainer(train_val, source, folder=folder, machine=machine, progress=progress)
 
 
 def _teacher(
-    base: ClassifierConfig, sides: Sides, progress: Progress
+    base: ClassifierConfig, train_val: TrainVal, progress: Progress
 ) -> NDArray[np.float32] | None:
     if base.teacher is None:
         return None
-    from tagbox.inference.teacher import teacher_probabilities
+    from tagbox.training.teacher import teacher_probabilities
 
-    return teacher_probabilities(base.teacher, sides.train, progress)
+    return teacher_probabilities(base.teacher, train_val.train, progress)

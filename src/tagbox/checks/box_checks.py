@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.checks.findings import Findings
-from tagbox.data.box_faults import (
+from tagbox.data.boxes import (
+    annotation_place,
     far_corners,
     known,
     leaving,
     look_like_corners,
     look_normalised,
     outside,
+    said_box,
+    stated_sizes,
     without_area,
 )
-from tagbox.data.boxes import annotation_place, said_box, stated_sizes
 from tagbox.data.dataset import Dataset
 from tagbox.data.segmentation import SegmentationError
 

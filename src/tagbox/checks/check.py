@@ -12,15 +12,14 @@ from tagbox.checks.box_checks import check_boxes, columns_of
 from tagbox.checks.coco_checks import best_effort, check_records
 from tagbox.checks.coco_records import read_records
 from tagbox.checks.findings import Finding, Findings
-from tagbox.checks.label_lines import check_lines
-from tagbox.checks.labels import check_labels
-from tagbox.checks.pictures import check_duplicates, check_pictures
-from tagbox.checks.sides import Side, check_sides
+from tagbox.checks.image_checks import check_duplicates, check_pictures
+from tagbox.checks.label_checks import check_labels, check_lines
+from tagbox.checks.split_checks import Side, check_sides
 from tagbox.checks.statistics import statistics
 from tagbox.config import DataConfig
 from tagbox.data.dataset import Dataset
+from tagbox.data.image_files import require_images
 from tagbox.data.load import adapt, describe, read, source_of
-from tagbox.data.locate import require_images
 from tagbox.data.split import Split
 from tagbox.errors import TagboxError
 

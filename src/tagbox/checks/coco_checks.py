@@ -14,7 +14,7 @@ from tagbox.checks.coco_repair import NO_ID
 from tagbox.checks.findings import Findings
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
 from tagbox.data.formats.coco import rows_of
-from tagbox.data.locate import check_relative, locate_images
+from tagbox.data.image_files import check_relative, locate_images
 from tagbox.errors import TagboxError
 
 _NOWHERE = Path()

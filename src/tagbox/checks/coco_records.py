@@ -26,8 +26,8 @@ from tagbox.checks.coco_repair import (
 )
 from tagbox.checks.findings import Findings
 from tagbox.data.formats.coco import Box, column_of, mapped
-from tagbox.data.json_errors import syntax_error
 from tagbox.data.segmentation import SegmentationError, segmentation_box
+from tagbox.data.text import syntax_error
 from tagbox.errors import TagboxError
 
 _CHUNK = 1 << 15

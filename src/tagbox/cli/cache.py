@@ -26,8 +26,8 @@ def info(*, folder: Path | None = None, json: bool = False) -> None:
     json
         Write one JSON object to stdout: folder, features, bytes.
     """
-    from tagbox.engines.cache import FILE_NAME, FeatureCache
-    from tagbox.files import cache_folder
+    from tagbox.atomic_io import cache_folder
+    from tagbox.backends.feature_cache import FILE_NAME, FeatureCache
 
     place = folder or cache_folder("features")
     found: dict[str, str | int] = {"folder": str(place), "features": 0, "bytes": 0}
@@ -51,8 +51,8 @@ def clear(*, folder: Path | None = None) -> None:
     folder
         Another cache than $TAGBOX_CACHE/features or ~/.cache/tagbox/features.
     """
-    from tagbox.engines.cache import FILE_NAME, FeatureCache
-    from tagbox.files import cache_folder
+    from tagbox.atomic_io import cache_folder
+    from tagbox.backends.feature_cache import FILE_NAME, FeatureCache
 
     place = folder or cache_folder("features")
     if not (place / FILE_NAME).exists():

@@ -12,10 +12,8 @@ from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
-    from tagbox.evaluation.detections import Detections
-    from tagbox.evaluation.predictions import Predictions
-    from tagbox.evaluation.score_cuts import ScoreCuts
-    from tagbox.evaluation.thresholds import Thresholds
+    from tagbox.predictions.predictions import Detections, Predictions
+    from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 DETECTOR_FORMAT = "tagbox-detector"
@@ -43,14 +41,14 @@ def read_detections(
     *,
     extra: Literal["error", "ignore"],
     device: Device,
-) -> tuple[Detections, ScoreCuts | None, int]:
+) -> tuple[Detections, ScoreThresholds | None, int]:
     """Detections laid beside `dataset`, the model's score cuts, and how many things were left out.
 
     `dataset` is `original` with the changes that `source` asks for; the ids of a results file are those of
     `original`.
     """
-    from tagbox.evaluation.coco_results import read_known_results, read_results
-    from tagbox.evaluation.detection_alignment import adapt_detections, align_detections
+    from tagbox.predictions.alignment import adapt_detections, align_detections
+    from tagbox.predictions.coco_results import read_known_results, read_results
 
     if not path.is_dir():
         left_out = 0
@@ -59,7 +57,7 @@ def read_detections(
         else:
             found = read_results(path, original)
         return adapt_detections(found, original, dataset, source), None, left_out
-    from tagbox.inference.detect import detect_dataset
+    from tagbox.inference.detector import detect_dataset
 
     with progress_bar("detecting", len(dataset)) as advance:
         found, cuts = detect_dataset(path, dataset, device=device, progress=advance)
@@ -83,8 +81,8 @@ def box_result(
     device: Device,
 ) -> dict[str, Any]:
     """What `tagbox evaluate --json` says of detections, without the two arguments."""
-    from tagbox.evaluation.evaluate_boxes import evaluate_boxes
-    from tagbox.evaluation.ground_truth import ground_truth
+    from tagbox.evaluation.coco_ground_truth import ground_truth
+    from tagbox.evaluation.evaluate_detections import evaluate_boxes
 
     ground_truth(dataset)  # Refuses data without boxes before a detector runs for minutes.
     detections, cuts, left_out = read_detections(
@@ -106,7 +104,7 @@ def label_claims(
     device: Device,
 ) -> tuple[Predictions, Thresholds | None]:
     """A detector's best score of each category in each image, and its score cuts as thresholds."""
-    from tagbox.evaluation.boxes_as_labels import as_labels, label_thresholds
+    from tagbox.predictions.detections_as_labels import as_labels, label_thresholds
 
     detections, cuts, _ = read_detections(
         path, original, dataset, source, extra=extra, device=device
@@ -117,14 +115,14 @@ def label_claims(
     return as_labels(named), thresholds
 
 
-def _given_cuts(given: str, dataset: Dataset) -> ScoreCuts:
-    from tagbox.evaluation.score_cuts import ScoreCuts
-    from tagbox.evaluation.thresholds_file import read_cuts
+def _given_cuts(given: str, dataset: Dataset) -> ScoreThresholds:
+    from tagbox.predictions.thresholds import ScoreThresholds
+    from tagbox.predictions.thresholds_file import read_score_thresholds
 
     try:
-        return ScoreCuts(value=float(given))
+        return ScoreThresholds(value=float(given))
     except ValueError:
-        return read_cuts(Path(given), dataset.categories.names)
+        return read_score_thresholds(Path(given), dataset.categories.names)
 
 
 def refuse_label_settings(path: Path, **given: bool) -> None:

@@ -43,8 +43,8 @@ def download(
     json
         Print what was fetched as one JSON object.
     """
-    from tagbox.data.archives import COCO_URL
     from tagbox.data.download import (
+        COCO_URL,
         SAMPLE,
         default_folder,
         describe,
@@ -100,8 +100,7 @@ def download(
 
 
 def _list(json: bool) -> None:
-    from tagbox.data.archives import ARCHIVES
-    from tagbox.data.download import SAMPLE
+    from tagbox.data.download import ARCHIVES, SAMPLE
     from tagbox.data.unzip import human
 
     if json:

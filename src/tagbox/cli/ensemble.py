@@ -57,7 +57,7 @@ def ensemble(
         Print the ensemble's metrics as JSON.
     """
     from tagbox.api import ensemble as make
-    from tagbox.evaluation.evaluate import headline
+    from tagbox.evaluation.evaluate_labels import headline
 
     made = make(
         [run, *more],

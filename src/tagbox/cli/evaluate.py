@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from tagbox.cli.box_tables import show_boxes
 from tagbox.cli.console import print_json, say
 from tagbox.cli.detections import box_result, holds_detections, refuse_label_settings
 from tagbox.cli.label_results import LabelSettings, label_result
-from tagbox.cli.result_tables import show_compared, show_result
+from tagbox.cli.result_tables import show_boxes, show_compared, show_result
 from tagbox.config import DataConfig, Objective
 from tagbox.errors import TagboxError
 
@@ -142,7 +141,7 @@ def evaluate(
     if out is not None:
         import msgspec
 
-        from tagbox.files import atomic_write
+        from tagbox.atomic_io import atomic_write
 
         atomic_write(out, msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
     if json:

@@ -13,9 +13,9 @@ from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
-    from tagbox.evaluation.alignment import Aligned
-    from tagbox.evaluation.predictions import Predictions
-    from tagbox.evaluation.thresholds import Thresholds
+    from tagbox.predictions.alignment import Aligned
+    from tagbox.predictions.predictions import Predictions
+    from tagbox.predictions.thresholds import Thresholds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +48,19 @@ def label_result(
     settings: LabelSettings,
 ) -> dict[str, Any]:
     """What `tagbox evaluate --json` says of one set of predictions, without the two arguments."""
-    from tagbox.evaluation.alignment import align, restrict
-    from tagbox.evaluation.evaluate import evaluate_labels
+    from tagbox.evaluation.evaluate_labels import evaluate_labels
+    from tagbox.predictions.alignment import align, restrict
 
     if holds_detections(path):
-        claims, saved = label_claims(
+        outputs, saved = label_claims(
             path, original, dataset, source, extra=settings.extra, device=settings.device
         )
     else:
-        claims, saved = _claims(path, dataset, settings.device)
+        outputs, saved = _claims(path, dataset, settings.device)
     if source.categories:
-        claims = restrict(claims, dataset.categories.names)
-    aligned = align(claims, dataset, missing=settings.missing, extra=settings.extra)
-    kind = _kind(claims, aligned, dataset, settings.labels)
+        outputs = restrict(outputs, dataset.categories.names)
+    aligned = align(outputs, dataset, missing=settings.missing, extra=settings.extra)
+    kind = _kind(outputs, aligned, dataset, settings.labels)
     used = None
     if kind == "exclusive":
         if settings.about_thresholds:
@@ -71,7 +71,7 @@ def label_result(
                 hint="leave --thresholds, --at-least-one and --top-k out, or pass --labels multi",
             )
     elif aligned.probabilities is not None:
-        used = _thresholds(saved, claims, aligned, settings)
+        used = _thresholds(saved, outputs, aligned, settings)
     elif settings.about_thresholds:
         raise TagboxError(
             "needs-probabilities",
@@ -100,11 +100,11 @@ def label_result(
 
 def _claims(path: Path, dataset: Dataset, device: Device) -> tuple[Predictions, Thresholds | None]:
     """Predictions and thresholds of a run folder or a file; only a run needs torch."""
-    from tagbox.evaluation.alignment import index_names
-    from tagbox.evaluation.files import read_claims
+    from tagbox.predictions.alignment import index_names
+    from tagbox.predictions.files import read_predictions_and_thresholds
 
     if not path.is_dir():
-        return read_claims(path, index_names(dataset))
+        return read_predictions_and_thresholds(path, index_names(dataset))
     if not any((path / name).is_file() for name in ("model.json", "ensemble.json")):
         raise TagboxError(
             "run-incomplete",
@@ -119,40 +119,40 @@ def _claims(path: Path, dataset: Dataset, device: Device) -> tuple[Predictions, 
 
 
 def _kind(
-    claims: Predictions,
+    outputs: Predictions,
     aligned: Aligned,
     dataset: Dataset,
     asked: Literal["auto", "multi", "exclusive"],
 ) -> LabelKind:
     """How the images are judged; exclusive labels are checked."""
-    from tagbox.data.exclusive import exclusive, require_exclusive
-    from tagbox.evaluation.exclusive import says_one_each
+    from tagbox.data.single_label import exclusive, require_single_label
+    from tagbox.metrics.single_label import says_one_each
 
     fits = says_one_each(aligned.probabilities, aligned.decisions)
     scored = dataset.take(aligned.rows)
-    kind = asked if asked != "auto" else claims.labels
+    kind = asked if asked != "auto" else outputs.labels
     if kind is None:
         kind = "exclusive" if fits and exclusive(scored) else "multi"
     if kind == "exclusive":
-        require_exclusive(scored)
+        require_single_label(scored)
         if aligned.decisions is not None and not fits:
             row = int(aligned.decisions.sum(axis=1).argmax())
             raise TagboxError(
                 "labels-not-exclusive",
                 f"{int(aligned.decisions[row].sum())} categories are said of "
                 f"{dataset.images.files[aligned.rows[row]]}",
-                file=claims.source,
+                file=outputs.source,
                 hint="say one category of each image, or pass --labels multi",
             )
     return kind
 
 
 def _thresholds(
-    saved: Thresholds | None, claims: Predictions, aligned: Aligned, settings: LabelSettings
+    saved: Thresholds | None, outputs: Predictions, aligned: Aligned, settings: LabelSettings
 ) -> Thresholds | None:
     """What the headline figures are at, in the dataset's order of categories; None where nobody said."""
-    from tagbox.evaluation.thresholds import Thresholds
-    from tagbox.evaluation.thresholds_file import read_thresholds
+    from tagbox.predictions.thresholds import Thresholds
+    from tagbox.predictions.thresholds_file import read_thresholds
 
     given, objective, top_k = settings.thresholds, settings.objective, settings.top_k
     used = saved
@@ -160,9 +160,9 @@ def _thresholds(
         try:
             used = Thresholds(value=float(given), objective=objective)
         except ValueError:
-            used = read_thresholds(Path(given), claims.categories)
+            used = read_thresholds(Path(given), outputs.categories)
     if used is not None and used.per_category is not None:
-        own = dict(zip(claims.categories, used.per_category, strict=True))
+        own = dict(zip(outputs.categories, used.per_category, strict=True))
         used = replace(used, per_category=tuple(own[name] for name in aligned.categories))
     if settings.at_least_one or top_k is not None:
         used = used or Thresholds(objective=objective)

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tagbox.atomic_io import atomic_write
 from tagbox.cli.console import print_table, progress_bar, say, say_error
 from tagbox.errors import TagboxError
-from tagbox.files import atomic_write
 
 if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
@@ -93,7 +93,7 @@ def predict(
         if format == "challenge":
             raise _senseless("--format challenge", "a detector", "pass --format json, csv or coco")
         _refuse_for_detectors(threshold, top_k, evidence, precision, cache)
-        from tagbox.cli.predict_boxes import Request, say_boxes
+        from tagbox.cli.predict_detector import Request, say_boxes
 
         return say_boxes(
             run,
@@ -116,10 +116,8 @@ def predict(
         raise _senseless("--format coco", "a classifier", "pass --format json, csv or challenge")
     _refuse_for_classifiers(score, tiles, tile_overlap, round, save_video)
 
-    from tagbox.engines.cache import FeatureCache
-    from tagbox.inference.inputs import collect_images
-    from tagbox.inference.load import load_classifier
-    from tagbox.inference.outputs import (
+    from tagbox.backends.feature_cache import FeatureCache
+    from tagbox.inference.classifier_outputs import (
         check_choice,
         decide,
         render,
@@ -127,6 +125,8 @@ def predict(
         spoken,
         truth_of,
     )
+    from tagbox.inference.inputs import collect_images
+    from tagbox.inference.load import load_classifier
 
     if evidence and save_images is None:
         raise TagboxError(
@@ -145,24 +145,24 @@ def predict(
         closing(FeatureCache()) if cache else nullcontext() as features,
         progress_bar("predicting", len(paths)) as advance,
     ):
-        claims = classifier.predict(paths, cache=features, skip_errors=True, progress=advance)
+        outputs = classifier.predict(paths, cache=features, skip_errors=True, progress=advance)
     decisions = decide(
         classifier.thresholds,
-        claims.probabilities,
+        outputs.probabilities,
         threshold=threshold,
         top_k=top_k,
         labels=classifier.labels,
     )
-    decisions[~claims.ok] = False
+    decisions[~outputs.ok] = False
     if format == "table":
         rows = []
-        for row in claims.ok.nonzero()[0].tolist():
-            said = spoken(classifier.categories, claims.probabilities[row], decisions[row])
+        for row in outputs.ok.nonzero()[0].tolist():
+            said = spoken(classifier.categories, outputs.probabilities[row], decisions[row])
             labels = ", ".join(f"{name} {100 * value:.0f}%" for name, value in said)
             rows.append([str(paths[row]), labels or "nothing"])
         print_table(f"{len(rows)} pictures", ["picture", "labels"], rows)
     else:
-        content = render(format, paths, classifier, claims, decisions)
+        content = render(format, paths, classifier, outputs, decisions)
         if out is None:
             sys.stdout.buffer.write(content)
         else:
@@ -174,18 +174,18 @@ def predict(
                 save_images,
                 paths,
                 classifier,
-                claims,
+                outputs,
                 decisions,
                 evidence=evidence,
                 truth=known,
                 progress=advance,
             )
         say(f"pictures: {save_images}")
-    for error in claims.errors:
+    for error in outputs.errors:
         say_error(error)
-    if claims.errors:
-        say(f"{len(claims.errors)} of {len(paths)} pictures could not be read")
-    return 1 if claims.errors else 0
+    if outputs.errors:
+        say(f"{len(outputs.errors)} of {len(paths)} pictures could not be read")
+    return 1 if outputs.errors else 0
 
 
 def _format(format: Format, out: Path | None, *, json: bool) -> Format:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tagbox.data.dataset import Dataset
-    from tagbox.images.verdicts import Verdict
+    from tagbox.images.outcomes import Verdict
 
 Task = Literal["classifier", "detector"]
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -86,10 +86,10 @@ def show(
     """
     import numpy as np
 
-    from tagbox.cli.cells import raw_cells
+    from tagbox.atomic_io import atomic_path
+    from tagbox.cli.augmented import raw_cells
+    from tagbox.data.image_files import require_images
     from tagbox.data.load import describe, load_dataset
-    from tagbox.data.locate import require_images
-    from tagbox.files import atomic_path
     from tagbox.images.draw import grid
 
     _check(count, size, columns, seed, epoch, out)
@@ -109,7 +109,7 @@ def show(
     legend: Sequence[Verdict] = ()
     with progress_bar("drawing", len(chosen)) as advance:
         if augmented and task == "detector":
-            from tagbox.cli.augmented_boxes import augmented_box_cells
+            from tagbox.cli.augmented import augmented_box_cells
 
             title += f", at most {size} pixels, augmented for a detector, epoch {epoch}"
             cells, notes = augmented_box_cells(

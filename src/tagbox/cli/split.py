@@ -72,10 +72,10 @@ def split(
 
     import numpy as np
 
+    from tagbox.atomic_io import atomic_folder
     from tagbox.data.export import FILE_FORMATS, Format, Pictures, export
     from tagbox.data.load import describe, load_dataset
     from tagbox.data.split import Split
-    from tagbox.files import atomic_folder
 
     _check_choices(fractions, val_fraction, folds, split)
     dataset = load_dataset(data, source)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from tagbox.cli.config_file import fill_from_file
 from tagbox.cli.console import TerminalProgress, print_json, say
-from tagbox.cli.settings import fill_from_file
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def classifier(
         Print the run's metrics as JSON.
     """
     from tagbox.api import train_classifier
-    from tagbox.evaluation.evaluate import headline
+    from tagbox.evaluation.evaluate_labels import headline
 
     run = train_classifier(
         data,
@@ -124,7 +124,7 @@ def detector(
         Print the run's metrics as JSON.
     """
     from tagbox.api import train_detector
-    from tagbox.evaluation.evaluate_boxes import box_headline
+    from tagbox.evaluation.evaluate_detections import box_headline
 
     run = train_detector(
         data,

@@ -1,10 +1,10 @@
 """Typed configurations: the Python API takes them, the command line's flags are their fields, a run saves them."""
 
-from tagbox.config.augment import AugmentConfig, Crop
+from tagbox.config.augment import AugmentConfig, BoxAugmentConfig, Crop
 from tagbox.config.base import Config, require
-from tagbox.config.box_augment import BoxAugmentConfig
 from tagbox.config.classifier import (
     ClassifierConfig,
+    EnsembleConfig,
     Geometry,
     HeadKind,
     LabelKind,
@@ -14,7 +14,6 @@ from tagbox.config.classifier import (
 )
 from tagbox.config.data import DataConfig, SynthConfig
 from tagbox.config.detector import ON_A_BACKBONE, DetectionMetric, DetectorConfig
-from tagbox.config.ensemble import EnsembleConfig
 from tagbox.config.finetune import FinetuneConfig
 from tagbox.config.recipes import RECIPES, Recipe, load_recipe
 

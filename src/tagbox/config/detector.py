@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tagbox.config.augment import BoxAugmentConfig
 from tagbox.config.base import Config, require
-from tagbox.config.box_augment import BoxAugmentConfig
 from tagbox.config.finetune import AutoBool, require_stages, require_steps
 
 DetectionMetric = Literal["ap", "ap50", "ap75", "val_loss"]

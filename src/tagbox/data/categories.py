@@ -1,4 +1,7 @@
-"""Keeping, renaming and merging a dataset's categories."""
+"""Keeping, renaming and merging a dataset's categories.
+
+The 80 categories of COCO instances, in order: the index is what ``.cls`` files and submissions hold.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,37 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from tagbox.data import coco80
 from tagbox.data.dataset import Categories, Dataset
 from tagbox.data.text import near, read_text
 from tagbox.errors import TagboxError
+
+_GROUPS = {
+    "person": "person",
+    "vehicle": "bicycle,car,motorcycle,airplane,bus,train,truck,boat",
+    "outdoor": "traffic light,fire hydrant,stop sign,parking meter,bench",
+    "animal": "bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe",
+    "accessory": "backpack,umbrella,handbag,tie,suitcase",
+    "sports": "frisbee,skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,"
+    "surfboard,tennis racket",
+    "kitchen": "bottle,wine glass,cup,fork,knife,spoon,bowl",
+    "food": "banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake",
+    "furniture": "chair,couch,potted plant,bed,dining table,toilet",
+    "electronic": "tv,laptop,mouse,remote,keyboard,cell phone",
+    "appliance": "microwave,oven,toaster,sink,refrigerator",
+    "indoor": "book,clock,vase,scissors,teddy bear,hair drier,toothbrush",
+}
+
+NAMES: tuple[str, ...] = tuple(name for group in _GROUPS.values() for name in group.split(","))
+SUPERCATEGORIES: tuple[str, ...] = tuple(
+    supercategory for supercategory, group in _GROUPS.items() for _ in group.split(",")
+)
+
+
+def categories() -> Categories:
+    """The 80 categories with the ids 0..79 of the challenge, not COCO's own 1..90."""
+    return Categories(
+        names=NAMES, ids=np.arange(len(NAMES), dtype=np.int64), supercategories=SUPERCATEGORIES
+    )
 
 
 def keep(dataset: Dataset, names: Sequence[str]) -> Dataset:
@@ -39,7 +69,7 @@ def group_by_supercategory(dataset: Dataset) -> Dataset:
         ``no-supercategories`` when there are none.
     """
     categories = dataset.categories
-    coco = dict(zip(coco80.NAMES, coco80.SUPERCATEGORIES, strict=True))
+    coco = dict(zip(NAMES, SUPERCATEGORIES, strict=True))
     if not any(categories.supercategories) and all(name in coco for name in categories.names):
         groups = tuple(coco[name] for name in categories.names)
         categories = replace(categories, supercategories=groups)

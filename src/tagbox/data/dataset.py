@@ -1,6 +1,6 @@
 """`Dataset`: what is on disk, in NumPy columns.
 
-One of the two values that carry everything (the other is `tagbox.evaluation.predictions.Predictions`).
+One of the two values that carry everything (the other is `tagbox.predictions.predictions.Predictions`).
 There is no Python object for each annotation, so memory stays small and loader processes can share it.
 """
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from tagbox.data.dataset import Dataset
-from tagbox.data.formats.cls import write_cls
+from tagbox.data.formats.challenge import write_cls, write_labels
+from tagbox.data.formats.class_folders import class_of_each
 from tagbox.data.formats.coco_write import write_coco
 from tagbox.data.formats.csv import write_csv
-from tagbox.data.formats.folders import class_of_each
 from tagbox.data.formats.labelme import write_labelme
-from tagbox.data.formats.labels import write_labels
 from tagbox.data.formats.yolo import write_yolo
-from tagbox.data.pictures import flat_names, place_picture
+from tagbox.data.image_files import flat_names, place_picture
 
 Format = Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "folders"]
 Pictures = Literal["reference", "link", "copy"]

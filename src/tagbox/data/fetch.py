@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from tagbox.atomic_io import atomic_write, cannot_write, sha256_of, sole_use
 from tagbox.errors import TagboxError
-from tagbox.files import atomic_write, cannot_write, sha256_of, sole_use
 
 BLOCK = 1 << 18
 TIMEOUT_SECONDS = 30.0

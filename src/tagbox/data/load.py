@@ -9,13 +9,12 @@ from tagbox.config import DataConfig
 from tagbox.data import categories as category_tools
 from tagbox.data import split
 from tagbox.data.dataset import Dataset
-from tagbox.data.formats.cls import read_cls
+from tagbox.data.formats.challenge import read_cls, read_labels
+from tagbox.data.formats.class_folders import read_folders
 from tagbox.data.formats.coco import read_coco
 from tagbox.data.formats.common import Report, refuse
 from tagbox.data.formats.csv import read_csv
-from tagbox.data.formats.folders import read_folders
 from tagbox.data.formats.labelme import read_labelme
-from tagbox.data.formats.labels import read_labels
 from tagbox.data.formats.yolo import read_yolo
 from tagbox.data.recognise import find_source
 from tagbox.data.recognise import recognise as recognise

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from tagbox.data.formats.cls import challenge_root, label_folders
+from tagbox.data.formats.challenge import challenge_root, label_folders
 from tagbox.data.formats.coco import mapped
 from tagbox.data.formats.labelme import is_labelme
-from tagbox.data.formats.yolo import label_file
-from tagbox.data.formats.yolo_names import NAMES_FILES, find_names, find_yaml
-from tagbox.data.json_errors import syntax_error
-from tagbox.data.locate import list_images
-from tagbox.data.text import cannot_read, some
+from tagbox.data.formats.yolo import NAMES_FILES, find_names, find_yaml, label_file
+from tagbox.data.image_files import list_images
+from tagbox.data.text import cannot_read, some, syntax_error
 from tagbox.errors import TagboxError
 
 _HEAD = 65536

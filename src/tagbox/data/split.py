@@ -11,12 +11,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.atomic_io import atomic_write
 from tagbox.data.dataset import Dataset
-from tagbox.data.json_errors import syntax_error
 from tagbox.data.stratify import sizes, stratify
-from tagbox.data.text import cannot_read, some
+from tagbox.data.text import cannot_read, some, syntax_error
 from tagbox.errors import TagboxError
-from tagbox.files import atomic_write
 
 Rows = NDArray[np.intp]
 SPLIT_VERSION = 1

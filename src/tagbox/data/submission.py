@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tagbox.atomic_io import atomic_write
 from tagbox.data.text import line_and_column, read_text
 from tagbox.errors import TagboxError
-from tagbox.files import atomic_write
 
 
 def read_submission(path: Path, categories: int | None = 80) -> dict[str, list[int]]:

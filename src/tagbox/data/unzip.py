@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from tagbox.atomic_io import cannot_write
 from tagbox.errors import TagboxError
-from tagbox.files import cannot_write
 
 MOST_ENTRIES = 2_000_000
 MOST_RATIO = 200

@@ -15,9 +15,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.evaluation.box_metrics import IOUS, MOST, SIZES
-from tagbox.evaluation.detections import Detections
-from tagbox.evaluation.ground_truth import GroundTruth
+from tagbox.evaluation.coco_ground_truth import GroundTruth
+from tagbox.evaluation.coco_metrics import IOUS, MOST, SIZES
+from tagbox.predictions.predictions import Detections
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]

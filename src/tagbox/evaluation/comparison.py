@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.evaluation.intervals import RankedScores, allowed_resamples, resample_weights
-from tagbox.evaluation.label_metrics import LABEL_METRICS, label_metrics, resampled_metrics
-from tagbox.evaluation.ranking import average_precision, mean_average_precision
+from tagbox.metrics.intervals import RankedScores, allowed_resamples, resample_weights
+from tagbox.metrics.multilabel import (
+    LABEL_METRICS,
+    average_precision,
+    label_metrics,
+    mean_average_precision,
+    resampled_metrics,
+)
 
 LEVEL = 0.95
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tagbox.config import Objective
 from tagbox.data.dataset import PRESENT, UNKNOWN
-from tagbox.evaluation.label_metrics import (
+from tagbox.metrics.multilabel import (
     LabelCounts,
     category_metrics,
     challenge_metrics,

@@ -1,4 +1,11 @@
-"""Tuning thresholds, and saying by cross-fitting how much the tuning flatters itself."""
+"""Tuning thresholds, and saying by cross-fitting how much the tuning flatters itself.
+
+From which score on a detection had best be said: one cut a category, chosen for the best F1.
+
+AP looks at every detection, a picture shows those above a cut. The cut is where F1 at an IoU of 0.5 is
+greatest on validation images. The best cut of a category with three boxes is luck, so each category's own is
+averaged with the cut that is best for all of them together, weighted by its boxes against `SCORE_SHRINKAGE`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +18,8 @@ from numpy.typing import NDArray
 from tagbox.config import Objective
 from tagbox.data.dataset import PRESENT
 from tagbox.data.stratify import stratify
-from tagbox.evaluation.base_rates import base_rate, search_scaled
-from tagbox.evaluation.label_metrics import count_labels
+from tagbox.evaluation.box_matching import Matches
+from tagbox.evaluation.class_priors import class_priors, search_scaled
 from tagbox.evaluation.threshold_search import (
     expit,
     logit,
@@ -20,7 +27,53 @@ from tagbox.evaluation.threshold_search import (
     search_per_category,
     smoothed_maximum,
 )
-from tagbox.evaluation.thresholds import Mode, Thresholds
+from tagbox.metrics.multilabel import count_labels
+from tagbox.predictions.thresholds import Mode, ScoreThresholds, Thresholds
+
+Array = NDArray[np.float64]
+
+SCORE_SHRINKAGE = 20.0
+"""Boxes of a category at which its own cut and the one for all weigh the same; as for thresholds of labels."""
+
+
+def tune_score_thresholds(matches: Matches) -> ScoreThresholds:
+    """The cuts of best F1 at an IoU of 0.5 on these very images.
+
+    A category without a box to find keeps the cut for all; without any detection to cut that is 0.5.
+    """
+    counted = ~matches.ignored[0]
+    right = matches.right[0]
+    positives = matches.positives
+    for_all = _best_cut(matches.scores[counted], right[counted], int(positives.sum()))
+    if for_all is None:
+        return ScoreThresholds()
+    levels = []
+    for row, boxes in enumerate(positives.tolist()):
+        part = matches.of_category(row)
+        rows = counted[part]
+        own = _best_cut(matches.scores[part][rows], right[part][rows], boxes)
+        if own is None:
+            levels.append(for_all)
+        else:
+            levels.append((boxes * own + SCORE_SHRINKAGE * for_all) / (boxes + SCORE_SHRINKAGE))
+    return ScoreThresholds(value=for_all, per_category=tuple(levels))
+
+
+def _best_cut(scores: Array, right: NDArray[np.bool_], positives: int) -> float | None:
+    """Midway between the last score said and the first not said where F1 is greatest; None without a hit."""
+    if not positives or not right.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    scores, right = scores[order], right[order]
+    said = np.arange(1, len(scores) + 1)
+    f1 = 2 * np.cumsum(right) / (said + positives)
+    f1[:-1][scores[:-1] == scores[1:]] = -1.0  # A cut does not divide a tie.
+    best = int(np.argmax(f1))
+    below = scores[best + 1] if best + 1 < len(scores) else scores[best]
+    cut = float((scores[best] + below) / 2)
+    # Of two neighbouring floats the mean is one of the two.
+    return cut if cut > below else float(scores[best])
+
 
 TUNED_MODES: tuple[Mode, Mode] = ("global", "per_category")
 
@@ -102,13 +155,13 @@ def tune(
             },
         )
     probabilities = np.asarray(probabilities, np.float32)
-    rates = base_rate(truth) if rates is None else rates
-    fitted = _fit(truth, probabilities, objective, rates)
+    rates = class_priors(truth) if rates is None else rates
+    train_state = _fit(truth, probabilities, objective, rates)
     if repeats is None:
         repeats = 4 if len(truth) <= 1000 else 1
-    report = _cross_fit(truth, probabilities, fitted, rates, folds, repeats, seed)
+    report = _cross_fit(truth, probabilities, train_state, rates, folds, repeats, seed)
     kept = replace(
-        fitted,
+        train_state,
         use_per_category=report["kept"] == "per_category",
         at_least_one=at_least_one,
         top_k=top_k,
@@ -166,7 +219,7 @@ def cross_fitted_decisions(
         other = Thresholds(per_category=(0.5,) * truth.shape[1], objective=objective)
         if (truth[~held] == PRESENT).any():
             seen = np.asarray(probabilities[~held], np.float32)
-            known_rates = base_rate(truth[~held]) if rates is None else rates
+            known_rates = class_priors(truth[~held]) if rates is None else rates
             other = _fit(truth[~held], seen, objective, known_rates)
         for mode in TUNED_MODES:
             said[mode][held] = other.decide(probabilities[held], mode)
@@ -176,13 +229,13 @@ def cross_fitted_decisions(
 def _cross_fit(
     truth: NDArray[np.int8],
     probabilities: NDArray[np.float32],
-    fitted: Thresholds,
+    train_state: Thresholds,
     rates: NDArray[np.float64],
     folds: int,
     repeats: int,
     seed: int,
 ) -> dict[str, Any]:
-    objective = fitted.objective
+    objective = train_state.objective
     folds = max(2, min(folds, len(truth)))
     # A category with fewer positives than folds has none in some tuning side, and its thresholds there are not
     # those that tuning on everything gives: it cannot be judged this way, and would drown the rest.
@@ -210,9 +263,12 @@ def _cross_fit(
     if not judged.any():
         reason = f"no category has the {folds} positives that {folds}-fold cross-fitting needs"
         return report | {"kept": "global", "reason": reason}
-    report["at_0.5"] = score(fitted.decide(probabilities, 0.5))
+    report["at_0.5"] = score(train_state.decide(probabilities, 0.5))
     for mode in TUNED_MODES:
-        tuned, held_out = score(fitted.decide(probabilities, mode)), float(np.mean(crossed[mode]))
+        tuned, held_out = (
+            score(train_state.decide(probabilities, mode)),
+            float(np.mean(crossed[mode])),
+        )
         report[mode] = {
             "tuned": tuned,
             "cross_fitted": held_out,

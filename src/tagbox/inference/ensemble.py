@@ -12,16 +12,23 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.backends.encoder import Encoder
+from tagbox.backends.feature_cache import FeatureCache
+from tagbox.backends.features import encode_images
 from tagbox.config import LabelKind
-from tagbox.engines.cache import FeatureCache
-from tagbox.engines.encoder import Encoder
-from tagbox.engines.features import encode_images
 from tagbox.errors import TagboxError
-from tagbox.evaluation.combine import weighted_mean
-from tagbox.evaluation.thresholds import Thresholds
-from tagbox.inference.predict import PART_BYTES, Claims, Classifier, Device, Engine, Precision
+from tagbox.evaluation.ensemble_weights import weighted_mean
+from tagbox.inference.classifier import (
+    PART_BYTES,
+    Classifier,
+    ClassifierOutput,
+    Device,
+    Engine,
+    Precision,
+)
 from tagbox.models.bundle import Bundle
 from tagbox.models.ensembles import Ensemble, Member, load_ensemble
+from tagbox.predictions.thresholds import Thresholds
 
 BLOCK = 32
 """Pictures that a head is given at once. Always the same, since a matrix product's last bits may depend on the
@@ -29,7 +36,7 @@ number of rows: a picture's place in the list decides them, and not what else is
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ViewClaims:
+class ViewOutput:
     """What each member says of N pictures in each of its views.
 
     Attributes
@@ -68,7 +75,7 @@ class EnsembleClassifier:
     ensemble
         Members, weights, views and thresholds.
     engine, device, precision
-        See `engines.encoder.create_encoder`.
+        See `backends.encoder.create_encoder`.
     """
 
     has_evidence = False
@@ -169,7 +176,7 @@ class EnsembleClassifier:
         cache: FeatureCache | None = None,
         skip_errors: bool = False,
         progress: Callable[[int], object] | None = None,
-    ) -> Claims:
+    ) -> ClassifierOutput:
         """Probabilities of pictures: the mean over each member's views, the weighted mean over members.
 
         Raises
@@ -185,7 +192,7 @@ class EnsembleClassifier:
             errors += found.errors
             means = [weighted_mean(tables) for tables in found.tables]
             probabilities[rows] = weighted_mean(means, weights)
-        return Claims(probabilities=probabilities, ok=ok, errors=errors)
+        return ClassifierOutput(probabilities=probabilities, ok=ok, errors=errors)
 
     def predict_views(
         self,
@@ -194,7 +201,7 @@ class EnsembleClassifier:
         cache: FeatureCache | None = None,
         skip_errors: bool = False,
         progress: Callable[[int], object] | None = None,
-    ) -> ViewClaims:
+    ) -> ViewOutput:
         """What `predict` takes the means of.
 
         Raises
@@ -211,7 +218,7 @@ class EnsembleClassifier:
             for whole, parts in zip(tables, found.tables, strict=True):
                 for table, part in zip(whole, parts, strict=True):
                     table[rows] = part
-        return ViewClaims(tables=tables, ok=ok, errors=errors)
+        return ViewOutput(tables=tables, ok=ok, errors=errors)
 
     def _chunks(
         self,
@@ -219,7 +226,7 @@ class EnsembleClassifier:
         cache: FeatureCache | None,
         skip_errors: bool,
         progress: Callable[[int], object] | None,
-    ) -> Iterator[tuple[slice, ViewClaims]]:
+    ) -> Iterator[tuple[slice, ViewOutput]]:
         """Whole blocks of pictures, as many as memory allows; an encoder sees a picture once, whoever shares it."""
         encoders = self._encoders
         ends = np.cumsum([encoder.dim for encoder in encoders.values()]).tolist()
@@ -251,7 +258,7 @@ class EnsembleClassifier:
                     table = np.concatenate(said)[:, part.columns]
                     table[~encoding.ok] = 0.0
                     tables[part.member][position] = table
-            yield rows, ViewClaims(tables=tables, ok=encoding.ok, errors=encoding.errors)
+            yield rows, ViewOutput(tables=tables, ok=encoding.ok, errors=encoding.errors)
 
     @cached_property
     def _parts(self) -> list[_Part]:

@@ -6,7 +6,7 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from tagbox.data.locate import list_images
+from tagbox.data.image_files import list_images
 from tagbox.errors import TagboxError
 
 

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import LabelKind
 from tagbox.data.dataset import Dataset
-from tagbox.data.locate import require_images
-from tagbox.engines.cache import FeatureCache
+from tagbox.data.image_files import require_images
 from tagbox.errors import TagboxError
-from tagbox.evaluation.predictions import Predictions
-from tagbox.evaluation.thresholds import Thresholds
+from tagbox.inference.classifier import Classifier, ClassifierOutput, Device, Engine, Precision
 from tagbox.inference.ensemble import EnsembleClassifier
-from tagbox.inference.predict import Claims, Classifier, Device, Engine, Precision
 from tagbox.models.detectors.bundle import is_detector
 from tagbox.models.ensembles import is_ensemble
+from tagbox.predictions.predictions import Predictions
+from tagbox.predictions.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from tagbox.inference.detect import DetectorModel
+    from tagbox.inference.detector import DetectorModel
 
 
 class Model(Protocol):
@@ -55,7 +55,7 @@ class Model(Protocol):
         cache: FeatureCache | None = None,
         skip_errors: bool = False,
         progress: Callable[[int], object] | None = None,
-    ) -> Claims:
+    ) -> ClassifierOutput:
         """Probabilities of pictures; see `Classifier.predict`."""
 
     def evidence(
@@ -102,7 +102,7 @@ def load_detector(
     TagboxError
         The codes of `models.detectors.bundle.load_detector_bundle`.
     """
-    from tagbox.inference.detect import DetectorModel
+    from tagbox.inference.detector import DetectorModel
 
     return DetectorModel.load(run, engine=engine, device=device)
 
@@ -152,11 +152,11 @@ def predict_dataset(
     require_images(dataset)
     paths = [dataset.images.path(row) for row in range(len(dataset))]
     with closing(FeatureCache()) as cache:
-        claims = model.predict(paths, cache=cache, progress=progress)
+        outputs = model.predict(paths, cache=cache, progress=progress)
     predictions = Predictions(
         images=tuple(dataset.images.files.tolist()),
         categories=model.categories,
-        probabilities=claims.probabilities,
+        probabilities=outputs.probabilities,
         source=str(run),
         labels=model.labels,
     )

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.atomic_io import atomic_path
 from tagbox.errors import TagboxError
-from tagbox.files import atomic_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image

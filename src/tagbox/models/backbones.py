@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config.ensemble import SIZES
+from tagbox.config.classifier import SIZES
 from tagbox.errors import TagboxError
 from tagbox.models import efficientnet_lite as lite
+from tagbox.models.freezing import Stages, lite_stages
 from tagbox.models.packaged import PACKAGES, load_packaged, with_timm_names
-from tagbox.models.stages import Stages, lite_stages
 
 if TYPE_CHECKING:
     from torch import nn
@@ -256,7 +256,7 @@ def _create_lite(name: str, size: int | None, weights: str) -> Backbone:
         arrays = _random_arrays(name)
         origin, digest, read = "none", arrays_sha256(arrays), lambda: arrays
     else:
-        from tagbox.models.checkpoints import locate_checkpoint, read_arrays
+        from tagbox.models.weights import locate_checkpoint, read_arrays
 
         path, digest = locate_checkpoint(weights)
         # Read now: a checkpoint of another architecture is refused before any picture is decoded.

@@ -15,10 +15,8 @@ import numpy as np
 
 from tagbox.config import Geometry, LabelKind, Pooling
 from tagbox.data.dataset import Categories
-from tagbox.evaluation.thresholds import Thresholds
 from tagbox.models.backbones import BackboneSpec
-from tagbox.models.heads import HeadKind, kind_of
-from tagbox.models.saved import (
+from tagbox.models.bundle_io import (
     JSON_NAME,
     WEIGHTS_NAME,
     Arrays,
@@ -30,6 +28,8 @@ from tagbox.models.saved import (
     save_categories,
     save_model,
 )
+from tagbox.models.heads import HeadKind, kind_of
+from tagbox.predictions.thresholds import Thresholds
 
 FORMAT, FORMAT_VERSION = "tagbox-classifier", 1
 

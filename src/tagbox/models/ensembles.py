@@ -13,14 +13,14 @@ from typing import Any
 
 import msgspec
 
+from tagbox.atomic_io import atomic_write, sha256_of
 from tagbox.config import LabelKind, require
-from tagbox.config.ensemble import SIZES
+from tagbox.config.classifier import SIZES
 from tagbox.errors import TagboxError
-from tagbox.evaluation.combine import equal_weights
-from tagbox.evaluation.thresholds import Thresholds
-from tagbox.files import atomic_write, sha256_of
+from tagbox.evaluation.ensemble_weights import equal_weights
 from tagbox.models.bundle import Bundle, load_bundle, save_bundle
-from tagbox.models.saved import WEIGHTS_NAME, read_json
+from tagbox.models.bundle_io import WEIGHTS_NAME, read_json
+from tagbox.predictions.thresholds import Thresholds
 
 FORMAT, FORMAT_VERSION = "tagbox-ensemble", 1
 ENSEMBLE_NAME, MEMBERS_NAME = "ensemble.json", "members"

@@ -1,20 +1,23 @@
 """torchvision's classification models and timm's models as backbones.
 
 A name that both know means torchvision's; ``timm/NAME`` and ``torchvision/NAME`` say which.
+
+From a torch module to an OpenVINO model.
 """
 
 from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from tagbox.atomic_io import sha256_of
 from tagbox.errors import TagboxError
-from tagbox.files import sha256_of
 from tagbox.models.backbones import (
     Arrays,
     Backbone,
@@ -23,14 +26,30 @@ from tagbox.models.backbones import (
     arrays_sha256,
     require_same_shapes,
 )
-from tagbox.models.checkpoints import locate_checkpoint, read_checkpoint
-from tagbox.models.hub import download_weights
-from tagbox.models.openvino_convert import convert_module
+from tagbox.models.freezing import Stages, module_stages
 from tagbox.models.packaged import PACKAGES
-from tagbox.models.stages import Stages, module_stages
+from tagbox.models.weights import download_weights, locate_checkpoint, read_checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+def convert_module(module: nn.Module, shape: Sequence[int]) -> Any:
+    """The `openvino.Model` of a module that takes one float32 tensor of that shape, traced once on the CPU."""
+    import warnings
+
+    import openvino
+    import torch
+
+    with warnings.catch_warnings(), torch.no_grad():
+        # torch's notes to the authors of OpenVINO and of the models; nothing a user can act on.
+        warnings.simplefilter("ignore")
+        # Traced here: OpenVINO would have torch trace it twice and compare, which takes longer than the rest.
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            module.to("cpu"), torch.zeros(*shape), strict=False, check_trace=False
+        )
+        return openvino.convert_model(traced, input=[list(shape)])
+
 
 State = dict[str, "Tensor"]
 Colour = tuple[float, float, float]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from tagbox.checks.statistics import co_occurrence_counts
 from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN
-from tagbox.evaluation.ranking import average_precision
+from tagbox.metrics.multilabel import average_precision
 from tagbox.reports.charts import matrix
-from tagbox.reports.words import figure
+from tagbox.reports.page import figure
 
 if TYPE_CHECKING:
-    from tagbox.reports.report import ReportData
+    from tagbox.reports.classifier_report import ReportData
 
 _MATRIX_MOST = 14
 

@@ -49,7 +49,7 @@ def confusion_chart(
     names
         K category names.
     counts
-        (K, K) int64; see `evaluation.exclusive.confusion_matrix`.
+        (K, K) int64; see `metrics.single_label.confusion_matrix`.
     things
         What is counted.
     tell

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.files import atomic_write
-from tagbox.reports.box_pictures import BoxPicture
+from tagbox.atomic_io import atomic_write
+from tagbox.reports.detection_pictures import BoxPicture
 from tagbox.reports.page import page_bytes, render_page
 
 
@@ -26,14 +26,14 @@ class DetectorReportData:
     categories
         K names.
     metrics
-        What `evaluation.evaluate_boxes.evaluate_boxes` returned for the validation images. A section whose
+        What `evaluation.evaluate_detections.evaluate_boxes` returned for the validation images. A section whose
         keys are missing or None is left out.
     history
         The rows of ``history.csv``.
     best_epoch
         The epoch that was kept.
     pictures
-        The best and the worst (`reports.box_choice.choose_box_pictures`, `box_pictures.make_box_picture`).
+        The best and the worst (`reports.detection_pictures.choose_box_pictures`, `box_pictures.make_box_picture`).
     statistics
         `checks.statistics.statistics` of the training data.
     box_sides
@@ -75,7 +75,7 @@ class DetectorReportData:
 
 def render_detector_report(data: DetectorReportData) -> str:
     """The report as one HTML document without a reference to anything outside it."""
-    from tagbox.reports.detector_sections import detector_sections
+    from tagbox.reports.detection_sections import detector_sections
 
     return render_page("detector.html.j2", detector_sections(data))
 

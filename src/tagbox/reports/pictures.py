@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tagbox.data.dataset import PRESENT, UNKNOWN
-from tagbox.evaluation.label_metrics import ratio
-from tagbox.images.heat import heat_colours, heat_strength
+from tagbox.images.draw import heat_colours, heat_strength
+from tagbox.metrics.multilabel import ratio
 
 Kind = Literal["best", "worst"]
 

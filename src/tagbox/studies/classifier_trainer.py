@@ -14,24 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.backends.encoder import choose_device, create_encoders
+from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.data.dataset import Dataset
-from tagbox.engines.cache import FeatureCache
-from tagbox.engines.encoder import choose_device, create_encoders
-from tagbox.inference.predict import Classifier
+from tagbox.inference.classifier import Classifier
 from tagbox.models.heads import wants_map
 from tagbox.progress import Advance, Progress, Silent
-from tagbox.studies.label_comparison import compare_labels
+from tagbox.studies.comparison import compare_labels
 from tagbox.studies.trainer import OnEpoch, Outcome, Trainer
 from tagbox.training.classifier import Trained, encode, train
-from tagbox.training.encoded import Encoded
-from tagbox.training.head import label_kind, train_head
-from tagbox.training.memory import SHARE, available_memory
-from tagbox.training.plan import resolve
-from tagbox.training.run import bundle_of, write_run
-from tagbox.training.runtime import Runtime
-from tagbox.training.sides import Sides
+from tagbox.training.distributed import Runtime
+from tagbox.training.frozen import SHARE, Encoded, available_memory, label_kind, train_head
+from tagbox.training.resolve_config import resolve
+from tagbox.training.saved_run import bundle_of, write_run
 from tagbox.training.teacher import mixed_targets
+from tagbox.training.train_val import TrainVal
 
 DECIDE_FEATURES = (
     "backbone",
@@ -59,7 +57,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
 
     def __init__(
         self,
-        sides: Sides,
+        train_val: TrainVal,
         source: DataConfig,
         *,
         cache: FeatureCache | None,
@@ -68,13 +66,13 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         machine: Mapping[str, str] | None = None,
         progress: Progress,
     ) -> None:
-        super().__init__(sides, source, folder=folder, machine=machine, progress=progress)
+        super().__init__(train_val, source, folder=folder, machine=machine, progress=progress)
         self._cache, self._teacher = cache, teacher
         self._features: OrderedDict[tuple[Any, ...], Encoded] = OrderedDict()
 
     def run(self, config: ClassifierConfig, name: str, on_epoch: OnEpoch | None = None) -> Outcome:
         """See `Trainer.run`."""
-        config = resolve(config, self.sides)
+        config = resolve(config, self.train_val)
         self.began = time.perf_counter()
         encoded = self.encoded(config)
         self.began = time.perf_counter()
@@ -83,15 +81,15 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
             history: list[Any] = trained.history
             row, epoch = history[trained.best_epoch - 1], trained.best_epoch
         else:
-            _, fitted = train_head(
+            _, train_state = train_head(
                 encoded,
                 config,
                 Runtime(choose_device(config.device, config.engine)),
                 targets=self._targets(encoded, config),
                 on_epoch=lambda row, _: on_epoch(row) if on_epoch else None,
             )
-            assert fitted.best_row is not None
-            history, row, epoch = fitted.history, fitted.best_row, fitted.best_epoch
+            assert train_state.best_row is not None
+            history, row, epoch = train_state.history, train_state.best_row, train_state.best_epoch
         return Outcome(row=row, epoch=epoch, epochs=len(history))
 
     def classifier(self, config: ClassifierConfig, name: str) -> Classifier:
@@ -102,7 +100,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         TagboxError
             What training raises.
         """
-        config = resolve(config, self.sides)
+        config = resolve(config, self.train_val)
         if config.finetune.active:
             if not (self.runs / name).exists():
                 self._whole(config, name, None)
@@ -113,7 +111,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
                 precision=config.precision,
             )
         trained = train(
-            self.sides,
+            self.train_val,
             config,
             cache=None,
             teacher=self._teacher,
@@ -139,7 +137,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
                 self.progress.say(f"encoding the pictures with {config.backbone}")
                 progress = Unbarred(self.progress)
             encoders = create_encoders(config)
-            self._features[key] = encode(self.sides, encoders, config, self._cache, progress)
+            self._features[key] = encode(self.train_val, encoders, config, self._cache, progress)
         self._features.move_to_end(key)
         return self._features[key]
 
@@ -175,7 +173,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         encoded = replace(self.encoded(config), encoders=create_encoders(config))
         with self.open_run(config, name) as (work, config):
             trained = train(
-                self.sides,
+                self.train_val,
                 config,
                 cache=self._cache,
                 work=work,
@@ -185,7 +183,9 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
                 progress=Silent(),
             )
             assert trained is not None
-            write_run(work.folder, self.sides, trained, bundle_of(trained), self.source, command="")
+            write_run(
+                work.folder, self.train_val, trained, bundle_of(trained), self.source, command=""
+            )
         self.measured(trained.config)
         return trained
 

@@ -7,25 +7,25 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
+from tagbox.backends.encoder import choose_device
 from tagbox.config import DetectorConfig
 from tagbox.data.dataset import Dataset
-from tagbox.engines.encoder import choose_device
-from tagbox.inference.detect import DetectorModel
-from tagbox.inference.judged_detector import judge_detector
+from tagbox.inference.detector import DetectorModel
 from tagbox.progress import Progress, Silent
-from tagbox.studies.box_comparison import compare_boxes
+from tagbox.studies.comparison import compare_boxes
 from tagbox.studies.trainer import OnEpoch, Outcome, Trainer
 from tagbox.training.detector import TrainedDetector, train_on
-from tagbox.training.detector_run import write_detector_run
+from tagbox.training.distributed import Runtime
+from tagbox.training.evaluate import evaluate_detector
 from tagbox.training.failures import require_torch
-from tagbox.training.runtime import Runtime
-from tagbox.training.sides import Sides
+from tagbox.training.saved_run import write_detector_run
+from tagbox.training.train_val import TrainVal
 
 DECIDE_NETWORK = ("detector", "backbone", "weights", "size", "trainable_layers")
 """Settings that the network follows from; the others are of its training."""
 
 
-def require_network(config: DetectorConfig, sides: Sides) -> None:
+def require_network(config: DetectorConfig, train_val: TrainVal) -> None:
     """Refuse settings that no network can be made of, before anything is trained.
 
     Raises
@@ -38,7 +38,7 @@ def require_network(config: DetectorConfig, sides: Sides) -> None:
 
     require_detector(config.detector)
     require_torch()
-    detector = create_detector(config, len(sides.train.categories))
+    detector = create_detector(config, len(train_val.train.categories))
     detector.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
 
 
@@ -87,7 +87,7 @@ class DetectorTrainer(Trainer[DetectorConfig]):
     ) -> TrainedDetector:
         with self.open_run(config, name) as (work, config):
             trained = train_on(
-                self.sides,
+                self.train_val,
                 config,
                 Runtime(choose_device(config.device, "torch")),
                 work,
@@ -96,10 +96,10 @@ class DetectorTrainer(Trainer[DetectorConfig]):
                 progress=Silent(),
             )
             assert trained is not None
-            judged = judge_detector(trained, Silent())
+            judged = evaluate_detector(trained, Silent())
             write_detector_run(
                 work.folder,
-                self.sides,
+                self.train_val,
                 trained,
                 judged.bundle,
                 judged.detections,

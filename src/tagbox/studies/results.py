@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, Any, Generic
 import msgspec
 import yaml
 
+from tagbox.atomic_io import atomic_write
 from tagbox.config import DataConfig
 from tagbox.errors import TagboxError
-from tagbox.files import atomic_write
-from tagbox.studies.dotted import get_setting, with_settings
-from tagbox.studies.figures import column, direction, gain
-from tagbox.studies.ledger import Ledger
-from tagbox.studies.ranges import Range
 from tagbox.studies.search import ranking
+from tagbox.studies.search_space import Range, get_setting, with_settings
+from tagbox.studies.storage import StudyStorage, column, direction, gain
 from tagbox.studies.trainer import with_machine
-from tagbox.training.plan import Training
-from tagbox.training.work import kind_of
+from tagbox.training.resolve_config import Training
+from tagbox.training.run_dir import kind_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -40,7 +38,7 @@ class Notes(Generic[Training]):
 
     Attributes
     ----------
-    ledger
+    trial_storage
         The trials.
     base
         The settings that the search began with, resolved.
@@ -53,7 +51,7 @@ class Notes(Generic[Training]):
     """
 
     folder: Path
-    ledger: Ledger
+    trial_storage: StudyStorage
     base: Training
     ranges: Mapping[str, Range]
     metric: str
@@ -68,7 +66,7 @@ class Notes(Generic[Training]):
         machine
             What trainings measured in place of ``auto``.
         """
-        ranked = ranking(self.ledger.trials, self.metric)
+        ranked = ranking(self.trial_storage.trials, self.metric)
         if not ranked:
             return None
         base = with_machine(self.base, machine)
@@ -76,12 +74,12 @@ class Notes(Generic[Training]):
 
     def nothing(self) -> TagboxError:
         """The error of a study in which no trial ran to its end."""
-        trials = self.ledger.trials
+        trials = self.trial_storage.trials
         reason = str(trials[-1].user_attrs.get("reason", "")) if trials else "there was no time"
         return TagboxError(
             "study-empty",
             f"none of {len(trials)} trials ran to its end (the last one: {reason.rstrip('.')})",
-            file=self.ledger.place,
+            file=self.trial_storage.place,
             hint="narrow the ranges or give it more time, under another --name",
         )
 
@@ -95,9 +93,9 @@ class Notes(Generic[Training]):
         more
             What else was found out, under ``again`` and ``test``.
         """
-        from tagbox.training.run import versions
+        from tagbox.training.saved_run import versions
 
-        trials = self.ledger.trials
+        trials = self.trial_storage.trials
         ranked = ranking(trials, self.metric)
         result: dict[str, Any] = {
             "metric": column(self.metric),

@@ -11,13 +11,11 @@ import numpy as np
 
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress
-from tagbox.studies.dotted import Value, get_setting, with_settings
-from tagbox.studies.figures import column, direction, gain
-from tagbox.studies.ledger import Ledger
-from tagbox.studies.ranges import Range
+from tagbox.studies.search_space import Range, Value, get_setting, with_settings
+from tagbox.studies.storage import StudyStorage, column, direction, gain
 from tagbox.studies.trainer import Trainer
 from tagbox.training.history import Row
-from tagbox.training.plan import Training, on_pictures, steps
+from tagbox.training.resolve_config import Training, on_pictures, steps
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -40,7 +38,7 @@ UNPRUNED_SHARE = 6
 
 
 def search(
-    ledger: Ledger,
+    trial_storage: StudyStorage,
     trainer: Trainer[Training],
     base: Training,
     ranges: Mapping[str, Range],
@@ -66,7 +64,7 @@ def search(
     TagboxError
         What training raises, other than the codes in `RECORDED`.
     """
-    done, machine = ledger.trials, trainer.machine
+    done, machine = trial_storage.trials, trainer.machine
     study = _in_memory(done, metric, base)
     if not done:
         start = {name: get_setting(base, name) for name in ranges}
@@ -83,10 +81,10 @@ def search(
             study.sampler = _sampler(base.seed, number)
             trial = study.ask()
             finished = _one(study, trial, trainer, base, ranges, metric, progress)
-            ledger.add(finished)
+            trial_storage.add(finished)
             if trainer.machine != machine:
                 machine = trainer.machine
-                ledger.note("machine", machine)
+                trial_storage.note("machine", machine)
             best = ranking(study.get_trials(deepcopy=False), metric)[:1]
             trainer.keep_only({str(each.number) for each in best})
             if finished in best:

@@ -15,9 +15,9 @@ from tagbox.config import DataConfig
 from tagbox.data.dataset import Dataset
 from tagbox.progress import Progress, Silent
 from tagbox.training.history import Row
-from tagbox.training.plan import Training, steps, with_steps
-from tagbox.training.sides import Sides
-from tagbox.training.work import Work, open_work
+from tagbox.training.resolve_config import Training, steps, with_steps
+from tagbox.training.run_dir import Work, open_work
+from tagbox.training.train_val import TrainVal
 
 RUNS = "trials"
 """Folder of whole trainings inside the study's own."""
@@ -50,7 +50,7 @@ class Trainer(ABC, Generic[Training]):
 
     Parameters
     ----------
-    sides
+    train_val
         The images; every training has the same split, whatever its seed.
     source
         How they were read, for the run folders.
@@ -71,14 +71,14 @@ class Trainer(ABC, Generic[Training]):
 
     def __init__(
         self,
-        sides: Sides,
+        train_val: TrainVal,
         source: DataConfig,
         *,
         folder: Path,
         machine: Mapping[str, str] | None = None,
         progress: Progress,
     ) -> None:
-        self.sides, self.source, self.progress = sides, source, progress
+        self.train_val, self.source, self.progress = train_val, source, progress
         self.machine: dict[str, str] = dict(machine or {})
         self.began = time.perf_counter()
         self.runs = folder / RUNS
@@ -106,7 +106,7 @@ class Trainer(ABC, Generic[Training]):
         runs: Mapping[str, str],
         progress: Progress,
     ) -> dict[str, Any]:
-        """Figures of two configurations on other images; see `studies.honest.compare_on`.
+        """Figures of two configurations on other images; see `studies.retrain_best.compare_on`.
 
         Returns
         -------

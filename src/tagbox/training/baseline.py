@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import PRESENT, UNKNOWN, Dataset
-from tagbox.evaluation.ranking import average_precision
 from tagbox.images.decode import read_image
+from tagbox.metrics.multilabel import average_precision
 
 HISTOGRAM_BINS = 8
 """Levels of each colour channel; the joint histogram has their cube."""

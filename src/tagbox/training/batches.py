@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.training.labelling import Batch
+from tagbox.training.classification_task import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,11 +4,15 @@ All that changes places is one window through which the picture is seen, so that
 then come mirrors, a turn and colours. The pixel work is Pillow's and torchvision's
 (`transforms.v2.functional`), on Pillow pictures as in `training.augment`; the draws are made here, because
 torchvision's own come from torch's global generator, which other threads draw from as well.
+
+Which window of a picture is shown: wider than the picture, a crop of it, nearer or further.
+
+Mosaic: four pictures on one canvas, as in YOLOv4 (Bochkovskiy et al., arXiv 2004.10934).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,13 +22,129 @@ from numpy.typing import NDArray
 from tagbox.config import BoxAugmentConfig
 from tagbox.data.boxes import ImageBoxes
 from tagbox.errors import TagboxError
-from tagbox.images.canvas import fitted
-from tagbox.training.box_mosaic import mosaic
-from tagbox.training.box_views import View, Window, areas_of, mirrored, through, turned
-from tagbox.training.box_windows import LEAST_CROP, cropped, jittered, zoomed_out
+from tagbox.images.geometry import PAD_VALUE, train_state
+from tagbox.training.box_views import Boxes, View, Window, areas_of, mirrored, through, turned
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
+
+LARGEST_CANVAS = 4.0
+"""Sides of the canvas of `zoomed_out` in those of the picture, as in SSD (Liu et al., arXiv 1512.02325)."""
+LEAST_CROP = 0.3
+"""Sides of a crop in those of the picture, as in SSD."""
+OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+"""Overlaps that a box may have to keep, as in SSD; 1 leaves the picture whole."""
+
+_TRIALS, _DRAWS = 40, 10
+
+
+def zoomed_out(random: np.random.Generator, window: Window) -> Window:
+    """A window up to `LARGEST_CANVAS` times as wide and high, with this one anywhere in it."""
+    return scaled(random, window, float(random.uniform(1.0, LARGEST_CANVAS)))
+
+
+def jittered(random: np.random.Generator, window: Window, most: float) -> Window:
+    """A window through which all is 1 - `most` to 1 + `most` times as large."""
+    return scaled(random, window, 1.0 / float(random.uniform(1 - most, 1 + most)))
+
+
+def scaled(random: np.random.Generator, window: Window, factor: float) -> Window:
+    """A window of `factor` times the sides; the smaller of the two lies anywhere in the larger."""
+    left, top, right, bottom = window
+    width, height = right - left, bottom - top
+    x, y = random.random(2).tolist()
+    left, top = left + (1 - factor) * width * x, top + (1 - factor) * height * y
+    return left, top, left + factor * width, top + factor * height
+
+
+def cropped(random: np.random.Generator, window: Window, boxes: Boxes) -> Window:
+    """A crop of the window with the centre of a box in it, which overlaps the crop by a drawn IoU at least.
+
+    SSD's, as torchvision draws it: of `OVERLAPS` one is drawn, then crops with sides of `LEAST_CROP` to 1
+    and proportions of 1:2 to 2:1 are tried. Without boxes, or without luck, the window stays.
+    """
+    left, top, right, bottom = window
+    if not len(boxes):
+        return window
+    corner, train_val = np.array([left, top]), np.array([right - left, bottom - top])
+    for _ in range(_DRAWS):
+        wanted = OVERLAPS[int(random.integers(len(OVERLAPS)))]
+        if wanted >= 1:
+            return window
+        shares = random.uniform(LEAST_CROP, 1.0, size=(_TRIALS, 2))
+        lows = corner + random.random((_TRIALS, 2)) * (1 - shares) * train_val
+        crops = np.hstack([lows, lows + shares * train_val])
+        good = np.flatnonzero(_proportioned(crops) & (_overlap(crops, boxes) >= wanted))
+        if len(good):
+            left, top, right, bottom = crops[good[0]].tolist()
+            return left, top, right, bottom
+    return window
+
+
+def _proportioned(crops: Boxes) -> NDArray[np.bool_]:
+    train_val = crops[:, 2:] - crops[:, :2]
+    return (train_val[:, 0] <= 2 * train_val[:, 1]) & (train_val[:, 1] <= 2 * train_val[:, 0])
+
+
+def _overlap(crops: Boxes, boxes: Boxes) -> NDArray[np.float64]:
+    """(T,) largest IoU of each crop with a box whose centre it holds; -1 where it holds none."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    low = np.maximum(crops[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(crops[:, None, 2:], boxes[None, :, 2:])
+    common = np.maximum(high - low, 0).prod(axis=2)
+    union = areas_of(crops)[:, None] + areas_of(boxes)[None] - common
+    holds = (centres[None] > crops[:, None, :2]) & (centres[None] < crops[:, None, 2:])
+    overlap: NDArray[np.float64] = np.where(holds.all(axis=2), common / union, -1.0).max(axis=1)
+    return overlap
+
+
+_NEAREST = 0.3
+"""How near to an edge the four pictures meet, as a share of the canvas's side."""
+
+
+def mosaic(random: np.random.Generator, views: Sequence[View | None], size: int) -> View:
+    """Four pictures around a point, each scaled down as far as it covers its cell, and cropped to it.
+
+    Parameters
+    ----------
+    views
+        Four; None leaves its cell grey. At least one is there.
+    size
+        Side of the square canvas, in pixels; the longest side of the pictures where that is shorter.
+    """
+    side = min(size, max(max(view.image.shape[:2]) for view in views if view is not None))
+    side = max(side, 2)
+    x, y = np.clip(np.round(random.uniform(_NEAREST, 1 - _NEAREST, 2) * side), 1, side - 1)
+    across, down = int(x), int(y)
+    image = np.full((side, side, 3), PAD_VALUE, np.uint8)
+    parts = []
+    for number, view in enumerate(views):
+        left, right = (0, across) if number % 2 == 0 else (across, side)
+        top, bottom = (0, down) if number < 2 else (down, side)
+        position = random.random(2)
+        if view is None:
+            continue
+        cell = right - left, bottom - top
+        part = through(view, _window(view, cell, position.tolist()), cell)
+        image[top:bottom, left:right] = part.image
+        parts.append((part, np.array([left, top, left, top], np.float64)))
+    return View(
+        image,
+        np.concatenate([part.boxes + offset for part, offset in parts]),
+        np.concatenate([part.labels for part, _ in parts]),
+        np.concatenate([part.ignore + offset for part, offset in parts]),
+        np.concatenate([part.left for part, _ in parts]),
+    )
+
+
+def _window(view: View, cell: tuple[int, int], position: Sequence[float]) -> Window:
+    """What of a picture its cell shows, at `position` (0 to 1 in x and y) of all there is to choose from."""
+    height, width = view.image.shape[:2]
+    scale = min(1.0, max(cell[0] / width, cell[1] / height))
+    seen = cell[0] / scale, cell[1] / scale
+    left, top = (width - seen[0]) * position[0], (height - seen[1]) * position[1]
+    return left, top, left + seen[0], top + seen[1]
+
 
 _STREAM = 3
 """Sets these draws apart from others that are seeded with the same numbers."""
@@ -154,9 +274,9 @@ class BoxAugment:
         """Width and height of what the window shows: its proportions, the whole picture's longest side."""
         height, width = view.image.shape[:2]
         if self.fixed:
-            return fitted(width, height, self.size, fixed=True)
+            return train_state(width, height, self.size, fixed=True)
         sides = window[2] - window[0], window[3] - window[1]
-        scale = max(fitted(width, height, self.size)) / max(sides)
+        scale = max(train_state(width, height, self.size)) / max(sides)
         return max(1, round(sides[0] * scale)), max(1, round(sides[1] * scale))
 
 

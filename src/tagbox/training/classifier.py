@@ -1,4 +1,7 @@
-"""From two sides of a dataset to a trained, tuned and evaluated classifier."""
+"""From two sides of a dataset to a trained, tuned and evaluated classifier.
+
+What a stage of training hands on: to the next one, or to its judgement.
+"""
 
 from __future__ import annotations
 
@@ -10,37 +13,80 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.backends.encoder import Encoder, choose_device, create_encoders
+from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco import rows_of
-from tagbox.engines.cache import FeatureCache
-from tagbox.engines.encoder import Encoder, choose_device, create_encoders
-from tagbox.evaluation.base_rates import base_rate
+from tagbox.evaluation.class_priors import class_priors
 from tagbox.models.backbones import Arrays
 from tagbox.models.heads import activate, head_logits
 from tagbox.progress import Progress
-from tagbox.training.encoded import Encoded, encode_sides
+from tagbox.training.evaluate import ClassifierEvaluation, evaluate_classifier
 from tagbox.training.failures import require_torch
-from tagbox.training.finish import Judged, judge
-from tagbox.training.head import label_kind, train_head
-from tagbox.training.memory import sides_that_fit
-from tagbox.training.plan import kind_sentence, resolve
-from tagbox.training.sides import Sides
-from tagbox.training.stage import Stage
+from tagbox.training.frozen import (
+    Encoded,
+    encode_train_val,
+    label_kind,
+    train_head,
+    train_val_in_memory,
+)
+from tagbox.training.resolve_config import kind_sentence, resolve
 from tagbox.training.teacher import mixed_targets
-from tagbox.training.tensorboard import TensorBoardLog
-from tagbox.training.watch import watch_labels
+from tagbox.training.tensorboard import TensorBoardLog, watch_labels
+from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from tagbox.training.classification_task import Outputs
+    from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
-    from tagbox.training.outputs import Outputs
-    from tagbox.training.runtime import Runtime
-    from tagbox.training.work import Work
+    from tagbox.training.loop import TrainState
+    from tagbox.training.run_dir import Work
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stage:
+    """A trained model, and what it was trained on.
+
+    Attributes
+    ----------
+    encoders
+        The backbones as they are after the stage.
+    train, validation
+        The images that could be read.
+    head
+        The state of the best epoch's head.
+    features
+        (N, ...) float32 of the validation images.
+    ema
+        Decay of the moving average that the weights are; 0 for none.
+    parameters
+        ``total`` and ``trainable`` numbers.
+    left_out
+        Why pictures were left out, a sentence each.
+    rows, module
+        Of the first stage: which rows of their sides the images are, and the head as a module.
+    """
+
+    config: ClassifierConfig
+    encoders: Sequence[Encoder]
+    train: Dataset
+    validation: Dataset
+    head: Arrays
+    features: NDArray[np.float32]
+    train_state: TrainState
+    parameters: dict[str, int]
+    left_out: list[str]
+    ema: float = 0.0
+    rows: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+    module: nn.Module | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Trained:
-    """What training leaves in memory; `training.run.write_run` makes a folder of it.
+    """What training leaves in memory; `training.saved_run.write_run` makes a folder of it.
 
     Attributes
     ----------
@@ -69,7 +115,7 @@ class Trained:
     train: Dataset
     validation: Dataset
     head: Arrays
-    judged: Judged
+    judged: ClassifierEvaluation
     history: list[dict[str, float | int | None]]
     best_epoch: int
     ema: float
@@ -78,7 +124,7 @@ class Trained:
 
 
 def train(
-    sides: Sides,
+    train_val: TrainVal,
     config: ClassifierConfig,
     *,
     cache: FeatureCache | None,
@@ -112,8 +158,8 @@ def train(
     # Importing torch takes about as long as encoding some hundred pictures and needs one core.
     importing = threading.Thread(target=require_torch, daemon=True)
     importing.start()
-    asked, config = config, resolve(config, sides)
-    sentence = kind_sentence(asked, config, sides)
+    asked, config = config, resolve(config, train_val)
+    sentence = kind_sentence(asked, config, train_val)
     if sentence is not None:
         progress.say(sentence)
     encoders = create_encoders(config) if encoded is None else encoded.encoders
@@ -121,27 +167,29 @@ def train(
     first = None
     if work is None or work.state is None:
         if encoded is None:
-            encoded = encode(sides, encoders, config, cache, progress, runtime)
+            encoded = encode(train_val, encoders, config, cache, progress, runtime)
         importing.join()
         runtime = runtime or _runtime(device)
         alone = None if config.finetune.active else on_epoch
         # Of the pictures that could be read, or of a sample: found by their ids.
-        rows_seen = rows_of(encoded.train.images.ids, sides.train.images.ids)
+        rows_seen = rows_of(encoded.train.images.ids, train_val.train.images.ids)
         taught = None if teacher is None else teacher[rows_seen]
         first = _first_stage(encoded, config, runtime, taught, log, alone, progress)
         if encoded.sampled:
             # The head has seen a sample; the network is trained on all.
-            rows = np.arange(len(sides.train)), np.arange(len(sides.validation))
-            first = replace(first, train=sides.train, validation=sides.validation, rows=rows)
+            rows = np.arange(len(train_val.train)), np.arange(len(train_val.validation))
+            first = replace(
+                first, train=train_val.train, validation=train_val.validation, rows=rows
+            )
     importing.join()
     runtime = runtime or _runtime(device)
     if config.finetune.active:
-        from tagbox.training.whole import train_whole
+        from tagbox.training.network import train_whole
 
         assert work is not None
         trained = train_whole(
             first,
-            sides,
+            train_val,
             encoders,
             config,
             runtime,
@@ -157,22 +205,22 @@ def train(
 
 
 def encode(
-    sides: Sides,
+    train_val: TrainVal,
     encoders: Sequence[Encoder],
     config: ClassifierConfig,
     cache: FeatureCache | None,
     progress: Progress,
     runtime: Runtime | None = None,
 ) -> Encoded:
-    """`encode_sides` for a training configuration, of as many images as fit into memory.
+    """`encode_train_val` for a training configuration, of as many images as fit into memory.
 
     Raises
     ------
     TagboxError
-        The codes of `sides_that_fit` and `encode_sides`.
+        The codes of `train_val_in_memory` and `encode_train_val`.
     """
-    fitting = sides_that_fit(sides, encoders, config, progress)
-    encoded = encode_sides(
+    fitting = train_val_in_memory(train_val, encoders, config, progress)
+    encoded = encode_train_val(
         fitting,
         encoders,
         head=config.head,
@@ -181,7 +229,7 @@ def encode(
         progress=progress,
         runtime=runtime,
     )
-    return replace(encoded, sampled=fitting is not sides)
+    return replace(encoded, sampled=fitting is not train_val)
 
 
 def _first_stage(
@@ -206,7 +254,7 @@ def _first_stage(
             if on_epoch:
                 on_epoch(row)
 
-        head, fitted = train_head(
+        head, train_state = train_head(
             encoded,
             config,
             runtime.alone(),
@@ -224,7 +272,7 @@ def _first_stage(
         validation=encoded.validation,
         head={name: value.cpu().numpy() for name, value in head.state_dict().items()},
         features=encoded.validation_features[:, 0],
-        fitted=fitted,
+        train_state=train_state,
         parameters={"trainable": trainable, "total": total},
         left_out=[str(error) for error in encoded.unreadable],
         rows=(encoded.train_rows, encoded.validation_rows),
@@ -244,9 +292,11 @@ def _finished(stage: Stage, runtime: Runtime) -> Trained | None:
         train=stage.train,
         validation=stage.validation,
         head=stage.head,
-        judged=judge(stage.validation, probabilities, base_rate(stage.train.labels), config),
-        history=[dict(row) for row in stage.fitted.history],
-        best_epoch=stage.fitted.best_epoch,
+        judged=evaluate_classifier(
+            stage.validation, probabilities, class_priors(stage.train.labels), config
+        ),
+        history=[dict(row) for row in stage.train_state.history],
+        best_epoch=stage.train_state.best_epoch,
         ema=stage.ema,
         parameters=stage.parameters,
         left_out=stage.left_out,
@@ -255,6 +305,6 @@ def _finished(stage: Stage, runtime: Runtime) -> Trained | None:
 
 def _runtime(device: str) -> Runtime:
     require_torch()
-    from tagbox.training.runtime import Runtime
+    from tagbox.training.distributed import Runtime
 
     return Runtime(device)

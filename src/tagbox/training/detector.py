@@ -11,18 +11,18 @@ from tagbox.data.boxes import training_boxes
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress
-from tagbox.training.rates import optimizer_of, reading_processes
-from tagbox.training.sides import Sides
-from tagbox.training.work import Work, fingerprints, require_same_data, say_other_machine
+from tagbox.training.optim import optimizer_of, reading_processes
+from tagbox.training.run_dir import Work, fingerprints, require_same_data, say_other_machine
+from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from tagbox.models.detectors.base import Detector
-    from tagbox.training.box_pictures import BoxPictureBatches
-    from tagbox.training.detecting import BoxFigures
+    from tagbox.training.box_batches import BoxPictureBatches
+    from tagbox.training.detection_task import BoxFigures
+    from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
-    from tagbox.training.runtime import Runtime
     from tagbox.training.tensorboard import TensorBoardLog
 
 
@@ -60,7 +60,7 @@ class TrainedDetector:
 
 
 def train_on(
-    sides: Sides,
+    train_val: TrainVal,
     config: DetectorConfig,
     runtime: Runtime,
     work: Work,
@@ -84,24 +84,23 @@ def train_on(
     """
     import torch
 
+    from tagbox.models.detectors.bundle import DetectorSpec
     from tagbox.models.detectors.create import build_detector, create_detector
-    from tagbox.models.detectors.spec import DetectorSpec
-    from tagbox.training.detecting import Detecting
-    from tagbox.training.ema import Ema
+    from tagbox.training.checkpoint import Checkpointer
+    from tagbox.training.detection_task import DetectionTask
+    from tagbox.training.distributed import Runtime
     from tagbox.training.failures import understood
-    from tagbox.training.keeper import Keeper
     from tagbox.training.loop import Stop, Task, fit
-    from tagbox.training.runtime import Runtime
-    from tagbox.training.schedule import Schedule, create_course
+    from tagbox.training.optim import Ema, Schedule, create_course
 
-    truth = training_boxes(sides.train, config.boxes)
+    truth = training_boxes(train_val.train, config.boxes)
     for sentence in truth.notes:
         progress.say(sentence)
     if work.state is None:
-        detector = create_detector(config, len(sides.train.categories))
+        detector = create_detector(config, len(train_val.train.categories))
         left_out: list[str] = []
     else:
-        require_same_data(work.state, sides)
+        require_same_data(work.state, train_val)
         # Weights come from the checkpoint: neither a hub nor a file of weights is needed again.
         detector = build_detector(DetectorSpec(**work.state["about"]["spec"]))
         left_out = list(work.state["about"]["left_out"])
@@ -130,13 +129,13 @@ def train_on(
         left_out.append(str(error))
         progress.say(f"left out: {error}")
 
-    batches, held = _batches(sides, truth, config, detector, runtime, on_unreadable)
+    batches, held = _batches(train_val, truth, config, detector, runtime, on_unreadable)
     optimizer = _optimizer(detector, config)
     ema = Ema(detector, config.ema) if config.ema else None
     total = config.epochs * len(batches)
     task = Task(
         model=runtime.distribute(detector),
-        criterion=Detecting(detector, sides.validation),
+        criterion=DetectionTask(detector, train_val.validation),
         optimizer=optimizer,
         schedule=Schedule(optimizer, create_course(config.schedule, total, config.warmup)),
         clip=config.clip,
@@ -145,10 +144,10 @@ def train_on(
     about = {
         "spec": asdict(detector.spec),
         "left_out": left_out,
-        "fingerprints": fingerprints(sides),
+        "fingerprints": fingerprints(train_val),
         "machine": machine,
     }
-    keeper = Keeper(
+    checkpointer = Checkpointer(
         work.checkpoints,
         runtime,
         seconds=config.checkpoint_seconds,
@@ -171,13 +170,13 @@ def train_on(
             if on_epoch:
                 on_epoch(row)
 
-        fitted = fit(
+        train_state = fit(
             task,
             batches,
             held,
             stop=Stop(epochs=config.epochs, patience=config.patience, best_by=config.best_by),
             runtime=runtime,
-            keeper=keeper,
+            checkpointer=checkpointer,
             on_batch=after_batch,
             on_epoch=after_epoch,
         )
@@ -187,10 +186,10 @@ def train_on(
     return TrainedDetector(
         config=config,
         detector=trained.to("cpu").eval(),
-        train=sides.train,
-        validation=sides.validation,
-        history=[dict(row) for row in fitted.history],
-        best_epoch=fitted.best_epoch,
+        train=train_val.train,
+        validation=train_val.validation,
+        history=[dict(row) for row in train_state.history],
+        best_epoch=train_state.best_epoch,
         parameters=parameters,
         left_out=left_out,
         notes=truth.notes,
@@ -198,7 +197,7 @@ def train_on(
 
 
 def _batches(
-    sides: Sides,
+    train_val: TrainVal,
     truth: Any,
     config: DetectorConfig,
     detector: Detector,
@@ -206,7 +205,7 @@ def _batches(
     on_unreadable: Any,
 ) -> tuple[BoxPictureBatches, BoxPictureBatches]:
     """Training pictures, varied and shuffled; validation pictures as they are, in their order."""
-    from tagbox.training.box_pictures import BoxPictureBatches
+    from tagbox.training.box_batches import BoxPictureBatches
 
     how: Mapping[str, Any] = {
         "size": detector.spec.size,
@@ -219,10 +218,17 @@ def _batches(
         "on_unreadable": on_unreadable,
     }
     train = BoxPictureBatches(
-        sides.train, truth, augment=config.augment, seed=config.seed, parts=config.accumulate, **how
+        train_val.train,
+        truth,
+        augment=config.augment,
+        seed=config.seed,
+        parts=config.accumulate,
+        **how,
     )
     # What stands in the validation data cannot stop a training: odd boxes are left out of its loss.
-    held = BoxPictureBatches(sides.validation, training_boxes(sides.validation, "drop"), **how)
+    held = BoxPictureBatches(
+        train_val.validation, training_boxes(train_val.validation, "drop"), **how
+    )
     return train, held
 
 

@@ -8,17 +8,15 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tagbox.errors import TagboxError
-from tagbox.training.runtime import Runtime, unwrapped
-from tagbox.training.scores import is_better
+from tagbox.training.distributed import Runtime, unwrapped
+from tagbox.training.history import is_better
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from tagbox.training.ema import Ema
+    from tagbox.training.checkpoint import Checkpointer
     from tagbox.training.history import Row
-    from tagbox.training.keeper import Keeper
-    from tagbox.training.optimizer import Optimizer
-    from tagbox.training.schedule import Schedule
+    from tagbox.training.optim import Ema, Optimizer, Schedule
 
 Part = TypeVar("Part")
 """Some images with their truth: all or a part of a batch on this process."""
@@ -120,7 +118,7 @@ class Stop:
 
 
 @dataclass
-class Fitted:
+class TrainState:
     """Where a training is; in the end, what it leaves.
 
     Attributes
@@ -152,11 +150,11 @@ def fit(
     *,
     stop: Stop,
     runtime: Runtime,
-    keeper: Keeper | None = None,
-    start: Fitted | None = None,
+    checkpointer: Checkpointer | None = None,
+    start: TrainState | None = None,
     on_batch: Callable[[int, float], None] | None = None,
     on_epoch: Callable[[Row, Any], None] | None = None,
-) -> Fitted:
+) -> TrainState:
     """Train, and leave ``task.evaluated`` with the weights of its best epoch.
 
     Parameters
@@ -164,7 +162,7 @@ def fit(
     train, validation
         The two sides. Training figures are those of the very batches trained on, while the weights
         move: no second pass over the training set.
-    keeper
+    checkpointer
         Saves checkpoints, and takes the training up where one left it.
     start
         An earlier stage, whose weights the model holds and whose best row must be beaten.
@@ -176,11 +174,11 @@ def fit(
     TagboxError
         ``loss-not-finite`` as soon as a batch's loss is infinite or NaN.
     """
-    at = Fitted(history=[])
+    at = TrainState(history=[])
     if start is not None:
-        at = Fitted(list(start.history), best_row=start.best_row, best_epoch=start.best_epoch)
+        at = TrainState(list(start.history), best_row=start.best_row, best_epoch=start.best_epoch)
     seen = task.criterion.figures()
-    best = keeper.begin(task, at, seen) if keeper else _copy(task.evaluated)
+    best = checkpointer.begin(task, at, seen) if checkpointer else _copy(task.evaluated)
     before = len(at.history) - at.epoch + 1  # Rows of the earlier stage.
     while not at.over:
         task.model.train()
@@ -192,8 +190,8 @@ def fit(
             at.step, at.batch = at.step + 1, at.batch + 1
             if on_batch:
                 on_batch(at.step, value)
-            if keeper and at.batch < len(train):
-                keeper.after_step(task, at, seen)
+            if checkpointer and at.batch < len(train):
+                checkpointer.after_step(task, at, seen)
 
         held = run(task.evaluated, validation, task.criterion, runtime)
         row: dict[str, float | int | None] = {"epoch": before + at.epoch}
@@ -205,13 +203,13 @@ def fit(
             on_epoch(row, held)
         if is_better(row, at.best_row, stop.best_by):
             at.best_row, at.best_epoch, best = row, before + at.epoch, _copy(task.evaluated)
-            if keeper:
-                keeper.keep_best(at.best_epoch, best)
+            if checkpointer:
+                checkpointer.keep_best(at.best_epoch, best)
         waited = len(at.history) - max(at.best_epoch, before)
         at.over = at.epoch >= stop.epochs or waited >= stop.patience
         at.epoch, at.batch, seen = at.epoch + 1, 0, task.criterion.figures()
-        if keeper:
-            keeper.after_epoch(task, at, seen)
+        if checkpointer:
+            checkpointer.after_epoch(task, at, seen)
     task.evaluated.load_state_dict(best)
     return at
 

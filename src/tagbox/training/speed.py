@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tagbox.config import DetectorConfig, FinetuneConfig
 from tagbox.errors import TagboxError
-from tagbox.training.runtime import Precision
+from tagbox.training.distributed import Precision
 
 if TYPE_CHECKING:
     from torch import Tensor

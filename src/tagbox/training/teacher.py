@@ -1,4 +1,6 @@
-"""Learning from another model's probabilities beside the labels.
+"""What another model says of the training images.
+
+Learning from another model's probabilities beside the labels.
 
 References
 ----------
@@ -8,10 +10,17 @@ teacher's probabilities are mixed. All losses here are linear in the target, so 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.data.dataset import UNKNOWN
+from tagbox.data.dataset import UNKNOWN, Dataset
+from tagbox.errors import TagboxError
+from tagbox.inference.load import predict_dataset
+from tagbox.predictions.alignment import align, index_names
+from tagbox.predictions.files import read_predictions
+from tagbox.progress import Progress
 
 
 def mixed_targets(
@@ -28,3 +37,37 @@ def mixed_targets(
     """
     mixed = np.where(labels == UNKNOWN, teacher, (1 - weight) * labels + weight * teacher)
     return np.where(np.isnan(teacher), labels, mixed).astype(np.float32)
+
+
+def teacher_probabilities(
+    teacher: Path, dataset: Dataset, progress: Progress
+) -> NDArray[np.float32]:
+    """(N, K) float32 of the dataset's images, categories by name; NaN for images without known labels.
+
+    Parameters
+    ----------
+    teacher
+        A run folder, which predicts the images now, or a file of its predictions.
+
+    Raises
+    ------
+    TagboxError
+        ``teacher-probabilities`` for a file of bare label sets; the codes of `predictions.alignment.align`
+        and of reading either.
+    """
+    if teacher.is_dir():
+        with progress.bar("asking the teacher", len(dataset), "images") as advance:
+            predictions, _ = predict_dataset(teacher, dataset, progress=advance)
+    else:
+        predictions = read_predictions(teacher, index_names(dataset))
+    aligned = align(predictions, dataset, extra="ignore")
+    if aligned.probabilities is None:
+        raise TagboxError(
+            "teacher-probabilities",
+            "holds label sets without probabilities",
+            file=teacher,
+            hint="give a run, or predictions written by tagbox predict --format csv",
+        )
+    table = np.full((len(dataset), len(dataset.categories)), np.nan, np.float32)
+    table[aligned.rows] = aligned.probabilities
+    return table

@@ -3,6 +3,8 @@
 The events are TensorBoard's own protocol buffers; only the framing of records is written here, because
 the import of its writers (``torch.utils.tensorboard``, ``tensorboard.summary.writer``) is a noticeable
 part of a run of seconds and several times that of the buffers alone.
+
+What TensorBoard is told while a model is trained.
 """
 
 from __future__ import annotations
@@ -11,15 +13,20 @@ import math
 import os
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
-from tagbox.files import cannot_write
+from tagbox.atomic_io import cannot_write
+from tagbox.metrics.multilabel import average_precision
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from tagbox.config import ClassifierConfig
+    from tagbox.training.classification_task import Outputs
+    from tagbox.training.history import Row
 
 Side = Literal["train", "val"]
 
@@ -178,3 +185,58 @@ def _masked_crc(data: bytes) -> int:
         crc = _TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
     crc ^= 0xFFFFFFFF
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+Held = TypeVar("Held")
+
+
+class Watch(Generic[Held]):
+    """Batches and epochs of one training, a classifier's or a detector's, written to `log` where there is one.
+
+    Parameters
+    ----------
+    categories
+        K names.
+    per_category
+        What validation left in an epoch -> (K,) values of each figure that has a tag a category.
+    steps
+        Batches of earlier stages, before the first one of this.
+    """
+
+    def __init__(
+        self,
+        log: TensorBoardLog | None,
+        *,
+        categories: Sequence[str] = (),
+        per_category: Callable[[Held], Mapping[str, NDArray[np.floating[Any]]]] | None = None,
+        steps: int = 0,
+    ) -> None:
+        self._log, self._categories, self._steps = log, categories, steps
+        self._per_category = per_category
+
+    def batch(self, step: int, loss: float) -> None:
+        """The loss of a batch."""
+        if self._log is not None:
+            self._log.batch(self._steps + step, loss)
+
+    def epoch(self, row: Row, held: Held) -> None:
+        """The figures of an epoch, parts of the loss among them, and those of each category."""
+        if self._log is None:
+            return
+        number = int(row["epoch"] or 0)
+        self._log.epoch(number, row)
+        if self._per_category is not None:
+            for figure, values in self._per_category(held).items():
+                self._log.per_category(number, figure, self._categories, values)
+
+
+def watch_labels(
+    config: ClassifierConfig, categories: Sequence[str], log: TensorBoardLog | None
+) -> Watch[Outputs]:
+    """The watch of a classifier: average precision a category where `config` asks for it."""
+
+    def precision(held: Outputs) -> dict[str, NDArray[np.float64]]:
+        return {"average_precision": average_precision(held.truth, held.probabilities)}
+
+    wanted = precision if config.tensorboard_categories else None
+    return Watch(log, categories=categories, per_category=wanted)

@@ -112,8 +112,8 @@ def test_saved_and_built_again_it_is_the_same(detector: Detector) -> None:
 
 
 def test_openvino_gives_the_bodys_outputs(detector: Detector) -> None:
-    from tagbox.engines.openvino_engine import compile_on_cpu
-    from tagbox.models.openvino_convert import convert_module
+    from tagbox.backends.openvino_backend import compile_on_cpu
+    from tagbox.models.torch_backbones import convert_module
 
     detector.eval()
     shown, _ = pictures(1)

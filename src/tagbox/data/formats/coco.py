@@ -21,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
-from tagbox.data.json_errors import syntax_error
-from tagbox.data.locate import check_relative, locate_images
-from tagbox.data.text import cannot_read
+from tagbox.data.image_files import check_relative, locate_images
+from tagbox.data.text import cannot_read, syntax_error
 from tagbox.errors import TagboxError
 
 # A lookup table is faster than a binary search while ids are not absurdly large.
@@ -105,7 +104,7 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
         that around the ``segmentation``. A file without ``annotations`` holds unlabelled images; ids
         may be whole numbers or, throughout, digits in quotes.
     images
-        Folder of the pictures; searched when not given (`tagbox.data.locate`). The dataset loads
+        Folder of the pictures; searched when not given (`tagbox.data.image_files`). The dataset loads
         even when no picture is found.
 
     Returns

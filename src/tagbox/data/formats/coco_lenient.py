@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from tagbox.data.formats.coco import Columns
-from tagbox.data.json_errors import syntax_error
+from tagbox.data.text import syntax_error
 from tagbox.errors import TagboxError
 
 _INT64 = 2**63

@@ -14,11 +14,11 @@ from typing import IO, Any
 import msgspec
 import numpy as np
 
+from tagbox.atomic_io import atomic_path
 from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco import mapped
-from tagbox.data.pictures import picture_size
+from tagbox.data.image_files import picture_size
 from tagbox.errors import TagboxError
-from tagbox.files import atomic_path
 
 _LISTS = ("images", "annotations", "categories")
 

@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.atomic_io import atomic_write, cannot_write
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
 from tagbox.data.text import read_text
 from tagbox.errors import TagboxError
-from tagbox.files import atomic_write, cannot_write
 
 NAMES_FILE = "classes.txt"
 Report = Callable[[TagboxError], None]

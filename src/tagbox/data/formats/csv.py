@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tagbox.atomic_io import atomic_write
 from tagbox.data.dataset import Annotations, Categories, Dataset
 from tagbox.data.formats.common import (
     Report,
@@ -19,10 +20,9 @@ from tagbox.data.formats.common import (
     refuse,
     write_names,
 )
-from tagbox.data.locate import check_relative, locate_images
+from tagbox.data.image_files import check_relative, locate_images
 from tagbox.data.text import near, read_text
 from tagbox.errors import TagboxError
-from tagbox.files import atomic_write
 
 IMAGE_COLUMNS = ("image", "images", "file", "file_name", "filename", "path", "image_id", "name")
 LABEL_COLUMNS = ("labels", "label", "tags", "categories", "classes", "category", "class")

@@ -10,10 +10,8 @@ import numpy as np
 
 from tagbox.data.dataset import Annotations, Categories, Dataset
 from tagbox.data.formats.common import Report, build_dataset, read_names, refuse, write_small
-from tagbox.data.json_errors import syntax_error
-from tagbox.data.locate import check_relative, list_images
-from tagbox.data.pictures import flat_names
-from tagbox.data.text import cannot_read, near
+from tagbox.data.image_files import check_relative, flat_names, list_images
+from tagbox.data.text import cannot_read, near, syntax_error
 from tagbox.errors import TagboxError
 
 
@@ -111,9 +109,9 @@ def read_labelme(
             continue
         image = len(files)
         files[name] = source
-        claims = [(s.label, s.box()) for s in record.shapes]
-        claims += [(label, None) for label, is_set in (record.flags or {}).items() if is_set]
-        for label, box in claims:
+        outputs = [(s.label, s.box()) for s in record.shapes]
+        outputs += [(label, None) for label, is_set in (record.flags or {}).items() if is_set]
+        for label, box in outputs:
             if label not in row_of:
                 report(
                     TagboxError(
@@ -196,7 +194,7 @@ def is_labelme(path: Path) -> bool:
 def write_labelme(dataset: Dataset, folder: Path) -> None:
     """Write a labelme file a labelled picture into `folder`: boxes as rectangles, the rest as flags.
 
-    The pictures belong beside them under the names of `tagbox.data.pictures.flat_names`. Every
+    The pictures belong beside them under the names of `tagbox.data.image_files.flat_names`. Every
     category stands among a file's flags, so that none is lost when it is read again.
 
     Raises

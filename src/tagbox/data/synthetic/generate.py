@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from tagbox.atomic_io import atomic_folder, cannot_write
 from tagbox.config import SynthConfig, require
 from tagbox.data.synthetic.scene import (
     COVERED_BELOW,
@@ -21,7 +22,6 @@ from tagbox.data.synthetic.scene import (
     make_scene,
 )
 from tagbox.data.synthetic.shapes import shapes
-from tagbox.files import atomic_folder, cannot_write
 
 PARTS = ("train", "val", "test")
 _FIRST_ID = {"train": 1, "val": 100_000_001, "test": 200_000_001}

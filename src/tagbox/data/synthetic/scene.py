@@ -14,9 +14,8 @@ from numpy.random import PCG64, Generator, SeedSequence
 from numpy.typing import NDArray
 from PIL import Image
 
-from tagbox.data.synthetic.fills import Colour, average, background
 from tagbox.data.synthetic.shapes import shapes
-from tagbox.data.synthetic.sprites import Sprite, blob, make_sprite
+from tagbox.data.synthetic.sprites import Colour, Sprite, average, background, blob, make_sprite
 
 SPEC_VERSION = 1
 

@@ -1,7 +1,7 @@
 """The drawn categories of scenes spec v1: what each object looks like, apart from any colour.
 
 A shape is a list of polygons in a square of coordinates -1..1 (y points down), painted in order.
-Colour and texture come from `tagbox.data.synthetic.fills` and know nothing of the category.
+Colour and texture come from `tagbox.data.synthetic.sprites` and know nothing of the category.
 """
 
 from __future__ import annotations

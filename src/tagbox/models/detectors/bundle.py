@@ -2,6 +2,8 @@
 
 It holds all that using a detector needs: what it is and its weights, category names and original ids,
 score cuts, versions, the data's fingerprint. Reading it does not import torch.
+
+What a detector is, as plain values: read without torch, and all that is needed to make it again.
 """
 
 from __future__ import annotations
@@ -12,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tagbox.data.dataset import Categories
-from tagbox.evaluation.score_cuts import ScoreCuts
-from tagbox.models.detectors.spec import DetectorSpec
-from tagbox.models.saved import (
+from tagbox.models.bundle_io import (
     JSON_NAME,
     WEIGHTS_NAME,
     Arrays,
@@ -27,6 +27,43 @@ from tagbox.models.saved import (
     save_model,
     saved_format,
 )
+from tagbox.predictions.thresholds import ScoreThresholds
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorSpec:
+    """What a detector is; with its weights it can be made again without a network.
+
+    Attributes
+    ----------
+    detector, backbone
+        As `DetectorConfig` names them; `backbone` is empty where the detector brings its own.
+    categories
+        K; the background is not one of them.
+    size
+        Longest side of a picture in the network, in pixels.
+    fixed
+        Whether every picture is stretched to `size` x `size` (SSD), instead of keeping its own proportions.
+    multiple
+        Height and width of a batch are multiples of it.
+    mean, std
+        Of each colour in 0..1, taken off and divided by.
+    options
+        What else its construction needs, as plain JSON values.
+    """
+
+    detector: str
+    backbone: str
+    categories: int
+    size: int
+    fixed: bool
+    multiple: int
+    mean: Colour
+    std: Colour
+    options: dict[str, Any]
+
 
 FORMAT, FORMAT_VERSION = "tagbox-detector", 1
 
@@ -56,7 +93,7 @@ class DetectorBundle:
     spec: DetectorSpec
     weights: Arrays
     categories: Categories
-    cuts: ScoreCuts
+    cuts: ScoreThresholds
     ema: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
     data_fingerprint: str = ""
@@ -110,7 +147,7 @@ def load_detector_bundle(folder: Path) -> DetectorBundle:
             "spec.categories",
             f"{description.spec.categories} outputs for {len(categories)} categories",
         )
-    cuts = ScoreCuts.from_dict(description.cuts, file=path)
+    cuts = ScoreThresholds.from_dict(description.cuts, file=path)
     if cuts.per_category is not None and len(cuts.per_category) != len(categories):
         raise mismatch(
             path,

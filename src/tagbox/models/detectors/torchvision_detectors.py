@@ -18,16 +18,15 @@ from torch import Tensor, nn
 from tagbox.config.detector import DetectorConfig
 from tagbox.errors import TagboxError
 from tagbox.models.backbones import require_same_shapes
-from tagbox.models.checkpoints import locate_checkpoint, read_checkpoint
 from tagbox.models.detectors.base import DetectorSpec
-from tagbox.models.detectors.torchvision_faces import (
+from tagbox.models.detectors.torchvision_adapter import (
     OneStage,
     SingleShot,
     TorchvisionDetector,
     TwoStage,
 )
-from tagbox.models.hub import download_weights
-from tagbox.models.stages import Stages, module_stages
+from tagbox.models.freezing import Stages, module_stages
+from tagbox.models.weights import download_weights, locate_checkpoint, read_checkpoint
 
 DETECTIONS = 100
 """Most detections of a picture; COCO's evaluation counts no more."""

@@ -17,9 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tagbox.models.detectors.base import Detector, DetectorSpec, Found, Target
-from tagbox.models.detectors.crowds import CERTAIN, crowded
-from tagbox.models.stages import module_stages
+from tagbox.models.detectors.base import CERTAIN, Detector, DetectorSpec, Found, Target, crowded
+from tagbox.models.freezing import module_stages
 
 Sizes = Sequence[tuple[int, int]]
 

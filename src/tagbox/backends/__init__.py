@@ -1,0 +1,1 @@
+"""Forward passes on OpenVINO and torch, and the cache of encoded features."""

@@ -1,0 +1,286 @@
+"""Features on disk: found again by the picture's bytes and everything else that decides them.
+
+One SQLite file in a folder, in WAL mode, so that runs side by side read and write it together and a
+kill loses the last seconds at most. A cache never stops a run: what cannot be used is set aside or
+done without, and said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import sys
+import threading
+import time
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.atomic_io import cache_folder, sole_use
+
+FILE_NAME = "features.sqlite"
+APPLICATION_ID = 0x74616762
+"""Marks the file as ours in SQLite's header (the letters "tagb")."""
+SCHEMA_VERSION = 1
+DEFAULT_LIMIT = 8 << 30
+BUSY_SECONDS = 30.0
+BATCH_ROWS = 256
+BATCH_SECONDS = 1.0
+USED_GRAIN = 3600
+"""Seconds by which the time of last use may be stale; rewriting it on every hit would cost writes."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS features (
+    key BLOB PRIMARY KEY,
+    value BLOB NOT NULL,
+    used INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS features_used ON features (used);
+"""
+
+
+def feature_key(encoder_key: str, view: int, image_sha256: bytes) -> bytes:
+    """The 32 bytes that a feature is found by."""
+    text = f"{encoder_key}\0{view}\0".encode()
+    return hashlib.sha256(text + image_sha256).digest()
+
+
+class FeatureCache:
+    """Features by key.
+
+    Parameters
+    ----------
+    folder
+        Where the file is; ``$TAGBOX_CACHE`` or the user's cache folder when not given.
+    limit_bytes
+        Above this size the features not used for longest are removed.
+    """
+
+    def __init__(self, folder: Path | None = None, limit_bytes: int = DEFAULT_LIMIT) -> None:
+        self.folder = folder or cache_folder("features")
+        self.path = self.folder / FILE_NAME
+        self.limit_bytes = limit_bytes
+        self._lock = threading.RLock()
+        self._pending: dict[bytes, bytes] = {}
+        self._touched: set[bytes] = set()
+        self._written = time.monotonic()
+        self._database: sqlite3.Connection | None = None
+        self._open()
+
+    @property
+    def active(self) -> bool:
+        """Whether features are kept; false where the folder cannot be used."""
+        return self._database is not None
+
+    def get(self, key: bytes, length: int) -> NDArray[np.float32] | None:
+        """The feature of `length` float32 values under `key`, or None."""
+        with self._lock:
+            stored = self._pending.get(key) or self._read(key)
+        if stored is None or len(stored) != 4 + 4 * length:
+            return None
+        if zlib.crc32(stored[4:]).to_bytes(4, "little") != stored[:4]:
+            return None
+        return np.frombuffer(stored, "<f4", offset=4)
+
+    def put(self, key: bytes, feature: NDArray[np.float32]) -> None:
+        """Keep `feature` under `key`; written with others in one transaction, see `flush`."""
+        if not self.active:
+            return
+        content = np.ascontiguousarray(feature, "<f4").tobytes()
+        with self._lock:
+            self._pending[key] = zlib.crc32(content).to_bytes(4, "little") + content
+            stale = time.monotonic() - self._written > BATCH_SECONDS
+            if len(self._pending) >= BATCH_ROWS or stale:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending, and make room."""
+        with self._lock:
+            if self._database is None:
+                return
+            try:
+                self._write(self._database)
+            except sqlite3.Error as error:
+                self._fail(error)
+                if self._database is not None:
+                    # A damaged file was set aside: what was pending goes into the new one.
+                    with suppress(sqlite3.Error):
+                        self._write(self._database)
+            self._pending.clear()
+            self._touched.clear()
+            self._written = time.monotonic()
+
+    def _write(self, database: sqlite3.Connection) -> None:
+        now = int(time.time())
+        with database:
+            database.executemany(
+                "INSERT OR REPLACE INTO features VALUES (?, ?, ?)",
+                [(key, value, now) for key, value in self._pending.items()],
+            )
+            database.executemany(
+                "UPDATE features SET used = ? WHERE key = ?",
+                [(now, key) for key in self._touched],
+            )
+        self._make_room(database)
+
+    def size(self) -> int:
+        """Bytes in use, what is pending aside."""
+        if self._database is None:
+            return 0
+        with self._lock:
+            return _bytes_used(self._database)
+
+    def count(self) -> int:
+        """Number of features."""
+        if self._database is None:
+            return 0
+        with self._lock:
+            self.flush()
+            return int(self._database.execute("SELECT count(*) FROM features").fetchone()[0])
+
+    def clear(self) -> None:
+        """Remove every feature and give the disk back."""
+        if self._database is None:
+            return
+        with self._lock:
+            self._pending.clear()
+            self._touched.clear()
+            with self._database:
+                self._database.execute("DELETE FROM features")
+            with suppress(
+                sqlite3.OperationalError
+            ):  # Another run is reading: the room stays its own.
+                self._database.execute("VACUUM")
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Write what is pending and let go of the file."""
+        with self._lock:
+            self.flush()
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def _read(self, key: bytes) -> bytes | None:
+        if self._database is None:
+            return None
+        try:
+            row = self._database.execute(
+                "SELECT value, used FROM features WHERE key = ?", (key,)
+            ).fetchone()
+        except sqlite3.Error as error:
+            self._fail(error)
+            return None
+        if row is None:
+            return None
+        if row[1] < time.time() - USED_GRAIN:
+            self._touched.add(key)
+        return bytes(row[0])
+
+    def _make_room(self, database: sqlite3.Connection) -> None:
+        """Remove the longest unused features until a tenth of the limit is free."""
+        if _bytes_used(database) <= self.limit_bytes:
+            return
+        rows, stored = database.execute(
+            "SELECT count(*), coalesce(sum(length(value)), 0) FROM features"
+        ).fetchone()
+        surplus = _bytes_used(database) - self.limit_bytes * 9 // 10
+        remove = min(rows, 1 + surplus * rows // max(stored, 1))
+        with database:
+            database.execute(
+                "DELETE FROM features WHERE rowid IN "
+                "(SELECT rowid FROM features ORDER BY used, rowid LIMIT ?)",
+                (remove,),
+            )
+        database.execute("PRAGMA incremental_vacuum").fetchall()
+
+    def _open(self, *, suspect: bool = False) -> None:
+        """Connect; a file that is not a sound cache of this version is set aside first."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with sole_use(self.folder):
+                try:
+                    self._database = _connect(self.path, suspect=suspect)
+                except _NotOursError as error:
+                    aside = _set_aside(self.path)
+                    _say(f"{self.path} is {error}; it was moved to {aside.name} and made anew")
+                    self._database = _connect(self.path)
+        except (OSError, sqlite3.Error, _NotOursError) as error:
+            self._database = None
+            _say(f"{self.folder} cannot hold the feature cache ({error}); going on without it")
+
+    def _fail(self, error: sqlite3.Error) -> None:
+        """After an error in use: start anew where the file is damaged, else do without."""
+        if self._database is not None:
+            with suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
+        if isinstance(error, sqlite3.OperationalError):
+            _say(f"the feature cache in {self.folder} failed ({error}); going on without it")
+        else:
+            self._open(suspect=True)
+
+
+class _NotOursError(Exception):
+    """A file at the cache's place that is not a sound cache of this version."""
+
+
+def _connect(path: Path, *, suspect: bool = False) -> sqlite3.Connection:
+    """Open or make the file; a `suspect` one is read whole to see whether it is sound."""
+    database = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+    try:
+        fresh = not path.exists() or path.stat().st_size == 0
+        if fresh:
+            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        marks = [
+            database.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("application_id", "user_version")
+        ]
+        if marks != [APPLICATION_ID, SCHEMA_VERSION]:
+            raise _NotOursError("a database of something else, or of another version")
+        database.execute("PRAGMA journal_mode = WAL")
+        # In WAL mode NORMAL survives a killed process; a power cut may cost the last transactions.
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.executescript(SCHEMA)
+        if suspect and database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise _NotOursError("damaged")
+    except _NotOursError:
+        database.close()
+        raise
+    except sqlite3.OperationalError:
+        database.close()
+        raise
+    except sqlite3.DatabaseError as error:
+        database.close()
+        raise _NotOursError(f"damaged ({error})") from error
+    return database
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename the file and what SQLite keeps beside it; the new name of the former."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    os.replace(path, aside)
+    for suffix in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+    return aside
+
+
+def _bytes_used(database: sqlite3.Connection) -> int:
+    pages, free, size = (
+        database.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def _say(message: str) -> None:
+    print(f"tagbox: {message}", file=sys.stderr)

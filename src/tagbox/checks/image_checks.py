@@ -1,0 +1,208 @@
+"""Every picture read whole: whether it decodes, its real size, its bytes' hash, its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.checks.findings import Findings
+from tagbox.checks.perceptual_hash import CELLS, fingerprint, nearest_earlier
+from tagbox.data.dataset import Dataset
+from tagbox.errors import TagboxError
+from tagbox.images.decode import ORIENTATION_TAG, decode_bytes, default_threads, read_bytes
+
+_SIDEWAYS = (5, 6, 7, 8)
+# A JPEG may be decoded to an eighth: every byte is still read, and a fingerprint needs no more.
+_MIN_SIZE = 8 * CELLS
+_AHEAD = 64
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is known of the N pictures of a dataset after reading them.
+
+    Attributes
+    ----------
+    decoded
+        (N,) bool.
+    digests
+        (N,) S32, SHA-256 of the files' bytes; empty where a file could not be read.
+    bits, grids
+        (N, 2) uint64 and (N, 81) float16, the fingerprints; zeros where not decoded.
+    """
+
+    decoded: NDArray[np.bool_]
+    digests: NDArray[np.bytes_]
+    bits: NDArray[np.uint64]
+    grids: NDArray[np.float16]
+
+    def __len__(self) -> int:
+        return len(self.decoded)
+
+    def take(self, rows: NDArray[np.intp]) -> Pictures:
+        """The pictures at `rows`, in that order."""
+        return Pictures(
+            decoded=self.decoded[rows],
+            digests=self.digests[rows],
+            bits=self.bits[rows],
+            grids=self.grids[rows],
+        )
+
+
+class _Read(NamedTuple):
+    """One picture: its upright size, whether EXIF turned it sideways, or what is wrong with it."""
+
+    error: TagboxError | None = None
+    digest: bytes = b""
+    width: int = 0
+    height: int = 0
+    sideways: bool = False
+    bits: NDArray[np.uint64] | None = None
+    grid: NDArray[np.float16] | None = None
+
+
+def check_pictures(
+    dataset: Dataset, findings: Findings, progress: Callable[[int], None] | None = None
+) -> Pictures:
+    """Read every picture in threads and note what is wrong, in the order of the dataset.
+
+    Parameters
+    ----------
+    dataset
+        Whose pictures.
+    findings
+        Gets ``image-missing``, ``image-unreadable``, ``image-empty``, ``image-truncated``,
+        ``image-too-large``, ``image-corrupt``, ``size-mismatch``, ``size-exif-rotated``.
+    progress
+        Called with 1 after each picture.
+    """
+    count = len(dataset)
+    pictures = Pictures(
+        decoded=np.zeros(count, bool),
+        digests=np.zeros(count, "S32"),
+        bits=np.zeros((count, 2), np.uint64),
+        grids=np.zeros((count, CELLS * CELLS), np.float16),
+    )
+    for row, read in enumerate(_read_all([dataset.images.path(r) for r in range(count)])):
+        if read.error is not None:
+            findings.add_error(
+                TagboxError(
+                    read.error.code,
+                    read.error.found,
+                    file=read.error.file,
+                    where=read.error.where or image_place(dataset, row),
+                    hint=read.error.hint,
+                )
+            )
+        else:
+            assert read.bits is not None and read.grid is not None
+            pictures.decoded[row] = True
+            pictures.bits[row], pictures.grids[row] = read.bits, read.grid
+            _check_size(dataset, row, read, findings)
+        pictures.digests[row] = read.digest
+        if progress is not None:
+            progress(1)
+    return pictures
+
+
+def image_place(dataset: Dataset, row: int) -> str | None:
+    """``image id 17`` in formats that have ids."""
+    return f"image id {dataset.images.ids[row]}" if dataset.source.format == "coco" else None
+
+
+def _read_all(paths: list[Path]) -> Iterator[_Read]:
+    """Read in threads, some pictures ahead, results in order."""
+    with ThreadPoolExecutor(default_threads()) as pool:
+        waiting: deque[Future[_Read]] = deque()
+        for path in paths:
+            waiting.append(pool.submit(_read, path))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _read(file: Path) -> _Read:
+    digest = b""
+    try:
+        content = read_bytes(file)
+        digest = hashlib.sha256(content).digest()
+        image = decode_bytes(content, file=file, min_size=_MIN_SIZE)
+    except TagboxError as error:
+        return _Read(error, digest)
+    bits, grid = fingerprint(image)
+    return _Read(None, digest, *_header(content), bits, grid)
+
+
+def _check_size(dataset: Dataset, row: int, read: _Read, findings: Findings) -> None:
+    """Compare what the source states with the file."""
+    stated = int(dataset.images.widths[row]), int(dataset.images.heights[row])
+    real = read.width, read.height
+    if 0 in stated or stated == real:
+        return
+    said = f"the labels say {stated[0]}×{stated[1]}, the file is {real[0]}×{real[1]}"
+    swapped = stated == real[::-1]
+    if swapped and read.sideways:
+        code = "size-exif-rotated"
+        said += ": its EXIF orientation turns it, and the labels were made without turning it"
+    else:
+        code = "size-mismatch"
+        if swapped:
+            said += ": width and height are swapped, as when a rotation by EXIF got lost"
+    findings.add(code, dataset.images.path(row), said, image_place(dataset, row))
+
+
+def _header(content: bytes) -> tuple[int, int, bool]:
+    """Upright width and height of a sound picture, and whether EXIF turns it sideways."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as picture:
+        width, height = picture.size
+        try:
+            sideways = picture.getexif().get(ORIENTATION_TAG, 1) in _SIDEWAYS
+        except Exception:  # Broken EXIF raises nearly anything, and turns nothing.
+            sideways = False
+    return (height, width, True) if sideways else (width, height, False)
+
+
+# The same picture twice
+
+
+def check_duplicates(dataset: Dataset, pictures: Pictures, findings: Findings) -> None:
+    """Note pictures of a dataset that are there twice: same bytes, or looking the same."""
+    there = pictures.digests != b""
+    first_of: dict[bytes, int] = {}
+    for row in np.flatnonzero(there).tolist():
+        first = first_of.setdefault(pictures.digests[row], row)
+        if first != row:
+            findings.add(
+                "duplicate-picture",
+                dataset.images.path(row),
+                f"the same bytes as {dataset.images.path(first)}",
+                image_place(dataset, row),
+            )
+    contents = content_numbers(pictures.digests)
+    sides = np.zeros(len(pictures), np.intp)
+    for row, earlier, distance in nearest_earlier(
+        pictures.bits, pictures.grids, contents, sides, across=False
+    ):
+        findings.add(
+            "near-duplicate-picture",
+            dataset.images.path(row),
+            f"looks like {dataset.images.path(earlier)} ({distance} of 128 bits differ)",
+            image_place(dataset, row),
+        )
+
+
+def content_numbers(digests: NDArray[np.bytes_]) -> NDArray[np.intp]:
+    """(N,); the same number for the same bytes."""
+    return np.unique(digests, return_inverse=True)[1]

@@ -1,0 +1,133 @@
+"""`--config FILE`: settings from a YAML file, with the command line's own flags before them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from cyclopts.config import Dict
+
+from tagbox.config import ClassifierConfig, Config, DataConfig, DetectorConfig, load_recipe
+from tagbox.config.base import read_yaml
+from tagbox.errors import TagboxError
+
+if TYPE_CHECKING:
+    from cyclopts import App
+    from cyclopts.argument import ArgumentCollection
+
+SECTIONS: Mapping[str, type[Config]] = {
+    "data": DataConfig,
+    "classifier": ClassifierConfig,
+    "detector": DetectorConfig,
+}
+"""Sections of a settings file, which is what ``config.yaml`` of a run is."""
+
+
+def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Give every flag that was not typed its value from the file after ``--config``, or else from the recipe.
+
+    Without ``--recipe``, that is ``dense`` for a detector, and for a classifier ``frozen`` on a CPU and
+    ``finetune`` on an accelerator.
+    """
+    task = task_of(commands)
+    given = typed_value(arguments, "--config") or _begun_with(arguments)
+    if given is not None:
+        for section, values in read_settings(Path(given)).items():
+            if section in ("classifier", "detector") and section != task:
+                raise TagboxError(
+                    "config-field",
+                    f"these are settings of a {section}",
+                    file=given,
+                    where=section,
+                    hint=f"give them to tagbox train {section}",
+                )
+            fill(values, given, app, commands, arguments)
+    if any("--recipe" in argument.names for argument in arguments):
+        recipe = load_recipe(recipe_name(commands, arguments), task)
+        fill(recipe.settings, f"recipe {recipe.name}", app, commands, arguments)
+
+
+def _begun_with(arguments: ArgumentCollection) -> str | None:
+    """The settings of the unfinished run that ``--resume`` goes on with."""
+    if typed_value(arguments, "--resume") is None:
+        return None
+    runs, name = typed_value(arguments, "--runs") or "runs", typed_value(arguments, "--name")
+    path = Path(runs) / f".{name}.partial" / "config.yaml"
+    return str(path) if path.is_file() else None
+
+
+def task_of(commands: tuple[str, ...]) -> Literal["classifier", "detector"]:
+    """What a command trains."""
+    return "detector" if "detector" in commands else "classifier"
+
+
+def recipe_name(commands: tuple[str, ...], arguments: ArgumentCollection) -> str:
+    """The recipe that is asked for, or else the one that suits the device: a whole classifier takes a CPU hours."""
+    asked = typed_value(arguments, "--recipe")
+    if asked is not None:
+        return asked
+    if task_of(commands) == "detector":
+        return "dense"
+    from tagbox.backends.encoder import choose_device
+
+    device = typed_value(arguments, "--device") or "auto"
+    known: Any = device if device in ("cpu", "cuda", "mps") else "auto"
+    return "frozen" if choose_device(known) == "cpu" else "finetune"
+
+
+def typed_value(arguments: ArgumentCollection, flag: str) -> str | None:
+    """What the command line gives for `flag`; None where it does not."""
+    found = next((a for a in arguments if flag in a.names and a.tokens), None)
+    return None if found is None else found.tokens[-1].value
+
+
+def fill(
+    values: Mapping[str, Any],
+    source: str,
+    app: App,
+    commands: tuple[str, ...],
+    arguments: ArgumentCollection,
+) -> None:
+    """Give every flag that has no value yet the one in `values`; `source` is named in errors."""
+    Dict(_flags(values), use_commands_as_keys=False, source=source)(app, commands, arguments)
+
+
+def _flags(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings under the names of their flags; what is unset stays away."""
+    return {
+        name.replace("_", "-"): _flags(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value not in (None, [])
+    }
+
+
+def read_settings(path: Path) -> dict[str, Mapping[str, Any]]:
+    """The sections of a settings file as it has them, every value checked.
+
+    Raises
+    ------
+    TagboxError
+        ``config-missing``; ``config-syntax`` with line and column; ``config-field``, ``config-value``.
+    """
+    settings: dict[str, Mapping[str, Any]] = {}
+    for name, values in read_yaml(path).items():
+        if name == "command":  # what made the run; kept for the reader of the file
+            continue
+        if name not in SECTIONS or not isinstance(values, Mapping):
+            raise TagboxError(
+                "config-field",
+                "is no section of settings",
+                file=path,
+                where=str(name),
+                hint=f"the sections are {' and '.join(SECTIONS)}, each with settings below it",
+            )
+        try:
+            SECTIONS[name].from_dict(values, file=path)
+        except TagboxError as error:
+            where = f"{name}.{error.where}"
+            raise TagboxError(
+                error.code, error.found, file=path, where=where, hint=error.hint
+            ) from error
+        settings[name] = values
+    return settings

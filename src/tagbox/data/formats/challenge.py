@@ -1,0 +1,312 @@
+"""The challenge folder: pictures, and for each a ``.cls`` file with one category index a line.
+
+Labels in the challenge's JSON form, as a dataset: truth to score against, pictures optional.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tagbox.data import categories as coco80
+from tagbox.data.dataset import Categories, Dataset
+from tagbox.data.formats.common import (
+    NAMES_FILE,
+    Report,
+    build_dataset,
+    by_stem,
+    from_label_lists,
+    label_without_image,
+    names_beside,
+    read_names,
+    refuse,
+    write_names,
+    write_small,
+)
+from tagbox.data.image_files import candidate_folders, flat_names, is_image, list_images
+from tagbox.data.submission import read_submission, write_submission
+from tagbox.data.text import cannot_read, not_utf8
+from tagbox.errors import TagboxError
+
+
+def read_cls(
+    path: Path, images: Path | None = None, names: Path | None = None, report: Report = refuse
+) -> Dataset:
+    """Read a challenge folder.
+
+    Its layouts: ``labels/train/*.cls`` with ``images/train-resized`` or ``images/train`` (and
+    pictures without labels in ``images/test-resized`` or ``images/test``); ``labels/*.cls`` with
+    ``images/``; pictures and ``.cls`` files side by side. Pictures that have no ``.cls`` file are
+    unlabelled; an empty ``.cls`` file is a picture with nothing in it.
+
+    Parameters
+    ----------
+    path
+        The folder, or one above it that holds nothing else.
+    images
+        Folder of the pictures (itself, or with the layout's subfolders).
+    names
+        Category names in the order of the indices; else ``classes.txt`` in the folder, else
+        COCO's 80.
+    report
+        Gets each fault that can be stepped over; raises it unless given.
+
+    Returns
+    -------
+    Dataset
+        Labelled splits first, then unlabelled ones; files relative to `path` or `images`.
+
+    Raises
+    ------
+    TagboxError
+        ``cls-line`` with file and line, ``label-without-image``, ``image-ambiguous``,
+        ``images-folder-missing``, ``format-unknown`` when there is no ``.cls`` file.
+    """
+    if images is not None and not images.is_dir():
+        raise TagboxError(
+            "images-folder-missing", "no such folder", file=images, hint="check --images"
+        )
+    folder = challenge_root(path)
+    if names is None and (folder / NAMES_FILE).is_file():
+        names = folder / NAMES_FILE
+    categories = coco80.categories() if names is None else Categories.from_names(read_names(names))
+    root = images or folder
+    files: list[str] = []
+    labels: list[list[int]] = []
+    labelled: list[bool] = []
+    splits = label_folders(folder)
+    if not splits:
+        raise TagboxError(
+            "format-unknown",
+            "there is no .cls file in it, in labels/ or in labels/train/",
+            file=folder,
+            hint="point at the folder that holds images/ and labels/",
+        )
+    for split, label_folder in splits.items():
+        place = _picture_folder(folder, images, split, label_folder)
+        pictures = list_images(place, recursive=False)
+        index = by_stem(pictures, place, report)
+        prefix = _prefix(place, root)
+        stems = sorted(entry[:-4] for entry in os.listdir(label_folder) if entry.endswith(".cls"))
+        missing = [stem for stem in stems if stem not in index]
+        if missing and index:
+            report(label_without_image(label_folder / f"{missing[0]}.cls", missing, place))
+        for stem in stems:
+            files.append(prefix + index.pop(stem, f"{stem}.jpg"))
+            labels.append(read_cls_file(label_folder / f"{stem}.cls", len(categories), report))
+            labelled.append(True)
+        # What is left has no labels.
+        files += [prefix + name for name in sorted(index.values())]
+        labels += [[]] * len(index)
+        labelled += [False] * len(index)
+    for place in _unlabelled_folders(folder, splits) if images is None else []:
+        pictures = list_images(place, recursive=False)
+        files += [_prefix(place, root) + name for name in pictures]
+        labels += [[]] * len(pictures)
+        labelled += [False] * len(pictures)
+    return build_dataset(
+        path=path,
+        format="cls",
+        root=root,
+        files=files,
+        categories=categories,
+        annotations=from_label_lists(labels),
+        labelled=labelled,
+    )
+
+
+def read_cls_file(path: Path, categories: int, report: Report = refuse) -> list[int]:
+    """The ascending indices of one ``.cls`` file, each once; blank lines do not count.
+
+    Raises
+    ------
+    TagboxError
+        ``cls-line`` for a line that is not one index from 0 to `categories` - 1.
+    """
+    try:
+        with open(path, "rb") as opened:
+            content = opened.read()
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    found = set()
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        text = line.strip()
+        if not text:
+            continue
+        # isdigit of bytes is ASCII only; int would take "1_0" and "+1" too.
+        index = int(text) if text.isdigit() and len(text) < 10 else -1
+        if not 0 <= index < categories:
+            try:
+                shown = text.decode()
+            except UnicodeDecodeError:
+                report(not_utf8(path, f"line {number}"))
+                continue
+            report(
+                TagboxError(
+                    "cls-line",
+                    f"{shown!r} is not a category index",
+                    file=path,
+                    where=f"line {number}",
+                    hint=f"write one whole number from 0 to {categories - 1} a line",
+                )
+            )
+            continue
+        found.add(index)
+    return sorted(found)
+
+
+def challenge_root(path: Path) -> Path:
+    """`path`, or the one folder in it when the archive was unpacked into a folder of its own."""
+    if label_folders(path):
+        return path
+    inner = [entry for entry in path.iterdir() if not entry.name.startswith((".", "__"))]
+    return inner[0] if len(inner) == 1 and inner[0].is_dir() else path
+
+
+def label_folders(folder: Path) -> dict[str, Path]:
+    """Split name (``""`` for none) to the folder of its ``.cls`` files."""
+    labels = folder / "labels"
+    if labels.is_dir():
+        splits = {
+            entry.name: entry
+            for entry in sorted(labels.iterdir())
+            if entry.is_dir() and _has_cls(entry)
+        }
+        if splits:
+            return splits
+        if _has_cls(labels):
+            return {"": labels}
+    return {"": folder} if _has_cls(folder) else {}
+
+
+def _has_cls(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entry.name.endswith(".cls") for entry in entries)
+
+
+def _picture_folder(folder: Path, images: Path | None, split: str, labels: Path) -> Path:
+    """Where the pictures of a split lie: the first folder with pictures, else the first there is."""
+    above = images or folder / "images"
+    choices = [above / f"{split}-resized", above / split] if split else []
+    choices += [above] if images is not None else [above, labels, folder]
+    folders = [choice for choice in choices if choice.is_dir()]
+    return next((choice for choice in folders if list_images(choice, recursive=False)), folders[0])
+
+
+def _unlabelled_folders(folder: Path, splits: dict[str, Path]) -> list[Path]:
+    """Folders of ``images/`` that belong to no split with labels; ``test-resized`` before ``test``."""
+    images = folder / "images"
+    if not images.is_dir():
+        return []
+    names = sorted(entry.name for entry in images.iterdir() if entry.is_dir())
+    kept = [
+        name
+        for name in names
+        if name.removesuffix("-resized") not in splits and f"{name}-resized" not in names
+    ]
+    return [images / name for name in kept]
+
+
+def _prefix(place: Path, root: Path) -> str:
+    relative = place.relative_to(root).as_posix()
+    return "" if relative == "." else f"{relative}/"
+
+
+def write_cls(dataset: Dataset, folder: Path, split: str = "train") -> None:
+    """Write the label files ``folder/labels/SPLIT/*.cls`` of the labelled images.
+
+    Categories other than COCO's 80 are written to ``folder/classes.txt``. The pictures belong into
+    ``folder/images/SPLIT`` under the names of `tagbox.data.image_files.flat_names`.
+
+    Raises
+    ------
+    TagboxError
+        ``labels-unknown`` when some labels are neither present nor absent, ``cannot-write``.
+    """
+    if len(dataset.unknown):
+        raise TagboxError(
+            "labels-unknown",
+            "some labels are unknown, which .cls files cannot say",
+            file=dataset.source.path,
+            hint="write CSV instead",
+        )
+    if dataset.categories.names != coco80.NAMES:
+        write_names(dataset, folder)
+    names, present = flat_names(dataset.images.files.tolist()), dataset.labels == 1
+    for row in dataset.images.labelled.nonzero()[0].tolist():
+        lines = "".join(f"{index}\n" for index in present[row].nonzero()[0].tolist())
+        target = folder / "labels" / split / names[row]
+        write_small(target.with_name(f"{target.stem}.cls"), lines)
+
+
+def read_labels(path: Path, images: Path | None = None, names: Path | None = None) -> Dataset:
+    """Read ``{"000000000139": [56, 60], …}``.
+
+    Parameters
+    ----------
+    path
+        The file; see `tagbox.data.submission` for its strict form.
+    images
+        Folder of the pictures. Without any picture found the files are ``KEY.jpg``.
+    names
+        Category names; else ``classes.txt`` beside the file, else COCO's 80.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `tagbox.data.submission.read_submission`, ``images-folder-missing``.
+    """
+    names = names or names_beside(path)
+    categories = coco80.categories() if names is None else Categories.from_names(read_names(names))
+    labels = read_submission(path, len(categories))
+    if images is not None and not images.is_dir():
+        raise TagboxError(
+            "images-folder-missing", "no such folder", file=images, hint="check --images"
+        )
+    root, index = path.parent, {}
+    for place in [images] if images is not None else candidate_folders(path):
+        pictures = by_stem([entry.name for entry in place.iterdir() if is_image(entry.name)], place)
+        if labels.keys() & pictures.keys():
+            root, index = place, pictures
+            break
+    return build_dataset(
+        path=path,
+        format="labels",
+        root=root,
+        files=[index.get(key, f"{key}.jpg") for key in labels],
+        categories=categories,
+        annotations=from_label_lists(list(labels.values())),
+        labelled=[True] * len(labels),
+    )
+
+
+def write_labels(dataset: Dataset, path: Path) -> None:
+    """Write the labelled images' categories in the challenge's JSON form.
+
+    Categories other than COCO's 80 are written to ``classes.txt`` beside it.
+
+    Raises
+    ------
+    TagboxError
+        ``image-ambiguous`` when two pictures share a stem, ``labels-unknown`` when the dataset
+        holds labels that are neither present nor absent: the form cannot say so.
+    """
+    stems = dataset.images.stems.tolist()
+    by_stem(dataset.images.files.tolist(), dataset.images.root)
+    if len(dataset.unknown):
+        raise TagboxError(
+            "labels-unknown",
+            "some labels are unknown, which this form cannot say",
+            file=dataset.source.path,
+            hint="write CSV instead",
+        )
+    if dataset.categories.names != coco80.NAMES:
+        write_names(dataset, path.parent)
+    labels = dataset.labels == 1
+    write_submission(
+        path,
+        {
+            stems[row]: labels[row].nonzero()[0].tolist()
+            for row in dataset.images.labelled.nonzero()[0].tolist()
+        },
+    )

@@ -1,0 +1,88 @@
+"""A folder a class: every picture's one label is the folder it lies in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tagbox.data.dataset import Categories, Dataset
+from tagbox.data.formats.common import build_dataset, from_label_lists, read_names
+from tagbox.data.image_files import list_images
+from tagbox.data.text import near
+from tagbox.errors import TagboxError
+
+
+def read_folders(path: Path, names: Path | None = None) -> Dataset:
+    """Read ``cat/1.jpg``, ``cat/more/2.jpg``, ``dog/3.jpg``: the first folder is the category.
+
+    Pictures directly in `path` are unlabelled; an empty folder is a category without pictures.
+
+    Parameters
+    ----------
+    path
+        The folder of class folders.
+    names
+        Names of the folders in the order the categories shall have; alphabetical when not given.
+
+    Raises
+    ------
+    TagboxError
+        ``format-unknown`` when there is no folder with pictures, ``unknown-category`` for a folder
+        that `names` does not list.
+    """
+    folders = class_folders(path)
+    files = list_images(path)
+    if not any("/" in name for name in files):
+        raise TagboxError(
+            "format-unknown",
+            "no folder in it holds pictures",
+            file=path,
+            hint="put the pictures of each category into a folder of that name",
+        )
+    categories = folders if names is None else list(read_names(names))
+    for folder in folders:
+        if folder not in categories:
+            raise TagboxError(
+                "unknown-category",
+                f"the names file does not list the folder {folder!r}",
+                file=path,
+                where=folder,
+                hint=near(folder, categories),
+            )
+    row = {name: index for index, name in enumerate(categories)}
+    labels = [[row[name.partition("/")[0]]] if "/" in name else [] for name in files]
+    return build_dataset(
+        path=path,
+        format="folders",
+        root=path,
+        files=files,
+        categories=Categories.from_names(categories),
+        annotations=from_label_lists(labels),
+        labelled=[bool(rows) for rows in labels],
+    )
+
+
+def class_folders(path: Path) -> list[str]:
+    """Names of the visible folders in `path`, sorted."""
+    return sorted(e.name for e in path.iterdir() if e.is_dir() and not e.name.startswith("."))
+
+
+def class_of_each(dataset: Dataset) -> list[str]:
+    """The one category of each labelled image, empty for unlabelled ones, to write it this way.
+
+    Raises
+    ------
+    TagboxError
+        ``not-exclusive`` for an image with no or several categories.
+    """
+    classes = []
+    for row, labels in enumerate(dataset.labels == 1):
+        present = labels.nonzero()[0].tolist()
+        if dataset.images.labelled[row] and len(present) != 1:
+            raise TagboxError(
+                "not-exclusive",
+                f"the picture {str(dataset.images.files[row])!r} has {len(present)} categories",
+                file=dataset.source.path,
+                hint="a folder a class needs exactly one category a picture; choose another format",
+            )
+        classes.append(dataset.categories.names[present[0]] if present else "")
+    return classes

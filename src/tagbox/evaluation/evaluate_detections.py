@@ -1,0 +1,162 @@
+"""The whole evaluation of a detector as one JSON object; `docs/evaluate-json.md` documents its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tagbox.data.dataset import Dataset
+from tagbox.evaluation.box_matching import Matches, match_boxes
+from tagbox.evaluation.coco_ground_truth import GroundTruth, ground_truth
+from tagbox.evaluation.coco_metrics import BoxScores, category_scores, score_boxes, twelve_numbers
+from tagbox.evaluation.detection_analysis import (
+    calibration,
+    confusion_matrix,
+    counts_at,
+    error_types,
+    rates,
+    recall_curves,
+    score_curve,
+)
+from tagbox.evaluation.detection_intervals import box_intervals
+from tagbox.evaluation.diagnose_ap import diagnose_ap
+from tagbox.evaluation.tuning import tune_score_thresholds
+from tagbox.predictions.predictions import Detections
+from tagbox.predictions.thresholds import ScoreThresholds
+
+NO_DETECTIONS = "there is no detection"
+
+
+def evaluate_boxes(
+    dataset: Dataset,
+    detections: Detections,
+    *,
+    cuts: ScoreThresholds | None = None,
+    intervals: bool = True,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score detections against a dataset's boxes.
+
+    Parameters
+    ----------
+    dataset
+        The truth; images whose annotations nobody gave are left out.
+    detections
+        Laid beside it (`tagbox.predictions.alignment`); scores of any scale.
+    cuts
+        The model's score cuts in the dataset's order; ``at_cuts`` and ``confusion`` are at them. Without, the
+        best ones found on these very images serve, and ``cuts.source`` says so.
+    intervals
+        Whether to say intervals of ``ap``, ``ap50`` and ``ap75``.
+    seed
+        Deals the images into the parts that the intervals leave out in turn.
+
+    Returns
+    -------
+    dict
+        Plain JSON values, no NaN. What cannot be said is null or missing, and named with the reason under
+        ``absent``.
+
+    Raises
+    ------
+    TagboxError
+        ``nothing-labelled``, ``no-boxes``; ``score-cuts-invalid`` for cuts of another number of categories.
+    """
+    truth = ground_truth(dataset)
+    scores = score_boxes(truth, detections)
+    matches = match_boxes(truth, detections)
+    numbers, absent = twelve_numbers(scores)
+    used = tune_score_thresholds(matches) if cuts is None else cuts
+    levels = used.levels(len(dataset.categories))
+    in_images = truth.scored[detections.image_rows]
+    result: dict[str, Any] = {
+        "task": "detection",
+        "images": int(truth.scored.sum()),
+        "categories": len(dataset.categories),
+        "boxes": int(truth.support.sum()),
+        "crowd_regions": int(truth.crowd.sum()),
+        "detections": int(in_images.sum()),
+        "empty_images": int(truth.scored.sum() - len(np.unique(detections.image_rows[in_images]))),
+        "no_support": [
+            name
+            for name, count in zip(dataset.categories.names, truth.support, strict=True)
+            if not count
+        ],
+        **numbers,
+        "cuts": used.to_dict() | {"source": "found here" if cuts is None else "given"},
+        "at_cuts": _at_cuts(matches, levels),
+        "per_category": _category_table(scores, matches, levels),
+        "errors": error_types(scores, matches),
+        "confusion": _confusion(truth, detections, used),
+        "curves": _curves(scores, matches),
+    }
+    inside = (detections.scores >= 0) & (detections.scores <= 1)
+    if not inside.all():
+        absent["calibration"] = "scores are not all from 0 to 1, so they are no probabilities"
+    elif not in_images.any():
+        absent["calibration"] = NO_DETECTIONS
+    else:
+        result["calibration"] = calibration(scores)
+    if intervals:
+        result["intervals"] = box_intervals(matches, seed=seed)
+        if not result["intervals"]:
+            absent["intervals"] = (
+                "they need two images, and boxes in more than one part of the images"
+            )
+    result["repairs"] = [repair.to_dict() for repair in truth.repairs]
+    result["reasons"] = diagnose_ap(truth, detections, numbers["ap50"])
+    return result | {"absent": absent}
+
+
+def box_headline(result: Mapping[str, Any]) -> dict[str, float]:
+    """The figures a person wants first, those that are there."""
+    keys = ("ap", "ap50", "ap75", "ar100")
+    return {key: result[key] for key in keys if result.get(key) is not None}
+
+
+def _at_cuts(matches: Matches, levels: Any) -> dict[str, Any]:
+    """All categories together, and F1 as the mean over those with a box to find."""
+    counts = counts_at(matches, levels)
+    total = {name: int(column.sum()) for name, column in counts.items()}
+    overall = {name: float(value) for name, value in rates(**total).items()}
+    there = matches.positives > 0
+    f1 = rates(**counts)["f1"][there]
+    return overall | {"macro_f1": float(f1.mean()) if len(f1) else None, **total}
+
+
+def _category_table(scores: BoxScores, matches: Matches, levels: Any) -> list[dict[str, Any]]:
+    counts = counts_at(matches, levels)
+    shares = rates(**counts)
+    rows = category_scores(scores)
+    for row, values in enumerate(rows):
+        values["cut"] = float(levels[row])
+        values |= {name: float(column[row]) for name, column in shares.items()}
+        values |= {name: int(column[row]) for name, column in counts.items()}
+    return rows
+
+
+def _confusion(truth: GroundTruth, detections: Detections, cuts: ScoreThresholds) -> dict[str, Any]:
+    names = [*truth.dataset.categories.names, "background"]
+    said = detections.take(cuts.decide(detections))
+    return {"names": names, "matrix": confusion_matrix(truth, said)}
+
+
+def _curves(scores: BoxScores, matches: Matches) -> dict[str, Any]:
+    recall = recall_curves(scores)
+    score = score_curve(matches)
+    return {
+        "recall": recall.recall.tolist(),
+        "precision_at_50": _numbers(recall.at_50),
+        "precision_over_ious": _numbers(recall.over_ious),
+        "scores": score.scores.tolist(),
+        "score_precision": score.precision.tolist(),
+        "score_recall": score.recall.tolist(),
+        "score_f1": score.f1.tolist(),
+    }
+
+
+def _numbers(values: Any) -> list[float] | None:
+    """A list of numbers; None for a curve of nothing."""
+    return None if np.isnan(values).any() else values.tolist()

@@ -1,0 +1,257 @@
+"""The whole evaluation of a classifier as one JSON object; `docs/evaluate-json.md` documents its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.config import LabelKind, Objective
+from tagbox.data.dataset import PRESENT, UNKNOWN
+from tagbox.evaluation.tuning import cross_fitted_decisions, tune
+from tagbox.metrics import intervals as interval_methods
+from tagbox.metrics import single_label as exclusive
+from tagbox.metrics.confusion import top_confusions
+from tagbox.metrics.multilabel import (
+    average_precision,
+    count_labels,
+    label_metrics,
+    mean_average_precision,
+)
+from tagbox.predictions.thresholds import Thresholds
+
+NO_PROBABILITIES = "needs probabilities, and there are only label sets"
+NO_POSITIVES = "no category has a positive among the scored images"
+NO_THRESHOLDS = "labels are exclusive: the most probable category is said"
+NO_SUM = "needs probabilities that sum to 1 over the categories of an image"
+
+
+def evaluate_labels(
+    truth: NDArray[np.int8],
+    *,
+    categories: Sequence[str],
+    probabilities: NDArray[np.floating[Any]] | None = None,
+    decisions: NDArray[np.bool_] | None = None,
+    thresholds: Thresholds | None = None,
+    objective: Objective = "challenge_f1",
+    intervals: bool = True,
+    resamples: int = 1000,
+    seed: int = 0,
+    labels: LabelKind = "multi",
+) -> dict[str, Any]:
+    """Score probabilities, or label sets, against the truth.
+
+    Parameters
+    ----------
+    truth
+        (N, K) int8: 1 present, 0 absent, -1 unknown.
+    categories
+        K names.
+    probabilities, decisions
+        (N, K) floats in [0, 1], or (N, K) bool; exactly one of the two.
+    thresholds
+        The model's; the top-level figures are at them. Without, those are at 0.5, and ``at_global`` and
+        ``at_per_category`` are cross-fitted for `objective` on these images.
+    objective
+        What is tuned for when `thresholds` are not given.
+    intervals
+        Whether to say intervals of the figures at the top level.
+    resamples
+        Bootstrap resamples for them.
+    seed
+        Of folds and resamples.
+    labels
+        ``exclusive`` where every image has exactly one category: the most probable one is what counts, and
+        `thresholds` and `objective` have no part.
+
+    Returns
+    -------
+    dict
+        Plain JSON values, no NaN. What cannot be said is missing and named, with the reason, under ``absent``.
+
+    Raises
+    ------
+    ValueError
+        Neither or both of `probabilities` and `decisions`; exclusive labels of which an image has none or
+        several.
+    """
+    if (probabilities is None) == (decisions is None):
+        raise ValueError("give probabilities or decisions, one of the two")
+    names = list(categories)
+    result: dict[str, Any] = {
+        "labels": labels,
+        "images": len(truth),
+        "categories": len(names),
+        "positives": int(np.count_nonzero(truth == PRESENT)),
+        "unknown_labels": int(np.count_nonzero(truth == UNKNOWN)),
+        "no_support": [
+            name
+            for name, there in zip(names, (truth == PRESENT).any(axis=0), strict=True)
+            if not there
+        ],
+    }
+    if labels == "exclusive":
+        return result | _exclusive(
+            truth, names, probabilities, decisions, intervals, resamples, seed
+        )
+    absent: dict[str, str] = {}
+    if probabilities is None:
+        assert decisions is not None
+        for key in ("map", "thresholds", "at_0.5", "at_global", "at_per_category"):
+            absent[key] = NO_PROBABILITIES
+        result |= label_metrics(truth, decisions)
+        result["per_category"] = _category_table(truth, decisions, names, None, None)
+    else:
+        used = thresholds or Thresholds(objective=objective)
+        decisions = used.decide(probabilities)
+        ap = average_precision(truth, probabilities)
+        ranking = _ranking(ap, names)
+        if ranking["map"] is None:
+            absent["map"] = NO_POSITIVES
+        result |= ranking | label_metrics(truth, decisions)
+        result["thresholds"] = used.to_dict() | {"source": "given" if thresholds else "default"}
+        at = {"at_0.5": used.decide(probabilities, 0.5)}
+        if thresholds is None:
+            tuned = tune(truth, probabilities, objective, seed=seed)
+            result["tuning"] = tuned.report
+            crossed = cross_fitted_decisions(truth, probabilities, objective, seed=seed)
+            at |= {f"at_{mode}": said for mode, said in crossed.items()}
+        else:
+            at["at_global"] = used.decide(probabilities, "global")
+            if used.per_category is None:
+                absent["at_per_category"] = "the thresholds hold none for single categories"
+            else:
+                at["at_per_category"] = used.decide(probabilities, "per_category")
+        for key, said in at.items():
+            crossed_here = thresholds is None and key != "at_0.5"
+            result[key] = {"map": ranking["map"], **label_metrics(truth, said)}
+            result[key] |= {"cross_fitted": crossed_here}
+        levels = used.levels(len(names))
+        result["per_category"] = _category_table(truth, decisions, names, ap, levels)
+    result["confusions"] = top_confusions(truth, decisions, names)
+    if intervals:
+        result |= _intervals(truth, decisions, probabilities, names, resamples, seed)
+    result["absent"] = absent
+    return result
+
+
+def _exclusive(
+    truth: NDArray[np.int8],
+    names: Sequence[str],
+    probabilities: NDArray[np.floating[Any]] | None,
+    decisions: NDArray[np.bool_] | None,
+    intervals: bool,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """What there is to say where every image has one category."""
+    there = exclusive.true_rows(truth)
+    absent = dict.fromkeys(("thresholds", "at_0.5", "at_global", "at_per_category"), NO_THRESHOLDS)
+    figures: dict[str, Any] = {}
+    ranking: dict[str, Any] = {}
+    ap = None
+    if probabilities is None:
+        assert decisions is not None
+        said = exclusive.said_rows(decisions)
+        for key in ("map", "top5_accuracy", "log_loss", "calibration_error"):
+            absent[key] = NO_PROBABILITIES
+    else:
+        said = exclusive.most_probable(probabilities)
+        ap = average_precision(truth, probabilities)
+        ranking = _ranking(ap, names)
+        if ranking["map"] is None:
+            absent["map"] = NO_POSITIVES
+        if len(names) <= exclusive.FIVE:
+            absent["top5_accuracy"] = f"there are only {len(names)} categories"
+        else:
+            hits = exclusive.top_hits(there, probabilities, exclusive.FIVE)
+            figures["top5_accuracy"] = _mean(hits)
+        if exclusive.sums_to_one(probabilities):
+            figures["log_loss"] = _mean(exclusive.log_losses(there, probabilities))
+            figures["calibration_error"] = exclusive.calibration(there, probabilities).error
+        else:
+            absent["log_loss"] = absent["calibration_error"] = NO_SUM
+    decisions = exclusive.one_said(said, len(names))
+    figures = {"accuracy": _mean(said == there)} | figures
+    result = figures | ranking | label_metrics(truth, decisions)
+    result["confusion_matrix"] = exclusive.confusion_matrix(there, said, len(names)).tolist()
+    result["per_category"] = _category_table(truth, decisions, names, ap, None)
+    result["confusions"] = top_confusions(truth, decisions, names)
+    if intervals:
+        result["intervals"] = exclusive.single_label_intervals(
+            truth, decisions, probabilities, figures, resamples=resamples, seed=seed
+        )
+        result |= _about_intervals(truth, names, resamples)
+    return result | {"absent": absent}
+
+
+def _mean(values: NDArray[Any]) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
+def _intervals(
+    truth: NDArray[np.int8],
+    decisions: NDArray[np.bool_],
+    probabilities: NDArray[np.floating[Any]] | None,
+    names: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    found = interval_methods.intervals(
+        truth, decisions, probabilities, resamples=resamples, seed=seed
+    )
+    return {"intervals": found, **_about_intervals(truth, names, resamples)}
+
+
+def _about_intervals(
+    truth: NDArray[np.int8], names: Sequence[str], resamples: int
+) -> dict[str, Any]:
+    thin = interval_methods.thin_categories((truth == PRESENT).sum(axis=0))
+    return {
+        "resamples": interval_methods.allowed_resamples(truth.shape, resamples),
+        "thin_categories": [names[k] for k in thin],
+    }
+
+
+def _ranking(ap: NDArray[np.float64], names: Sequence[str]) -> dict[str, Any]:
+    skipped = [name for name, value in zip(names, ap, strict=True) if np.isnan(value)]
+    return {"map": mean_average_precision(ap), "map_skipped": skipped}
+
+
+def _category_table(
+    truth: NDArray[np.int8],
+    decisions: NDArray[np.bool_],
+    names: Sequence[str],
+    ap: NDArray[np.float64] | None,
+    levels: NDArray[np.float32] | None,
+) -> list[dict[str, Any]]:
+    counts = count_labels(truth, decisions)
+    rows = []
+    for k, name in enumerate(names):
+        row: dict[str, Any] = {
+            "name": name,
+            "support": int(counts.support[k]),
+            "precision": float(counts.precision[k]),
+            "recall": float(counts.recall[k]),
+            "f1": float(counts.f1[k]),
+            "tp": int(counts.tp[k]),
+            "fp": int(counts.fp[k]),
+            "fn": int(counts.fn[k]),
+        }
+        if ap is not None:
+            row["ap"] = None if np.isnan(ap[k]) else float(ap[k])
+        if levels is not None:
+            row["threshold"] = float(levels[k])
+        rows.append(row)
+    return rows
+
+
+def headline(result: Mapping[str, Any]) -> dict[str, float]:
+    """The figures a person wants first, those that are there."""
+    keys: tuple[str, ...] = ("map", "challenge_f1", "micro_f1", "macro_f1", "cf1", "of1")
+    keys += ("hamming_loss",)
+    if result.get("labels") == "exclusive":
+        keys = ("accuracy", "top5_accuracy", "macro_f1", "log_loss", "calibration_error", "map")
+    return {key: result[key] for key in keys if result.get(key) is not None}

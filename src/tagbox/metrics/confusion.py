@@ -1,0 +1,91 @@
+"""Which category is said where another was missed, and which categories appear together.
+
+Labels of one image are a set, so there is no single "predicted as". What stands in its place: over
+the images in which category c was there and not said, how often category d was said and not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.data.dataset import ABSENT, PRESENT
+from tagbox.metrics.multilabel import ratio
+
+
+def missed_and_said(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(K, K) int64; ``[c, d]`` images in which c was there but not said, and d was said but not there.
+
+    Parameters
+    ----------
+    truth
+        (N, K) int8: 1 present, 0 absent, -1 unknown. Unknown is neither missed nor falsely said.
+    decisions
+        (N, K) bool.
+    """
+    missed = ((truth == PRESENT) & ~decisions).astype(np.float32)
+    false = ((truth == ABSENT) & decisions).astype(np.float32)
+    return _whole(missed.T @ false)
+
+
+def missed_counts(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(K,) int64; images in which each category was there but not said."""
+    return np.asarray(((truth == PRESENT) & ~decisions).sum(axis=0), dtype=np.int64)
+
+
+def confusion_shares(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(K, K) float64; `missed_and_said` over the images in which c was missed.
+
+    A row need not sum to 1: beside one missed category nothing false may be said, or several.
+    Rows of categories that were never missed are 0.
+    """
+    return ratio(missed_and_said(truth, decisions), missed_counts(truth, decisions)[:, None])
+
+
+def co_occurrence(truth: NDArray[np.int8]) -> NDArray[np.int64]:
+    """(K, K) int64; images in which both categories are; the diagonal is each one's support."""
+    present = (truth == PRESENT).astype(np.float32)
+    return _whole(present.T @ present)
+
+
+def top_confusions(
+    truth: NDArray[np.int8],
+    decisions: NDArray[np.bool_],
+    names: Sequence[str],
+    limit: int = 20,
+) -> list[dict[str, Any]]:
+    """The pairs that go together more than by chance, the largest excess first.
+
+    Plain counts would list what is frequently missed with what is frequently said. The excess is the
+    count less ``missed(c) · falsely said(d) / N``.
+
+    Returns
+    -------
+    list of dict
+        ``missed``, ``said``, ``images``, ``share`` (of the images that miss it), ``excess`` (images).
+    """
+    images = missed_and_said(truth, decisions)
+    missed = missed_counts(truth, decisions)
+    false = ((truth == ABSENT) & decisions).sum(axis=0)
+    excess = images - np.outer(missed, false) / max(len(truth), 1)
+    order = np.argsort(-excess, axis=None, kind="stable")[:limit]
+    pairs = [divmod(int(flat), len(names)) for flat in order]
+    return [
+        {
+            "missed": names[c],
+            "said": names[d],
+            "images": int(images[c, d]),
+            "share": float(images[c, d] / missed[c]),
+            "excess": float(excess[c, d]),
+        }
+        for c, d in pairs
+        if excess[c, d] > 0
+    ]
+
+
+def _whole(counts: NDArray[np.float32]) -> NDArray[np.int64]:
+    # float32 counts exactly up to 16.7 million images.
+    return np.asarray(np.rint(counts), dtype=np.int64)

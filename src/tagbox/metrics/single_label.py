@@ -1,0 +1,244 @@
+"""Metrics of exclusive labels: every picture has one category, and the most probable one is said.
+
+Conventions, the same everywhere:
+
+- Of categories that are equally probable, the one that comes first is the more probable one.
+- A row of zeros is a picture without a prediction: nothing is said of it, and it counts as wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.data.dataset import PRESENT
+from tagbox.metrics.intervals import IMAGES, THIN, allowed_resamples, intervals, resample_weights
+from tagbox.predictions.thresholds import Thresholds
+
+Floats = NDArray[np.floating[Any]]
+
+MOST_PROBABLE = Thresholds(value=0.0, at_least_one=True, top_k=1)
+"""Says exactly one category of every picture: the most probable one, of equals the first."""
+FIVE = 5
+BINS = 15
+SUM_TOLERANCE = 0.01
+"""How far a row of probabilities may be from a sum of 1: what rounding in a file leaves."""
+SAME = (
+    *("challenge_accuracy", "micro_f1", "micro_precision", "micro_recall", "samples_f1"),
+    *("samples_precision", "samples_recall", "of1", "op", "or", "subset_accuracy"),
+)
+"""Metrics of label sets that are the accuracy where one category is said of every picture."""
+
+
+def true_rows(truth: NDArray[np.int8]) -> NDArray[np.intp]:
+    """(N,) the one category of each picture.
+
+    Raises
+    ------
+    ValueError
+        `truth`, (N, K) of 1, 0 and -1, does not have exactly one 1 and otherwise 0 in every row.
+    """
+    present = truth == PRESENT
+    if not ((present.sum(axis=1) == 1).all() and (truth >= 0).all()):
+        raise ValueError("every row of the truth needs exactly one 1, and 0 elsewhere")
+    return np.asarray(present.argmax(axis=1))
+
+
+def most_probable(probabilities: Floats) -> NDArray[np.intp]:
+    """(N,) the most probable category of each row of (N, K), -1 where the row is all zero."""
+    if not probabilities.shape[1]:
+        return np.full(len(probabilities), -1, np.intp)
+    return np.where(probabilities.any(axis=1), probabilities.argmax(axis=1), -1)
+
+
+def said_rows(decisions: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """(N,) the category said of each picture, -1 where there is none.
+
+    Raises
+    ------
+    ValueError
+        A row of `decisions` (N, K) says several.
+    """
+    if (decisions.sum(axis=1) > 1).any():
+        raise ValueError("several categories are said of one picture")
+    return np.where(decisions.any(axis=1), decisions.argmax(axis=1), -1)
+
+
+def one_said(rows: NDArray[np.intp], categories: int) -> NDArray[np.bool_]:
+    """(N, K) bool of (N,) category rows; -1 says nothing."""
+    return np.asarray(rows[:, None] == np.arange(categories))
+
+
+def sums_to_one(probabilities: Floats) -> bool:
+    """Whether every row, but for those of zeros, is a distribution over the categories."""
+    totals = np.asarray(probabilities, np.float64).sum(axis=1)
+    return bool((np.abs(totals[totals != 0] - 1) <= SUM_TOLERANCE).all())
+
+
+def says_one_each(probabilities: Floats | None, decisions: NDArray[np.bool_] | None) -> bool:
+    """Whether claims, (N, K) of either kind, look like those of exclusive labels."""
+    if probabilities is not None:
+        return sums_to_one(probabilities)
+    return decisions is not None and bool((decisions.sum(axis=1) <= 1).all())
+
+
+def top_hits(truth: NDArray[np.intp], probabilities: Floats, count: int) -> NDArray[np.bool_]:
+    """(N,) whether the true category is among the `count` most probable.
+
+    Parameters
+    ----------
+    truth
+        (N,) rows of the true categories.
+    probabilities
+        (N, K).
+    """
+    own = np.take_along_axis(probabilities, truth[:, None], axis=1)
+    first = np.arange(probabilities.shape[1]) < truth[:, None]
+    before = (probabilities > own) | ((probabilities == own) & first)
+    return np.asarray((before.sum(axis=1) < count) & probabilities.any(axis=1))
+
+
+def log_losses(truth: NDArray[np.intp], probabilities: Floats) -> NDArray[np.float64]:
+    """(N,) -log of the probability given to the true category, in nats.
+
+    Probabilities are held at least float32's epsilon away from 0 and 1, as scikit-learn's ``log_loss``
+    does with float32.
+    """
+    least = float(np.finfo(np.float32).eps)
+    own = np.take_along_axis(probabilities, truth[:, None], axis=1)[:, 0]
+    return -np.log(np.clip(own.astype(np.float64), least, 1 - least))
+
+
+def confusion_matrix(
+    truth: NDArray[np.intp], said: NDArray[np.intp], categories: int
+) -> NDArray[np.int64]:
+    """(K, K) int64; ``[c, d]`` pictures of c of which d was said. Where nothing was said, none."""
+    there = said >= 0
+    flat = truth[there] * categories + said[there]
+    return np.bincount(flat, minlength=categories**2).reshape(categories, categories)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Calibration:
+    """How sure, and how right: a row for each of `BINS` equal parts of the probabilities from 0 to 1.
+
+    Attributes
+    ----------
+    counts
+        (15,) int64 pictures whose most probable category has a probability in the part.
+    confidence, accuracy
+        (15,) float64 mean probability of that category, and share of pictures it is right for; NaN
+        where there is no picture.
+    """
+
+    counts: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: the mean over pictures of their part's |accuracy - confidence|."""
+        filled = self.counts > 0
+        gaps = np.abs(self.accuracy[filled] - self.confidence[filled])
+        return float((self.counts[filled] * gaps).sum() / max(self.counts.sum(), 1))
+
+
+def calibration(truth: NDArray[np.intp], probabilities: Floats) -> Calibration:
+    """Confidence beside accuracy in 15 parts of equal width, each without its lower end.
+
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eqs. 2 to 5, after Naeini et al.,
+    AAAI 2015.
+    """
+    sure = probabilities.max(axis=1, initial=0.0).astype(np.float64)
+    hit = top_hits(truth, probabilities, 1)
+    part = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], sure, side="left")
+    counts = np.bincount(part, minlength=BINS)
+    with np.errstate(invalid="ignore"):
+        return Calibration(
+            counts=counts,
+            confidence=np.bincount(part, sure, BINS) / counts,
+            accuracy=np.bincount(part, hit, BINS) / counts,
+        )
+
+
+def wilson(hits: int, images: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (JASA 1927).
+
+    Unlike a bootstrap's it does not shrink to a point where every picture is right; that of 95 % covers
+    92-98 % from one expected mistake on, whatever the number of images (Brown, Cai and DasGupta,
+    "Interval Estimation for a Binomial Proportion", 2001, recommend it).
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, scale = hits / images, 1 + z * z / images
+    centre = (share + z * z / (2 * images)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / images + (z / (2 * images)) ** 2)
+    # The ends are exact where nothing, or everything, is a hit.
+    return (0.0 if hits == 0 else centre - half), (1.0 if hits == images else centre + half)
+
+
+def single_label_intervals(
+    truth: NDArray[np.int8],
+    decisions: NDArray[np.bool_],
+    probabilities: Floats | None,
+    figures: Mapping[str, Any],
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """`metrics.intervals.intervals`, with those of exclusive labels.
+
+    Accuracies have Wilson's. The log loss has percentiles of a bootstrap over images. All but Wilson's
+    are called reliable only where there are at least `THIN` right and `THIN` wrong pictures: with fewer, too
+    many resamples hold none of the few.
+
+    Parameters
+    ----------
+    figures
+        What is said of the accuracies and the log loss; those missing or None have no interval.
+    """
+    found = intervals(truth, decisions, probabilities, level=level, resamples=resamples, seed=seed)
+    if not found:
+        return {}
+    images = len(truth)
+    hits = round(figures["accuracy"] * images)
+    enough = min(hits, images - hits) >= THIN
+    for interval in found.values():
+        interval["reliable"] = interval["reliable"] and enough
+
+    def entry(ends: tuple[float, float], method: str, reliable: bool) -> dict[str, Any]:
+        low, high = ends
+        return {
+            "low": low,
+            "high": high,
+            "level": level,
+            "method": method,
+            "reliable": reliable and images >= IMAGES,
+        }
+
+    def of_share(share: float) -> dict[str, Any]:
+        return entry(wilson(round(share * images), images, level), "wilson", True)
+
+    first = {"accuracy": of_share(figures["accuracy"])}
+    if figures.get("top5_accuracy") is not None:
+        first["top5_accuracy"] = of_share(figures["top5_accuracy"])
+    if figures.get("log_loss") is not None:
+        assert probabilities is not None
+        losses = log_losses(true_rows(truth), probabilities).astype(np.float32)
+        count = allowed_resamples(truth.shape, resamples)
+        means = [weights @ losses for weights in resample_weights(images, count, seed)]
+        ends = np.quantile(np.concatenate(means) / images, [(1 - level) / 2, (1 + level) / 2])
+        first["log_loss"] = entry((float(ends[0]), float(ends[1])), "percentile", enough)
+    if bool(decisions.any(axis=1).all()):
+        found |= dict.fromkeys(SAME, first["accuracy"])
+        low, high = (first["accuracy"][end] for end in ("low", "high"))
+        share = 2 / truth.shape[1]
+        ends_of_loss = (share * (1 - high), share * (1 - low))
+        found["hamming_loss"] = entry(ends_of_loss, "wilson", True)
+    return first | found

@@ -1,0 +1,329 @@
+"""COCO results JSON, ``[{"image_id", "category_id", "bbox", "score"}, …]``: the strict reader, and the writer.
+
+The file is memory-mapped and decoded into small structs in one pass. Only when that meets something
+unexpected are the records looked at one by one, to accept what is merely spelled otherwise (139.0 for 139)
+and to name the place of what cannot be used. No detection is dropped, none is rounded.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.atomic_io import atomic_write
+from tagbox.data.dataset import Dataset
+from tagbox.data.formats.coco import Box, column_of, mapped, rows_of
+from tagbox.data.text import some, syntax_error
+from tagbox.errors import TagboxError
+from tagbox.predictions.predictions import Detections
+
+FORM = '[{"image_id": 139, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}, …]'
+_INT64 = 2**63
+
+
+class Result(msgspec.Struct, gc=False):
+    """One record; other fields (``id``, ``area``, ``segmentation``) are passed over."""
+
+    image_id: int
+    category_id: int
+    bbox: Box
+    score: float
+
+
+class Columns(msgspec.Struct):
+    """The file's values: (D,) ids and scores, (D, 4) boxes."""
+
+    image_ids: NDArray[np.int64]
+    category_ids: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+
+def read_results(path: Path, dataset: Dataset) -> Detections:
+    """A detector's results file, laid beside the dataset that its ids are of.
+
+    Parameters
+    ----------
+    path
+        The file, of any tool. An empty list is a detector that found nothing.
+    dataset
+        Whose original image and category ids the file uses.
+
+    Returns
+    -------
+    Detections
+        In the order of the file; images are the dataset's, as decimal ids, categories its names.
+
+    Raises
+    ------
+    TagboxError
+        ``file-missing``, ``json-syntax``, ``json-number``, ``not-utf8``, ``results-format``,
+        ``json-field``, ``id-type``, ``bad-box``, ``bad-score``, ``unknown-image-id``, ``unknown-category-id``.
+    """
+    columns = _read(path)
+    image_rows, category_rows = _rows(columns, dataset)
+    _check_known(image_rows, columns.image_ids, dataset, path, "image")
+    _check_known(category_rows, columns.category_ids, dataset, path, "category")
+    return _detections(columns, image_rows, category_rows, dataset, path)
+
+
+def read_known_results(path: Path, dataset: Dataset) -> tuple[Detections, int]:
+    """The detections whose image and category the dataset has, and how many others the file holds.
+
+    Raises
+    ------
+    TagboxError
+        As `read_results`, unknown ids apart.
+    """
+    columns = _read(path)
+    image_rows, category_rows = _rows(columns, dataset)
+    known = (image_rows >= 0) & (category_rows >= 0)
+    kept = Columns(
+        columns.image_ids[known],
+        columns.category_ids[known],
+        columns.boxes[known],
+        columns.scores[known],
+    )
+    found = _detections(kept, image_rows[known], category_rows[known], dataset, path)
+    return found, int(np.count_nonzero(~known))
+
+
+def write_results(
+    path: Path, detections: Detections, dataset: Dataset, *, decimals: int | None = None
+) -> None:
+    """Write a COCO results file, atomically; see `encode_results`."""
+    atomic_write(path, encode_results(detections, dataset, decimals=decimals))
+
+
+def encode_results(
+    detections: Detections, dataset: Dataset, *, decimals: int | None = None
+) -> bytes:
+    """The bytes of a COCO results file, a line a detection, with the dataset's original ids.
+
+    Parameters
+    ----------
+    detections
+        Laid beside `dataset`: its rows are the dataset's.
+    decimals
+        Round boxes and scores to so many; without, every float64 is written so that reading gives it back.
+
+    Raises
+    ------
+    TagboxError
+        ``not-finite`` for a NaN or an infinity, which JSON cannot hold.
+    """
+    boxes, scores = detections.boxes, detections.scores
+    broken = ~(np.isfinite(boxes).all(axis=1) & np.isfinite(scores))
+    if broken.any():
+        raise TagboxError(
+            "not-finite",
+            f"{int(broken.sum()):,} of {len(detections):,} detections hold a NaN or an infinity",
+            file=detections.source,
+            where=f"detection {int(np.argmax(broken))}",
+            hint="the detector has diverged; train it with a lower learning rate",
+        )
+    if decimals is not None:
+        boxes, scores = np.round(boxes, decimals), np.round(scores, decimals)
+    encode = msgspec.json.Encoder().encode
+    records = zip(
+        dataset.images.ids[detections.image_rows].tolist(),
+        dataset.categories.ids[detections.category_rows].tolist(),
+        boxes.tolist(),
+        scores.tolist(),
+        strict=True,
+    )
+    lines = [
+        encode({"image_id": image, "category_id": category, "bbox": box, "score": score})
+        for image, category, box, score in records
+    ]
+    return b"[\n" + b",\n".join(lines) + b"\n]\n" if lines else b"[]\n"
+
+
+def _read(path: Path) -> Columns:
+    with mapped(path) as content:
+        try:
+            results = msgspec.json.decode(content, type=list[Result])
+            columns = Columns(
+                column_of(results, "image_id", np.int64),
+                column_of(results, "category_id", np.int64),
+                _boxes([result.bbox for result in results]),
+                column_of(results, "score", np.float64),
+            )
+        except (msgspec.ValidationError, OverflowError):
+            return _read_leniently(content, path)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise syntax_error(error, content, path) from error
+        if (columns.boxes[:, 2:] < 0).any():
+            return _read_leniently(content, path)
+    return columns
+
+
+def _boxes(boxes: list[Box]) -> NDArray[np.float64]:
+    return np.column_stack([column_of(boxes, side, np.float64) for side in "xywh"])
+
+
+def _read_leniently(content: memoryview, path: Path) -> Columns:
+    """Record by record: what is wrong is named with its place."""
+    try:
+        records = msgspec.json.decode(content, type=list[msgspec.Raw])
+    except msgspec.ValidationError as error:
+        raise TagboxError(
+            "results-format",
+            "a detector's results are a list, and this is something else",
+            file=path,
+            hint=f"write {FORM}",
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise syntax_error(error, content, path) from error
+    rows = [_record(raw, position, path) for position, raw in enumerate(records)]
+    return Columns(
+        np.array([row[0] for row in rows], np.int64),
+        np.array([row[1] for row in rows], np.int64),
+        np.array([row[2] for row in rows], np.float64).reshape(-1, 4),
+        np.array([row[3] for row in rows], np.float64),
+    )
+
+
+def _record(raw: msgspec.Raw, position: int, path: Path) -> tuple[int, int, list[float], float]:
+    where = f"[{position}]"
+    try:
+        record = msgspec.json.decode(raw)
+    except msgspec.DecodeError as error:
+        raise TagboxError(
+            "json-number", "a number is too large", file=path, where=where, hint="correct it"
+        ) from error
+    if not isinstance(record, dict):
+        raise TagboxError(
+            "results-format",
+            f"a result is an object, found {_short(record)}",
+            file=path,
+            where=where,
+            hint=f"write {FORM}",
+        )
+    for field in ("image_id", "category_id", "bbox", "score"):
+        if record.get(field) is None:
+            raise TagboxError(
+                "json-field",
+                "the field is missing or null",
+                file=path,
+                where=f"{where}.{field}",
+                hint="every result needs image_id, category_id, bbox and score",
+            )
+    return (
+        _identifier(record["image_id"], f"{where}.image_id", path),
+        _identifier(record["category_id"], f"{where}.category_id", path),
+        _box(record["bbox"], f"{where}.bbox", path),
+        _score(record["score"], f"{where}.score", path),
+    )
+
+
+def _identifier(value: Any, where: str, path: Path) -> int:
+    if not _is_number(value) or value != value // 1 or abs(value) >= _INT64:
+        raise TagboxError(
+            "id-type",
+            f"the id {_short(value)} is not a whole number",
+            file=path,
+            where=where,
+            hint="write the dataset's own id as a number, without quotes",
+        )
+    return int(value)
+
+
+def _box(value: Any, where: str, path: Path) -> list[float]:
+    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_number, value)):
+        raise TagboxError(
+            "bad-box",
+            f"a box is 4 numbers (x, y, width, height), found {_short(value)}",
+            file=path,
+            where=where,
+            hint="write the corner top left, the width and the height, in pixels",
+        )
+    if value[2] < 0 or value[3] < 0:
+        raise TagboxError(
+            "bad-box",
+            f"the box {_short(value)} has a negative width or height",
+            file=path,
+            where=where,
+            hint="write it as x, y, width, height with the corner top left",
+        )
+    return [float(number) for number in value]
+
+
+def _score(value: Any, where: str, path: Path) -> float:
+    if not _is_number(value):
+        raise TagboxError(
+            "bad-score",
+            f"a score is a number, found {_short(value)}",
+            file=path,
+            where=where,
+            hint="write the confidence of the detection, the higher the surer",
+        )
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= sys.float_info.max
+
+
+def _short(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _rows(columns: Columns, dataset: Dataset) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    return (
+        rows_of(columns.image_ids, dataset.images.ids),
+        rows_of(columns.category_ids, dataset.categories.ids),
+    )
+
+
+def _check_known(
+    rows: NDArray[np.int32], ids: NDArray[np.int64], dataset: Dataset, path: Path, what: str
+) -> None:
+    unknown = np.flatnonzero(rows < 0)
+    if not len(unknown):
+        return
+    first = int(unknown[0])
+    others = f" (and {len(unknown) - 1:,} more results like it)" if len(unknown) > 1 else ""
+    own = (dataset.images if what == "image" else dataset.categories).ids.tolist()
+    known = f"the dataset's are {some(sorted(own), 8)}" if own else "it has none"
+    hint = f"{known}; give the dataset the results are of, or pass --extra ignore"
+    if what == "category" and ids[first] == 0:
+        hint = f"write the dataset's original ids, not rows counted from 0: {known}"
+    raise TagboxError(
+        f"unknown-{what}-id",
+        f"the dataset has no {what} with id {ids[first]}{others}",
+        file=path,
+        where=f"[{first}].{what}_id",
+        hint=hint,
+    )
+
+
+def _detections(
+    columns: Columns,
+    image_rows: NDArray[np.int32],
+    category_rows: NDArray[np.int32],
+    dataset: Dataset,
+    path: Path,
+) -> Detections:
+    return Detections(
+        images=image_keys(dataset),
+        categories=dataset.categories.names,
+        image_rows=image_rows,
+        category_rows=category_rows,
+        boxes=columns.boxes,
+        scores=columns.scores,
+        source=str(path),
+    )
+
+
+def image_keys(dataset: Dataset) -> tuple[str, ...]:
+    """N decimal image ids, what a results file calls the dataset's images."""
+    return tuple(map(str, dataset.images.ids.tolist()))

@@ -1,0 +1,175 @@
+"""What the best of many trials is worth: the maximum overstates, other seeds and other images do not.
+
+The best trial was chosen for its figure, and a part of that figure is the luck of its seed. Trained again with
+seeds that had no part in the choice, its mean is free of that part. What the validation images themselves
+were lucky for stays in, and only a third dataset shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.config import DataConfig
+from tagbox.data.dataset import Dataset
+from tagbox.data.image_files import require_images
+from tagbox.data.load import describe, load_dataset
+from tagbox.errors import TagboxError
+from tagbox.progress import Progress
+from tagbox.studies.search import RECORDED
+from tagbox.studies.storage import StudyStorage, column
+from tagbox.studies.trainer import Trainer
+from tagbox.training.resolve_config import Training
+from tagbox.training.train_val import same_categories
+
+SCRATCH = "again"
+"""Run folder of a whole training that is only needed for its figure."""
+
+
+def train_again(
+    trainer: Trainer[Training],
+    trial_storage: StudyStorage,
+    configs: Mapping[str, Training],
+    runs: Mapping[str, str],
+    *,
+    metric: str,
+    repeats: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Each configuration with `repeats` seeds that no trial had; what the ledger has of it is not trained again.
+
+    Parameters
+    ----------
+    configs
+        By name; all have the study's seed.
+    runs
+        By the same names, what each is called in the ledger.
+
+    Returns
+    -------
+    dict
+        ``seeds``, and by name ``values`` (None where a training failed) and ``mean``.
+    """
+    kept: dict[str, dict[str, float | None]] = trial_storage.get("again") or {}
+    seed = next(iter(configs.values())).seed
+    seeds = [seed + number for number in range(1, repeats + 1)]
+    with progress.bar("training again", repeats * len(configs), "trainings") as advance:
+        for name, config in configs.items():
+            have = kept.setdefault(runs[name], {})
+            for other in seeds:
+                if str(other) not in have:
+                    have[str(other)] = _value(trainer, replace(config, seed=other), metric)
+                    trial_storage.note("again", kept)
+                advance(1)
+    found: dict[str, Any] = {"seeds": seeds}
+    for name in configs:
+        values = [kept[runs[name]][str(other)] for other in seeds]
+        there = [value for value in values if value is not None]
+        found[name] = {"values": values, "mean": fmean(there) if there else None}
+    return found
+
+
+def _value(trainer: Trainer[Training], config: Training, metric: str) -> float | None:
+    """The figure of one training, whose run folder is not kept; None where it failed or has none."""
+    kept = trainer.kept()
+    try:
+        value = trainer.run(config, SCRATCH).row.get(column(metric))
+    except TagboxError as error:
+        if error.code not in RECORDED:
+            raise
+        return None
+    finally:
+        trainer.keep_only(kept)
+    return None if value is None or np.isnan(value) else float(value)
+
+
+def load_third(path: Path, source: DataConfig, like: Dataset, progress: Progress) -> Dataset:
+    """The labelled images of a dataset that decided nothing so far, its categories in the order of `like`.
+
+    Raises
+    ------
+    TagboxError
+        What reading it raises; ``categories-differ``, ``no-labels``, ``images-not-found``.
+    """
+    whole = load_dataset(path, source)
+    progress.say(f"test: {describe(whole)}")
+    rows = np.flatnonzero(whole.images.labelled)
+    if not len(rows):
+        raise TagboxError(
+            "no-labels",
+            f"none of its {len(whole)} images has labels",
+            file=path,
+            hint="give labelled images to --test",
+        )
+    dataset = same_categories(whole, like, path).take(rows)
+    require_images(dataset)
+    return dataset
+
+
+def compare_on(
+    test: Dataset,
+    trainer: Trainer[Training],
+    trial_storage: StudyStorage,
+    configs: Mapping[str, Training],
+    runs: Mapping[str, str],
+    *,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Figures of the first and of the second configuration on a third dataset, and the paired differences.
+
+    What the ledger has of it is not computed again.
+
+    Parameters
+    ----------
+    test
+        Made by `load_third`.
+    configs
+        Two of them: where the search began, and where it ended.
+    runs
+        The run folder in ``trials`` that each one's model is in, where it is trained whole.
+
+    Returns
+    -------
+    dict
+        ``data``, ``images``, the headline figures by name, and ``differences``: second minus first.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `Trainer.compare`.
+    """
+    key = f"test:{test.fingerprint}:{','.join(f'{k}={v}' for k, v in runs.items())}"
+    kept: dict[str, Any] | None = trial_storage.get(key)
+    if kept is not None:
+        return kept
+    found = {"data": str(test.source.path), **trainer.compare(test, configs, runs, progress)}
+    trial_storage.note(key, found)
+    return found
+
+
+def require_readable(test: Dataset, seen: NDArray[np.bool_]) -> None:
+    """Refuse to judge on nothing.
+
+    Parameters
+    ----------
+    seen
+        (N,) bool: which pictures could be read.
+
+    Raises
+    ------
+    TagboxError
+        ``no-readable-images``.
+    """
+    if not seen.any():
+        raise TagboxError(
+            "no-readable-images",
+            f"none of the {len(test)} test pictures could be read",
+            file=test.source.path,
+            hint="run tagbox check on the dataset",
+        )

@@ -1,0 +1,328 @@
+"""The trials of a study on disk: only finished ones, each written in one transaction.
+
+What is under way lives in memory, so a kill leaves no half trial behind and a study goes on from what it has.
+
+The figure that trials are compared by.
+
+The folder of a study: one process at a time, and nothing left of a search that did not begin.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tagbox.atomic_io import cannot_write, sole_use
+from tagbox.errors import TagboxError
+from tagbox.studies.results import SUMMARY
+from tagbox.training.run_dir import run_paths
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+Direction = Literal["minimize", "maximize"]
+
+
+def column(metric: str) -> str:
+    """The column of `history.csv` that holds a validation metric."""
+    return metric if metric == "val_loss" else f"val_{metric}"
+
+
+def direction(metric: str) -> Direction:
+    """Whether small or large values are good."""
+    return "minimize" if metric == "val_loss" else "maximize"
+
+
+def gain(metric: str, before: float, after: float) -> float:
+    """By how much `after` is better; negative where it is worse."""
+    return before - after if direction(metric) == "minimize" else after - before
+
+
+FILE = "study.db"
+PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "PRAGMA busy_timeout=30000")
+FULL = ("disk is full", "readonly", "read-only", "unable to open")
+
+
+def require_optuna() -> None:
+    """Refuse to go on without Optuna.
+
+    Raises
+    ------
+    TagboxError
+        ``extra-missing``.
+    """
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        raise TagboxError(
+            "extra-missing",
+            f"searching needs {error.name}, which is not installed",
+            hint='run: pip install "tagbox[tune]"',
+        ) from error
+    # Its own lines would go between ours.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def has_trials(folder: Path) -> bool:
+    """Whether the folder's own database holds a trial."""
+    if not (folder / FILE).exists():
+        return False
+    try:
+        connection = sqlite3.connect(folder / FILE)
+        try:
+            return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM trials)").fetchone()[0])
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return False
+
+
+class StudyStorage:
+    """A study in a database.
+
+    Parameters
+    ----------
+    folder
+        The study's folder; without `storage` the trials are in its ``study.db``.
+    storage
+        A database that Optuna knows, such as ``postgresql://user@host/name``.
+    name
+        The study's name in the database.
+    metric
+        The figure that the trials' values are.
+
+    Raises
+    ------
+    TagboxError
+        ``study-damaged``, ``study-storage``, ``study-version``, ``cannot-write``.
+    """
+
+    def __init__(self, folder: Path, storage: str | None, *, name: str, metric: str) -> None:
+        import optuna
+
+        self.file = folder / FILE
+        self.place = str(self.file) if storage is None else _without_password(storage)
+        self._own = storage is None
+        if self._own:
+            _require_whole(self.file)
+        with self._understood():
+            database = optuna.storages.RDBStorage(
+                storage or "sqlite:///study.db",
+                engine_kwargs={"creator": self._connect} if self._own else None,
+            )
+            self._database: Any = database
+            if self._own:
+                # A folder holds one study, whatever the folder is called by now.
+                name = next(iter(optuna.get_all_study_names(database)), name)
+            self._study: Study = optuna.create_study(
+                storage=database,
+                study_name=name,
+                direction=direction(metric),
+                load_if_exists=True,
+            )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.remove_session()
+        self._database.engine.dispose()
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """Every finished trial, in order."""
+        with self._understood():
+            return [t for t in self._study.get_trials(deepcopy=False) if t.state.is_finished()]
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Write a finished trial, whole or not at all."""
+        with self._understood():
+            self._study.add_trial(trial)
+
+    def get(self, key: str) -> Any:
+        """What was noted under `key`; None where nothing was."""
+        with self._understood():
+            return self._study.user_attrs.get(key)
+
+    def note(self, key: str, value: Any) -> None:
+        """Note plain values under `key`, in place of what was there."""
+        with self._understood():
+            self._study.set_user_attr(key, value)
+
+    def begin(self, about: Mapping[str, Any]) -> None:
+        """Note what the study is of; one with trials must be of the same.
+
+        Parameters
+        ----------
+        about
+            ``kind``, what is trained; ``data``, the fingerprints; ``settings``, with the range of those that are
+            searched.
+
+        Raises
+        ------
+        TagboxError
+            ``study-data``, ``study-changed``, with every difference.
+        """
+        begun = self.get("about")
+        if begun is None or not self.trials:
+            self.note("about", dict(about))
+            return
+        # Studies from before there were detectors do not say what they are of.
+        kind = begun.get("kind", "classifier")
+        if kind != about["kind"]:
+            raise TagboxError(
+                "study-changed",
+                f"the study is of a {kind}, not of a {about['kind']}",
+                file=self.place,
+                hint="choose another --name",
+            )
+        for name, fingerprint in begun["data"].items():
+            if about["data"].get(name) != fingerprint:
+                raise TagboxError(
+                    "study-data",
+                    f"the {name} or their annotations are not those of the study "
+                    f"({fingerprint[:12]} then, {about['data'].get(name, '')[:12]} now)",
+                    file=self.place,
+                    hint="restore the data, or choose another --name",
+                )
+        then, now = begun["settings"], about["settings"]
+        changed = [
+            f"{name}: {then.get(name)} -> {now.get(name)}"
+            for name in dict.fromkeys([*then, *now])
+            if then.get(name) != now.get(name)
+        ]
+        if changed:
+            raise TagboxError(
+                "study-changed",
+                f"the study was begun with other settings ({'; '.join(changed)})",
+                file=self.place,
+                hint="go on with those, or choose another --name",
+            )
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.file, check_same_thread=False)
+        for pragma in PRAGMAS:
+            connection.execute(pragma)
+        return connection
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Raise what the database says as a `TagboxError`."""
+        import optuna
+        import sqlalchemy.exc
+
+        try:
+            yield
+        except (
+            sqlalchemy.exc.SQLAlchemyError,
+            optuna.exceptions.StorageInternalError,
+            sqlite3.Error,
+            ImportError,
+            ValueError,
+        ) as error:
+            raise self._said(error.__cause__ or error) from error
+        except RuntimeError as error:  # Optuna's word for tables of another version.
+            raise TagboxError(
+                "study-version",
+                f"was written by another version of Optuna ({_line(error)})",
+                file=self.place,
+                hint="use that version, or choose another --name",
+            ) from error
+
+    def _said(self, error: BaseException) -> TagboxError:
+        text = _line(error)
+        if not self._own:
+            return TagboxError(
+                "study-storage",
+                f"cannot be used ({text})",
+                file=self.place,
+                where="--storage",
+                hint="check the address and that the database and its driver are there",
+            )
+        if any(word in text for word in FULL):
+            return TagboxError(
+                "cannot-write",
+                text,
+                file=self.file,
+                hint="check that the folder can be written and the disk has room",
+            )
+        return _damaged(self.file, text)
+
+
+def _require_whole(file: Path) -> None:
+    """Refuse a database with damaged pages before anything is written to it."""
+    if not file.exists():
+        return
+    try:
+        connection = sqlite3.connect(file)
+        try:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise _damaged(file, str(error)) from error
+    if found != "ok":
+        raise _damaged(file, found)
+
+
+def _damaged(file: Path, found: str) -> TagboxError:
+    return TagboxError(
+        "study-damaged",
+        f"the study's database is damaged ({found})",
+        file=file,
+        hint="restore the file, or move the folder away and search anew",
+    )
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(getattr(error, "orig", None) or error).split())[:200].rstrip(".")
+
+
+def _without_password(url: str) -> str:
+    """The address of a database, fit to be shown."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+
+
+@contextmanager
+def study_folder(studies: Path, name: str) -> Iterator[Path]:
+    """The study's folder, held by this process; a new one is removed again where no trial came of it.
+
+    Raises
+    ------
+    TagboxError
+        ``run-name``; ``study-name`` for the folder of a run; ``study-busy``; ``cannot-write``.
+    """
+    folder = run_paths(studies, name)[0]
+    if any((folder / file).exists() for file in ("model.json", "metrics.json")):
+        raise TagboxError(
+            "study-name",
+            "this folder holds a run",
+            file=folder,
+            hint="choose another --name or --studies",
+        )
+    new = [path for path in (folder, studies) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        with sole_use(folder, wait=False):
+            try:
+                yield folder
+            finally:
+                if new and not (has_trials(folder) or (folder / SUMMARY).exists()):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    for above in new[1:]:
+                        with suppress(OSError):  # Another study may be in there by now.
+                            above.rmdir()
+    except BlockingIOError as error:
+        raise TagboxError(
+            "study-busy",
+            "another process is searching here",
+            file=folder,
+            hint="wait for it, or choose another --name",
+        ) from error

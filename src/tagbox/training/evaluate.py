@@ -1,0 +1,319 @@
+"""What validation images say of an ensemble: weights, thresholds, figures, and what each run adds.
+
+A trained model's probabilities on the validation images, made into thresholds and figures.
+
+A detector that was just trained, on the validation images: its boxes there, score cuts, figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.config import ClassifierConfig, Objective
+from tagbox.data.dataset import UNKNOWN, Dataset
+from tagbox.errors import TagboxError
+from tagbox.evaluation.box_matching import match_boxes
+from tagbox.evaluation.coco_ground_truth import ground_truth
+from tagbox.evaluation.ensemble_weights import (
+    Weighted,
+    choose_weights,
+    equal_weights,
+    weighted_mean,
+)
+from tagbox.evaluation.evaluate_detections import evaluate_boxes
+from tagbox.evaluation.evaluate_labels import evaluate_labels
+from tagbox.evaluation.tuning import Tuned, tune, tune_score_thresholds
+from tagbox.inference.detector import DetectorModel
+from tagbox.inference.ensemble import ViewOutput
+from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
+from tagbox.metrics.single_label import MOST_PROBABLE
+from tagbox.models.detectors.bundle import DetectorBundle
+from tagbox.models.ensembles import Ensemble, Member, View
+from tagbox.predictions.predictions import Detections
+from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
+from tagbox.progress import Progress
+from tagbox.training.detector import TrainedDetector
+from tagbox.training.frozen import label_kind
+from tagbox.training.saved_run import detector_bundle_of
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClassifierEvaluation:
+    """How good a model is on the validation images.
+
+    Attributes
+    ----------
+    probabilities
+        (N, K) float32.
+    tuned
+        Thresholds and what cross-fitting says of them; of exclusive labels, `MOST_PROBABLE` and why.
+    metrics
+        `evaluate_labels` at the thresholds.
+    """
+
+    probabilities: NDArray[np.float32]
+    tuned: Tuned
+    metrics: dict[str, Any]
+
+
+def evaluate_classifier(
+    validation: Dataset,
+    probabilities: NDArray[np.float32],
+    rates: NDArray[np.float64],
+    config: ClassifierConfig,
+) -> ClassifierEvaluation:
+    """Tune thresholds on the validation images and evaluate at them.
+
+    Exclusive labels leave nothing to tune: the most probable category is said.
+
+    Parameters
+    ----------
+    rates
+        (K,) base rates of the training images.
+    """
+    labels = label_kind(config)
+    if labels == "exclusive":
+        tuned = nothing_to_tune()
+    else:
+        tuned = tune(
+            validation.labels,
+            probabilities,
+            config.objective,
+            rates=rates,
+            seed=config.seed,
+            at_least_one=config.at_least_one,
+            top_k=config.top_k,
+        )
+    metrics = evaluate_labels(
+        validation.labels,
+        categories=validation.categories.names,
+        probabilities=probabilities,
+        thresholds=tuned.thresholds,
+        seed=config.seed,
+        labels=labels,
+    )
+    return ClassifierEvaluation(probabilities=probabilities, tuned=tuned, metrics=metrics)
+
+
+def nothing_to_tune() -> Tuned:
+    """What stands in the place of thresholds where labels are exclusive."""
+    reason = "labels are exclusive: the most probable category is said"
+    return Tuned(thresholds=MOST_PROBABLE, report={"reason": reason})
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DetectorEvaluation:
+    """A trained detector and what it is worth.
+
+    Attributes
+    ----------
+    bundle
+        The detector with its score cuts, ready to save.
+    detections
+        In the validation images.
+    figures
+        What `evaluate_boxes` says of them.
+    """
+
+    bundle: DetectorBundle
+    detections: Detections
+    figures: dict[str, Any]
+
+
+def evaluate_detector(trained: TrainedDetector, progress: Progress) -> DetectorEvaluation:
+    """Detect in the validation images by the very road that prediction takes, and choose the score cuts.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `evaluate_boxes`.
+    """
+    validation = trained.validation
+    bundle = detector_bundle_of(trained, ScoreThresholds())
+    model = DetectorModel(
+        bundle,
+        engine=trained.config.engine,
+        device=trained.config.device,
+        detector=trained.detector,
+    )
+    paths = [validation.images.path(row) for row in range(len(validation))]
+    with progress.bar("detecting", len(paths), "pictures") as advance:
+        # A picture that was damaged meanwhile was left out of the training's figures, and is here.
+        outputs = model.detect(paths, skip_errors=True, progress=advance)
+    detections = replace(outputs.detections, images=tuple(validation.images.files.tolist()))
+    cuts = tune_score_thresholds(match_boxes(ground_truth(validation), detections))
+    figures = evaluate_boxes(validation, detections, cuts=cuts, seed=trained.config.seed)
+    return DetectorEvaluation(
+        bundle=replace(bundle, cuts=cuts), detections=detections, figures=figures
+    )
+
+
+PLAIN = View()
+"""The picture as the run was trained on it."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EnsembleEvaluation:
+    """An ensemble and its figures; categories in the order of the dataset, but for `ensemble`.
+
+    Attributes
+    ----------
+    ensemble
+        With the weights and thresholds that were found.
+    images
+        The validation images that could be read and have a known label.
+    probabilities
+        (n, K) float32 of them, combined.
+    weights
+        `Weighted.report`.
+    tuned
+        Thresholds and what cross-fitting says of them.
+    metrics
+        `evaluate_labels` at the thresholds.
+    members
+        Of each member ``run``, ``weight``, ``map`` and ``challenge_f1`` (the run as it is, at its own
+        thresholds) and ``views``: ``size``, ``mirror`` and ``map`` of each.
+    """
+
+    ensemble: Ensemble
+    images: Dataset
+    probabilities: NDArray[np.float32]
+    weights: dict[str, Any]
+    tuned: Tuned
+    metrics: dict[str, Any]
+    members: list[dict[str, Any]]
+
+
+def with_plain(ensemble: Ensemble) -> Ensemble:
+    """The ensemble as it is judged: after each member's views the picture as the run was trained on it."""
+    members = (replace(member, views=(*member.views, PLAIN)) for member in ensemble.members)
+    return replace(ensemble, members=tuple(members))
+
+
+def evaluate_ensemble(
+    ensemble: Ensemble,
+    outputs: ViewOutput,
+    dataset: Dataset,
+    *,
+    weights: Literal["auto", "equal"] = "auto",
+    objective: Objective | None = None,
+) -> EnsembleEvaluation:
+    """Find weights and thresholds, and evaluate; what that flatters stands in the reports.
+
+    Parameters
+    ----------
+    ensemble
+        The members and their views; its weights and thresholds are not looked at.
+    outputs
+        What `with_plain` of it says of all images of `dataset`.
+    dataset
+        The validation data, with the ensemble's categories in any order.
+    weights
+        ``auto``: `evaluation.ensemble_weights.choose_weights`.
+    objective
+        What thresholds are tuned for; with `at_least_one` and `top_k` that of the first member where None.
+
+    Raises
+    ------
+    TagboxError
+        ``no-readable-images``.
+    """
+    names = dataset.categories.names
+    rows = np.flatnonzero(outputs.ok & (dataset.labels != UNKNOWN).any(axis=1))
+    if not len(rows):
+        raise TagboxError(
+            "no-readable-images",
+            f"none of the {len(dataset)} validation pictures could be read and has labels",
+            file=dataset.source.path,
+            hint="run tagbox check on the dataset",
+        )
+    images = dataset.take(rows)
+    order = np.array([ensemble.categories.index(name) for name in names], np.intp)
+    tables = [[table[np.ix_(rows, order)] for table in views] for views in outputs.tables]
+    means = [weighted_mean(views[:-1]) for views in tables]
+    if weights == "auto":
+        weighted = choose_weights(images.labels, means)
+    else:
+        report = {"kept": "equal", "reason": "equal weights were asked for"}
+        weighted = Weighted(weights=equal_weights(len(means)), report=report)
+    probabilities = weighted_mean(means, weighted.weights)
+    rules = ensemble.members[0].bundle.thresholds
+    if ensemble.labels == "exclusive":
+        tuned = nothing_to_tune()
+    else:
+        tuned = tune(
+            images.labels,
+            probabilities,
+            objective or rules.objective,
+            rates=_base_rates(ensemble, names),
+            at_least_one=rules.at_least_one,
+            top_k=rules.top_k,
+        )
+    members = tuple(
+        replace(member, weight=weight)
+        for member, weight in zip(ensemble.members, weighted.weights, strict=True)
+    )
+    return EnsembleEvaluation(
+        ensemble=replace(
+            ensemble,
+            members=members,
+            thresholds=_in_order(tuned.thresholds, names, ensemble.categories),
+            data_fingerprint=dataset.fingerprint,
+        ),
+        images=images,
+        probabilities=probabilities,
+        weights=weighted.report,
+        tuned=tuned,
+        metrics=evaluate_labels(
+            images.labels,
+            categories=names,
+            probabilities=probabilities,
+            thresholds=tuned.thresholds,
+            labels=ensemble.labels,
+        ),
+        members=[_row(m, views, images) for m, views in zip(members, tables, strict=True)],
+    )
+
+
+def _row(member: Member, tables: Sequence[NDArray[np.float32]], images: Dataset) -> dict[str, Any]:
+    """A member's own figures; the last table is that of the plain picture."""
+
+    def ranked(table: NDArray[np.float32]) -> float | None:
+        return mean_average_precision(average_precision(images.labels, table))
+
+    *views, plain = tables
+    own = member.bundle.categories.names
+    thresholds = _in_order(member.bundle.thresholds, own, images.categories.names)
+    return {
+        "run": member.run,
+        "weight": member.weight,
+        "map": ranked(plain),
+        "challenge_f1": label_metrics(images.labels, thresholds.decide(plain))["challenge_f1"],
+        "views": [
+            {"size": view.size, "mirror": view.mirror, "map": ranked(table)}
+            for view, table in zip(member.views, views, strict=True)
+        ],
+    }
+
+
+def _base_rates(ensemble: Ensemble, names: Sequence[str]) -> NDArray[np.float64] | None:
+    """(K,) mean of the runs' training base rates in the order of `names`; None where no run knows its own."""
+    rates = []
+    for member in ensemble.members:
+        if member.bundle.base_rates is not None:
+            own = dict(zip(member.bundle.categories.names, member.bundle.base_rates, strict=True))
+            rates.append([own[name] for name in names])
+    return np.mean(rates, axis=0) if rates else None
+
+
+def _in_order(thresholds: Thresholds, names: Sequence[str], wanted: Sequence[str]) -> Thresholds:
+    """Thresholds of the categories `names` in the order `wanted`."""
+    if thresholds.per_category is None:
+        return thresholds
+    own = dict(zip(names, thresholds.per_category, strict=True))
+    return replace(thresholds, per_category=tuple(own[name] for name in wanted))

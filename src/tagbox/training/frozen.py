@@ -1,0 +1,354 @@
+"""Both sides of a dataset as features of a frozen backbone.
+
+Whether the features of a dataset fit into memory, said before any of them is computed.
+
+How many of torch's threads a training step is worth.
+
+Training a head on features that were encoded once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.backends.encoder import Encoder
+from tagbox.backends.feature_cache import FeatureCache
+from tagbox.backends.features import as_head_takes, encode_images
+from tagbox.config import ClassifierConfig, HeadKind, LabelKind
+from tagbox.data.dataset import Dataset
+from tagbox.data.image_files import require_images
+from tagbox.data.split import stratified_split
+from tagbox.errors import TagboxError
+from tagbox.evaluation.class_priors import class_priors
+from tagbox.models.heads import wants_map
+from tagbox.progress import Progress
+from tagbox.training.train_val import TrainVal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tagbox.training.classification_task import Outputs
+    from tagbox.training.distributed import Runtime
+    from tagbox.training.history import Row
+    from tagbox.training.loop import TrainState
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Encoded:
+    """Features of the pictures that could be read, and their datasets.
+
+    Attributes
+    ----------
+    train_features, validation_features
+        (N, V, D) float32, or (N, V, D, h, w) where the encoder gives maps; V is 1 for validation.
+    train, validation
+        The images of those features.
+    train_rows, validation_rows
+        Which rows of their sides they are.
+    unreadable
+        Pictures that were left out, with the reason.
+    sampled
+        Whether these are images of a sample of the two sides, because not all fitted into memory.
+    """
+
+    encoders: Sequence[Encoder]
+    train_features: NDArray[np.float32]
+    train: Dataset
+    train_rows: NDArray[np.intp]
+    validation_features: NDArray[np.float32]
+    validation: Dataset
+    validation_rows: NDArray[np.intp]
+    unreadable: list[TagboxError]
+    sampled: bool = False
+
+
+def encode_train_val(
+    train_val: TrainVal,
+    encoders: Sequence[Encoder],
+    *,
+    head: HeadKind,
+    mirror: bool,
+    cache: FeatureCache | None,
+    progress: Progress,
+    runtime: Runtime | None = None,
+) -> Encoded:
+    """Encode every picture of both sides once, and the training pictures' mirror images with `mirror`.
+
+    Features have the shape that `head` takes. With a `runtime` of several processes each of them encodes its share, and all get everything.
+
+    Raises
+    ------
+    TagboxError
+        ``no-readable-images``; ``images-not-found``.
+    """
+    train, train_rows, unreadable = _encode(
+        train_val.train, "training", encoders, mirror, cache, progress, runtime
+    )
+    validation, validation_rows, more = _encode(
+        train_val.validation, "validation", encoders, False, cache, progress, runtime
+    )
+    for error in (*unreadable, *more):
+        progress.say(f"left out: {error}")
+    return Encoded(
+        encoders=encoders,
+        train_features=as_head_takes(train, encoders, head),
+        train=train_val.train.take(train_rows),
+        train_rows=train_rows,
+        validation_features=as_head_takes(validation, encoders, head),
+        validation=train_val.validation.take(validation_rows),
+        validation_rows=validation_rows,
+        unreadable=[*unreadable, *more],
+    )
+
+
+def _encode(
+    data: Dataset,
+    name: str,
+    encoders: Sequence[Encoder],
+    mirror: bool,
+    cache: FeatureCache | None,
+    progress: Progress,
+    runtime: Runtime | None,
+) -> tuple[NDArray[np.float32], NDArray[np.intp], list[TagboxError]]:
+    """Features of the readable pictures, their rows, and why the others are not."""
+    require_images(data)
+    rows = np.arange(len(data))
+    if runtime is not None:
+        rows = rows[runtime.rank :: runtime.processes]
+    paths = [data.images.path(row) for row in rows.tolist()]
+    with progress.bar(f"encoding {name} pictures", len(paths), "images") as advance:
+        encoding = encode_images(
+            paths, encoders, mirror=mirror, cache=cache, skip_errors=True, progress=advance
+        )
+    features, kept, errors = encoding.features, rows[encoding.ok], encoding.errors
+    features = features[encoding.ok] if not encoding.ok.all() else features
+    if runtime is not None and runtime.processes > 1:
+        shares = runtime.gather((features, kept, errors))
+        features = np.concatenate([share[0] for share in shares])
+        kept = np.concatenate([share[1] for share in shares])
+        errors = [error for share in shares for error in share[2]]
+        order = np.argsort(kept)
+        features, kept = features[order], kept[order]
+    if not len(kept):
+        raise TagboxError(
+            "no-readable-images",
+            f"none of the {len(data)} {name} pictures could be read",
+            file=data.source.path,
+            hint="run tagbox check on the dataset",
+        )
+    return features, kept, errors
+
+
+SHARE = 0.5
+"""Of the memory that is available; the rest is for the network, the batches and other programs."""
+LIMITS = (
+    # Limit, use and statistics of this process's group, and the name of what the system would give back.
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        "total_inactive_file",
+    ),
+)
+"""Files under /sys/fs/cgroup, as a container sees them, of the kernel's second and first interface."""
+
+
+def require_room(
+    train_val: TrainVal, encoders: Sequence[Encoder], config: ClassifierConfig
+) -> None:
+    """Refuse feature maps that would need more than half of the memory that is available.
+
+    Raises
+    ------
+    TagboxError
+        ``features-too-large``.
+    """
+    needed, available = _needed(train_val, encoders, config), available_memory()
+    if needed > SHARE * available:
+        shape = "x".join(map(str, encoders[0].map_shape))
+        raise TagboxError(
+            "features-too-large",
+            f"the feature maps of {len(train_val.train):,} pictures ({shape}) need {_gigabytes(needed)} of memory, and "
+            f"half of what is free is {_gigabytes(SHARE * available)}",
+            where="head",
+            hint="use a smaller --backbone NAME@SIZE, a pooled head such as --head linear, or "
+            "--no-mirror, which leaves the mirror images out",
+        )
+
+
+def train_val_in_memory(
+    train_val: TrainVal, encoders: Sequence[Encoder], config: ClassifierConfig, progress: Progress
+) -> TrainVal:
+    """`train_val`, or a stratified sample of them whose maps fit, where the network is trained afterwards.
+
+    Raises
+    ------
+    TagboxError
+        See `require_room`, where only the head is trained.
+    """
+    if not config.finetune.active:
+        require_room(train_val, encoders, config)
+        return train_val
+    share = SHARE * available_memory() / max(_needed(train_val, encoders, config), 1)
+    if share >= 1:
+        return train_val
+    samples = [
+        side.take(stratified_split(side.labels, share, config.seed)[1])
+        for side in (train_val.train, train_val.validation)
+    ]
+    progress.say(
+        f"the head begins on {len(samples[0]):,} of {len(train_val.train):,} pictures, whose feature maps "
+        "fit into memory"
+    )
+    return replace(train_val, train=samples[0], validation=samples[1])
+
+
+def _needed(train_val: TrainVal, encoders: Sequence[Encoder], config: ClassifierConfig) -> int:
+    """Bytes of all features; 0 for a head that takes pooled ones."""
+    if not wants_map(config.head):
+        return 0
+    views = len(train_val.train) * (2 if config.mirror else 1) + len(train_val.validation)
+    return 4 * views * sum(encoder.dim for encoder in encoders)
+
+
+def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that can be used without swapping, within the limits of a container."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    for limit, used, statistics, inactive in LIMITS:
+        try:
+            most, taken = (int((groups / name).read_text()) for name in (limit, used))
+            lines = (groups / statistics).read_text().splitlines()
+            given_back = int(dict(line.split() for line in lines).get(inactive, "0"))
+        except (OSError, ValueError):  # No such interface, or its limit is "max".
+            continue
+        free = min(free, max(0, most - taken + given_back))
+    return free
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB"
+
+
+SMALL_STEP = 3e7
+"""Multiplications of a forward pass under which threads wait for each other longer than they compute.
+
+A linear head's step takes a millisecond on one core. On a busy machine of two cores, two threads took four to
+five times as long as one.
+"""
+
+
+@contextmanager
+def threads_for(multiplications: float) -> Iterator[None]:
+    """One thread of torch's inside it where a step is small; all of them where it is not."""
+    import torch
+
+    before = torch.get_num_threads()
+    if multiplications < SMALL_STEP:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+WARM_UP = 0.3
+"""Share of the steps in which the rate rises, as in torch's one-cycle."""
+HELD_BATCH = 256
+
+
+def train_head(
+    encoded: Encoded,
+    config: ClassifierConfig,
+    runtime: Runtime,
+    *,
+    targets: NDArray[np.float32] | None = None,
+    on_batch: Callable[[int, float], None] | None = None,
+    on_epoch: Callable[[Row, Outputs], None] | None = None,
+) -> tuple[nn.Module, TrainState]:
+    """Train a head of the configured kind; it holds the weights of its best epoch.
+
+    Parameters
+    ----------
+    config
+        Resolved: no ``auto`` for labels and loss.
+    runtime
+        Of one process: where there are several, each trains the same head.
+    targets
+        (N, K) float32 to learn instead of the labels; see `training.teacher`.
+    """
+    import torch
+
+    from tagbox.models.heads import FeatureScale, create_head
+    from tagbox.training.batches import FeatureBatches
+    from tagbox.training.classification_task import ClassificationTask
+    from tagbox.training.loop import Stop, Task, fit
+    from tagbox.training.losses import create_losses
+    from tagbox.training.optim import AdamW, Schedule, one_cycle
+
+    torch.manual_seed(config.seed)
+    labels = encoded.train.labels
+    rates = class_priors(labels)
+    head = create_head(
+        config.head,
+        FeatureScale.of(encoded.train_features),
+        rates,
+        hidden=config.hidden,
+        queries=config.queries,
+        attention=config.attention,
+        attention_heads=config.attention_heads,
+        dropout=config.dropout,
+        seed=config.seed,
+        labels=label_kind(config),
+    ).to(runtime.device)
+    batches = FeatureBatches(
+        encoded.train_features,
+        labels,
+        batch_size=config.batch_size,
+        shuffle=True,
+        seed=config.seed,
+        targets=targets,
+    )
+    held = FeatureBatches(
+        encoded.validation_features,
+        encoded.validation.labels,
+        batch_size=HELD_BATCH,
+        shuffle=False,
+    )
+    loss, validation_loss = create_losses(config, config.loss, torch.from_numpy(rates).float())
+    optimizer = AdamW(head.parameters(), config.learning_rate, config.weight_decay)
+    schedule = Schedule(optimizer, one_cycle(config.epochs * len(batches), WARM_UP))
+    task = Task(
+        model=head,
+        criterion=ClassificationTask(loss, validation_loss, label_kind(config)),
+        optimizer=optimizer,
+        schedule=schedule,
+    )
+    weights = sum(parameter.numel() for parameter in head.parameters())
+    positions = math.prod(encoded.train_features.shape[3:])
+    with threads_for(weights * positions * config.batch_size):
+        train_state = fit(
+            task,
+            batches,
+            held,
+            stop=Stop(epochs=config.epochs, patience=config.patience, best_by=config.best_by),
+            runtime=runtime,
+            on_batch=on_batch,
+            on_epoch=on_epoch,
+        )
+    return head, train_state
+
+
+def label_kind(config: ClassifierConfig) -> LabelKind:
+    """Whether categories exclude each other, of a resolved configuration."""
+    return "exclusive" if config.labels == "exclusive" else "multi"

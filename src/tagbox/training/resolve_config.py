@@ -1,0 +1,128 @@
+"""Settings that depend on the data or the machine, decided once and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig
+from tagbox.config.finetune import FREE
+from tagbox.data.single_label import exclusive, require_single_label
+from tagbox.errors import TagboxError
+from tagbox.training.train_val import TrainVal
+
+Training = TypeVar("Training", ClassifierConfig, DetectorConfig)
+"""How a model of either kind is trained."""
+
+
+def resolve(config: ClassifierConfig, train_val: TrainVal) -> ClassifierConfig:
+    """`config` with every ``auto`` decided that the data decides.
+
+    Labels are exclusive where the data says so, unless the loss that is asked for is one for
+    independent labels.
+
+    Raises
+    ------
+    TagboxError
+        ``labels-not-exclusive`` where exclusive labels are asked for and an image has none or several;
+        ``config-value`` for settings that do not go with the kind of labels.
+    """
+    labels = config.labels
+    if labels == "auto":
+        found = exclusive(train_val.train) and exclusive(train_val.validation)
+        fits = config.loss in ("auto", "cross_entropy")
+        labels = "exclusive" if found and fits else "multi"
+    elif labels == "exclusive":
+        for side in (train_val.train, train_val.validation):
+            require_single_label(side)
+    loss = config.loss
+    if loss == "auto":
+        loss = "cross_entropy" if labels == "exclusive" else "bce"
+    if (loss == "cross_entropy") != (labels == "exclusive"):
+        raise TagboxError(
+            "config-value",
+            f"{loss} is no loss for {'exclusive' if labels == 'exclusive' else 'multiple'} labels",
+            where="loss",
+            hint="leave --loss out, or change --labels",
+        )
+    if config.best_by == "accuracy" and labels != "exclusive":
+        raise TagboxError(
+            "config-value",
+            "accuracy is a figure of exclusive labels",
+            where="best_by",
+            hint="choose another figure, such as map",
+        )
+    if labels == "exclusive" and (config.top_k is not None or config.at_least_one):
+        raise TagboxError(
+            "config-value",
+            "every picture has one category, and exactly one is said",
+            where="top_k" if config.top_k is not None else "at_least_one",
+            hint="leave it out, or pass --labels multi",
+        )
+    crop = config.augment.crop
+    if crop == "auto":
+        crop = "boxes" if bool(train_val.train.annotations.has_box.any()) else "none"
+    return replace(config, labels=labels, loss=loss, augment=replace(config.augment, crop=crop))
+
+
+def with_free_settings(begun: Training, given: Training) -> Training:
+    """What a run was begun with, but for the settings in `FREE`, which are those given now."""
+    return with_steps(begun, {name: getattr(steps(given), name) for name in FREE})
+
+
+def steps(config: ClassifierConfig | DetectorConfig) -> FinetuneConfig | DetectorConfig:
+    """Where the settings of a step on pictures stand: batch, precision, checkpoints and the like."""
+    return config.finetune if isinstance(config, ClassifierConfig) else config
+
+
+def with_steps(config: Training, values: Mapping[str, Any]) -> Training:
+    """`config` with other values of settings that stand in `steps`."""
+    if isinstance(config, ClassifierConfig):
+        return replace(config, finetune=replace(config.finetune, **values))
+    return replace(config, **values)
+
+
+def on_pictures(config: ClassifierConfig | DetectorConfig) -> bool:
+    """Whether a network is trained on pictures: a detector always is, a classifier's head may have features."""
+    return not isinstance(config, ClassifierConfig) or config.finetune.active
+
+
+def kind_sentence(
+    asked: ClassifierConfig, plan: ClassifierConfig, train_val: TrainVal
+) -> str | None:
+    """What was decided about the kind of labels, where a person should hear of it.
+
+    Parameters
+    ----------
+    asked, plan
+        What `resolve` was given, and what it made of it.
+    """
+    if asked.labels != "auto":
+        return None
+    if plan.labels == "exclusive":
+        return (
+            "every picture has one category: softmax, cross-entropy "
+            "(--labels multi for independent labels)"
+        )
+    if exclusive(train_val.train) and exclusive(train_val.validation):
+        return (
+            f"every picture has one category, but --loss {plan.loss} treats categories as independent "
+            "(--labels exclusive for softmax, without --loss)"
+        )
+    return None
+
+
+def differences(saved: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The settings in which a run that is resumed would differ, as ``name: saved -> given``.
+
+    ``auto`` is what was saved, whatever that is.
+    """
+    found = []
+    for name, value in saved.items():
+        path, other = f"{prefix}{name}", given.get(name)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            found += differences(value, other, f"{path}.")
+        elif path.removeprefix("finetune.") not in FREE and other != value and other != "auto":
+            found.append(f"{path}: {value} -> {other}")
+    return found

@@ -1,0 +1,294 @@
+"""A run on its way: its folder, what it was begun with, and the checkpoint to go on from.
+
+The folder of a run: built aside, moved into place whole, never two writers at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tagbox.atomic_io import atomic_write, cannot_write, replace_folder, restore_folder, sole_use
+from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
+from tagbox.config.base import read_yaml
+from tagbox.data.dataset import Dataset
+from tagbox.errors import TagboxError
+from tagbox.progress import Progress
+from tagbox.training.checkpoint import Checkpoints
+from tagbox.training.resolve_config import Training, differences, steps, with_free_settings
+from tagbox.training.train_val import TrainVal
+
+if TYPE_CHECKING:
+    from tagbox.training.distributed import Runtime
+
+CHECKPOINTS = "checkpoints"
+
+
+@contextmanager
+def run_folder(runs: Path, name: str, *, overwrite: bool, resume: bool = False) -> Iterator[Path]:
+    """Yield the work folder ``runs/.NAME.partial``; on a clean exit it becomes ``runs/NAME``.
+
+    What an earlier, killed run of that name left there is cleared first, but with `resume` it stays. On
+    an exception ``runs/NAME`` is what it was, and the work folder is removed unless it holds checkpoints.
+
+    Raises
+    ------
+    TagboxError
+        ``run-name`` for a name that is no plain file name; ``run-exists`` when the run is finished and
+        `overwrite` is false; ``run-unfinished`` when there are checkpoints, and neither `overwrite` nor
+        `resume`; ``run-busy`` while another process writes it; ``cannot-write``.
+    """
+    final, work = run_paths(runs, name)
+    restore_folder(final)
+    _refuse_finished(final, overwrite)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(work, error) from error
+    try:
+        with sole_use(work, wait=False):
+            # Its last owner may have finished, and moved it, since it was looked for.
+            _refuse_finished(final, overwrite)
+            work.mkdir(exist_ok=True)
+            if not resume:
+                if _has_checkpoints(work) and not overwrite:
+                    raise TagboxError(
+                        "run-unfinished",
+                        "there is an unfinished run of this name, with checkpoints",
+                        file=final,
+                        hint="go on with it by --resume, or start anew with --overwrite",
+                    )
+                empty_folder(work)
+            try:
+                yield work
+                replace_folder(work, final)
+            finally:
+                if not _has_checkpoints(work):
+                    shutil.rmtree(work, ignore_errors=True)
+    except BlockingIOError as error:
+        raise TagboxError(
+            "run-busy",
+            "another process is writing this run",
+            file=final,
+            hint="wait for it, or choose another --name",
+        ) from error
+
+
+def run_paths(runs: Path, name: str) -> tuple[Path, Path]:
+    """The folder of the finished run, and the one that it is written in.
+
+    Raises
+    ------
+    TagboxError
+        ``run-name``.
+    """
+    if not re.fullmatch(r"[\w][\w.\- ]*", name):
+        raise TagboxError(
+            "run-name",
+            f"{name!r} is not a plain name",
+            where="--name",
+            hint="use letters, digits, dots, dashes and underscores",
+        )
+    return runs / name, runs / f".{name}.partial"
+
+
+def _has_checkpoints(work: Path) -> bool:
+    folder = work / CHECKPOINTS
+    return folder.is_dir() and any(path.name.isdecimal() for path in folder.iterdir())
+
+
+def _refuse_finished(final: Path, overwrite: bool) -> None:
+    if final.exists() and not overwrite:
+        raise TagboxError(
+            "run-exists",
+            "there is a run of this name",
+            file=final,
+            hint="choose another --name, or pass --overwrite",
+        )
+
+
+def empty_folder(folder: Path) -> None:
+    """Clear what an earlier, killed run left, and keep the folder, whose lock is held."""
+    for inside in folder.iterdir():
+        if inside.is_dir() and not inside.is_symlink():
+            shutil.rmtree(inside)
+        else:
+            inside.unlink()
+
+
+CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Work:
+    """The folder that a run is written into.
+
+    Attributes
+    ----------
+    folder
+        Where; only the main process writes there.
+    source, command
+        How the data is read, and what was typed.
+    checkpoints
+        Its checkpoints.
+    state
+        The newest checkpoint of a run that is resumed, on every process; None for a new one.
+    """
+
+    folder: Path
+    source: DataConfig
+    command: str
+    checkpoints: Checkpoints
+    state: Mapping[str, Any] | None = None
+
+    def begin(self, config: ClassifierConfig | DetectorConfig) -> None:
+        """Write down what the run is begun with, every ``auto`` decided."""
+        write_config(self.folder, config, self.source, command=self.command)
+
+
+@contextmanager
+def open_work(
+    runs: Path,
+    name: str,
+    config: Training,
+    source: DataConfig,
+    *,
+    command: str,
+    overwrite: bool,
+    resume: bool,
+    runtime: Runtime | None,
+    progress: Progress,
+) -> Iterator[tuple[Work, Training]]:
+    """The run's work, and the configuration to train with: with `resume`, what it was begun with.
+
+    With several processes the main one opens the folder and tells the others what it found there.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `training.run_dir.run_folder`; ``resume-changed``.
+    """
+
+    def work_in(folder: Path, state: Mapping[str, Any] | None) -> Work:
+        checkpoints = Checkpoints(folder, keep=steps(config).keep_checkpoints, say=progress.say)
+        return Work(
+            folder=folder, source=source, command=command, checkpoints=checkpoints, state=state
+        )
+
+    if runtime is not None and not runtime.main:
+        state, begun = runtime.from_main(None)
+        yield work_in(run_paths(runs, name)[1], state), begun
+        return
+    with run_folder(runs, name, overwrite=overwrite, resume=resume) as folder:
+        begun, state = config, None
+        if resume:
+            begun = saved_config(folder, config, source) or config
+            state = work_in(folder, None).checkpoints.latest()
+            if state is None:
+                progress.say("there is no checkpoint to resume from: starting from the beginning")
+                empty_folder(folder)
+        if runtime is not None:
+            runtime.from_main((state, begun))
+        yield work_in(folder, state), begun
+
+
+def write_config(
+    folder: Path, config: ClassifierConfig | DetectorConfig, source: DataConfig, *, command: str
+) -> None:
+    """Write ``config.yaml``: every value, nothing implied."""
+    settings = {"command": command, "data": source.to_dict(), kind_of(config): config.to_dict()}
+    atomic_write(folder / CONFIG, yaml.safe_dump(settings, sort_keys=False))
+
+
+def kind_of(config: ClassifierConfig | DetectorConfig) -> str:
+    """The section of ``config.yaml``: ``classifier`` or ``detector``."""
+    return "classifier" if isinstance(config, ClassifierConfig) else "detector"
+
+
+def saved_config(folder: Path, config: Training, source: DataConfig) -> Training | None:
+    """The configuration that an unfinished run was begun with; None where it had not got that far.
+
+    Raises
+    ------
+    TagboxError
+        ``resume-changed``, with every difference, where `config` or `source` is another.
+    """
+    path = folder / CONFIG
+    if not path.exists():
+        return None
+    saved = read_yaml(path)
+    kind = kind_of(config)
+    if kind not in saved:
+        raise TagboxError(
+            "resume-changed",
+            f"the unfinished run of this name is no {kind}",
+            file=path,
+            hint="choose another --name, or start anew with --overwrite",
+        )
+    begun = type(config).from_dict(saved[kind] or {}, file=path)
+    changed = differences(begun.to_dict(), config.to_dict())
+    changed += differences(saved.get("data") or {}, source.to_dict())
+    if changed:
+        raise TagboxError(
+            "resume-changed",
+            f"the run was begun with other settings ({'; '.join(changed)})",
+            file=path,
+            hint="resume with those it was begun with, or start anew with --overwrite",
+        )
+    return with_free_settings(begun, config)
+
+
+def fingerprints(train_val: TrainVal) -> dict[str, str]:
+    """What a resumed run's data must still be."""
+    return {
+        "training images": _fingerprint(train_val.train),
+        "validation images": _fingerprint(train_val.validation),
+    }
+
+
+def require_same_data(state: Mapping[str, Any], train_val: TrainVal) -> None:
+    """Refuse to resume on other data.
+
+    Raises
+    ------
+    TagboxError
+        ``resume-data``.
+    """
+    begun: Mapping[str, str] = state["about"]["fingerprints"]
+    for name, found in fingerprints(train_val).items():
+        if begun[name] != found:
+            raise TagboxError(
+                "resume-data",
+                f"the {name} or their annotations are not those the run was begun with "
+                f"({begun[name][:12]} then, {found[:12]} now)",
+                file=train_val.train.source.path,
+                hint="restore the data, or start anew with --overwrite",
+            )
+
+
+def say_other_machine(state: Mapping[str, Any], now: Mapping[str, Any], progress: Progress) -> None:
+    """Say what of versions, threads and processes has changed: the numbers will differ in their last bits."""
+    begun = state["about"]["machine"]
+    changed = [
+        f"{name} {begun.get(name)} -> {value}"
+        for name, value in now.items()
+        if begun.get(name) != value
+    ]
+    if changed:
+        progress.say(f"resumed, but not bit for bit: {', '.join(changed)}")
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    digest = hashlib.sha256(dataset.fingerprint.encode())
+    # The crop that knows boxes looks at them, so they are a part of the data here.
+    for column in ("image_rows", "category_rows", "boxes", "crowd"):
+        digest.update(getattr(dataset.annotations, column).tobytes())
+    return digest.hexdigest()

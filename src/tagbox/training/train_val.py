@@ -1,0 +1,99 @@
+"""The two sides of a training: what is trained on, and what judges epochs and thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
+from tagbox.data.dataset import Dataset
+from tagbox.data.load import describe, load_dataset
+from tagbox.data.split import Split, stratified_split
+from tagbox.errors import TagboxError
+from tagbox.progress import Progress
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainVal:
+    """The labelled images that are trained on, and those that judge epochs and thresholds.
+
+    `split` names both where one dataset was divided; None where the user gave two.
+    """
+
+    train: Dataset
+    validation: Dataset
+    split: Split | None
+
+
+def load_train_val(
+    data: Path | Dataset,
+    config: ClassifierConfig | DetectorConfig,
+    source: DataConfig,
+    progress: Progress,
+) -> TrainVal:
+    """Read the training and the validation data, or hold a stratified part of the former out.
+
+    Raises
+    ------
+    TagboxError
+        What the readers raise; ``images-not-found``; ``no-labels`` where no image has labels;
+        ``categories-differ`` where the two sides do not have the same categories.
+    """
+    whole = load_dataset(data, source) if isinstance(data, Path) else data
+    progress.say(describe(whole))
+    whole = _labelled(whole)
+    if config.val is None:
+        kept, held = stratified_split(whole.labels, config.val_fraction, config.seed)
+        rows = {"train": kept, "validation": held}
+        split = Split.of(whole, rows, seed=config.seed)
+        return TrainVal(train=whole.take(kept), validation=whole.take(held), split=split)
+    given = load_dataset(config.val, _beside(source, config.val_images))
+    progress.say(f"validation: {describe(given)}")
+    validation = _labelled(same_categories(given, whole, config.val))
+    return TrainVal(train=whole, validation=validation, split=None)
+
+
+def _labelled(dataset: Dataset) -> Dataset:
+    rows = np.flatnonzero(dataset.images.labelled)
+    if not len(rows):
+        raise TagboxError(
+            "no-labels",
+            f"none of its {len(dataset)} images has labels",
+            file=dataset.source.path,
+            hint="train and validate on labelled images",
+        )
+    return dataset if len(rows) == len(dataset) else dataset.take(rows)
+
+
+def _beside(source: DataConfig, images: Path | None) -> DataConfig:
+    """How the validation data is read: as the training data, but whole and with its own pictures."""
+    return replace(source, images=images, format="auto", max_images=None)
+
+
+def same_categories(dataset: Dataset, like: Dataset, path: Path) -> Dataset:
+    """`dataset` with its categories in the order of `like`, matched by name.
+
+    Raises
+    ------
+    TagboxError
+        ``categories-differ``.
+    """
+    ours, theirs = like.categories.names, dataset.categories.names
+    if ours == theirs:
+        return dataset
+    if set(ours) != set(theirs):
+        only = sorted(set(ours) ^ set(theirs))
+        raise TagboxError(
+            "categories-differ",
+            f"{len(only)} categories are on one side only, such as {only[0]!r}",
+            file=path,
+            where="categories",
+            hint="give both datasets the same categories, for example with --categories or --mapping",
+        )
+    row = np.array([ours.index(name) for name in theirs], np.int32)
+    unknown = dataset.unknown.copy()
+    unknown[:, 1] = row[unknown[:, 1]]
+    annotations = replace(dataset.annotations, category_rows=row[dataset.annotations.category_rows])
+    return replace(dataset, categories=like.categories, annotations=annotations, unknown=unknown)
