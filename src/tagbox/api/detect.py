@@ -69,7 +69,7 @@ def train_detector(
     from tagbox.training.distributed import Runtime, join_processes
     from tagbox.training.evaluate import evaluate_detector
     from tagbox.training.failures import require_torch
-    from tagbox.training.run_dir import open_work
+    from tagbox.training.run_dir import open_run_dir
     from tagbox.training.saved_run import write_detector_run
     from tagbox.training.tensorboard import TensorBoardLog
     from tagbox.training.train_val import load_train_val
@@ -87,7 +87,7 @@ def train_detector(
     if group is not None and not group.main:
         progress = Silent()
     runtime = group or Runtime(choose_device(config.device, "torch"))
-    with open_work(
+    with open_run_dir(
         runs,
         name,
         config,
@@ -97,17 +97,19 @@ def train_detector(
         resume=resume,
         runtime=group,
         progress=progress,
-    ) as (work, config):
+    ) as (run_dir, config):
         train_val = load_train_val(
             Path(data) if isinstance(data, str) else data, config, source, progress
         )
         metrics: dict[str, Any] = {}
-        with TensorBoardLog(work.folder / "tensorboard") if runtime.main else nullcontext() as log:
-            trained = train_on(train_val, config, runtime, work, log=log, progress=progress)
+        with (
+            TensorBoardLog(run_dir.folder / "tensorboard") if runtime.main else nullcontext() as log
+        ):
+            trained = train_on(train_val, config, runtime, run_dir, log=log, progress=progress)
         if trained is not None:
             judged = evaluate_detector(trained, progress)
             metrics = write_detector_run(
-                work.folder,
+                run_dir.folder,
                 train_val,
                 trained,
                 judged.bundle,
@@ -116,14 +118,14 @@ def train_detector(
                 source,
                 command=command,
             )
-            _write_report(work.folder, name, trained, judged, source, command)
+            _write_report(run_dir.folder, name, trained, judged, source, command)
     if group is not None:
         metrics = group.from_main(metrics)
     return Run(folder=folder, metrics=metrics)
 
 
 def _write_report(
-    work: Path,
+    run_dir: Path,
     name: str,
     trained: TrainedDetector,
     judged: DetectorEvaluation,
@@ -152,7 +154,7 @@ def _write_report(
         versions=judged.bundle.versions,
         command=command,
     )
-    write_detector_report(data, work / "report.html")
+    write_detector_report(data, run_dir / "report.html")
 
 
 def _pictures(validation: Dataset, judged: DetectorEvaluation) -> Sequence[BoxPicture]:

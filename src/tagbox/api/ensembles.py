@@ -82,7 +82,7 @@ def ensemble(
     progress.say(describe(dataset))
     _require_fitting(dataset, candidates.categories)
     require_images(dataset)
-    with run_folder(runs, name, overwrite=overwrite) as work:
+    with run_folder(runs, name, overwrite=overwrite) as run_dir:
         classifier = EnsembleClassifier(with_plain(candidates), device=config.device)
         classifier.require_views()
         # All pictures, also unlabelled ones, as `tagbox evaluate` predicts them: the same bits come out.
@@ -108,7 +108,7 @@ def ensemble(
                 **config.to_dict(),
             },
         }
-        metrics = _write(work, name, judged, outputs.errors, settings)
+        metrics = _write(run_dir, name, judged, outputs.errors, settings)
     return Run(folder=runs / name, metrics=metrics)
 
 
@@ -137,7 +137,7 @@ def _require_fitting(dataset: Dataset, categories: Sequence[str]) -> None:
 
 
 def _write(
-    work: Path,
+    run_dir: Path,
     name: str,
     judged: EnsembleEvaluation,
     left_out: Sequence[TagboxError],
@@ -156,11 +156,11 @@ def _write(
     from tagbox.training.saved_run import versions
 
     made = replace(judged.ensemble, versions=versions())
-    atomic_write(work / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
-    save_ensemble(made, work)
+    atomic_write(run_dir / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+    save_ensemble(made, run_dir)
     categories = judged.images.categories.names
     write_csv(
-        work / "predictions.csv",
+        run_dir / "predictions.csv",
         Predictions(
             images=tuple(judged.images.images.stems.tolist()),
             categories=categories,
@@ -175,7 +175,9 @@ def _write(
         "images": {"validation": len(judged.images)},
         "left_out": [str(error) for error in left_out],
     }
-    atomic_write(work / "metrics.json", msgspec.json.format(msgspec.json.encode(metrics), indent=2))
+    atomic_write(
+        run_dir / "metrics.json", msgspec.json.format(msgspec.json.encode(metrics), indent=2)
+    )
     thresholds = judged.tuned.thresholds
     report = ReportData(
         title=name,
@@ -200,5 +202,5 @@ def _write(
         versions=made.versions,
         command=settings["command"],
     )
-    write_report(report, work / "report.html")
+    write_report(report, run_dir / "report.html")
     return metrics

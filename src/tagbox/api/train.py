@@ -77,7 +77,7 @@ def train_classifier(
     from tagbox.inference.classifier import Classifier
     from tagbox.training.classifier import train
     from tagbox.training.distributed import join_processes
-    from tagbox.training.run_dir import open_work
+    from tagbox.training.run_dir import open_run_dir
     from tagbox.training.saved_run import bundle_of, write_run
     from tagbox.training.tensorboard import TensorBoardLog
     from tagbox.training.train_val import load_train_val
@@ -92,7 +92,7 @@ def train_classifier(
     group = join_processes(config.device, config.engine)
     if group is not None and not group.main:
         progress = Silent()
-    with open_work(
+    with open_run_dir(
         runs,
         name,
         config,
@@ -102,7 +102,7 @@ def train_classifier(
         resume=resume,
         runtime=group,
         progress=progress,
-    ) as (work, config):
+    ) as (run_dir, config):
         train_val = load_train_val(
             Path(data) if isinstance(data, str) else data, config, source, progress
         )
@@ -110,13 +110,13 @@ def train_classifier(
             closing(FeatureCache()) if cache else nullcontext() as features,
             nullcontext()
             if group is not None and not group.main
-            else TensorBoardLog(work.folder / "tensorboard") as log,
+            else TensorBoardLog(run_dir.folder / "tensorboard") as log,
         ):
             trained = train(
                 train_val,
                 config,
                 cache=features,
-                work=work,
+                run_dir=run_dir,
                 runtime=group,
                 teacher=_teacher(config, train_val, progress),
                 log=log,
@@ -126,7 +126,7 @@ def train_classifier(
             if trained is not None:
                 bundle = bundle_of(trained)
                 metrics = write_run(
-                    work.folder, train_val, trained, bundle, source, command=command
+                    run_dir.folder, train_val, trained, bundle, source, command=command
                 )
                 pictures = report_pictures(
                     Classifier(bundle, encoders=trained.encoders),
@@ -138,7 +138,7 @@ def train_classifier(
                 _log_pictures(log, pictures, trained.best_epoch)
         if trained is not None:
             _write_report(
-                work.folder, name, trained, bundle, source, pictures, baselines or {}, command
+                run_dir.folder, name, trained, bundle, source, pictures, baselines or {}, command
             )
     if group is not None:
         metrics = group.from_main(metrics)
@@ -157,7 +157,7 @@ def _teacher(
 
 
 def _write_report(
-    work: Path,
+    run_dir: Path,
     name: str,
     trained: Trained,
     bundle: Bundle,
@@ -189,7 +189,7 @@ def _write_report(
         versions=bundle.versions,
         command=command,
     )
-    write_report(data, work / "report.html")
+    write_report(data, run_dir / "report.html")
 
 
 def _log_pictures(log: TensorBoardLog, pictures: Sequence[ReportPicture], epoch: int) -> None:

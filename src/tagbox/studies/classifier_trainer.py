@@ -171,12 +171,12 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
     def _whole(self, config: ClassifierConfig, name: str, on_epoch: OnEpoch | None) -> Trained:
         # Training changes the backbone where it lies, so each has one of its own.
         encoded = replace(self.encoded(config), encoders=create_encoders(config))
-        with self.open_run(config, name) as (work, config):
+        with self.open_run(config, name) as (run_dir, config):
             trained = train(
                 self.train_val,
                 config,
                 cache=self._cache,
-                work=work,
+                run_dir=run_dir,
                 teacher=self._teacher,
                 encoded=encoded,
                 on_epoch=on_epoch,
@@ -184,7 +184,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
             )
             assert trained is not None
             write_run(
-                work.folder, self.train_val, trained, bundle_of(trained), self.source, command=""
+                run_dir.folder, self.train_val, trained, bundle_of(trained), self.source, command=""
             )
         self.measured(trained.config)
         return trained
@@ -197,7 +197,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
 
 
 class Unbarred:
-    """A `Progress` without bars of its own, for work inside another bar.
+    """A `Progress` without bars of its own, for a task inside another bar.
 
     Parameters
     ----------

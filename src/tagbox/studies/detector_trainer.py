@@ -85,12 +85,12 @@ class DetectorTrainer(Trainer[DetectorConfig]):
     def _whole(
         self, config: DetectorConfig, name: str, on_epoch: OnEpoch | None
     ) -> TrainedDetector:
-        with self.open_run(config, name) as (work, config):
+        with self.open_run(config, name) as (run_dir, config):
             trained = train_on(
                 self.train_val,
                 config,
                 Runtime(choose_device(config.device, "torch")),
-                work,
+                run_dir,
                 log=None,
                 on_epoch=on_epoch,
                 progress=Silent(),
@@ -98,7 +98,7 @@ class DetectorTrainer(Trainer[DetectorConfig]):
             assert trained is not None
             judged = evaluate_detector(trained, Silent())
             write_detector_run(
-                work.folder,
+                run_dir.folder,
                 self.train_val,
                 trained,
                 judged.bundle,

@@ -16,7 +16,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.progress import Progress, Silent
 from tagbox.training.history import Row
 from tagbox.training.resolve_config import Training, steps, with_steps
-from tagbox.training.run_dir import Work, open_work
+from tagbox.training.run_dir import RunDir, open_run_dir
 from tagbox.training.train_val import TrainVal
 
 RUNS = "trials"
@@ -148,11 +148,11 @@ class Trainer(ABC, Generic[Training]):
             self.runs.rmdir()
 
     @contextmanager
-    def open_run(self, config: Training, name: str) -> Iterator[tuple[Work, Training]]:
-        """The work of a whole training that becomes ``trials/name``, and what to train with: as measured before."""
+    def open_run(self, config: Training, name: str) -> Iterator[tuple[RunDir, Training]]:
+        """The run directory of a training of all stages, ``trials/name``, and the configuration to train with."""
         self.keep_only(self.kept())
         try:
-            with open_work(
+            with open_run_dir(
                 self.runs,
                 name,
                 with_machine(config, self.machine),

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
     from tagbox.training.loop import TrainState
-    from tagbox.training.run_dir import Work
+    from tagbox.training.run_dir import RunDir
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -128,7 +128,7 @@ def train(
     config: ClassifierConfig,
     *,
     cache: FeatureCache | None,
-    work: Work | None = None,
+    run_dir: RunDir | None = None,
     runtime: Runtime | None = None,
     teacher: NDArray[np.float32] | None = None,
     encoded: Encoded | None = None,
@@ -140,7 +140,7 @@ def train(
 
     Parameters
     ----------
-    work
+    run_dir
         The run's folder, for checkpoints; needed where the network is trained.
     runtime
         The group of processes, where a launcher started several.
@@ -165,7 +165,7 @@ def train(
     encoders = create_encoders(config) if encoded is None else encoded.encoders
     device = choose_device(config.device, config.engine)
     first = None
-    if work is None or work.state is None:
+    if run_dir is None or run_dir.state is None:
         if encoded is None:
             encoded = encode(train_val, encoders, config, cache, progress, runtime)
         importing.join()
@@ -186,14 +186,14 @@ def train(
     if config.finetune.active:
         from tagbox.training.network import train_whole
 
-        assert work is not None
+        assert run_dir is not None
         trained = train_whole(
             first,
             train_val,
             encoders,
             config,
             runtime,
-            work,
+            run_dir,
             teacher=teacher,
             log=log,
             on_epoch=on_epoch,

@@ -12,7 +12,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress
 from tagbox.training.optim import optimizer_of, reading_processes
-from tagbox.training.run_dir import Work, fingerprints, require_same_data, say_other_machine
+from tagbox.training.run_dir import RunDir, fingerprints, require_same_data, say_other_machine
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ def train_on(
     train_val: TrainVal,
     config: DetectorConfig,
     runtime: Runtime,
-    work: Work,
+    run_dir: RunDir,
     *,
     log: TensorBoardLog | None,
     on_epoch: Callable[[Row], None] | None = None,
     progress: Progress,
 ) -> TrainedDetector | None:
-    """Train a detector, or go on from the checkpoint of ``work.state``; None on all processes but the main one.
+    """Train a detector, or go on from the checkpoint of ``run_dir.state``; None on all processes but the main one.
 
     Parameters
     ----------
@@ -96,23 +96,23 @@ def train_on(
     truth = training_boxes(train_val.train, config.boxes)
     for sentence in truth.notes:
         progress.say(sentence)
-    if work.state is None:
+    if run_dir.state is None:
         detector = create_detector(config, len(train_val.train.categories))
         left_out: list[str] = []
     else:
-        require_same_data(work.state, train_val)
+        require_same_data(run_dir.state, train_val)
         # Weights come from the checkpoint: neither a hub nor a file of weights is needed again.
-        detector = build_detector(DetectorSpec(**work.state["about"]["spec"]))
-        left_out = list(work.state["about"]["left_out"])
+        detector = build_detector(DetectorSpec(**run_dir.state["about"]["spec"]))
+        left_out = list(run_dir.state["about"]["left_out"])
     detector.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
-    if work.state is None:
+    if run_dir.state is None:
         config = resolve_machine(config, detector, runtime, progress)
         if runtime.main:
-            work.begin(config)
+            run_dir.begin(config)
     runtime = Runtime(runtime.device.type, config.precision)  # type: ignore[arg-type]
     machine = runtime.machine() | {"parts of a batch": config.accumulate}
-    if work.state is not None:
-        say_other_machine(work.state, machine, progress)
+    if run_dir.state is not None:
+        say_other_machine(run_dir.state, machine, progress)
     parameters = {
         "trainable": sum(p.numel() for p in detector.parameters() if p.requires_grad),
         "total": sum(p.numel() for p in detector.parameters()),
@@ -148,13 +148,13 @@ def train_on(
         "machine": machine,
     }
     checkpointer = Checkpointer(
-        work.checkpoints,
+        run_dir.checkpoints,
         runtime,
         seconds=config.checkpoint_seconds,
         about=about,
-        state=work.state,
+        state=run_dir.state,
     )
-    done = 0 if work.state is None else int(work.state["at"]["step"])
+    done = 0 if run_dir.state is None else int(run_dir.state["at"]["step"])
     with progress.bar("training the detector", total, "batches") as advance, understood():
         advance(done)
 

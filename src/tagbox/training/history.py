@@ -48,7 +48,7 @@ def epoch_scores(
     probabilities
         (N, K) float32.
     labels
-        Exclusive ones are judged by what is most probable, and have ``accuracy``.
+        Exclusive ones are evaluated at the most probable category, and have ``accuracy``.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def is_better(row: Mapping[str, Any], best: Mapping[str, Any] | None, by: str) -
 Row = Mapping[str, float | int | None]
 """One epoch: ``epoch``, ``train_loss``, ``val_loss``, ``val_map``, ... and any other figure.
 
-``train_NAME`` and ``val_NAME`` are the same figure of the two sides; charts lay them on each other.
+``train_NAME`` and ``val_NAME`` are the same figure on train and val; charts lay them on each other.
 Where the loss has parts, as a detector's has, part P is ``train_loss_P`` and ``val_loss_P``.
 """
 

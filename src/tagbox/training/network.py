@@ -24,7 +24,7 @@ from tagbox.progress import Progress
 from tagbox.training.classifier import Stage
 from tagbox.training.frozen import label_kind
 from tagbox.training.optim import optimizer_of, reading_processes
-from tagbox.training.run_dir import Work, fingerprints, require_same_data, say_other_machine
+from tagbox.training.run_dir import RunDir, fingerprints, require_same_data, say_other_machine
 from tagbox.training.teacher import mixed_targets
 from tagbox.training.tensorboard import TensorBoardLog, watch_labels
 from tagbox.training.train_val import TrainVal
@@ -46,14 +46,14 @@ def train_whole(
     encoders: Sequence[Encoder],
     config: ClassifierConfig,
     runtime: Runtime,
-    work: Work,
+    run_dir: RunDir,
     *,
     teacher: NDArray[np.float32] | None,
     log: TensorBoardLog | None,
     on_epoch: Callable[[Row], None] | None = None,
     progress: Progress,
 ) -> Stage:
-    """Train the network from where `first` left its head, or from the checkpoint of ``work.state``.
+    """Train the network from where `first` left its head, or from the checkpoint of ``run_dir.state``.
 
     Raises
     ------
@@ -73,19 +73,19 @@ def train_whole(
         start, left_out = first.train_state, list(first.left_out)
         config = resolve_machine(config, network, runtime, progress)
         if runtime.main:
-            work.begin(config)
+            run_dir.begin(config)
     else:
-        assert work.state is not None
-        require_same_data(work.state, train_val)
-        about = work.state["about"]
+        assert run_dir.state is not None
+        require_same_data(run_dir.state, train_val)
+        about = run_dir.state["about"]
         rows = (about["rows"][0], about["rows"][1])
         train, validation = train_val.train.take(rows[0]), train_val.validation.take(rows[1])
         network = build(encoder.backbone, empty_head(config, train, about["features"]), config)
         left_out = list(about["left_out"])
     runtime = Runtime(runtime.device.type, config.finetune.precision)  # type: ignore[arg-type]
     machine = runtime.machine() | {"parts of a batch": config.finetune.accumulate}
-    if work.state is not None:
-        say_other_machine(work.state, machine, progress)
+    if run_dir.state is not None:
+        say_other_machine(run_dir.state, machine, progress)
     about = {
         "rows": [rows[0], rows[1]],
         "features": int(network.head.state_dict()["mean"].shape[0]),
@@ -120,8 +120,8 @@ def train_whole(
         config,
         runtime,
         start=start,
-        checkpoints=work.checkpoints,
-        state=work.state,
+        checkpoints=run_dir.checkpoints,
+        state=run_dir.state,
         about=about,
         targets=targets,
         on_batch=watch.batch,

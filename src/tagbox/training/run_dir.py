@@ -1,7 +1,4 @@
-"""A run on its way: its folder, what it was begun with, and the checkpoint to go on from.
-
-The folder of a run: built aside, moved into place whole, never two writers at once.
-"""
+"""The run directory: built aside under a lock, moved into place when complete, resumed from its checkpoints."""
 
 from __future__ import annotations
 
@@ -30,14 +27,15 @@ if TYPE_CHECKING:
     from tagbox.training.distributed import Runtime
 
 CHECKPOINTS = "checkpoints"
+CONFIG = "config.yaml"
 
 
 @contextmanager
 def run_folder(runs: Path, name: str, *, overwrite: bool, resume: bool = False) -> Iterator[Path]:
-    """Yield the work folder ``runs/.NAME.partial``; on a clean exit it becomes ``runs/NAME``.
+    """Yield the partial directory ``runs/.NAME.partial``; on a clean exit it becomes ``runs/NAME``.
 
-    What an earlier, killed run of that name left there is cleared first, but with `resume` it stays. On
-    an exception ``runs/NAME`` is what it was, and the work folder is removed unless it holds checkpoints.
+    What a killed run of that name left there is removed first, unless `resume`. On an exception
+    ``runs/NAME`` is left as it was, and the partial directory is removed unless it holds checkpoints.
 
     Raises
     ------
@@ -46,33 +44,33 @@ def run_folder(runs: Path, name: str, *, overwrite: bool, resume: bool = False) 
         `overwrite` is false; ``run-unfinished`` when there are checkpoints, and neither `overwrite` nor
         `resume`; ``run-busy`` while another process writes it; ``cannot-write``.
     """
-    final, work = run_paths(runs, name)
+    final, run_dir = run_paths(runs, name)
     restore_folder(final)
     _refuse_finished(final, overwrite)
     try:
-        work.mkdir(parents=True, exist_ok=True)
+        run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_write(work, error) from error
+        raise cannot_write(run_dir, error) from error
     try:
-        with sole_use(work, wait=False):
-            # Its last owner may have finished, and moved it, since it was looked for.
+        with sole_use(run_dir, wait=False):
+            # The previous owner of the lock may have moved the directory into place meanwhile.
             _refuse_finished(final, overwrite)
-            work.mkdir(exist_ok=True)
+            run_dir.mkdir(exist_ok=True)
             if not resume:
-                if _has_checkpoints(work) and not overwrite:
+                if _has_checkpoints(run_dir) and not overwrite:
                     raise TagboxError(
                         "run-unfinished",
                         "there is an unfinished run of this name, with checkpoints",
                         file=final,
                         hint="go on with it by --resume, or start anew with --overwrite",
                     )
-                empty_folder(work)
+                empty_folder(run_dir)
             try:
-                yield work
-                replace_folder(work, final)
+                yield run_dir
+                replace_folder(run_dir, final)
             finally:
-                if not _has_checkpoints(work):
-                    shutil.rmtree(work, ignore_errors=True)
+                if not _has_checkpoints(run_dir):
+                    shutil.rmtree(run_dir, ignore_errors=True)
     except BlockingIOError as error:
         raise TagboxError(
             "run-busy",
@@ -83,7 +81,7 @@ def run_folder(runs: Path, name: str, *, overwrite: bool, resume: bool = False) 
 
 
 def run_paths(runs: Path, name: str) -> tuple[Path, Path]:
-    """The folder of the finished run, and the one that it is written in.
+    """The directory of the finished run, and the partial one that it is written in.
 
     Raises
     ------
@@ -100,8 +98,8 @@ def run_paths(runs: Path, name: str) -> tuple[Path, Path]:
     return runs / name, runs / f".{name}.partial"
 
 
-def _has_checkpoints(work: Path) -> bool:
-    folder = work / CHECKPOINTS
+def _has_checkpoints(run_dir: Path) -> bool:
+    folder = run_dir / CHECKPOINTS
     return folder.is_dir() and any(path.name.isdecimal() for path in folder.iterdir())
 
 
@@ -116,7 +114,7 @@ def _refuse_finished(final: Path, overwrite: bool) -> None:
 
 
 def empty_folder(folder: Path) -> None:
-    """Clear what an earlier, killed run left, and keep the folder, whose lock is held."""
+    """Remove what a killed run left, but not the directory itself, whose lock is held."""
     for inside in folder.iterdir():
         if inside.is_dir() and not inside.is_symlink():
             shutil.rmtree(inside)
@@ -124,19 +122,16 @@ def empty_folder(folder: Path) -> None:
             inside.unlink()
 
 
-CONFIG = "config.yaml"
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Work:
-    """The folder that a run is written into.
+class RunDir:
+    """A run directory that is being written.
 
     Attributes
     ----------
     folder
-        Where; only the main process writes there.
+        The partial directory; only the main process writes there.
     source, command
-        How the data is read, and what was typed.
+        How the data is read; the command line.
     checkpoints
         Its checkpoints.
     state
@@ -150,12 +145,12 @@ class Work:
     state: Mapping[str, Any] | None = None
 
     def begin(self, config: ClassifierConfig | DetectorConfig) -> None:
-        """Write down what the run is begun with, every ``auto`` decided."""
+        """Write ``config.yaml`` before the first step: the resolved configuration."""
         write_config(self.folder, config, self.source, command=self.command)
 
 
 @contextmanager
-def open_work(
+def open_run_dir(
     runs: Path,
     name: str,
     config: Training,
@@ -166,10 +161,10 @@ def open_work(
     resume: bool,
     runtime: Runtime | None,
     progress: Progress,
-) -> Iterator[tuple[Work, Training]]:
-    """The run's work, and the configuration to train with: with `resume`, what it was begun with.
+) -> Iterator[tuple[RunDir, Training]]:
+    """The run directory and the configuration to train with; with `resume`, the saved one.
 
-    With several processes the main one opens the folder and tells the others what it found there.
+    With several processes the main one opens the directory and broadcasts what it found there.
 
     Raises
     ------
@@ -177,27 +172,27 @@ def open_work(
         The codes of `training.run_dir.run_folder`; ``resume-changed``.
     """
 
-    def work_in(folder: Path, state: Mapping[str, Any] | None) -> Work:
+    def run_dir_in(folder: Path, state: Mapping[str, Any] | None) -> RunDir:
         checkpoints = Checkpoints(folder, keep=steps(config).keep_checkpoints, say=progress.say)
-        return Work(
+        return RunDir(
             folder=folder, source=source, command=command, checkpoints=checkpoints, state=state
         )
 
     if runtime is not None and not runtime.main:
-        state, begun = runtime.from_main(None)
-        yield work_in(run_paths(runs, name)[1], state), begun
+        state, saved = runtime.from_main(None)
+        yield run_dir_in(run_paths(runs, name)[1], state), saved
         return
     with run_folder(runs, name, overwrite=overwrite, resume=resume) as folder:
-        begun, state = config, None
+        saved, state = config, None
         if resume:
-            begun = saved_config(folder, config, source) or config
-            state = work_in(folder, None).checkpoints.latest()
+            saved = saved_config(folder, config, source) or config
+            state = run_dir_in(folder, None).checkpoints.latest()
             if state is None:
                 progress.say("there is no checkpoint to resume from: starting from the beginning")
                 empty_folder(folder)
         if runtime is not None:
-            runtime.from_main((state, begun))
-        yield work_in(folder, state), begun
+            runtime.from_main((state, saved))
+        yield run_dir_in(folder, state), saved
 
 
 def write_config(
@@ -214,7 +209,7 @@ def kind_of(config: ClassifierConfig | DetectorConfig) -> str:
 
 
 def saved_config(folder: Path, config: Training, source: DataConfig) -> Training | None:
-    """The configuration that an unfinished run was begun with; None where it had not got that far.
+    """The resolved configuration of an unfinished run; None where it was not written yet.
 
     Raises
     ------
@@ -224,18 +219,18 @@ def saved_config(folder: Path, config: Training, source: DataConfig) -> Training
     path = folder / CONFIG
     if not path.exists():
         return None
-    saved = read_yaml(path)
+    sections = read_yaml(path)
     kind = kind_of(config)
-    if kind not in saved:
+    if kind not in sections:
         raise TagboxError(
             "resume-changed",
             f"the unfinished run of this name is no {kind}",
             file=path,
             hint="choose another --name, or start anew with --overwrite",
         )
-    begun = type(config).from_dict(saved[kind] or {}, file=path)
-    changed = differences(begun.to_dict(), config.to_dict())
-    changed += differences(saved.get("data") or {}, source.to_dict())
+    saved = type(config).from_dict(sections[kind] or {}, file=path)
+    changed = differences(saved.to_dict(), config.to_dict())
+    changed += differences(sections.get("data") or {}, source.to_dict())
     if changed:
         raise TagboxError(
             "resume-changed",
@@ -243,11 +238,11 @@ def saved_config(folder: Path, config: Training, source: DataConfig) -> Training
             file=path,
             hint="resume with those it was begun with, or start anew with --overwrite",
         )
-    return with_free_settings(begun, config)
+    return with_free_settings(saved, config)
 
 
 def fingerprints(train_val: TrainVal) -> dict[str, str]:
-    """What a resumed run's data must still be."""
+    """SHA-256 of the training and the validation data, which a resumed run compares."""
     return {
         "training images": _fingerprint(train_val.train),
         "validation images": _fingerprint(train_val.validation),
@@ -262,25 +257,25 @@ def require_same_data(state: Mapping[str, Any], train_val: TrainVal) -> None:
     TagboxError
         ``resume-data``.
     """
-    begun: Mapping[str, str] = state["about"]["fingerprints"]
+    saved: Mapping[str, str] = state["about"]["fingerprints"]
     for name, found in fingerprints(train_val).items():
-        if begun[name] != found:
+        if saved[name] != found:
             raise TagboxError(
                 "resume-data",
                 f"the {name} or their annotations are not those the run was begun with "
-                f"({begun[name][:12]} then, {found[:12]} now)",
+                f"({saved[name][:12]} then, {found[:12]} now)",
                 file=train_val.train.source.path,
                 hint="restore the data, or start anew with --overwrite",
             )
 
 
 def say_other_machine(state: Mapping[str, Any], now: Mapping[str, Any], progress: Progress) -> None:
-    """Say what of versions, threads and processes has changed: the numbers will differ in their last bits."""
-    begun = state["about"]["machine"]
+    """Say which versions, threads and processes changed: results then differ in their last bits."""
+    saved = state["about"]["machine"]
     changed = [
-        f"{name} {begun.get(name)} -> {value}"
+        f"{name} {saved.get(name)} -> {value}"
         for name, value in now.items()
-        if begun.get(name) != value
+        if saved.get(name) != value
     ]
     if changed:
         progress.say(f"resumed, but not bit for bit: {', '.join(changed)}")
@@ -288,7 +283,7 @@ def say_other_machine(state: Mapping[str, Any], now: Mapping[str, Any], progress
 
 def _fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256(dataset.fingerprint.encode())
-    # The crop that knows boxes looks at them, so they are a part of the data here.
+    # Box-aware crops depend on the boxes, so these are part of the data.
     for column in ("image_rows", "category_rows", "boxes", "crowd"):
         digest.update(getattr(dataset.annotations, column).tobytes())
     return digest.hexdigest()

@@ -13,18 +13,18 @@ from tagbox.training.run_dir import run_folder
 
 
 def test_appears_whole_on_a_clean_exit(tmp_path: Path) -> None:
-    with run_folder(tmp_path / "runs", "a", overwrite=False) as work:
-        (work / "model.json").write_text("{}")
+    with run_folder(tmp_path / "runs", "a", overwrite=False) as run_dir:
+        (run_dir / "model.json").write_text("{}")
         assert not (tmp_path / "runs" / "a").exists()
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["a"]
     assert (tmp_path / "runs" / "a" / "model.json").read_text() == "{}"
 
 
 def test_an_error_leaves_the_old_run(tmp_path: Path) -> None:
-    with run_folder(tmp_path, "a", overwrite=False) as work:
-        (work / "kept").touch()
-    with pytest.raises(RuntimeError), run_folder(tmp_path, "a", overwrite=True) as work:
-        (work / "half").touch()
+    with run_folder(tmp_path, "a", overwrite=False) as run_dir:
+        (run_dir / "kept").touch()
+    with pytest.raises(RuntimeError), run_folder(tmp_path, "a", overwrite=True) as run_dir:
+        (run_dir / "half").touch()
         raise RuntimeError
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["kept"]
@@ -45,8 +45,8 @@ def test_a_finished_run_is_refused_unless_overwritten(tmp_path: Path) -> None:
 def test_leftovers_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
     (tmp_path / ".a.partial" / "tensorboard").mkdir(parents=True)
     (tmp_path / ".a.partial" / "half.tmp").touch()
-    with run_folder(tmp_path, "a", overwrite=False) as work:
-        assert list(work.iterdir()) == []
+    with run_folder(tmp_path, "a", overwrite=False) as run_dir:
+        assert list(run_dir.iterdir()) == []
 
 
 def test_a_run_moved_aside_by_a_killed_overwrite_is_put_back(tmp_path: Path) -> None:
