@@ -32,7 +32,7 @@ from tagbox.training.box_batches import BoxPictureBatches
 from tagbox.training.detection_task import DetectionTask
 from tagbox.training.detector import resolve_machine
 from tagbox.training.distributed import Runtime
-from tagbox.training.loop import Task, train_step
+from tagbox.training.loop import TrainSetup, train_step
 from tagbox.training.optim import Schedule
 from timing import alternated, machine, ratio, report, seconds_of, summary
 from tutorial_detector import BATCH, CocoDetection, build, collate
@@ -84,9 +84,9 @@ def ours(
     )
     parts = next(batches.epoch(0))
     optimizer = torch.optim.SGD(detector.parameters(), lr=1e-5, momentum=0.9, weight_decay=1e-4)
-    task = Task(
+    setup = TrainSetup(
         model=detector,
-        criterion=DetectionTask(detector, dataset),
+        task=DetectionTask(detector, dataset),
         optimizer=optimizer,
         schedule=Schedule(optimizer, lambda _: (1.0, None)),
     )
@@ -101,7 +101,7 @@ def ours(
 
     def step() -> None:
         detector.train()
-        train_step(task, parts, task.criterion.figures(), runtime)
+        train_step(setup, parts, setup.task.metrics(), runtime)
 
     def predict() -> None:
         list(model.stream(shown))

@@ -20,9 +20,9 @@ from tagbox.models.backbones import BackboneRequest, create_backbone
 from tagbox.models.classifier_network import Network
 from tagbox.models.heads import FeatureScale, create_head
 from tagbox.training.batches import PADDING
-from tagbox.training.classification_task import Batch, ClassificationTask, Outputs
+from tagbox.training.classification_task import Batch, ClassificationMetrics, ClassificationTask
 from tagbox.training.distributed import Runtime
-from tagbox.training.loop import Task, train_step
+from tagbox.training.loop import TrainSetup, train_step
 from tagbox.training.losses import create_loss
 from tagbox.training.network import create_optimizer, on_noise
 from tagbox.training.optim import Schedule
@@ -75,9 +75,9 @@ def our_step(name: str) -> tuple[Any, FinetuneConfig]:
         network.use_channels_last()
     optimizer = create_optimizer(network, config)
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.1))
-    task = Task(
+    setup = TrainSetup(
         model=network.train(),
-        criterion=ClassificationTask(loss, loss),
+        task=ClassificationTask(loss, loss),
         optimizer=optimizer,
         schedule=Schedule(optimizer, lambda _: (1.0, None)),
     )
@@ -85,7 +85,7 @@ def our_step(name: str) -> tuple[Any, FinetuneConfig]:
     targets = torch.zeros(BATCH, CATEGORIES)
     batch = Batch(np.full(BATCH, PADDING), squares, targets, None)
     runtime = Runtime("cpu", config.precision)  # type: ignore[arg-type]
-    return lambda: train_step(task, [batch], Outputs(), runtime), config
+    return lambda: train_step(setup, [batch], ClassificationMetrics(), runtime), config
 
 
 def main() -> None:

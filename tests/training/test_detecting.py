@@ -15,7 +15,7 @@ from tagbox.data.synthetic.generate import generate
 from tagbox.evaluation.evaluate_detections import evaluate_boxes
 from tagbox.models.detectors.base import Found
 from tagbox.training.box_batches import BoxBatch
-from tagbox.training.detection_task import BoxFigures, Said, original_boxes
+from tagbox.training.detection_task import DetectionMetrics, DetectionOutputs, original_boxes
 from tagbox.training.distributed import Runtime
 
 
@@ -26,7 +26,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return load_dataset(made.parts["train"], DataConfig())
 
 
-def said_of(dataset: Dataset, row: int, *, shift: float = 0.0) -> Said:
+def said_of(dataset: Dataset, row: int, *, shift: float = 0.0) -> DetectionOutputs:
     """The annotated boxes of a picture that the batch holds at half its size, some pixels to the right."""
     notes = dataset.annotations
     mine = np.flatnonzero((notes.image_rows == row) & notes.has_box & ~notes.crowd)
@@ -38,18 +38,20 @@ def said_of(dataset: Dataset, row: int, *, shift: float = 0.0) -> Said:
         scores=torch.linspace(0.9, 0.5, len(mine)),
         labels=torch.from_numpy(notes.category_rows[mine]).long(),
     )
-    return Said({"box": 3.0, "score": 1.0}, [found], np.array([row]), np.array([[0.5, 0.5]]))
+    return DetectionOutputs(
+        {"box": 3.0, "score": 1.0}, [found], np.array([row]), np.array([[0.5, 0.5]])
+    )
 
 
-def filled(dataset: Dataset, rows: list[int], shift: float = 1.5) -> BoxFigures:
-    figures = BoxFigures(dataset)
+def filled(dataset: Dataset, rows: list[int], shift: float = 1.5) -> DetectionMetrics:
+    figures = DetectionMetrics(dataset)
     for row in rows:
         add(figures, said_of(dataset, row, shift=shift))
         figures.add_loss(4.0, 2.0)
     return figures
 
 
-def add(figures: BoxFigures, said: Said) -> None:
+def add(figures: DetectionMetrics, said: DetectionOutputs) -> None:
     part = BoxBatch(
         pictures=torch.zeros(1, 60, 80, 3, dtype=torch.uint8),
         sizes=[(60, 80)],
@@ -90,7 +92,7 @@ def test_neither_order_nor_an_interruption_changes_them(dataset: Dataset) -> Non
     rows = np.random.default_rng(0).permutation(12).tolist()
     whole = filled(dataset, list(range(12)))
     half = filled(dataset, rows[:5])
-    resumed = BoxFigures(dataset)
+    resumed = DetectionMetrics(dataset)
     resumed.load_state_dict(half.state_dict())
     for row in rows[5:]:
         add(resumed, said_of(dataset, row, shift=1.5))
@@ -104,6 +106,6 @@ def test_neither_order_nor_an_interruption_changes_them(dataset: Dataset) -> Non
 
 
 def test_no_boxes_at_all_give_losses_only(dataset: Dataset) -> None:
-    figures = BoxFigures(dataset)
+    figures = DetectionMetrics(dataset)
     figures.add_loss(6.0, 3.0)
     assert figures.scores() == {"loss": 2.0}

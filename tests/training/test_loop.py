@@ -14,8 +14,7 @@ from tagbox.training.batches import FeatureBatches
 from tagbox.training.classification_task import ClassificationTask
 from tagbox.training.distributed import Runtime
 from tagbox.training.history import is_better
-from tagbox.training.loop import Stop, Task, TrainState, fit
-from tagbox.training.loop import run as outputs
+from tagbox.training.loop import Stop, TrainSetup, TrainState, evaluate, fit
 from tagbox.training.losses import create_loss
 from tagbox.training.optim import Schedule
 
@@ -31,12 +30,12 @@ def separable(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return features, labels
 
 
-def task(model: torch.nn.Module, rate: float) -> Task:
+def setup(model: torch.nn.Module, rate: float) -> TrainSetup:
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    return Task(
+    return TrainSetup(
         model=model,
-        criterion=ClassificationTask(loss, loss),
+        task=ClassificationTask(loss, loss),
         optimizer=optimizer,
         schedule=Schedule(optimizer, lambda _: (1.0, None)),
     )
@@ -53,7 +52,7 @@ def run(
     torch.manual_seed(0)
     model = torch.nn.Linear(WIDTH, CATEGORIES)
     train_state = fit(
-        task(model, rate),
+        setup(model, rate),
         train,
         held,
         stop=Stop(epochs=epochs, patience=patience, best_by=best_by),
@@ -70,7 +69,7 @@ def test_learns_and_leaves_the_best_epochs_weights() -> None:
     assert best["val_map"] > 0.9  # type: ignore[operator]
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
     assert (
-        outputs(model, held, ClassificationTask(loss, loss), Runtime("cpu")).scores()["map"]
+        evaluate(model, held, ClassificationTask(loss, loss), Runtime("cpu")).scores()["map"]
         == best["val_map"]
     )
 
@@ -78,7 +77,7 @@ def test_learns_and_leaves_the_best_epochs_weights() -> None:
 def test_the_epochs_map_is_sklearns() -> None:
     model, train_state, held = run()
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    probabilities = outputs(
+    probabilities = evaluate(
         model, held, ClassificationTask(loss, loss), Runtime("cpu")
     ).probabilities
     expected = average_precision_score(held.targets.numpy(), probabilities, average="macro")
@@ -92,7 +91,7 @@ def test_training_figures_are_of_the_batches_trained_on() -> None:
     model, train_state, _ = run(rate=0.0, epochs=1)
     whole = FeatureBatches(*separable(60, 0), batch_size=16, shuffle=False)
     loss = create_loss("bce", torch.full((CATEGORIES,), 0.4))
-    expected = outputs(model, whole, ClassificationTask(loss, loss), Runtime("cpu")).scores()[
+    expected = evaluate(model, whole, ClassificationTask(loss, loss), Runtime("cpu")).scores()[
         "loss"
     ]
     assert train_state.history[0]["train_loss"] == pytest.approx(expected, rel=1e-6)

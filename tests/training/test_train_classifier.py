@@ -32,7 +32,7 @@ from tagbox.training.batches import FeatureBatches
 from tagbox.training.classification_task import ClassificationTask
 from tagbox.training.distributed import Runtime
 from tagbox.training.history import read_history
-from tagbox.training.loop import Stop, Task, fit
+from tagbox.training.loop import Stop, TrainSetup, fit
 from tagbox.training.losses import create_loss
 from tagbox.training.optim import Schedule, one_cycle
 
@@ -106,9 +106,9 @@ def test_cached_features_train_the_very_same_head_as_the_whole_network(
         optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
         loss = create_loss("bce", torch.from_numpy(rates).float())
         fit(
-            Task(
+            TrainSetup(
                 model=model,
-                criterion=ClassificationTask(loss, loss),
+                task=ClassificationTask(loss, loss),
                 optimizer=optimizer,
                 schedule=Schedule(optimizer, one_cycle(6, 0.3)),
             ),

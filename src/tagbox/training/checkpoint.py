@@ -1,10 +1,8 @@
-"""Checkpoints: a folder each, written whole or not at all, read without pickle, known to be undamaged.
+"""Checkpoints of a training: one folder each, written atomically, read without pickle, verified by SHA-256.
 
-``checkpoints/000120/`` is the training after 120 steps: ``state.safetensors`` holds every tensor,
+``checkpoints/000000120/`` is the training after 120 steps: ``state.safetensors`` holds every tensor,
 ``state.json`` everything else and the SHA-256 of the former. ``checkpoints/best-7.safetensors`` holds the
-weights of the best epoch so far.
-
-When the loop is saved, what of it, and how it is taken up again.
+weights of the best epoch so far. `Checkpointer` saves the loop's state at intervals and restores it.
 """
 
 from __future__ import annotations
@@ -22,11 +20,11 @@ import numpy as np
 from tagbox.atomic_io import atomic_folder, atomic_path, atomic_write, cannot_write, sha256_of
 from tagbox.errors import TagboxError
 from tagbox.training.distributed import Runtime, unwrapped
-from tagbox.training.run_dir import CHECKPOINTS
 
 if TYPE_CHECKING:
-    from tagbox.training.loop import Figures, Task, TrainState
+    from tagbox.training.loop import Metrics, TrainSetup, TrainState
 
+CHECKPOINTS = "checkpoints"
 STATE, DESCRIPTION = "state.safetensors", "state.json"
 FORMAT_VERSION = 1
 
@@ -37,11 +35,11 @@ class Checkpoints:
     Parameters
     ----------
     run
-        The run's work folder.
+        The run directory.
     keep
         How many of the newest stay.
     say
-        Told which damaged checkpoints are passed over.
+        Called with a sentence for each damaged checkpoint that is skipped.
     """
 
     def __init__(
@@ -112,7 +110,7 @@ class Checkpoints:
             ) from error
 
     def latest(self) -> dict[str, Any] | None:
-        """The newest state that is undamaged and whose best weights can be read; None where there is none."""
+        """The newest intact state whose best weights can be read; None without one."""
         for folder in reversed(self._found()):
             try:
                 return self._read(folder)
@@ -215,7 +213,7 @@ def flatten(value: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def unflatten(value: Any, tensors: Mapping[str, Any]) -> Any:
-    """What `flatten` was given."""
+    """The inverse of `flatten`."""
     if isinstance(value, list):
         return [unflatten(inner, tensors) for inner in value]
     if not isinstance(value, Mapping):
@@ -233,18 +231,18 @@ def unflatten(value: Any, tensors: Mapping[str, Any]) -> Any:
 
 
 class Checkpointer:
-    """Checkpoints of one training.
+    """Saves the training loop's state at intervals, and restores it.
 
     Parameters
     ----------
     checkpoints
-        Where they are; only the main process writes.
+        Where checkpoints are; only the main process writes.
     seconds
-        Between two of them; 0 saves after every step. When they are made changes no number.
+        Between two checkpoints; 0 saves after every step. It does not change the result.
     about
-        Kept beside the loop's state: what must be known before the loop can be set up again.
-    state
-        The checkpoint to go on from, as `Checkpoints.latest` gave it, on every process.
+        Saved beside the loop's state: what is needed to build the model before its weights are loaded.
+    resume_from
+        The checkpoint to resume from, as `Checkpoints.latest` gave it, on every process.
     """
 
     def __init__(
@@ -254,40 +252,40 @@ class Checkpointer:
         *,
         seconds: float,
         about: Mapping[str, Any],
-        state: Mapping[str, Any] | None = None,
+        resume_from: Mapping[str, Any] | None = None,
     ) -> None:
         self._checkpoints, self._runtime = checkpoints, runtime
         self._seconds = seconds
         self._about = dict(about)
-        self._state = state
+        self._resume_from = resume_from
         self._saved = time.monotonic()
 
-    def begin(self, task: Task, at: TrainState, seen: Figures[Any]) -> dict[str, Any]:
-        """Put the loop where the checkpoint left it, if there is one; the best epoch's weights."""
-        if self._state is None:
-            best = {name: value.clone() for name, value in task.evaluated.state_dict().items()}
-            self.keep_best(at.best_epoch, best)
+    def begin(self, setup: TrainSetup, state: TrainState, metrics: Metrics[Any]) -> dict[str, Any]:
+        """Restore the loop from the checkpoint, if there is one; returns the best epoch's weights."""
+        if self._resume_from is None:
+            best = {name: value.clone() for name, value in setup.eval_model.state_dict().items()}
+            self.keep_best(state.best_epoch, best)
             return best
-        state, runtime = self._state, self._runtime
-        unwrapped(task.model).load_state_dict(state["model"])
-        if task.ema is not None:
-            task.ema.load_state_dict(state["ema"])
-        task.optimizer.load_state_dict(state["optimizer"])
-        runtime.restore_scaler(state["scaler"])
-        for name, value in state["at"].items():
-            setattr(at, name, value)
-        task.schedule.go_to(at.step)
-        shares = state["processes"]
+        saved, runtime = self._resume_from, self._runtime
+        unwrapped(setup.model).load_state_dict(saved["model"])
+        if setup.ema is not None:
+            setup.ema.load_state_dict(saved["ema"])
+        setup.optimizer.load_state_dict(saved["optimizer"])
+        runtime.restore_scaler(saved["scaler"])
+        for name, value in saved["at"].items():
+            setattr(state, name, value)
+        setup.schedule.go_to(state.step)
+        shares = saved["processes"]
         if len(shares) == runtime.processes:
             runtime.restore_random_state(shares[runtime.rank]["random"])
-            seen.load_state_dict(shares[runtime.rank]["seen"])
+            metrics.load_state_dict(shares[runtime.rank]["seen"])
         elif runtime.main:
-            # Another number of processes: the running figures of all of them go on in the first.
-            seen.load_state_dict(shares[0]["seen"])
+            # Another number of processes: the main process takes over the running metrics of all.
+            metrics.load_state_dict(shares[0]["seen"])
             for other in shares[1:]:
-                seen.extend(other["seen"])
-        held = self._checkpoints.load_best(at.best_epoch) if runtime.main else None
-        best = runtime.from_main(held)
+                metrics.extend(other["seen"])
+        weights = self._checkpoints.load_best(state.best_epoch) if runtime.main else None
+        best = runtime.from_main(weights)
         return {name: value.to(runtime.device) for name, value in best.items()}
 
     def keep_best(self, epoch: int, weights: Mapping[str, Any]) -> None:
@@ -295,32 +293,26 @@ class Checkpointer:
         if self._runtime.main:
             self._checkpoints.save_best(epoch, weights)
 
-    def after_step(self, task: Task, at: TrainState, seen: Figures[Any]) -> None:
-        """Save, where it is time to."""
-        due = time.monotonic() - self._saved >= self._seconds
-        # One clock decides, for all must take part.
+    def save_if_due(self, setup: TrainSetup, state: TrainState, metrics: Metrics[Any]) -> None:
+        """Save a checkpoint if the interval has passed or the training is over."""
+        due = state.over or time.monotonic() - self._saved >= self._seconds
+        # The main process's clock decides: all processes take part in saving.
         if self._runtime.from_main(due):
-            self._save(task, at, seen)
+            self._save(setup, state, metrics)
 
-    def after_epoch(self, task: Task, at: TrainState, seen: Figures[Any]) -> None:
-        """Save, where it is time to or the training is over."""
-        due = at.over or time.monotonic() - self._saved >= self._seconds
-        if self._runtime.from_main(due):
-            self._save(task, at, seen)
-
-    def _save(self, task: Task, at: TrainState, seen: Figures[Any]) -> None:
+    def _save(self, setup: TrainSetup, state: TrainState, metrics: Metrics[Any]) -> None:
         runtime = self._runtime
-        own = {"random": runtime.random_state(), "seen": seen.state_dict()}
+        own = {"random": runtime.random_state(), "seen": metrics.state_dict()}
         processes = runtime.gather(own)
         if runtime.main:
-            state = {
+            saved = {
                 "about": self._about,
-                "at": dict(vars(at)),
-                "model": dict(unwrapped(task.model).state_dict()),
-                "ema": None if task.ema is None else task.ema.state_dict(),
-                "optimizer": task.optimizer.state_dict(),
+                "at": dict(vars(state)),
+                "model": dict(unwrapped(setup.model).state_dict()),
+                "ema": None if setup.ema is None else setup.ema.state_dict(),
+                "optimizer": setup.optimizer.state_dict(),
                 "scaler": runtime.scaler_state(),
                 "processes": processes,
             }
-            self._checkpoints.save(at.step, state, at.best_epoch)
+            self._checkpoints.save(state.step, saved, state.best_epoch)
         self._saved = time.monotonic()

@@ -1,7 +1,4 @@
-"""Logits, targets and losses of one pass over the data, for figures over the whole of it.
-
-Labels as a criterion of the loop: logits, a loss over known labels, figures over a whole pass.
-"""
+"""The classification task of the training loop: logits, the loss over known labels, metrics of a pass."""
 
 from __future__ import annotations
 
@@ -22,13 +19,13 @@ if TYPE_CHECKING:
     from tagbox.training.losses import Loss
 
 
-class Outputs:
-    """What a model said in one pass; rows in the order of the dataset, whatever order they came in.
+class ClassificationMetrics:
+    """Logits and targets of one pass, sorted by dataset row whatever order they came in.
 
     Parameters
     ----------
     labels
-        Whether categories exclude each other: what makes probabilities of logits, and which figures there are.
+        ``multi`` (sigmoid) or ``single`` (softmax): decides the activation and which metrics there are.
     """
 
     def __init__(self, labels: LabelKind = "multi") -> None:
@@ -40,31 +37,31 @@ class Outputs:
         self.loss_count = 0.0
 
     def add_loss(self, total: float, count: float) -> None:
-        """A sum of losses over `count` elements, on all processes together."""
+        """Add a sum of losses over `count` elements, already summed over all processes."""
         self.loss_sum += total
         self.loss_count += count
 
-    def add(self, part: Batch, said: Tensor) -> None:
-        """(B, K) logits of a part; negative rows only fill it up, and mixed pictures stand in no figure."""
+    def add(self, part: Batch, outputs: Tensor) -> None:
+        """Add (B, K) logits of a part, without padding rows (negative); mixed images are not counted."""
         if part.truth is None:
             return
         real = part.rows >= 0
         self.rows.append(part.rows[real])
-        self.logits.append(said.float().cpu().numpy()[real])
+        self.logits.append(outputs.float().cpu().numpy()[real])
         self.targets.append(part.truth.cpu().numpy().astype(np.int8)[real])
 
-    def gathered(self, runtime: Runtime) -> Outputs:
-        """The outputs of all processes together; each image counts once."""
-        whole = Outputs(self.labels)
+    def gathered(self, runtime: Runtime) -> ClassificationMetrics:
+        """The metrics of all processes together; each image counts once."""
+        merged = ClassificationMetrics(self.labels)
         for other in runtime.gather(self.state_dict()):
-            whole.extend(other)
+            merged.extend(other)
         # Losses were summed over all processes as they came.
-        whole.loss_sum, whole.loss_count = self.loss_sum, self.loss_count
-        return whole
+        merged.loss_sum, merged.loss_count = self.loss_sum, self.loss_count
+        return merged
 
     @property
     def order(self) -> NDArray[np.intp]:
-        """(N,) dataset rows, ascending: what the rows of `truth` and `probabilities` are."""
+        """(N,) dataset rows of `truth` and `probabilities`, ascending."""
         return np.sort(np.concatenate(self.rows)) if self.rows else np.zeros(0, np.intp)
 
     @property
@@ -78,7 +75,7 @@ class Outputs:
         return activate(np.concatenate(self.logits)[self._places], self.labels)
 
     def scores(self) -> dict[str, float | None]:
-        """The mean loss of a known element, and `epoch_scores` where rows were added."""
+        """The mean loss per known label, and `epoch_scores` if outputs were added."""
         found: dict[str, float | None] = {"loss": self.loss_sum / max(self.loss_count, 1)}
         if self.rows:
             found |= epoch_scores(self.truth, self.probabilities, self.labels)
@@ -94,7 +91,7 @@ class Outputs:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Replace what was accumulated by a `state_dict`."""
         self.rows, self.logits, self.targets = [], [], []
         self.extend(state)
         self.loss_sum, self.loss_count = state["loss"]
@@ -112,18 +109,18 @@ class Outputs:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some images, all or a part of a batch on this process.
+    """Some images with their labels: this process's share of a batch, or a part of it.
 
     Attributes
     ----------
     rows
         (B,) rows of the dataset.
     inputs
-        (B, ...) what the model takes.
+        (B, ...) input of the model.
     targets
-        (B, K) float32 in 0..1, or -1 for unknown: what the loss compares with.
+        (B, K) float32 in 0..1, or -1 for unknown: targets of the loss.
     truth
-        (B, K) of 1, 0 and -1: what figures compare with; None where pictures are mixed.
+        (B, K) of 1, 0 and -1: ground truth of the metrics; None for mixed images.
     """
 
     rows: NDArray[np.intp]
@@ -134,14 +131,14 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class ClassificationTask:
-    """See `training.loop.Criterion`; the model gives (B, K) logits.
+    """A `training.loop.Task` for models that return (B, K) logits.
 
     Attributes
     ----------
     loss, validation_loss
-        The loss of training, and that of validation (without smoothing or annealing).
+        The training loss, and the validation loss (without smoothing or annealing).
     labels
-        Whether categories exclude each other.
+        As in `ClassificationMetrics`.
     """
 
     loss: Loss
@@ -149,20 +146,20 @@ class ClassificationTask:
     labels: LabelKind = "multi"
 
     def start_epoch(self, epoch: int) -> None:
-        """See `Loss.start_epoch`."""
+        """Tell the loss, which may be annealed over epochs."""
         self.loss.start_epoch(epoch)
 
     def count(self, part: Batch) -> float:
-        """Known labels."""
+        """Number of known labels."""
         return float(self.loss.known(part.targets))
 
-    def cost(self, model: nn.Module, part: Batch, runtime: Runtime) -> tuple[Tensor, Any]:
+    def compute_loss(self, model: nn.Module, part: Batch, runtime: Runtime) -> tuple[Tensor, Any]:
         """The loss over known labels, and the logits."""
         loss = self.loss if model.training else self.validation_loss
         with runtime.autocast():
             logits = model(part.inputs.to(runtime.device)).float()
         return loss.total(logits, part.targets.to(runtime.device)), logits.detach()
 
-    def figures(self) -> Outputs:
-        """See `training.classification_task`."""
-        return Outputs(self.labels)
+    def metrics(self) -> ClassificationMetrics:
+        """Empty metrics for a new pass."""
+        return ClassificationMetrics(self.labels)

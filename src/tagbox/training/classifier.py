@@ -39,7 +39,7 @@ from tagbox.training.train_val import TrainVal
 if TYPE_CHECKING:
     from torch import nn
 
-    from tagbox.training.classification_task import Outputs
+    from tagbox.training.classification_task import ClassificationMetrics
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
     from tagbox.training.loop import TrainState
@@ -248,7 +248,7 @@ def _first_stage(
     watch = watch_labels(config, encoded.train.categories.names, log if runtime.main else None)
     with progress.bar("training the head", config.epochs, "epochs") as advance:
 
-        def after_epoch(row: Row, held: Outputs) -> None:
+        def after_epoch(row: Row, held: ClassificationMetrics) -> None:
             advance(1)
             watch.epoch(row, held)
             if on_epoch:

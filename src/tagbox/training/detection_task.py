@@ -1,4 +1,4 @@
-"""Detection as a criterion of the loop: parts of the loss, boxes found, figures over a whole pass."""
+"""The detection task of the training loop: components of the loss, detections, metrics of a pass."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DetectionTask:
-    """See `training.loop.Criterion`; the model is a `models.detectors.base.Detector`.
+    """A `training.loop.Task` for a `models.detectors.base.Detector`.
 
     Attributes
     ----------
     detector
-        Says what its losses are divided by.
+        Defines what its losses are divided by.
     validation
-        The images whose detections are judged.
+        The images whose detections are evaluated.
     """
 
     detector: Detector
@@ -41,15 +41,17 @@ class DetectionTask:
         """Nothing changes from epoch to epoch."""
 
     def count(self, part: BoxBatch) -> float:
-        """See `Detector.loss_count`; what only fills a batch up does not count."""
+        """`Detector.loss_count` of the targets, without padding rows."""
         return self.detector.loss_count(
             [t for t, r in zip(part.targets, part.rows, strict=True) if r >= 0]
         )
 
-    def cost(self, model: nn.Module, part: BoxBatch, runtime: Runtime) -> tuple[Tensor, Said]:
-        """The sum of all parts of the loss; each of them and, in eval mode, the boxes found."""
+    def compute_loss(
+        self, model: nn.Module, part: BoxBatch, runtime: Runtime
+    ) -> tuple[Tensor, DetectionOutputs]:
+        """The sum of the components of the loss; each of them and, in eval mode, the detections."""
         real = np.flatnonzero(part.rows >= 0)
-        # With nothing real in it the part still goes through: every process takes part in every exchange.
+        # A part of padding alone still goes forward: every process must take part in every gradient exchange.
         rows = real if len(real) else np.arange(len(part.rows))
         pictures = part.pictures[rows].to(runtime.device)
         sizes = [part.sizes[row] for row in rows]
@@ -58,27 +60,27 @@ class DetectionTask:
             losses, found = model(pictures, sizes, targets)
         value: Any = sum(losses.values())
         if not len(real):
-            return value * 0.0, Said({}, None, part.rows[real], part.scales[real])
+            return value * 0.0, DetectionOutputs({}, None, part.rows[real], part.scales[real])
         parts = {name: float(loss.detach()) for name, loss in losses.items()}
-        return value, Said(parts, found, part.rows[real], part.scales[real])
+        return value, DetectionOutputs(parts, found, part.rows[real], part.scales[real])
 
-    def figures(self) -> BoxFigures:
-        """For a new pass."""
-        return BoxFigures(self.validation)
+    def metrics(self) -> DetectionMetrics:
+        """Empty metrics for a new pass."""
+        return DetectionMetrics(self.validation)
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
-    """What a detector said of a part.
+class DetectionOutputs:
+    """Outputs of a detector for a part.
 
     Attributes
     ----------
     losses
-        Sums of each part of the loss.
+        Sum of each component of the loss.
     found
-        Detections of each picture, in pixels of the batch; None while training.
+        Detections of each image, in pixels of the batch; None in training mode.
     rows, scales
-        (B,) rows of the dataset; (B, 2) xy pixels of the batch for one of the original picture.
+        (B,) rows of the dataset; (B, 2) xy pixels of the batch per pixel of the original image.
     """
 
     losses: dict[str, float]
@@ -87,13 +89,13 @@ class Said:
     scales: NDArray[np.float64]
 
 
-class BoxFigures:
-    """See `training.loop.Figures`; boxes are kept in pixels of the original pictures.
+class DetectionMetrics:
+    """Losses and detections of one pass; boxes in pixels of the original images.
 
     Parameters
     ----------
     dataset
-        Whose rows are meant.
+        The images that rows refer to.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -106,18 +108,18 @@ class BoxFigures:
         self.scored: list[NDArray[np.float64]] = []
 
     def add_loss(self, total: float, count: float) -> None:
-        """See `Figures.add_loss`."""
+        """Add a sum of losses over `count` elements, already summed over all processes."""
         self.total += total
         self.count += count
 
-    def add(self, part: BoxBatch, said: Said) -> None:
-        """See `Figures.add`."""
-        for name, value in said.losses.items():
+    def add(self, part: BoxBatch, outputs: DetectionOutputs) -> None:
+        """Add the outputs for a part."""
+        for name, value in outputs.losses.items():
             self.losses[name] += value
-        if said.found is None:
+        if outputs.found is None:
             return
         images = self.dataset.images
-        for found, row, scale in zip(said.found, said.rows, said.scales, strict=True):
+        for found, row, scale in zip(outputs.found, outputs.rows, outputs.scales, strict=True):
             size = (float(images.widths[row]), float(images.heights[row]))
             boxes = original_boxes(found.boxes.double().cpu().numpy(), scale, size)
             self.rows.append(np.full(len(boxes), row, np.int32))
@@ -125,14 +127,14 @@ class BoxFigures:
             self.boxes.append(boxes)
             self.scored.append(found.scores.double().cpu().numpy())
 
-    def gathered(self, runtime: Runtime) -> BoxFigures:
-        """See `Figures.gathered`."""
-        whole = BoxFigures(self.dataset)
+    def gathered(self, runtime: Runtime) -> DetectionMetrics:
+        """The metrics of all processes together; each image counts once."""
+        merged = DetectionMetrics(self.dataset)
         for other in runtime.gather(self.state_dict()):
-            whole.extend(other)
-        # Totals were summed over all processes as they came; parts of the loss were not.
-        whole.total, whole.count = self.total, self.count
-        return whole
+            merged.extend(other)
+        # Totals were summed over all processes as they came; components of the loss were not.
+        merged.total, merged.count = self.total, self.count
+        return merged
 
     @property
     def detections(self) -> Detections:
@@ -148,16 +150,16 @@ class BoxFigures:
         return found.take(np.argsort(found.image_rows, kind="stable"))
 
     def scores(self) -> dict[str, float | None]:
-        """``loss``, ``loss_`` and each part's name, and `epoch_box_scores` where boxes were added."""
+        """``loss``, ``loss_NAME`` of each component, and `epoch_box_scores` if detections were added."""
         count = max(self.count, 1.0)
-        figures: dict[str, float | None] = {"loss": self.total / count}
-        figures |= {f"loss_{name}": value / count for name, value in sorted(self.losses.items())}
+        metrics: dict[str, float | None] = {"loss": self.total / count}
+        metrics |= {f"loss_{name}": value / count for name, value in sorted(self.losses.items())}
         if self.rows:
-            figures |= epoch_box_scores(self.dataset, self.detections)
-        return figures
+            metrics |= epoch_box_scores(self.dataset, self.detections)
+        return metrics
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Figures.state_dict`."""
+        """Everything so far, for a checkpoint or another process."""
         return {
             "losses": dict(self.losses),
             "loss": [self.total, self.count],
@@ -168,13 +170,13 @@ class BoxFigures:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Figures.load_state_dict`."""
+        """Replace what was accumulated by a `state_dict`."""
         self.__init__(self.dataset)  # type: ignore[misc]
         self.extend(state)
         self.total, self.count = state["loss"]
 
     def extend(self, state: dict[str, Any]) -> None:
-        """See `Figures.extend`."""
+        """Add the outputs of another process's `state_dict`."""
         for name, value in state["losses"].items():
             self.losses[name] += value
         self.rows += state["rows"]
@@ -186,14 +188,14 @@ class BoxFigures:
 def original_boxes(
     boxes: NDArray[np.float64], scale: NDArray[np.float64], size: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """(D, 4) xyxy in pixels of a batch as xywh in pixels of the original picture, clipped to it.
+    """(D, 4) xyxy in pixels of a batch as xywh in pixels of the original image, clipped to it.
 
     Parameters
     ----------
     scale
-        (2,) xy pixels of the batch for one of the original.
+        (2,) xy pixels of the batch per pixel of the original.
     size
-        Width and height of the original; 0 where nobody states it, and nothing is clipped.
+        Width and height of the original; 0 where unknown, and nothing is clipped.
     """
     limits = [side if side else np.inf for side in size]
     corners = np.clip(boxes / np.tile(scale, 2), 0.0, np.tile(limits, 2))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tagbox.models.detectors.base import Detector
     from tagbox.training.box_batches import BoxPictureBatches
-    from tagbox.training.detection_task import BoxFigures
+    from tagbox.training.detection_task import DetectionMetrics
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
     from tagbox.training.tensorboard import TensorBoardLog
@@ -90,7 +90,7 @@ def train_on(
     from tagbox.training.detection_task import DetectionTask
     from tagbox.training.distributed import Runtime
     from tagbox.training.failures import understood
-    from tagbox.training.loop import Stop, Task, fit
+    from tagbox.training.loop import Stop, TrainSetup, fit
     from tagbox.training.optim import Ema, Schedule, create_course
 
     truth = training_boxes(train_val.train, config.boxes)
@@ -133,9 +133,9 @@ def train_on(
     optimizer = _optimizer(detector, config)
     ema = Ema(detector, config.ema) if config.ema else None
     total = config.epochs * len(batches)
-    task = Task(
+    setup = TrainSetup(
         model=runtime.distribute(detector),
-        criterion=DetectionTask(detector, train_val.validation),
+        task=DetectionTask(detector, train_val.validation),
         optimizer=optimizer,
         schedule=Schedule(optimizer, create_course(config.schedule, total, config.warmup)),
         clip=config.clip,
@@ -152,7 +152,7 @@ def train_on(
         runtime,
         seconds=config.checkpoint_seconds,
         about=about,
-        state=run_dir.state,
+        resume_from=run_dir.state,
     )
     done = 0 if run_dir.state is None else int(run_dir.state["at"]["step"])
     with progress.bar("training the detector", total, "batches") as advance, understood():
@@ -163,7 +163,7 @@ def train_on(
             if log is not None:
                 log.batch(step, value)
 
-        def after_epoch(row: Row, held: BoxFigures) -> None:
+        def after_epoch(row: Row, held: DetectionMetrics) -> None:
             if log is not None:
                 log.epoch(int(row["epoch"] or 0), row)
             progress.say(_sentence(row))
@@ -171,7 +171,7 @@ def train_on(
                 on_epoch(row)
 
         train_state = fit(
-            task,
+            setup,
             batches,
             held,
             stop=Stop(epochs=config.epochs, patience=config.patience, best_by=config.best_by),
@@ -182,7 +182,7 @@ def train_on(
         )
     if not runtime.main:
         return None
-    trained: Any = task.evaluated
+    trained: Any = setup.eval_model
     return TrainedDetector(
         config=config,
         detector=trained.to("cpu").eval(),

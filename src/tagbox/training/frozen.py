@@ -35,7 +35,7 @@ from tagbox.training.train_val import TrainVal
 if TYPE_CHECKING:
     from torch import nn
 
-    from tagbox.training.classification_task import Outputs
+    from tagbox.training.classification_task import ClassificationMetrics
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
     from tagbox.training.loop import TrainState
@@ -274,7 +274,7 @@ def train_head(
     *,
     targets: NDArray[np.float32] | None = None,
     on_batch: Callable[[int, float], None] | None = None,
-    on_epoch: Callable[[Row, Outputs], None] | None = None,
+    on_epoch: Callable[[Row, ClassificationMetrics], None] | None = None,
 ) -> tuple[nn.Module, TrainState]:
     """Train a head of the configured kind; it holds the weights of its best epoch.
 

@@ -1,4 +1,4 @@
-"""The one training loop: readable in a minute, stops on a loss that is not finite, keeps the best epoch."""
+"""The training loop of every model: epochs, steps, validation, early stopping, the best epoch's weights."""
 
 from __future__ import annotations
 
@@ -19,92 +19,92 @@ if TYPE_CHECKING:
     from tagbox.training.optim import Ema, Optimizer, Schedule
 
 Part = TypeVar("Part")
-"""Some images with their truth: all or a part of a batch on this process."""
+"""Some images with their targets: this process's share of a batch, or one micro-batch of it."""
 AnyPart = TypeVar("AnyPart", contravariant=True)
 
 
 class Batches(Protocol[Part]):
-    """One side of the data."""
+    """The batches of a dataset; a batch is a list of parts, whose gradients are accumulated."""
 
     def __len__(self) -> int:
-        """How many batches one pass has."""
+        """Number of batches in an epoch."""
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Part]]:
-        """One pass from batch `start` on: this process's parts of each batch."""
+        """This process's parts of each batch, from batch `start` on."""
 
 
-class Figures(Protocol[AnyPart]):
-    """What a model said in one pass, and the figures that follow from the whole of it."""
+class Metrics(Protocol[AnyPart]):
+    """Accumulates a model's outputs over one pass, as torchmetrics does, and computes metrics of them."""
 
     def add_loss(self, total: float, count: float) -> None:
-        """A sum of losses and what it is divided by, of all processes together."""
+        """Add a sum of losses over `count` elements, already summed over all processes."""
 
-    def add(self, part: AnyPart, said: Any) -> None:
-        """What the model said of a part on this process."""
+    def add(self, part: AnyPart, outputs: Any) -> None:
+        """Add the outputs of `Task.compute_loss` for a part on this process."""
 
-    def gathered(self, runtime: Runtime) -> Figures[AnyPart]:
-        """The same of all processes together; each image counts once."""
+    def gathered(self, runtime: Runtime) -> Metrics[AnyPart]:
+        """The metrics of all processes together; each image counts once."""
 
     def scores(self) -> dict[str, float | None]:
-        """``loss`` and every other figure."""
+        """``loss`` and every other metric by name."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything so far, for a checkpoint."""
+        """Everything accumulated so far, for a checkpoint."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Replace what was accumulated by a `state_dict`."""
 
     def extend(self, state: dict[str, Any]) -> None:
-        """Add what another process's `state_dict` holds."""
+        """Add another process's `state_dict`."""
 
 
-class Criterion(Protocol[AnyPart]):
-    """How a model is applied to a part of a batch, and what that costs."""
+class Task(Protocol[AnyPart]):
+    """What a kind of model is trained for: from its outputs to a loss and metrics."""
 
     def start_epoch(self, epoch: int) -> None:
-        """Told before each epoch, counted from 1."""
+        """Called before each training epoch, counted from 1."""
 
     def count(self, part: AnyPart) -> float:
-        """What the sum of losses over a batch is divided by, as far as this part goes."""
+        """Number of elements of a part that its sum of losses is divided by."""
 
-    def cost(self, model: nn.Module, part: AnyPart, runtime: Runtime) -> tuple[Tensor, Any]:
-        """Scalar sum of losses, and what the model said, for `Figures.add`.
+    def compute_loss(self, model: nn.Module, part: AnyPart, runtime: Runtime) -> tuple[Tensor, Any]:
+        """Apply the model to a part; the scalar sum of losses, and the outputs for `Metrics.add`.
 
-        A model in eval mode is judged: without smoothing, annealing or noise.
+        With the model in eval mode it is the validation loss: no label smoothing, annealing or noise.
         """
 
-    def figures(self) -> Figures[Any]:
-        """For a new pass."""
+    def metrics(self) -> Metrics[Any]:
+        """Empty metrics for a new pass."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Task:
-    """What is trained, and how a step is taken.
+class TrainSetup:
+    """A model and everything that a training step needs.
 
     Attributes
     ----------
     model
-        What `criterion` applies.
-    criterion
-        See `Criterion`.
+        Wrapped for several processes where there are any.
+    task
+        Computes loss and metrics.
     optimizer, schedule
-        The schedule steps once a batch.
+        The schedule steps once per batch.
     clip
-        Largest norm of all gradients together; 0 does not clip.
+        Largest norm of all gradients together; 0 disables clipping.
     ema
-        The moving average that is evaluated in the model's place, and kept.
+        The moving average of the weights, evaluated and kept in place of the model.
     """
 
     model: nn.Module
-    criterion: Criterion[Any]
+    task: Task[Any]
     optimizer: Optimizer
     schedule: Schedule
     clip: float = 0.0
     ema: Ema | None = None
 
     @property
-    def evaluated(self) -> nn.Module:
-        """The model whose figures count."""
+    def eval_model(self) -> nn.Module:
+        """The model that is evaluated and kept: the moving average if there is one."""
         return unwrapped(self.model) if self.ema is None else self.ema.model
 
 
@@ -119,16 +119,16 @@ class Stop:
 
 @dataclass
 class TrainState:
-    """Where a training is; in the end, what it leaves.
+    """Progress of a training; checkpoints hold it field by field.
 
     Attributes
     ----------
     history
-        A row an epoch; those of an earlier stage come first.
+        One row per epoch; those of an earlier stage come first.
     best_row, best_epoch
         The best row and its number from 1; None and 0 before there is one.
     step, epoch, batch
-        Steps taken; the epoch of this stage under way, from 1, and how many of its batches are done.
+        Steps taken; the current epoch of this stage, from 1, and how many of its batches are done.
     over
         Whether the training has ended.
     """
@@ -144,9 +144,9 @@ class TrainState:
 
 
 def fit(
-    task: Task,
+    setup: TrainSetup,
     train: Batches[Any],
-    validation: Batches[Any],
+    val: Batches[Any],
     *,
     stop: Stop,
     runtime: Runtime,
@@ -155,118 +155,126 @@ def fit(
     on_batch: Callable[[int, float], None] | None = None,
     on_epoch: Callable[[Row, Any], None] | None = None,
 ) -> TrainState:
-    """Train, and leave ``task.evaluated`` with the weights of its best epoch.
+    """Train, and load the weights of the best epoch into ``setup.eval_model``.
 
     Parameters
     ----------
-    train, validation
-        The two sides. Training figures are those of the very batches trained on, while the weights
-        move: no second pass over the training set.
+    train, val
+        Training metrics are those of the batches trained on, while the weights change: there is no
+        second pass over the training set.
     checkpointer
-        Saves checkpoints, and takes the training up where one left it.
+        Saves checkpoints, and restores the one it resumes from.
     start
-        An earlier stage, whose weights the model holds and whose best row must be beaten.
+        State of an earlier stage, whose weights the model holds and whose best row must be beaten.
     on_batch, on_epoch
-        Called with (step, loss), and with the epoch's row and the figures of the validation side.
+        Called with (step, loss), and with (history row, validation metrics).
 
     Raises
     ------
     TagboxError
         ``loss-not-finite`` as soon as a batch's loss is infinite or NaN.
     """
-    at = TrainState(history=[])
+    state = TrainState(history=[])
     if start is not None:
-        at = TrainState(list(start.history), best_row=start.best_row, best_epoch=start.best_epoch)
-    seen = task.criterion.figures()
-    best = checkpointer.begin(task, at, seen) if checkpointer else _copy(task.evaluated)
-    before = len(at.history) - at.epoch + 1  # Rows of the earlier stage.
-    while not at.over:
-        task.model.train()
-        task.criterion.start_epoch(at.epoch)
-        for parts in train.epoch(at.epoch, at.batch):
-            value = train_step(task, parts, seen, runtime)
-            if not math.isfinite(value):
-                raise _not_finite(value, before + at.epoch, at.batch + 1)
-            at.step, at.batch = at.step + 1, at.batch + 1
+        state = TrainState(
+            list(start.history), best_row=start.best_row, best_epoch=start.best_epoch
+        )
+    train_metrics = setup.task.metrics()
+    if checkpointer:
+        best = checkpointer.begin(setup, state, train_metrics)
+    else:
+        best = _copy(setup.eval_model)
+    before = len(state.history) - state.epoch + 1  # Rows of the earlier stage.
+    while not state.over:
+        setup.model.train()
+        setup.task.start_epoch(state.epoch)
+        for parts in train.epoch(state.epoch, state.batch):
+            loss = train_step(setup, parts, train_metrics, runtime)
+            if not math.isfinite(loss):
+                raise _not_finite(loss, before + state.epoch, state.batch + 1)
+            state.step, state.batch = state.step + 1, state.batch + 1
             if on_batch:
-                on_batch(at.step, value)
-            if checkpointer and at.batch < len(train):
-                checkpointer.after_step(task, at, seen)
+                on_batch(state.step, loss)
+            if checkpointer and state.batch < len(train):
+                checkpointer.save_if_due(setup, state, train_metrics)
 
-        held = run(task.evaluated, validation, task.criterion, runtime)
-        row: dict[str, float | int | None] = {"epoch": before + at.epoch}
-        row |= {f"train_{name}": v for name, v in seen.gathered(runtime).scores().items()}
-        row |= {f"val_{name}": figure for name, figure in held.scores().items()}
-        row["learning_rate"] = float(max(task.schedule.get_last_lr()))
-        at.history.append(row)
+        val_metrics = evaluate(setup.eval_model, val, setup.task, runtime)
+        row: dict[str, float | int | None] = {"epoch": before + state.epoch}
+        row |= {f"train_{name}": v for name, v in train_metrics.gathered(runtime).scores().items()}
+        row |= {f"val_{name}": value for name, value in val_metrics.scores().items()}
+        row["learning_rate"] = float(max(setup.schedule.get_last_lr()))
+        state.history.append(row)
         if on_epoch:
-            on_epoch(row, held)
-        if is_better(row, at.best_row, stop.best_by):
-            at.best_row, at.best_epoch, best = row, before + at.epoch, _copy(task.evaluated)
+            on_epoch(row, val_metrics)
+        if is_better(row, state.best_row, stop.best_by):
+            state.best_row, state.best_epoch = row, before + state.epoch
+            best = _copy(setup.eval_model)
             if checkpointer:
-                checkpointer.keep_best(at.best_epoch, best)
-        waited = len(at.history) - max(at.best_epoch, before)
-        at.over = at.epoch >= stop.epochs or waited >= stop.patience
-        at.epoch, at.batch, seen = at.epoch + 1, 0, task.criterion.figures()
+                checkpointer.keep_best(state.best_epoch, best)
+        waited = len(state.history) - max(state.best_epoch, before)
+        state.over = state.epoch >= stop.epochs or waited >= stop.patience
+        state.epoch, state.batch, train_metrics = state.epoch + 1, 0, setup.task.metrics()
         if checkpointer:
-            checkpointer.after_epoch(task, at, seen)
-    task.evaluated.load_state_dict(best)
-    return at
+            checkpointer.save_if_due(setup, state, train_metrics)
+    setup.eval_model.load_state_dict(best)
+    return state
 
 
-def train_step(task: Task, parts: list[Any], seen: Figures[Any], runtime: Runtime) -> float:
+def train_step(
+    setup: TrainSetup, parts: list[Any], metrics: Metrics[Any], runtime: Runtime
+) -> float:
     """One optimizer step on the parts of a batch; returns the batch's mean loss.
 
-    The gradient is that of the sum of losses over the count of the whole batch, whatever parts and
-    processes it is computed in.
+    The gradient is that of the sum of losses over the count of the whole batch, however the batch is
+    divided into parts and among processes. A loss that is not finite changes no weight.
     """
-    (count,) = runtime.total(float(sum(task.criterion.count(part) for part in parts)))
-    task.optimizer.zero_grad(set_to_none=True)
-    own = 0.0
+    (count,) = runtime.total(float(sum(setup.task.count(part) for part in parts)))
+    setup.optimizer.zero_grad(set_to_none=True)
+    own_total = 0.0
     for number, part in enumerate(parts, start=1):
-        with runtime.accumulating(task.model, last=number == len(parts)):
-            value, said = task.criterion.cost(task.model, part, runtime)
-            # The exchange between processes averages; what is wanted is the sum.
-            runtime.backward(value * (runtime.processes / max(count, 1.0)))
-        own += value.item()
-        seen.add(part, said)
-    (total,) = runtime.total(own)
-    seen.add_loss(total, count)
+        with runtime.accumulating(setup.model, last=number == len(parts)):
+            loss, outputs = setup.task.compute_loss(setup.model, part, runtime)
+            # DistributedDataParallel averages gradients over processes; times their number it is the sum.
+            runtime.backward(loss * (runtime.processes / max(count, 1.0)))
+        own_total += loss.item()
+        metrics.add(part, outputs)
+    (total,) = runtime.total(own_total)
+    metrics.add_loss(total, count)
     mean = total / max(count, 1.0)
     if math.isfinite(mean):
-        parameters = [p for g in task.optimizer.param_groups for p in g.get("params", ())]
-        runtime.update(task.optimizer, parameters, task.clip)
-        task.schedule.step()
-        if task.ema is not None:
-            task.ema.update(unwrapped(task.model))
+        parameters = [p for g in setup.optimizer.param_groups for p in g.get("params", ())]
+        runtime.update(setup.optimizer, parameters, setup.clip)
+        setup.schedule.step()
+        if setup.ema is not None:
+            setup.ema.update(unwrapped(setup.model))
     return mean
 
 
-def run(
-    model: nn.Module, batches: Batches[Part], criterion: Criterion[Part], runtime: Runtime
-) -> Figures[Part]:
-    """The figures of `model` in eval mode over one pass, of all processes together."""
+def evaluate(
+    model: nn.Module, batches: Batches[Part], task: Task[Part], runtime: Runtime
+) -> Metrics[Part]:
+    """The metrics of `model` in eval mode over one pass, of all processes together."""
     import torch
 
     runtime.share_statistics(model)
     model.eval()
-    seen = criterion.figures()
+    metrics = task.metrics()
     with torch.no_grad():
         for parts in batches.epoch(0):
             for part in parts:
-                value, said = criterion.cost(model, part, runtime)
-                seen.add_loss(*runtime.total(value.item(), float(criterion.count(part))))
-                seen.add(part, said)
-    return seen.gathered(runtime)
+                loss, outputs = task.compute_loss(model, part, runtime)
+                metrics.add_loss(*runtime.total(loss.item(), float(task.count(part))))
+                metrics.add(part, outputs)
+    return metrics.gathered(runtime)
 
 
-def _not_finite(value: float, epoch: int, batch: int) -> TagboxError:
+def _not_finite(loss: float, epoch: int, batch: int) -> TagboxError:
     return TagboxError(
         "loss-not-finite",
-        f"the loss became {value} in epoch {epoch}, batch {batch}",
+        f"the loss became {loss} in epoch {epoch}, batch {batch}",
         where="learning_rate",
-        hint="lower --learning-rate (--finetune.learning-rate of a whole classifier), and look for odd pictures "
-        "with tagbox check",
+        hint="lower --learning-rate (--finetune.learning-rate when fine-tuning a classifier), and look for odd "
+        "pictures with tagbox check",
     )
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from tagbox.models.classifier_network import Network
     from tagbox.training.checkpoint import Checkpoints
-    from tagbox.training.classification_task import Outputs
+    from tagbox.training.classification_task import ClassificationMetrics
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
     from tagbox.training.loop import TrainState
@@ -103,7 +103,7 @@ def train_whole(
         targets = mixed_targets(train.labels, teacher[rows[0]], config.teacher_weight)
     watch = watch_labels(config, train.categories.names, log if runtime.main else None)
 
-    def after_epoch(row: Row, held: Outputs) -> None:
+    def after_epoch(row: Row, held: ClassificationMetrics) -> None:
         watch.epoch(row, held)
         progress.say(_sentence(row, config))
         if on_epoch:
@@ -257,7 +257,7 @@ def finetune(
     about: Mapping[str, Any],
     targets: NDArray[np.float32] | None = None,
     on_batch: Callable[[int, float], None] | None = None,
-    on_epoch: Callable[[Row, Outputs], None] | None = None,
+    on_epoch: Callable[[Row, ClassificationMetrics], None] | None = None,
     on_unreadable: Callable[[TagboxError], object] = lambda _: None,
     progress: Progress,
 ) -> Finetuned:
@@ -289,7 +289,7 @@ def finetune(
     from tagbox.training.classification_task import ClassificationTask
     from tagbox.training.failures import understood
     from tagbox.training.image_batches import PictureBatches
-    from tagbox.training.loop import Stop, Task, fit
+    from tagbox.training.loop import Stop, TrainSetup, fit
     from tagbox.training.losses import create_losses
     from tagbox.training.optim import Ema, Schedule, create_course
 
@@ -320,16 +320,16 @@ def finetune(
     optimizer = create_optimizer(network, how)
     ema = Ema(network, how.ema) if how.ema else None
     total = how.epochs * len(batches)
-    task = Task(
+    setup = TrainSetup(
         model=runtime.distribute(network),
-        criterion=ClassificationTask(loss, validation_loss, label_kind(config)),
+        task=ClassificationTask(loss, validation_loss, label_kind(config)),
         optimizer=optimizer,
         schedule=Schedule(optimizer, create_course(how.schedule, total, how.warmup)),
         clip=how.clip,
         ema=ema,
     )
     checkpointer = Checkpointer(
-        checkpoints, runtime, seconds=how.checkpoint_seconds, about=about, state=state
+        checkpoints, runtime, seconds=how.checkpoint_seconds, about=about, resume_from=state
     )
     done = 0 if state is None else int(state["at"]["step"])
     with progress.bar("training the network", total, "batches") as advance, understood():
@@ -341,7 +341,7 @@ def finetune(
                 on_batch(step, value)
 
         train_state = fit(
-            task,
+            setup,
             batches,
             held,
             stop=Stop(epochs=how.epochs, patience=how.patience, best_by=config.best_by),
@@ -351,7 +351,7 @@ def finetune(
             on_batch=after_batch,
             on_epoch=on_epoch,
         )
-    trained: Any = task.evaluated
+    trained: Any = setup.eval_model
     return Finetuned(
         backbone=_arrays(trained.backbone), head=_arrays(trained.head), train_state=train_state
     )

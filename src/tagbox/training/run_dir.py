@@ -19,14 +19,13 @@ from tagbox.config.base import read_yaml
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress
-from tagbox.training.checkpoint import Checkpoints
+from tagbox.training.checkpoint import CHECKPOINTS, Checkpoints
 from tagbox.training.resolve_config import Training, differences, steps, with_free_settings
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
     from tagbox.training.distributed import Runtime
 
-CHECKPOINTS = "checkpoints"
 CONFIG = "config.yaml"
 
 

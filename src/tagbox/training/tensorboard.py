@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tagbox.config import ClassifierConfig
-    from tagbox.training.classification_task import Outputs
+    from tagbox.training.classification_task import ClassificationMetrics
     from tagbox.training.history import Row
 
 Side = Literal["train", "val"]
@@ -232,10 +232,10 @@ class Watch(Generic[Held]):
 
 def watch_labels(
     config: ClassifierConfig, categories: Sequence[str], log: TensorBoardLog | None
-) -> Watch[Outputs]:
+) -> Watch[ClassificationMetrics]:
     """The watch of a classifier: average precision a category where `config` asks for it."""
 
-    def precision(held: Outputs) -> dict[str, NDArray[np.float64]]:
+    def precision(held: ClassificationMetrics) -> dict[str, NDArray[np.float64]]:
         return {"average_precision": average_precision(held.truth, held.probabilities)}
 
     wanted = precision if config.tensorboard_categories else None
