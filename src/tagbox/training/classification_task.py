@@ -25,7 +25,7 @@ class ClassificationMetrics:
     Parameters
     ----------
     labels
-        ``multi`` (sigmoid) or ``single`` (softmax): decides the activation and which metrics there are.
+        ``multi`` (sigmoid) or ``exclusive`` (softmax): decides the activation and which metrics there are.
     """
 
     def __init__(self, labels: LabelKind = "multi") -> None:

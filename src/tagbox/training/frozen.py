@@ -264,7 +264,7 @@ def threads_for(multiplications: float) -> Iterator[None]:
 
 WARM_UP = 0.3
 """Share of the steps in which the rate rises, as in torch's one-cycle."""
-HELD_BATCH = 256
+VAL_BATCH = 256
 
 
 def train_head(
@@ -292,7 +292,7 @@ def train_head(
     from tagbox.models.heads import FeatureScale, create_head
     from tagbox.training.batches import FeatureBatches
     from tagbox.training.classification_task import ClassificationTask
-    from tagbox.training.loop import Stop, Task, fit
+    from tagbox.training.loop import Stop, TrainSetup, fit
     from tagbox.training.losses import create_losses
     from tagbox.training.optim import AdamW, Schedule, one_cycle
 
@@ -319,18 +319,18 @@ def train_head(
         seed=config.seed,
         targets=targets,
     )
-    held = FeatureBatches(
+    val_batches = FeatureBatches(
         encoded.validation_features,
         encoded.validation.labels,
-        batch_size=HELD_BATCH,
+        batch_size=VAL_BATCH,
         shuffle=False,
     )
     loss, validation_loss = create_losses(config, config.loss, torch.from_numpy(rates).float())
     optimizer = AdamW(head.parameters(), config.learning_rate, config.weight_decay)
     schedule = Schedule(optimizer, one_cycle(config.epochs * len(batches), WARM_UP))
-    task = Task(
+    setup = TrainSetup(
         model=head,
-        criterion=ClassificationTask(loss, validation_loss, label_kind(config)),
+        task=ClassificationTask(loss, validation_loss, label_kind(config)),
         optimizer=optimizer,
         schedule=schedule,
     )
@@ -338,9 +338,9 @@ def train_head(
     positions = math.prod(encoded.train_features.shape[3:])
     with threads_for(weights * positions * config.batch_size):
         train_state = fit(
-            task,
+            setup,
             batches,
-            held,
+            val_batches,
             stop=Stop(epochs=config.epochs, patience=config.patience, best_by=config.best_by),
             runtime=runtime,
             on_batch=on_batch,
