@@ -27,13 +27,12 @@ from tagbox.inference.detector import DetectorModel
 from tagbox.models.detectors.bundle import DetectorBundle
 from tagbox.models.detectors.create import create_detector
 from tagbox.predictions.thresholds import ScoreThresholds
-from tagbox.progress import Silent
 from tagbox.training.box_batches import BoxPictureBatches
 from tagbox.training.detection_task import DetectionTask
-from tagbox.training.detector import resolve_machine
 from tagbox.training.distributed import Runtime
 from tagbox.training.loop import TrainSetup, train_step
 from tagbox.training.optim import Schedule
+from tagbox.training.resolve_config import resolve_machine
 from timing import alternated, machine, ratio, report, seconds_of, summary
 from tutorial_detector import BATCH, CocoDetection, build, collate
 
@@ -72,7 +71,7 @@ def ours(
     runtime = Runtime("cpu")
     detector = create_detector(config, len(dataset.categories))
     detector.freeze("all", train_norms=False)
-    config = resolve_machine(config, detector, runtime, Silent())
+    config = resolve_machine(config, runtime)
     if config.channels_last == "yes":
         detector.use_channels_last()
     batches = BoxPictureBatches(

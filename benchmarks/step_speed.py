@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tagbox.config import FinetuneConfig
+from tagbox.config import ClassifierConfig, FinetuneConfig
 from tagbox.models.backbones import BackboneRequest, create_backbone
 from tagbox.models.classifier_network import Network
 from tagbox.models.heads import FeatureScale, create_head
@@ -24,10 +24,10 @@ from tagbox.training.classification_task import Batch, ClassificationMetrics, Cl
 from tagbox.training.distributed import Runtime
 from tagbox.training.loop import TrainSetup, train_step
 from tagbox.training.losses import create_loss
-from tagbox.training.network import create_optimizer, on_noise
+from tagbox.training.network import create_optimizer
 from tagbox.training.optim import Schedule
-from tagbox.training.speed import resolve_speed
-from timing import alternated, machine, ratio, report, say, seconds_of, summary
+from tagbox.training.resolve_config import resolve_machine
+from timing import alternated, machine, ratio, report, seconds_of, summary
 
 BATCH, SIZE, CATEGORIES = 32, 224, 80
 
@@ -64,13 +64,8 @@ def whole_network(name: str) -> Network:
 def our_step(name: str) -> tuple[Any, FinetuneConfig]:
     """The loop's own step, as ``auto`` decides it here."""
     network = whole_network(name)
-    config = resolve_speed(
-        FinetuneConfig(unfreeze="all"),
-        network,
-        on_noise(BATCH, SIZE),
-        device="cpu",
-        say=say,
-    )
+    whole = ClassifierConfig(finetune=FinetuneConfig(unfreeze="all"))
+    config = resolve_machine(whole, Runtime("cpu")).finetune
     if config.channels_last == "yes":
         network.use_channels_last()
     optimizer = create_optimizer(network, config)

@@ -75,9 +75,9 @@ class DetectorConfig(Config):
     batch_norm: Literal["train", "frozen"] = "frozen"
     """Whether batch normalisation of the backbone's trained stages follows the batches."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic of a training step; auto measures what is fastest here, once, where there is a choice."""
+    """Arithmetic of a training step; auto is bf16 where the device computes it in hardware, else fp32."""
     channels_last: AutoBool = "auto"
-    """Memory layout of a training step; auto is yes on a CPU, measured elsewhere."""
+    """Channels-last memory layout; auto is yes on a CPU, and on a GPU in reduced precision."""
     workers: int | None = None
     """Processes that read pictures; 0 reads in the training process, which is the default on a CPU."""
     checkpoint_seconds: float = 60.0

@@ -50,9 +50,9 @@ class FinetuneConfig(Config):
     batch_norm: Literal["train", "frozen"] = "frozen"
     """Whether batch normalisation of trained stages follows the batches; that of frozen stages never does."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic of a training step; auto measures what is fastest here, once, where there is a choice."""
+    """Arithmetic of a training step; auto is bf16 where the device computes it in hardware, else fp32."""
     channels_last: AutoBool = "auto"
-    """Memory layout of a training step; auto is yes on a CPU, measured elsewhere."""
+    """Channels-last memory layout; auto is yes on a CPU, and on a GPU in reduced precision."""
     compile: bool = False
     """Compile the network with torch.compile."""
     workers: int | None = None

@@ -12,12 +12,11 @@ from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress
 from tagbox.training.optim import optimizer_of, reading_processes
+from tagbox.training.resolve_config import resolve_machine
 from tagbox.training.run_dir import RunDir, fingerprints, require_same_data, say_other_machine
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from tagbox.models.detectors.base import Detector
     from tagbox.training.box_batches import BoxPictureBatches
     from tagbox.training.detection_task import DetectionMetrics
@@ -106,7 +105,7 @@ def train_on(
         left_out = list(run_dir.state["about"]["left_out"])
     detector.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
     if run_dir.state is None:
-        config = resolve_machine(config, detector, runtime, progress)
+        config = resolve_machine(config, runtime)
         if runtime.main:
             run_dir.begin(config)
     runtime = Runtime(runtime.device.type, config.precision)  # type: ignore[arg-type]
@@ -237,51 +236,6 @@ def _optimizer(detector: Detector, config: DetectorConfig) -> Any:
     backbone = {name for stage in detector.stages() for name in stage}
     own = [p for name, p in named.items() if name not in backbone and p.requires_grad]
     return optimizer_of(named, detector.trained, own, config)
-
-
-def resolve_machine(
-    config: DetectorConfig, detector: Detector, runtime: Runtime, progress: Progress
-) -> DetectorConfig:
-    """`config` with ``auto`` decided by a short measurement of the main process, the same on all."""
-    from tagbox.training.speed import resolve_speed
-
-    decided = None
-    if runtime.main:
-        images = max(1, config.batch_size // (config.accumulate * runtime.processes))
-        decided = resolve_speed(
-            config,
-            detector,
-            _on_noise(images),
-            device=runtime.device.type,
-            say=progress.say,
-        )
-    resolved: DetectorConfig = runtime.from_main(decided)
-    return resolved
-
-
-def _on_noise(images: int) -> Any:
-    """What a step of a detector computes, on noise of the largest size, with two boxes a picture."""
-    import torch
-
-    from tagbox.models.detectors.base import Target
-
-    def forward(detector: Detector) -> Tensor:
-        device = next(detector.parameters()).device
-        side = -(-detector.spec.size // detector.spec.multiple) * detector.spec.multiple
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randint(0, 256, (images, side, side, 3), generator=generator)
-        third, near = side / 3, side * 0.9
-        target = Target(
-            torch.tensor([[0.0, 0.0, third, third], [third, third, near, near]]),
-            torch.zeros(2, dtype=torch.long),
-            torch.zeros(0, 4),
-        ).to(device)
-        losses, _ = detector(
-            noise.to(torch.uint8).to(device), [(side, side)] * images, [target] * images
-        )
-        return torch.stack(list(losses.values())).sum()
-
-    return forward
 
 
 def _sentence(row: Row) -> str:

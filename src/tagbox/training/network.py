@@ -6,7 +6,7 @@ The second stage: backbone and head trained together, saved and resumed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,14 @@ from tagbox.progress import Progress
 from tagbox.training.classifier import Stage
 from tagbox.training.frozen import label_kind
 from tagbox.training.optim import optimizer_of, reading_processes
+from tagbox.training.resolve_config import resolve_machine
 from tagbox.training.run_dir import RunDir, fingerprints, require_same_data, say_other_machine
 from tagbox.training.teacher import mixed_targets
 from tagbox.training.tensorboard import TensorBoardLog, watch_labels
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from tagbox.models.classifier_network import Network
     from tagbox.training.checkpoint import Checkpoints
@@ -71,7 +72,7 @@ def train_whole(
         assert first.module is not None
         network = build(encoder.backbone, first.module, config)
         start, left_out = first.train_state, list(first.left_out)
-        config = resolve_machine(config, network, runtime, progress)
+        config = resolve_machine(config, runtime)
         if runtime.main:
             run_dir.begin(config)
     else:
@@ -357,21 +358,6 @@ def finetune(
     )
 
 
-def on_noise(images: int, size: int) -> Callable[[Network], Tensor]:
-    """What a step of a network computes, on noise of that size."""
-    import torch
-
-    noise = torch.randint(
-        0, 256, (images, size, size, 3), generator=torch.Generator().manual_seed(0)
-    ).to(torch.uint8)
-
-    def forward(network: Network) -> Tensor:
-        logits: Tensor = network(noise.to(next(network.parameters()).device))
-        return logits.float().square().mean()
-
-    return forward
-
-
 def create_optimizer(network: Network, config: FinetuneConfig) -> Any:
     """torch's optimizer for a classifier; see `training.optim.optimizer_of`."""
     return optimizer_of(
@@ -386,22 +372,3 @@ def _arrays(module: nn.Module) -> Arrays:
     """Weights and statistics under the architecture's own names."""
     inner: Any = getattr(module, "network", module)
     return {name: value.detach().cpu().numpy() for name, value in inner.state_dict().items()}
-
-
-def resolve_machine(
-    config: ClassifierConfig, network: Network, runtime: Runtime, progress: Progress
-) -> ClassifierConfig:
-    """`config` with ``auto`` decided by a short measurement of the main process, the same on all."""
-    from tagbox.training.speed import resolve_speed
-
-    how, decided = config.finetune, None
-    if runtime.main:
-        images = max(1, how.batch_size // (how.accumulate * runtime.processes))
-        decided = resolve_speed(
-            how,
-            network,
-            on_noise(images, network.spec.size),
-            device=runtime.device.type,
-            say=progress.say,
-        )
-    return replace(config, finetune=runtime.from_main(decided))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig
 from tagbox.config.finetune import FREE
 from tagbox.data.single_label import exclusive, require_single_label
 from tagbox.errors import TagboxError
 from tagbox.training.train_val import TrainVal
+
+if TYPE_CHECKING:
+    from tagbox.training.distributed import Precision, Runtime
 
 Training = TypeVar("Training", ClassifierConfig, DetectorConfig)
 """How a model of either kind is trained."""
@@ -64,6 +68,57 @@ def resolve(config: ClassifierConfig, train_val: TrainVal) -> ClassifierConfig:
     if crop == "auto":
         crop = "boxes" if bool(train_val.train.annotations.has_box.any()) else "none"
     return replace(config, labels=labels, loss=loss, augment=replace(config.augment, crop=crop))
+
+
+def resolve_machine(config: Training, runtime: Runtime) -> Training:
+    """`config` with precision and memory layout decided by what the main process's device computes in hardware.
+
+    ``auto`` is bf16 where the device has it, else fp32. Channels come last on a CPU, and on a GPU in reduced
+    precision, whose tensor cores take that layout.
+
+    Raises
+    ------
+    TagboxError
+        ``precision-device`` for a precision that the device does not have.
+    """
+    device, settings = runtime.device.type, steps(config)
+    precision, layout = settings.precision, settings.channels_last
+    there = available_precisions(device)
+    if precision == "auto":
+        precision = "bf16" if "bf16" in there else "fp32"
+    elif precision not in there:
+        raise TagboxError(
+            "precision-device",
+            f"{precision} training is not available on this {device}",
+            where="precision" if isinstance(config, DetectorConfig) else "finetune.precision",
+            hint=f"choose {', '.join(there)} or auto",
+        )
+    if layout == "auto":
+        last = device == "cpu" or (device == "cuda" and precision != "fp32")
+        layout = "yes" if last else "no"
+    return with_steps(config, runtime.from_main({"precision": precision, "channels_last": layout}))
+
+
+def available_precisions(device: str) -> list[Precision]:
+    """The precisions that a ``cpu``, ``cuda`` or ``mps`` device computes in hardware; fp32 is the first."""
+    import torch
+
+    if device == "cuda":
+        # Before compute capability 8.0 bf16 is emulated.
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ["fp32", "bf16", "fp16"] if bf16 else ["fp32", "fp16"]
+    if device == "cpu":
+        return ["fp32", "bf16"] if _cpu_has_bf16() else ["fp32"]
+    return ["fp32"]
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bf16 in hardware; elsewhere it is emulated, and slower than fp32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def with_free_settings(begun: Training, given: Training) -> Training:
