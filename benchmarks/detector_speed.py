@@ -27,7 +27,7 @@ from tagbox.inference.detector import DetectorModel
 from tagbox.models.detectors.bundle import DetectorBundle
 from tagbox.models.detectors.create import create_detector
 from tagbox.predictions.thresholds import ScoreThresholds
-from tagbox.training.box_batches import BoxPictureBatches
+from tagbox.training.box_batches import BoxBatches
 from tagbox.training.detection_task import DetectionTask
 from tagbox.training.distributed import Runtime
 from tagbox.training.loop import TrainSetup, train_step
@@ -74,7 +74,7 @@ def ours(
     config = resolve_machine(config, runtime)
     if config.channels_last == "yes":
         detector.use_channels_last()
-    batches = BoxPictureBatches(
+    batches = BoxBatches(
         dataset,
         training_boxes(dataset),
         size=size,

@@ -21,7 +21,7 @@ from tagbox.config import SynthConfig
 from tagbox.data.load import load_dataset
 from tagbox.data.synthetic.generate import generate
 from tagbox.data.synthetic.scene import make_scene
-from tagbox.training.baseline import colour_baseline
+from tagbox.training.color_baseline import colour_baseline
 from timing import machine, report
 
 

@@ -22,9 +22,9 @@ from tagbox.models.heads import FeatureScale, create_head
 from tagbox.training.batches import PADDING
 from tagbox.training.classification_task import Batch, ClassificationMetrics, ClassificationTask
 from tagbox.training.distributed import Runtime
+from tagbox.training.finetune import create_optimizer
 from tagbox.training.loop import TrainSetup, train_step
 from tagbox.training.losses import create_loss
-from tagbox.training.network import create_optimizer
 from tagbox.training.optim import Schedule
 from tagbox.training.resolve_config import resolve_machine
 from timing import alternated, machine, ratio, report, seconds_of, summary

@@ -17,7 +17,7 @@ from tagbox.config import BoxAugmentConfig
 from tagbox.data.boxes import training_boxes
 from tagbox.data.load import load_dataset
 from tagbox.images.draw import colour_of
-from tagbox.training.box_batches import BoxPictureBatches
+from tagbox.training.box_batches import BoxBatches
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -52,7 +52,7 @@ def test_pictures_and_boxes_are_those_of_training(cli: Cli, dataset: Path, tmp_p
     assert answer["labels"][5] is None
     data = load_dataset(dataset)
     config = BoxAugmentConfig(iou_crop=1)
-    made = BoxPictureBatches(data, training_boxes(data), size=128, batch_size=9, augment=config)
+    made = BoxBatches(data, training_boxes(data), size=128, batch_size=9, augment=config)
     ((part,),) = list(made.epoch(3))
     boxes = 0
     for row, target in zip(part.rows.tolist(), part.targets, strict=True):

@@ -22,7 +22,7 @@ from tagbox.data.load import load_dataset
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import PAD_VALUE, Fit
 from tagbox.training.batches import PADDING
-from tagbox.training.box_batches import BoxBatch, BoxPictureBatches, stacked
+from tagbox.training.box_batches import BoxBatch, BoxBatches, stacked
 
 SIZES = [(100, 60), (60, 100), (320, 200), (40, 40), (300, 299), (90, 90), (700, 500)]
 CROWD, NEGATIVE, UNLABELLED = 2, 3, 5
@@ -61,8 +61,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, TrainingBox
     return dataset, training_boxes(dataset)
 
 
-def batches(data: tuple[Dataset, TrainingBoxes], **how: Any) -> BoxPictureBatches:
-    return BoxPictureBatches(*data, **{"size": 96, "batch_size": 3, "multiple": 32, **how})
+def batches(data: tuple[Dataset, TrainingBoxes], **how: Any) -> BoxBatches:
+    return BoxBatches(*data, **{"size": 96, "batch_size": 3, "multiple": 32, **how})
 
 
 def red(picture: np.ndarray) -> list[int]:
@@ -170,12 +170,12 @@ from pathlib import Path
 from tagbox.config import BoxAugmentConfig
 from tagbox.data.boxes import training_boxes
 from tagbox.data.load import load_dataset
-from tagbox.training.box_batches import BoxPictureBatches
+from tagbox.training.box_batches import BoxBatches
 
 dataset = load_dataset(Path(sys.argv[1]))
 augment = BoxAugmentConfig(zoom_out=0.3, iou_crop=0.5, scale_jitter=0.2, mosaic=0.5, rotate=5)
 for workers in (0, 2):
-    batches = BoxPictureBatches(
+    batches = BoxBatches(
         dataset, training_boxes(dataset), size=96, batch_size=4, augment=augment, workers=workers
     )
     digest = hashlib.sha256()

@@ -28,7 +28,7 @@ from tagbox.images.outcomes import Verdict
 from tagbox.training.augment import Augment
 from tagbox.training.box_batches import BoxReader
 from tagbox.training.crop import ObjectsByImage
-from tagbox.training.mixing import mix
+from tagbox.training.mixup import mix
 
 WIDTH = 400
 """Of a cell, in pixels."""

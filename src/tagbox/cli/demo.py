@@ -51,7 +51,7 @@ def classifier(
     """
     from tagbox.api import train_classifier
     from tagbox.data.load import load_dataset
-    from tagbox.training.baseline import colour_baseline
+    from tagbox.training.color_baseline import colour_baseline
 
     require(images >= 50, "images", images, "at least 50")
     start = time.perf_counter()

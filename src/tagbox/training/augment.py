@@ -118,7 +118,7 @@ class Augment:
     Parameters
     ----------
     config
-        What to vary, and how much. Mixup and CutMix are of batches: `training.mixing.mix`.
+        What to vary, and how much. Mixup and CutMix are of batches: `training.mixup.mix`.
     size
         Side S in pixels of the square that the network sees.
     geometry

@@ -1,13 +1,15 @@
-"""Batches of cached features, and what every kind of batches has in common."""
+"""Batches of cached features, and the base class of batches of images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.errors import TagboxError
 from tagbox.training.classification_task import Batch
 
 if TYPE_CHECKING:
@@ -15,9 +17,25 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 PREFETCHED = 4
-"""Batches each reading process is ahead."""
+"""Batches that each loading process prefetches."""
 PADDING = -1
-"""Row of a picture that only fills a batch up: none of its labels is known, so it takes no part."""
+"""Row of an image that only pads a batch; none of its labels is known."""
+
+
+class Loaded(Protocol):
+    """A loaded image: its dataset row, and why it could not be read."""
+
+    @property
+    def row(self) -> int:
+        """Dataset row, or `PADDING`."""
+
+    @property
+    def error(self) -> TagboxError | None:
+        """None for an image that was read."""
+
+
+Item = TypeVar("Item", bound=Loaded)
+Part = TypeVar("Part")
 
 
 def shared_rows(
@@ -26,7 +44,7 @@ def shared_rows(
     """This process's share of a batch's rows, an array for each part that it is computed in.
 
     All processes' parts together are the batch, each row once. Sizes differ by one at most; an empty
-    part holds `PADDING`, because every process takes part in every exchange.
+    part holds `PADDING`, because every process takes part in every gradient exchange.
     """
     pieces = np.array_split(rows, parts * processes)
     own = [pieces[part * processes + rank] for part in range(parts)]
@@ -43,10 +61,10 @@ def shared_batches(
     ]
 
 
-def picture_loader(
+def image_loader(
     reader: Any, parts: Sequence[Sequence[tuple[int, int]]], workers: int
 ) -> DataLoader[Any]:
-    """Reads what `reader` gives for each (epoch, row) of each part, in `workers` processes of its own or here."""
+    """Loads the item of each (epoch, row) of each part, in `workers` processes, or in this one if 0."""
     import torch
     from torch.utils.data import DataLoader
 
@@ -56,29 +74,102 @@ def picture_loader(
         collate_fn=list,
         num_workers=workers,
         prefetch_factor=PREFETCHED if workers else None,
-        # It draws a seed that nothing here uses; from the global generator it would move dropout.
+        # DataLoader draws a base seed, unused here; from the global generator it would change dropout.
         generator=torch.Generator(),
     )
 
 
+class LoadedBatches(ABC, Generic[Item, Part]):
+    """Batches of images that a reader loads and augments anew in every epoch.
+
+    Parameters
+    ----------
+    reader
+        A map-style dataset of torch's: (epoch, row) to an item.
+    rows
+        Dataset rows of one pass, in validation order.
+    batch_size, parts
+        Images in a batch over all processes; parts that this process divides its share into.
+    shuffle, seed
+        Whether the order is drawn from (`seed`, epoch).
+    processes, rank
+        Of the group that shares each batch.
+    workers
+        Processes that load images; 0 loads in this process. It does not change the result.
+    on_unreadable
+        Called once for each image that cannot be read; it is left out, and the training continues.
+    """
+
+    def __init__(
+        self,
+        reader: Any,
+        rows: NDArray[np.intp],
+        *,
+        batch_size: int,
+        parts: int = 1,
+        shuffle: bool = False,
+        seed: int = 0,
+        processes: int = 1,
+        rank: int = 0,
+        workers: int = 0,
+        on_unreadable: Callable[[TagboxError], object] = lambda _: None,
+    ) -> None:
+        self.reader, self.rows = reader, rows
+        self.batch_size, self.parts = batch_size, parts
+        self.shuffle, self.seed = shuffle, seed
+        self.processes, self.rank, self.workers = processes, rank, workers
+        self._on_unreadable = on_unreadable
+        self._unreadable: set[int] = set()
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Part]]:
+        """This process's parts of each batch, from batch `start` on."""
+        order = self.rows
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, epoch]).permutation(order)
+        shares = shared_batches(
+            order, self.batch_size, processes=self.processes, rank=self.rank, parts=self.parts
+        )[start:]
+        indices = [[(epoch, int(row)) for row in part] for batch in shares for part in batch]
+        loader = iter(image_loader(self.reader, indices, self.workers))
+        for number in range(start, start + len(shares)):
+            yield [
+                self._part(next(loader), (self.seed, epoch, number, part, self.rank))
+                for part in range(self.parts)
+            ]
+
+    def _part(self, items: list[Item], seed: tuple[int, ...]) -> Part:
+        for item in items:
+            if item.error is not None and item.row not in self._unreadable:
+                self._unreadable.add(item.row)
+                self._on_unreadable(item.error)
+        return self.collate(items, seed)
+
+    @abstractmethod
+    def collate(self, items: list[Item], seed: tuple[int, ...]) -> Part:
+        """The items as one part of a batch; what is drawn for it follows from `seed`."""
+
+
 class FeatureBatches:
-    """Passes over features that were encoded once.
+    """Batches of features that were encoded once.
 
     Parameters
     ----------
     features
-        (N, V, ...) float32; V views of each image (view 0 is the picture as it is).
+        (N, V, ...) float32; V views of each image (view 0 is the unmirrored image).
     labels
         (N, K) int8: 1 present, 0 absent, -1 unknown.
     batch_size
-        Images a batch; the last one of a pass may be smaller.
+        Images in a batch; the last one of a pass may be smaller.
     shuffle
         With it, the order and the view of each image are drawn anew every epoch from (`seed`, epoch);
         without, the order is that of the rows and the view is 0.
     seed
         Of the order.
     targets
-        (N, K) float32 to learn instead of the labels; see `training.teacher`.
+        (N, K) float32 targets of the loss instead of the labels; see `training.teacher`.
     """
 
     def __init__(
@@ -104,7 +195,7 @@ class FeatureBatches:
         return -(-len(self.targets) // self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
-        """See `training.loop.Batches`; inputs are (B, ...) features."""
+        """Batches of one part each, from batch `start` on; inputs are (B, ...) features."""
         import torch
 
         count, views = self.features.shape[:2]
@@ -119,5 +210,5 @@ class FeatureBatches:
             yield [Batch(rows, inputs, self.targets[rows], self.truth[rows])]
 
     def inputs(self, rows: Tensor, views: Tensor) -> Tensor:
-        """What the model takes for the images at `rows`."""
+        """Input of the model for the images at `rows`."""
         return self.features[rows, views]

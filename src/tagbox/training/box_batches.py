@@ -1,12 +1,11 @@
-"""Batches of pictures with boxes, read and varied anew in every epoch."""
+"""Batches of images with boxes, loaded and augmented anew in every epoch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from tagbox.data.image_files import picture_size
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import PAD_VALUE, Fit, train_state
-from tagbox.training.batches import PADDING, picture_loader, shared_batches
+from tagbox.training.batches import PADDING, LoadedBatches
 from tagbox.training.box_augment import BoxAugment, Others
 from tagbox.training.box_views import View, clipped, through
 
@@ -30,22 +29,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class BoxBatch:
-    """Some pictures with their boxes, all or a part of a batch on this process.
+    """Some images with their boxes: this process's share of a batch, or a part of it.
 
     Attributes
     ----------
     rows
-        (B,) rows of the dataset. A part that nothing is left of holds one grey picture with row `PADDING`,
-        all of it to be ignored.
+        (B,) rows of the dataset. A part without readable images holds one grey image with row `PADDING`,
+        an ignore region all over.
     pictures
         (B, H, W, 3) uint8 RGB, each in the upper left corner of a grey canvas (`images.geometry.Fit`).
     sizes
-        (height, width) of each picture in it.
+        (height, width) of each image in it.
     targets
-        The truth in pixels of the batch.
+        Ground truth in pixels of the batch.
     scales
-        (B, 2) float64 xy pixels of the batch for one of the original picture. Where a picture is varied it
-        is what it would be without.
+        (B, 2) float64 xy pixels of the batch per pixel of the original image, before augmentation.
     """
 
     rows: NDArray[np.intp]
@@ -57,7 +55,7 @@ class BoxBatch:
 
 @dataclass(frozen=True, eq=False)
 class ReadBoxes:
-    """A picture made ready: as it lies in the batch, or why it could not be read."""
+    """A loaded image as it lies in the batch, or why it could not be read."""
 
     row: int
     image: NDArray[np.uint8]
@@ -67,16 +65,16 @@ class ReadBoxes:
 
 
 class BoxReader:
-    """Reads and augments single pictures; `torch.utils.data` calls it, in processes of its own or here.
+    """Reads and augments single images, as a map-style dataset of `torch.utils.data`.
 
     Parameters
     ----------
     dataset, truth
-        The pictures, and what is in them.
+        The images, and their boxes.
     size, fixed
         As in `DetectorSpec`.
     augment, seed
-        None reads pictures as they are, as validation does.
+        None for validation: images are only resized.
     """
 
     def __init__(
@@ -98,9 +96,9 @@ class BoxReader:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, asked: tuple[int, int]) -> ReadBoxes:
-        """The picture (epoch, row)."""
-        epoch, row = asked
+    def __getitem__(self, key: tuple[int, int]) -> ReadBoxes:
+        """The image of (epoch, row)."""
+        epoch, row = key
         if row == PADDING:
             return self._blank(row)
         try:
@@ -116,14 +114,14 @@ class BoxReader:
             return ReadBoxes(row, image, truth, scale)
         whole = (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
         image = through(View.of(image, truth), whole, (width, height)).image
-        # From the original pixels at once: what the decoder rounded must not move a box.
+        # Boxes are scaled from original pixels directly: the decoder rounds sizes.
         truth = self.truth[row].scaled(*scale)
         inside = (0, 0, width, height)
         boxes, ignore = clipped(truth.boxes, *inside), clipped(truth.ignore, *inside)
         return ReadBoxes(row, image, ImageBoxes(boxes, truth.labels, ignore), scale)
 
     def read(self, row: int) -> tuple[NDArray[np.uint8], ImageBoxes]:
-        """The picture of a row as it is decoded, and its truth in pixels of that.
+        """The decoded image of a row, and its boxes in pixels of that.
 
         Raises
         ------
@@ -161,28 +159,21 @@ class BoxReader:
         return ReadBoxes(row, image, nothing, (1.0, 1.0), error)
 
 
-class BoxPictureBatches:
-    """Passes over pictures with boxes.
+class BoxBatches(LoadedBatches[ReadBoxes, BoxBatch]):
+    """Batches of images with boxes.
 
     Parameters
     ----------
     dataset, truth
-        The pictures, and `training_boxes` of them; ``truth.rows`` are passed over.
+        The images, and their `training_boxes`; only ``truth.rows`` are loaded.
     size, fixed, multiple
         Of the detector: `DetectorSpec`.
-    batch_size, parts
-        Images a batch over all processes; parts that this process computes its share in.
     augment
-        How training pictures are varied; None for validation, whose order is that of canvases and rows, so
-        that each is detected in the canvas that prediction takes, but in the batch between two kinds.
-    seed
-        Of order and augmentation.
-    processes, rank
-        Of the group that shares each batch.
-    workers
-        Processes that read; 0 reads here. It changes no number.
-    on_unreadable
-        Told once of each picture that cannot be read; it is left out, and the training goes on.
+        Augmentation of training images, which are shuffled; None for validation, sorted by canvas and row,
+        so that each image is detected on the canvas that prediction takes, but for batches on the border
+        of two canvases.
+    loading
+        As in `LoadedBatches`.
     """
 
     def __init__(
@@ -193,70 +184,34 @@ class BoxPictureBatches:
         size: int,
         fixed: bool = False,
         multiple: int = 1,
-        batch_size: int,
-        parts: int = 1,
         augment: BoxAugmentConfig | None = None,
         seed: int = 0,
-        processes: int = 1,
-        rank: int = 0,
-        workers: int = 0,
-        on_unreadable: Callable[[TagboxError], object] = lambda _: None,
+        **loading: Any,
     ) -> None:
-        self.dataset, self.truth = dataset, truth
         self.fit = Fit(size=size, fixed=fixed, multiple=multiple)
-        self.batch_size, self.parts = batch_size, parts
-        self.shuffled, self.seed = augment is not None, seed
-        self.processes, self.rank, self.workers = processes, rank, workers
-        self._on_unreadable = on_unreadable
-        self._unreadable: set[int] = set()
-        self.reader = BoxReader(dataset, truth, size, fixed=fixed, augment=augment, seed=seed)
+        reader = BoxReader(dataset, truth, size, fixed=fixed, augment=augment, seed=seed)
+        rows = truth.rows if augment is not None else _by_canvas(dataset, truth.rows, self.fit)
+        super().__init__(reader, rows, shuffle=augment is not None, seed=seed, **loading)
 
-    def __len__(self) -> int:
-        return -(-len(self.truth.rows) // self.batch_size)
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[BoxBatch]]:
-        """One pass from batch `start` on: this process's parts of each batch."""
-        batches = self._rows(epoch)[start:]
-        parts = [[(epoch, int(row)) for row in part] for batch in batches for part in batch]
-        loader = iter(picture_loader(self.reader, parts, self.workers))
-        for _ in batches:
-            yield [self._batch(next(loader)) for _ in range(self.parts)]
-
-    def _rows(self, epoch: int) -> list[list[NDArray[np.intp]]]:
-        """This process's parts of every batch of the epoch."""
-        if self.shuffled:
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.truth.rows)
-        else:
-            order = self._by_canvas
-        return shared_batches(
-            order, self.batch_size, processes=self.processes, rank=self.rank, parts=self.parts
-        )
-
-    @cached_property
-    def _by_canvas(self) -> NDArray[np.intp]:
-        """The rows, those of one canvas together."""
-        rows = self.truth.rows
-        sizes = stated_sizes(self.dataset, rows)[rows].astype(int).tolist()
-        canvases = [
-            self.fit.canvas(*self.fit.inner(width or 1, height or 1)) for width, height in sizes
-        ]
-        return rows[np.lexsort(np.array(canvases, int).reshape(-1, 2).T)]
-
-    def _batch(self, read: list[ReadBoxes]) -> BoxBatch:
+    def collate(self, items: list[ReadBoxes], seed: tuple[int, ...]) -> BoxBatch:
+        """The readable images on one canvas; nothing is drawn."""
         import torch
 
-        for each in read:
-            if each.error is not None and each.row not in self._unreadable:
-                self._unreadable.add(each.row)
-                self._on_unreadable(each.error)
-        kept = [each for each in read if each.error is None] or read[:1]
+        kept = [item for item in items if item.error is None] or items[:1]
         return BoxBatch(
-            rows=np.array([PADDING if each.error else each.row for each in kept]),
-            pictures=torch.from_numpy(stacked([each.image for each in kept], self.fit)),
-            sizes=[(each.image.shape[0], each.image.shape[1]) for each in kept],
-            targets=[_target(each.truth) for each in kept],
-            scales=np.array([each.scale for each in kept], np.float64),
+            rows=np.array([PADDING if item.error else item.row for item in kept]),
+            pictures=torch.from_numpy(stacked([item.image for item in kept], self.fit)),
+            sizes=[(item.image.shape[0], item.image.shape[1]) for item in kept],
+            targets=[_target(item.truth) for item in kept],
+            scales=np.array([item.scale for item in kept], np.float64),
         )
+
+
+def _by_canvas(dataset: Dataset, rows: NDArray[np.intp], fit: Fit) -> NDArray[np.intp]:
+    """The rows sorted by canvas."""
+    sizes = stated_sizes(dataset, rows)[rows].astype(int).tolist()
+    canvases = [fit.canvas(*fit.inner(width or 1, height or 1)) for width, height in sizes]
+    return rows[np.lexsort(np.array(canvases, int).reshape(-1, 2).T)]
 
 
 def _target(truth: ImageBoxes) -> Target:
@@ -265,7 +220,7 @@ def _target(truth: ImageBoxes) -> Target:
     from tagbox.models.detectors.base import Target
 
     boxes, ignore = truth.boxes.astype(np.float32), truth.ignore.astype(np.float32)
-    # A side that float32 cannot tell from none is none.
+    # Boxes whose width or height is 0 in float32 are dropped.
     sided = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     return Target(
         torch.from_numpy(boxes[sided]),
@@ -275,7 +230,7 @@ def _target(truth: ImageBoxes) -> Target:
 
 
 def stacked(images: Sequence[NDArray[np.uint8]], fit: Fit) -> NDArray[np.uint8]:
-    """(B, H, W, 3) uint8 of pictures of any size on the canvas that holds them all, grey around them."""
+    """(B, H, W, 3) uint8: images of any size on the smallest common canvas, padded with grey."""
     largest = [max(image.shape[side] for image in images) for side in (1, 0)]
     width, height = fit.canvas(*largest)
     batch = np.full((len(images), height, width, 3), PAD_VALUE, np.uint8)

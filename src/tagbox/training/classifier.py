@@ -184,10 +184,10 @@ def train(
     importing.join()
     runtime = runtime or _runtime(device)
     if config.finetune.active:
-        from tagbox.training.network import train_whole
+        from tagbox.training.finetune import finetune
 
         assert run_dir is not None
-        trained = train_whole(
+        trained = finetune(
             first,
             train_val,
             encoders,

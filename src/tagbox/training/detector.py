@@ -1,4 +1,4 @@
-"""From two sides of a dataset to a trained detector; `api.detect` judges it and makes a run of it."""
+"""Training a detector; `api.detect` evaluates it and writes the run."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tagbox.config import DetectorConfig
-from tagbox.data.boxes import training_boxes
+from tagbox.data.boxes import TrainingBoxes, training_boxes
 from tagbox.data.dataset import Dataset
-from tagbox.errors import TagboxError
 from tagbox.progress import Progress
-from tagbox.training.optim import optimizer_of, reading_processes
+from tagbox.training.network import train_network
+from tagbox.training.optim import optimizer_of
 from tagbox.training.resolve_config import resolve_machine
-from tagbox.training.run_dir import RunDir, fingerprints, require_same_data, say_other_machine
+from tagbox.training.run_dir import RunDir, require_same_data
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
     from tagbox.models.detectors.base import Detector
-    from tagbox.training.box_batches import BoxPictureBatches
+    from tagbox.training.box_batches import BoxBatches
     from tagbox.training.detection_task import DetectionMetrics
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
@@ -36,7 +36,7 @@ class TrainedDetector:
     detector
         With the weights of its best epoch, in eval mode on the CPU.
     train, validation
-        The two sides.
+        The datasets.
     history, best_epoch
         The rows of `history.csv`; which one the weights are of.
     parameters
@@ -44,7 +44,7 @@ class TrainedDetector:
     left_out
         Why pictures were left out, a sentence each.
     notes
-        What of the training data is not as its file has it; see `data.boxes.TrainingBoxes.notes`.
+        What was changed in the training data; see `data.boxes.TrainingBoxes.notes`.
     """
 
     config: DetectorConfig
@@ -68,7 +68,7 @@ def train_on(
     on_epoch: Callable[[Row], None] | None = None,
     progress: Progress,
 ) -> TrainedDetector | None:
-    """Train a detector, or go on from the checkpoint of ``run_dir.state``; None on all processes but the main one.
+    """Train a detector, or resume from the checkpoint of ``run_dir.state``; None on all but the main process.
 
     Parameters
     ----------
@@ -81,16 +81,9 @@ def train_on(
         What `data.boxes.training_boxes` and `models.detectors.create.create_detector` raise;
         ``resume-data``; ``loss-not-finite``; what `training.failures.understood` knows; ``cannot-write``.
     """
-    import torch
-
     from tagbox.models.detectors.bundle import DetectorSpec
     from tagbox.models.detectors.create import build_detector, create_detector
-    from tagbox.training.checkpoint import Checkpointer
     from tagbox.training.detection_task import DetectionTask
-    from tagbox.training.distributed import Runtime
-    from tagbox.training.failures import understood
-    from tagbox.training.loop import Stop, TrainSetup, fit
-    from tagbox.training.optim import Ema, Schedule, create_course
 
     truth = training_boxes(train_val.train, config.boxes)
     for sentence in truth.notes:
@@ -108,88 +101,46 @@ def train_on(
         config = resolve_machine(config, runtime)
         if runtime.main:
             run_dir.begin(config)
-    runtime = Runtime(runtime.device.type, config.precision)  # type: ignore[arg-type]
-    machine = runtime.machine() | {"parts of a batch": config.accumulate}
-    if run_dir.state is not None:
-        say_other_machine(run_dir.state, machine, progress)
-    parameters = {
-        "trainable": sum(p.numel() for p in detector.parameters() if p.requires_grad),
-        "total": sum(p.numel() for p in detector.parameters()),
-    }
-    progress.say("parameters: {total:,} in all, {trainable:,} trained".format(**parameters))
 
-    # Each process draws its own dropout and samples; what is drawn for pictures follows from other seeds.
-    torch.manual_seed(config.seed + runtime.rank)
-    if config.channels_last == "yes":
-        detector.use_channels_last()
-    detector.to(runtime.device)
+    def on_batch(step: int, loss: float) -> None:
+        if log is not None:
+            log.batch(step, loss)
 
-    def on_unreadable(error: TagboxError) -> None:
-        left_out.append(str(error))
-        progress.say(f"left out: {error}")
+    def after_epoch(row: Row, _: DetectionMetrics) -> None:
+        if log is not None:
+            log.epoch(int(row["epoch"] or 0), row)
+        progress.say(_sentence(row))
+        if on_epoch:
+            on_epoch(row)
 
-    batches, held = _batches(train_val, truth, config, detector, runtime, on_unreadable)
-    optimizer = _optimizer(detector, config)
-    ema = Ema(detector, config.ema) if config.ema else None
-    total = config.epochs * len(batches)
-    setup = TrainSetup(
-        model=runtime.distribute(detector),
-        task=DetectionTask(detector, train_val.validation),
-        optimizer=optimizer,
-        schedule=Schedule(optimizer, create_course(config.schedule, total, config.warmup)),
-        clip=config.clip,
-        ema=ema,
-    )
-    about = {
-        "spec": asdict(detector.spec),
-        "left_out": left_out,
-        "fingerprints": fingerprints(train_val),
-        "machine": machine,
-    }
-    checkpointer = Checkpointer(
-        run_dir.checkpoints,
+    def batches(how: Mapping[str, Any]) -> tuple[BoxBatches, BoxBatches]:
+        return _batches(train_val, truth, config, detector, how)
+
+    trained = train_network(
+        detector,
+        config,
+        train_val,
         runtime,
-        seconds=config.checkpoint_seconds,
-        about=about,
-        resume_from=run_dir.state,
+        run_dir,
+        task=DetectionTask(detector, train_val.validation),
+        optimizer=_optimizer(detector, config),
+        batches=batches,
+        about={"spec": asdict(detector.spec)},
+        left_out=left_out,
+        on_batch=on_batch,
+        on_epoch=after_epoch,
+        progress=progress,
     )
-    done = 0 if run_dir.state is None else int(run_dir.state["at"]["step"])
-    with progress.bar("training the detector", total, "batches") as advance, understood():
-        advance(done)
-
-        def after_batch(step: int, value: float) -> None:
-            advance(1)
-            if log is not None:
-                log.batch(step, value)
-
-        def after_epoch(row: Row, held: DetectionMetrics) -> None:
-            if log is not None:
-                log.epoch(int(row["epoch"] or 0), row)
-            progress.say(_sentence(row))
-            if on_epoch:
-                on_epoch(row)
-
-        train_state = fit(
-            setup,
-            batches,
-            held,
-            stop=Stop(epochs=config.epochs, patience=config.patience, best_by=config.best_by),
-            runtime=runtime,
-            checkpointer=checkpointer,
-            on_batch=after_batch,
-            on_epoch=after_epoch,
-        )
     if not runtime.main:
         return None
-    trained: Any = setup.eval_model
     return TrainedDetector(
         config=config,
-        detector=trained.to("cpu").eval(),
+        detector=trained.model.to("cpu").eval(),
         train=train_val.train,
         validation=train_val.validation,
-        history=[dict(row) for row in train_state.history],
-        best_epoch=train_state.best_epoch,
-        parameters=parameters,
+        history=[dict(row) for row in trained.train_state.history],
+        best_epoch=trained.train_state.best_epoch,
+        parameters=trained.parameters,
         left_out=left_out,
         notes=truth.notes,
     )
@@ -197,38 +148,28 @@ def train_on(
 
 def _batches(
     train_val: TrainVal,
-    truth: Any,
+    truth: TrainingBoxes,
     config: DetectorConfig,
     detector: Detector,
-    runtime: Runtime,
-    on_unreadable: Any,
-) -> tuple[BoxPictureBatches, BoxPictureBatches]:
-    """Training pictures, varied and shuffled; validation pictures as they are, in their order."""
-    from tagbox.training.box_batches import BoxPictureBatches
+    how: Mapping[str, Any],
+) -> tuple[BoxBatches, BoxBatches]:
+    """Augmented, shuffled training batches, and validation batches."""
+    from tagbox.training.box_batches import BoxBatches
 
-    how: Mapping[str, Any] = {
-        "size": detector.spec.size,
-        "multiple": detector.spec.multiple,
-        "fixed": detector.spec.fixed,
-        "batch_size": config.batch_size,
-        "processes": runtime.processes,
-        "rank": runtime.rank,
-        "workers": reading_processes(config.workers, runtime),
-        "on_unreadable": on_unreadable,
-    }
-    train = BoxPictureBatches(
+    spec = detector.spec
+    canvas: Mapping[str, Any] = {"size": spec.size, "multiple": spec.multiple, "fixed": spec.fixed}
+    train = BoxBatches(
         train_val.train,
         truth,
         augment=config.augment,
         seed=config.seed,
         parts=config.accumulate,
+        **canvas,
         **how,
     )
-    # What stands in the validation data cannot stop a training: odd boxes are left out of its loss.
-    held = BoxPictureBatches(
-        train_val.validation, training_boxes(train_val.validation, "drop"), **how
-    )
-    return train, held
+    # Invalid validation boxes cannot stop a training: they are left out of its loss.
+    validation_truth = training_boxes(train_val.validation, "drop")
+    return train, BoxBatches(train_val.validation, validation_truth, **canvas, **how)
 
 
 def _optimizer(detector: Detector, config: DetectorConfig) -> Any:

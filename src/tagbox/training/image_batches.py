@@ -1,11 +1,10 @@
-"""Batches of pictures, read and varied anew in every epoch, while the whole network is trained."""
+"""Batches of images with labels, loaded and augmented anew in every epoch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +15,15 @@ from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import PAD_VALUE, to_square
 from tagbox.training.augment import Augment
-from tagbox.training.batches import PADDING, picture_loader, shared_batches
+from tagbox.training.batches import PADDING, LoadedBatches
 from tagbox.training.classification_task import Batch
 from tagbox.training.crop import Objects, ObjectsByImage, resolve_crop
-from tagbox.training.mixing import mix
-
-if TYPE_CHECKING:
-    pass
+from tagbox.training.mixup import mix
 
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """A picture made ready: its square, its labels as they now are, or why it could not be read."""
+    """An augmented image: its square, its labels after cropping, or why it could not be read."""
 
     row: int
     square: NDArray[np.uint8]
@@ -36,12 +32,12 @@ class Read:
 
 
 class Reader:
-    """Reads and augments single pictures; `torch.utils.data` calls it, in processes of its own or here.
+    """Reads and augments single images, as a map-style dataset of `torch.utils.data`.
 
     Parameters
     ----------
     augment
-        None reads pictures as they are, as validation does.
+        None for validation: images are only resized.
     """
 
     def __init__(
@@ -49,7 +45,7 @@ class Reader:
     ) -> None:
         self.dataset, self.size, self.geometry, self.augment = dataset, size, geometry, augment
         self.labels = dataset.labels
-        # A crop shows less than all of a picture, so the decoder may not scale it down as far.
+        # A crop shows a part of the image, so the decoder must keep more pixels of it.
         crops = augment is not None and augment.crop != "none"
         shown = augment.config.crop_scale if augment is not None and crops else 1.0
         self._least_side = math.ceil(size / math.sqrt(shown))
@@ -58,9 +54,9 @@ class Reader:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, asked: tuple[int, int]) -> Read:
-        """The picture (epoch, row)."""
-        epoch, row = asked
+    def __getitem__(self, key: tuple[int, int]) -> Read:
+        """The image of (epoch, row)."""
+        epoch, row = key
         if row == PADDING:
             return self._blank(row)
         try:
@@ -75,7 +71,7 @@ class Reader:
         return Read(row, square, labels)
 
     def _objects_in(self, row: int, image: NDArray[np.uint8]) -> Objects:
-        """The picture's objects, in pixels of `image`, which the decoder may have scaled down."""
+        """The image's objects, in pixels of `image`, which the decoder may have scaled down."""
         objects = self._objects[row]
         height, width = image.shape[:2]
         images = self.dataset.images
@@ -88,29 +84,19 @@ class Reader:
         return Read(row, square, np.full(self.labels.shape[1], UNKNOWN, np.int8), error)
 
 
-class PictureBatches:
-    """Passes over pictures.
+class ImageBatches(LoadedBatches[Read, Batch]):
+    """Batches of images with labels.
 
     Parameters
     ----------
-    dataset
-        Labelled images.
-    size, geometry
-        Of the squares.
-    batch_size, parts
-        Images a batch over all processes; parts that this process computes its share in.
+    dataset, size, geometry
+        Images become (size, size) squares.
     augment
-        How training pictures are varied; None for validation, whose order is that of the rows.
-    seed
-        Of order and augmentation.
-    processes, rank
-        Of the group that shares each batch.
-    workers
-        Processes that read; 0 reads here. It changes no number.
+        Augmentation of training images, which are shuffled; None for validation.
     targets
-        (N, K) float32 to learn instead of the labels; see `training.teacher`.
-    on_unreadable
-        Told once of each picture that cannot be read; it is left out, and the training goes on.
+        (N, K) float32 targets of the loss instead of the labels; see `training.teacher`.
+    loading
+        As in `LoadedBatches`.
     """
 
     def __init__(
@@ -119,68 +105,35 @@ class PictureBatches:
         size: int,
         geometry: Geometry,
         *,
-        batch_size: int,
-        parts: int = 1,
         augment: AugmentConfig | None = None,
         seed: int = 0,
-        processes: int = 1,
-        rank: int = 0,
-        workers: int = 0,
         targets: NDArray[np.float32] | None = None,
-        on_unreadable: Callable[[TagboxError], object] = lambda _: None,
+        **loading: Any,
     ) -> None:
-        self.dataset, self.batch_size, self.parts = dataset, batch_size, parts
-        self.config, self.seed = augment, seed
-        self.processes, self.rank, self.workers = processes, rank, workers
-        self.targets, self._on_unreadable = targets, on_unreadable
-        self._unreadable: set[int] = set()
-        varied = None
+        self.config, self.targets = augment, targets
+        augmented = None
         if augment is not None:
             crop = resolve_crop(augment.crop, bool(dataset.annotations.has_box.any()))
-            varied = Augment(augment, size, geometry, seed=seed, crop=crop)
-        self.reader = Reader(dataset, size, geometry, varied)
+            augmented = Augment(augment, size, geometry, seed=seed, crop=crop)
+        reader = Reader(dataset, size, geometry, augmented)
+        rows = np.arange(len(dataset))
+        super().__init__(reader, rows, shuffle=augment is not None, seed=seed, **loading)
 
-    def __len__(self) -> int:
-        return -(-len(self.dataset) // self.batch_size)
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
-        """See `training.loop.Batches`; inputs are (B, S, S, 3) uint8, or float32 where pictures are mixed."""
-        batches = self._rows(epoch)[start:]
-        parts = [[(epoch, int(row)) for row in part] for batch in batches for part in batch]
-        loader = iter(picture_loader(self.reader, parts, self.workers))
-        for number in range(start, start + len(batches)):
-            yield [
-                self._batch(next(loader), (self.seed, epoch, number, part, self.rank))
-                for part in range(self.parts)
-            ]
-
-    def _rows(self, epoch: int) -> list[list[NDArray[np.intp]]]:
-        """This process's parts of every batch of the epoch."""
-        order = np.arange(len(self.dataset))
-        if self.config is not None:
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(order))
-        return shared_batches(
-            order, self.batch_size, processes=self.processes, rank=self.rank, parts=self.parts
-        )
-
-    def _batch(self, read: list[Read], seed: tuple[int, ...]) -> Batch:
+    def collate(self, items: list[Read], seed: tuple[int, ...]) -> Batch:
+        """Inputs (B, S, S, 3) uint8, or float32 where images are mixed."""
         import torch
 
-        for each in read:
-            if each.error is not None and each.row not in self._unreadable:
-                self._unreadable.add(each.row)
-                self._on_unreadable(each.error)
-        asked = np.array([each.row for each in read])
-        labels = np.stack([each.labels for each in read])
-        inputs = torch.from_numpy(np.stack([each.square for each in read]))
+        rows_read = np.array([item.row for item in items])
+        labels = np.stack([item.labels for item in items])
+        inputs = torch.from_numpy(np.stack([item.square for item in items]))
         truth = torch.from_numpy(labels.astype(np.float32))
         targets = truth
         if self.targets is not None:
-            # Where the crop changed a label, the teacher has seen another picture.
-            same = torch.from_numpy(labels == self.reader.labels[asked])
-            targets = torch.where(same, torch.from_numpy(self.targets[asked]), truth)
-        # What could not be read fills the batch, with labels all unknown, and stands in no figure.
-        rows = np.where([each.error is None for each in read], asked, PADDING)
+            # Where the crop changed a label, the teacher saw another image: its targets do not apply.
+            same = torch.from_numpy(labels == self.reader.labels[rows_read])
+            targets = torch.where(same, torch.from_numpy(self.targets[rows_read]), truth)
+        # Unreadable images are padding: their labels are unknown, and they count in no metric.
+        rows = np.where([item.error is None for item in items], rows_read, PADDING)
         if self.config is not None:
             inputs, mixed, was_mixed = mix(inputs, targets, self.config, seed=seed)
             if was_mixed:

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,12 +23,14 @@ from tagbox.predictions.coco_results import write_results
 from tagbox.predictions.files import write_csv
 from tagbox.predictions.predictions import Detections, Predictions
 from tagbox.predictions.thresholds import ScoreThresholds
-from tagbox.training.classifier import Trained
-from tagbox.training.detector import TrainedDetector
 from tagbox.training.frozen import label_kind
 from tagbox.training.history import write_history
 from tagbox.training.run_dir import write_config
 from tagbox.training.train_val import TrainVal
+
+if TYPE_CHECKING:
+    from tagbox.training.classifier import Trained
+    from tagbox.training.detector import TrainedDetector
 
 LIBRARIES = ("tagbox", "numpy", "pillow", "simplejpeg", "torch", "openvino", "timm", "safetensors")
 

@@ -9,7 +9,7 @@ from scipy import stats
 from torch import Tensor
 
 from tagbox.config import AugmentConfig
-from tagbox.training.mixing import mix
+from tagbox.training.mixup import mix
 
 MIXUP, CUTMIX = AugmentConfig(mixup=0.8), AugmentConfig(cutmix=1.0)
 

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from tagbox.config import SynthConfig
 from tagbox.data.load import load_dataset
 from tagbox.data.synthetic.generate import generate
-from tagbox.training.baseline import (
+from tagbox.training.color_baseline import (
     FEATURES,
     STRENGTH,
     colour_baseline,
