@@ -1,10 +1,8 @@
-"""Augmentation: how a picture and its labels vary from epoch to epoch.
+"""Augmentation of classification images: crop, flips, rotation, colour jitter, RandAugment, cutout.
 
-The pixel work is torchvision's (`transforms.v2.functional`), on Pillow pictures: of this size they are
-quicker than tensors, and leave torch's threads to the training step. torchvision's random transforms draw
-from torch's global generator, which other threads draw from as well, so the draws are made here.
-
-RandAugment with draws that are handed in; the operations and their ranges are torchvision's.
+Pixels are transformed by torchvision (`transforms.v2.functional`) on Pillow images, which at this size are
+faster than tensors and leave torch's threads to the training step. Random numbers come from NumPy generators
+seeded per image: torchvision's random transforms draw from torch's global generator.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ def rand_augment(
     picture
         RGB.
     random
-        What to do is drawn from it.
+        Source of all draws.
     operations
         How many, each drawn from all fourteen; one of them does nothing.
     magnitude
@@ -110,10 +108,10 @@ _STREAM = 1
 
 
 class Augment:
-    """One way to augment, as a function of (picture, epoch, row).
+    """Augmentation as a deterministic function of (image, epoch, row).
 
-    Every draw of one picture follows from (seed, epoch, row) alone, so that the order, the process
-    and the thread in which pictures are read change nothing. No global generator is read or written.
+    Every draw for an image follows from (seed, epoch, row) alone, whatever the order, process or thread
+    in which images are loaded. No global generator is read or written.
 
     Parameters
     ----------
@@ -149,7 +147,7 @@ class Augment:
         epoch: int,
         row: int,
     ) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
-        """The picture as the network sees it in this epoch, and the labels that are true of it.
+        """The augmented (S, S) image of this epoch, and its labels.
 
         The order is: crop, geometry, flips, rotation, colour, RandAugment, cutout. Only the crop
         changes labels. Corners that a rotation bares, and what is cut out, are grey.
@@ -215,7 +213,7 @@ class Augment:
 
 
 def _rotate(picture: Picture, random: np.random.Generator, most: float) -> Picture:
-    """Turned about its middle by up to `most` degrees either way."""
+    """Rotate about the centre by up to `most` degrees either way."""
     from torchvision.transforms.v2 import InterpolationMode, functional
 
     return functional.rotate(

@@ -1,7 +1,4 @@
-"""From two sides of a dataset to a trained, tuned and evaluated classifier.
-
-What a stage of training hands on: to the next one, or to its judgement.
-"""
+"""Training a classifier: a head on frozen features, optionally fine-tuning, then evaluation."""
 
 from __future__ import annotations
 
@@ -48,26 +45,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
-    """A trained model, and what it was trained on.
+    """The result of a training stage: a trained model and its data.
 
     Attributes
     ----------
     encoders
-        The backbones as they are after the stage.
+        The backbones after the stage.
     train, validation
-        The images that could be read.
+        The readable images.
     head
-        The state of the best epoch's head.
+        State dict of the head at the best epoch.
     features
         (N, ...) float32 of the validation images.
     ema
-        Decay of the moving average that the weights are; 0 for none.
+        Decay of the moving average of the weights; 0 for none.
     parameters
         ``total`` and ``trainable`` numbers.
     left_out
-        Why pictures were left out, a sentence each.
+        Why images were left out, a sentence each.
     rows, module
-        Of the first stage: which rows of their sides the images are, and the head as a module.
+        Of the first stage: rows of the images in the datasets, and the head as a module.
     """
 
     config: ClassifierConfig
@@ -86,28 +83,28 @@ class Stage:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Trained:
-    """What training leaves in memory; `training.saved_run.write_run` makes a folder of it.
+    """The result of a training, in memory; `training.saved_run` writes the run directory.
 
     Attributes
     ----------
     config
         As it was given, with every ``auto`` decided.
     encoders
-        Of the backbones as they now are.
+        The trained backbones.
     train, validation
         The images that could be read.
     head
-        The head's state, NumPy arrays.
+        State dict of the head, as NumPy arrays.
     judged
         The validation images' probabilities, thresholds and figures.
     history, best_epoch
-        The rows of `history.csv`; which one the weights are of.
+        The rows of `history.csv`; the epoch of the weights, from 1.
     ema
-        Decay of the moving average that the weights are; 0 for none.
+        Decay of the moving average of the weights; 0 for none.
     parameters
         ``total`` and ``trainable`` numbers of the model.
     left_out
-        Why pictures were left out, a sentence each.
+        Why images were left out, a sentence each.
     """
 
     config: ClassifierConfig
@@ -136,26 +133,26 @@ def train(
     on_epoch: Callable[[Row], None] | None = None,
     progress: Progress,
 ) -> Trained | None:
-    """Encode both sides once and train the head; then the network, where that is asked for; tune and evaluate.
+    """Encode all images, train the head, fine-tune if configured, and evaluate.
 
     Parameters
     ----------
     run_dir
-        The run's folder, for checkpoints; needed where the network is trained.
+        The run directory, for checkpoints; needed for fine-tuning.
     runtime
-        The group of processes, where a launcher started several.
+        The group of processes, if a launcher started several.
     teacher
         (N, K) float32 probabilities of the training images by another model.
     encoded
-        The features, where an earlier training of the same backbones has them.
+        Features that an earlier training of the same backbones encoded.
     on_epoch
-        Called with each epoch's row of the last stage; what it raises ends the training.
+        Called with each history row of the last stage; an exception ends the training.
 
     Returns
     -------
     None on processes other than the main one.
     """
-    # Importing torch takes about as long as encoding some hundred pictures and needs one core.
+    # Importing torch needs one core for about as long as encoding a hundred images: do both at once.
     importing = threading.Thread(target=require_torch, daemon=True)
     importing.start()
     asked, config = config, resolve(config, train_val)
@@ -171,12 +168,12 @@ def train(
         importing.join()
         runtime = runtime or _runtime(device)
         alone = None if config.finetune.active else on_epoch
-        # Of the pictures that could be read, or of a sample: found by their ids.
+        # The encoded images may be a subset of the training data: match them by id.
         rows_seen = rows_of(encoded.train.images.ids, train_val.train.images.ids)
         taught = None if teacher is None else teacher[rows_seen]
         first = _first_stage(encoded, config, runtime, taught, log, alone, progress)
         if encoded.sampled:
-            # The head has seen a sample; the network is trained on all.
+            # The head was trained on a sample; the network is trained on all images.
             rows = np.arange(len(train_val.train)), np.arange(len(train_val.validation))
             first = replace(
                 first, train=train_val.train, validation=train_val.validation, rows=rows
@@ -241,16 +238,16 @@ def _first_stage(
     on_epoch: Callable[[Row], None] | None,
     progress: Progress,
 ) -> Stage:
-    """The head on frozen features; every process trains the same one."""
+    """Train the head on frozen features; every process trains the same one."""
     targets = None
     if teacher is not None:
         targets = mixed_targets(encoded.train.labels, teacher, config.teacher_weight)
     watch = watch_labels(config, encoded.train.categories.names, log if runtime.main else None)
     with progress.bar("training the head", config.epochs, "epochs") as advance:
 
-        def after_epoch(row: Row, held: ClassificationMetrics) -> None:
+        def after_epoch(row: Row, val_metrics: ClassificationMetrics) -> None:
             advance(1)
-            watch.epoch(row, held)
+            watch.epoch(row, val_metrics)
             if on_epoch:
                 on_epoch(row)
 
@@ -281,7 +278,7 @@ def _first_stage(
 
 
 def _finished(stage: Stage, runtime: Runtime) -> Trained | None:
-    """Probabilities by the very road that prediction takes, thresholds, figures."""
+    """Evaluate the model as prediction computes it: probabilities, thresholds, metrics."""
     if not runtime.main:
         return None
     config = stage.config

@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainedDetector:
-    """What training leaves in memory.
+    """The result of a training, in memory.
 
     Attributes
     ----------
     config
-        As it was given, with every ``auto`` decided.
+        The resolved configuration.
     detector
         With the weights of its best epoch, in eval mode on the CPU.
     train, validation
         The datasets.
     history, best_epoch
-        The rows of `history.csv`; which one the weights are of.
+        The rows of `history.csv`; the epoch of the weights, from 1.
     parameters
         ``total`` and ``trainable`` numbers.
     left_out
-        Why pictures were left out, a sentence each.
+        Why images were left out, a sentence each.
     notes
         What was changed in the training data; see `data.boxes.TrainingBoxes.notes`.
     """
@@ -73,7 +73,7 @@ def train_on(
     Parameters
     ----------
     on_epoch
-        Called with each epoch's row; what it raises ends the training.
+        Called with each history row; an exception ends the training.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def _optimizer(detector: Detector, config: DetectorConfig) -> Any:
 
 
 def _sentence(row: Row) -> str:
-    """An epoch in a line."""
+    """One line for an epoch."""
     said = [f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, validation {row['val_loss']:.3f}"]
     for name, word in (("val_ap", "AP"), ("val_ap50", "AP50")):
         value = row.get(name)

@@ -1,10 +1,6 @@
-"""Both sides of a dataset as features of a frozen backbone.
+"""Training a head on a frozen backbone: encode every image once, then train on the cached features.
 
-Whether the features of a dataset fit into memory, said before any of them is computed.
-
-How many of torch's threads a training step is worth.
-
-Training a head on features that were encoded once.
+Before encoding it is checked that the features fit into memory; small steps run on one thread.
 """
 
 from __future__ import annotations
@@ -43,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Encoded:
-    """Features of the pictures that could be read, and their datasets.
+    """Features of the readable training and validation images, and their datasets.
 
     Attributes
     ----------
@@ -52,11 +48,11 @@ class Encoded:
     train, validation
         The images of those features.
     train_rows, validation_rows
-        Which rows of their sides they are.
+        Their rows in the datasets that were encoded.
     unreadable
-        Pictures that were left out, with the reason.
+        Why images were left out.
     sampled
-        Whether these are images of a sample of the two sides, because not all fitted into memory.
+        Whether only a sample was encoded, because not everything fitted into memory.
     """
 
     encoders: Sequence[Encoder]
@@ -80,9 +76,10 @@ def encode_train_val(
     progress: Progress,
     runtime: Runtime | None = None,
 ) -> Encoded:
-    """Encode every picture of both sides once, and the training pictures' mirror images with `mirror`.
+    """Encode every training and validation image once; with `mirror`, mirrored training images too.
 
-    Features have the shape that `head` takes. With a `runtime` of several processes each of them encodes its share, and all get everything.
+    Features have the shape that `head` takes. With a `runtime` of several processes each encodes its
+    share, and all get everything.
 
     Raises
     ------
@@ -118,7 +115,7 @@ def _encode(
     progress: Progress,
     runtime: Runtime | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.intp], list[TagboxError]]:
-    """Features of the readable pictures, their rows, and why the others are not."""
+    """Features of the readable images, their rows, and the errors of the others."""
     require_images(data)
     rows = np.arange(len(data))
     if runtime is not None:
@@ -148,9 +145,9 @@ def _encode(
 
 
 SHARE = 0.5
-"""Of the memory that is available; the rest is for the network, the batches and other programs."""
+"""Of the available memory; the rest is for the network, the batches and other programs."""
 LIMITS = (
-    # Limit, use and statistics of this process's group, and the name of what the system would give back.
+    # Limit, usage and statistics of this process's group, and the name of its reclaimable memory.
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     (
         "memory/memory.limit_in_bytes",
@@ -159,13 +156,13 @@ LIMITS = (
         "total_inactive_file",
     ),
 )
-"""Files under /sys/fs/cgroup, as a container sees them, of the kernel's second and first interface."""
+"""Files under /sys/fs/cgroup of cgroup v2 and v1, as a container sees them."""
 
 
 def require_room(
     train_val: TrainVal, encoders: Sequence[Encoder], config: ClassifierConfig
 ) -> None:
-    """Refuse feature maps that would need more than half of the memory that is available.
+    """Refuse feature maps that would need more than half of the available memory.
 
     Raises
     ------
@@ -188,12 +185,12 @@ def require_room(
 def train_val_in_memory(
     train_val: TrainVal, encoders: Sequence[Encoder], config: ClassifierConfig, progress: Progress
 ) -> TrainVal:
-    """`train_val`, or a stratified sample of them whose maps fit, where the network is trained afterwards.
+    """`train_val`, or before fine-tuning a stratified sample whose feature maps fit into memory.
 
     Raises
     ------
     TagboxError
-        See `require_room`, where only the head is trained.
+        ``features-too-large`` if only the head is trained.
     """
     if not config.finetune.active:
         require_room(train_val, encoders, config)
@@ -202,8 +199,8 @@ def train_val_in_memory(
     if share >= 1:
         return train_val
     samples = [
-        side.take(stratified_split(side.labels, share, config.seed)[1])
-        for side in (train_val.train, train_val.validation)
+        data.take(stratified_split(data.labels, share, config.seed)[1])
+        for data in (train_val.train, train_val.validation)
     ]
     progress.say(
         f"the head begins on {len(samples[0]):,} of {len(train_val.train):,} pictures, whose feature maps "
@@ -213,7 +210,7 @@ def train_val_in_memory(
 
 
 def _needed(train_val: TrainVal, encoders: Sequence[Encoder], config: ClassifierConfig) -> int:
-    """Bytes of all features; 0 for a head that takes pooled ones."""
+    """Bytes of all feature maps; 0 for a head that takes pooled features."""
     if not wants_map(config.head):
         return 0
     views = len(train_val.train) * (2 if config.mirror else 1) + len(train_val.validation)
@@ -221,7 +218,7 @@ def _needed(train_val: TrainVal, encoders: Sequence[Encoder], config: Classifier
 
 
 def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that can be used without swapping, within the limits of a container."""
+    """Bytes of memory available without swapping, within the limits of a container."""
     import psutil
 
     free = int(psutil.virtual_memory().available)
@@ -241,7 +238,7 @@ def _gigabytes(count: float) -> str:
 
 
 SMALL_STEP = 3e7
-"""Multiplications of a forward pass under which threads wait for each other longer than they compute.
+"""Multiplications of a forward pass below which several threads are slower than one.
 
 A linear head's step takes a millisecond on one core. On a busy machine of two cores, two threads took four to
 five times as long as one.
@@ -250,7 +247,7 @@ five times as long as one.
 
 @contextmanager
 def threads_for(multiplications: float) -> Iterator[None]:
-    """One thread of torch's inside it where a step is small; all of them where it is not."""
+    """Context in which torch uses one thread if a step is small, and all of its threads otherwise."""
     import torch
 
     before = torch.get_num_threads()
@@ -263,7 +260,7 @@ def threads_for(multiplications: float) -> Iterator[None]:
 
 
 WARM_UP = 0.3
-"""Share of the steps in which the rate rises, as in torch's one-cycle."""
+"""Share of the steps in which the learning rate rises, as in torch's one-cycle."""
 VAL_BATCH = 256
 
 
@@ -276,16 +273,16 @@ def train_head(
     on_batch: Callable[[int, float], None] | None = None,
     on_epoch: Callable[[Row, ClassificationMetrics], None] | None = None,
 ) -> tuple[nn.Module, TrainState]:
-    """Train a head of the configured kind; it holds the weights of its best epoch.
+    """Train a head of the configured kind; returns it with the weights of its best epoch.
 
     Parameters
     ----------
     config
         Resolved: no ``auto`` for labels and loss.
     runtime
-        Of one process: where there are several, each trains the same head.
+        Of one process: with several, each trains the same head.
     targets
-        (N, K) float32 to learn instead of the labels; see `training.teacher`.
+        (N, K) float32 targets of the loss instead of the labels; see `training.teacher`.
     """
     import torch
 

@@ -1,27 +1,11 @@
-"""Courses of the learning rate, as shares of its peak.
+"""Learning-rate schedules, optimizers with layer-wise rates, and the moving average of weights.
 
 References
 ----------
-One-cycle: Smith and Topin, "Super-Convergence", 2018, with torch's cosine phases; cosine: Loshchilov and
-Hutter, "SGDR", ICLR 2017, one cycle after a linear warm-up (Goyal et al., 2017).
-
-AdamW for heads on cached features.
-
-The same updates as `torch.optim.AdamW` (the tests hold them equal). torch's optimizers import its compiler
-at their first step, which takes longer than training a head on cached features; networks that are trained
-whole use torch's.
-
-References
-----------
-Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2.
-
-Which weights are trained at which rate, and what a step on pictures needs besides.
-
-The moving average of a model's weights, which is what is evaluated and published where it is on.
-
-References
-----------
-Polyak and Juditsky, 1992; the rising decay of the first steps is TensorFlow's ``ExponentialMovingAverage``.
+One-cycle: Smith and Topin, "Super-Convergence", 2018, with torch's cosine phases. Cosine: Loshchilov and
+Hutter, "SGDR", ICLR 2017, one cycle after a linear warm-up (Goyal et al., 2017). AdamW: Loshchilov and
+Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2. Moving average: Polyak and Juditsky,
+1992; the rising decay of the first steps is TensorFlow's ``ExponentialMovingAverage``.
 """
 
 from __future__ import annotations
@@ -45,7 +29,7 @@ LEAST_MOMENTUM, MOST_MOMENTUM = 0.85, 0.95
 STEP_FACTOR, STEPS_DOWN = 0.1, 3
 
 Course = Callable[[int], tuple[float, float | None]]
-"""Step, from 0, to the share of the peak rate and the momentum (None: as it is)."""
+"""Step, from 0, to (share of the peak learning rate, momentum or None to leave it unchanged)."""
 
 
 class HasGroups(Protocol):
@@ -55,7 +39,7 @@ class HasGroups(Protocol):
 
 
 class Schedule:
-    """Sets rate and momentum of every group of an optimizer, for the first step already here.
+    """Sets learning rate and momentum of every parameter group, for the first step on construction.
 
     A pure function of the number of steps, so that its state is that number.
     """
@@ -68,16 +52,16 @@ class Schedule:
         self._set()
 
     def step(self) -> None:
-        """One step on."""
+        """Advance by one step."""
         self.go_to(self.done + 1)
 
     def go_to(self, steps: int) -> None:
-        """The state after that many steps."""
+        """Set the state after that many steps."""
         self.done = steps
         self._set()
 
     def get_last_lr(self) -> list[float]:
-        """The learning rate in force, of each group."""
+        """The current learning rate of each group."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def _set(self) -> None:
@@ -146,12 +130,12 @@ SECOND_DECAY, EPSILON = 0.999, 1e-8
 
 
 class Optimizer(Protocol):
-    """What the loop asks of an optimizer; torch's have it."""
+    """The interface of torch's optimizers that the training loop uses."""
 
     param_groups: Any
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
 
     def step(self) -> object:
         """Update the weights by their gradients."""
@@ -160,11 +144,14 @@ class Optimizer(Protocol):
         """Everything but the weights, for a checkpoint."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore a `state_dict`."""
 
 
 class AdamW:
-    """Adam with decoupled weight decay.
+    """Adam with decoupled weight decay: the updates of `torch.optim.AdamW`, to which tests hold it.
+
+    For heads on cached features: torch's optimizers import its compiler at the first step, which takes
+    longer than the whole training of a head.
 
     Parameters
     ----------
@@ -191,7 +178,7 @@ class AdamW:
         self.second = [torch.zeros_like(p) for p in self.parameters]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
@@ -219,7 +206,7 @@ class AdamW:
                 parameter.addcdiv_(first, spread, value=-size)
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Optimizer.state_dict`."""
+        """Everything but the weights, for a checkpoint."""
         return {
             "steps": self.steps,
             "groups": self.param_groups,
@@ -228,7 +215,7 @@ class AdamW:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Optimizer.load_state_dict`."""
+        """Restore a `state_dict`."""
         self.steps = state["steps"]
         self.param_groups = [dict(group) for group in state["groups"]]
         self.first, self.second = list(state["first"]), list(state["second"])
@@ -244,7 +231,7 @@ def optimizer_of(
     own: Sequence[Any],
     config: FinetuneConfig | DetectorConfig,
 ) -> Any:
-    """torch's optimizer; rates fall from the head to the picture, biases and norms do not decay.
+    """torch's optimizer with layer-wise learning-rate decay; biases and norms have no weight decay.
 
     A stage at distance d from the head, the last stage being at 0, learns at
     ``learning_rate * backbone_rate * layer_decay ** d``.
@@ -254,7 +241,7 @@ def optimizer_of(
     backbone
         Parameters by name.
     trained
-        Names of the trained stages' parameters, from the picture on.
+        Names of the trained stages' parameters, from the input on.
     own
         Parameters that are not the backbone's.
     """
@@ -280,7 +267,7 @@ def _groups(parameters: Sequence[Any], rate: float, decay: float) -> list[dict[s
 
 
 def reading_processes(asked: int | None, runtime: Runtime) -> int:
-    """Processes that read pictures: on a CPU the training itself needs every core."""
+    """Data-loading processes: none by default on a CPU, where training needs every core."""
     if asked is not None:
         return asked
     if runtime.device.type == "cpu":
@@ -294,9 +281,9 @@ class Ema:
     Parameters
     ----------
     model
-        Copied; its module moves on.
+        Copied; updates do not change it.
     decay
-        Of the old average at each step, less in the first ones: ``min(decay, (1 + n) / (10 + n))``.
+        Weight of the old average at each step, less in the first steps: ``min(decay, (1 + n) / (10 + n))``.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -305,7 +292,7 @@ class Ema:
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
 
     def update(self, model: nn.Module) -> None:
-        """Draw the average towards `model`, after an optimizer step."""
+        """Update the average after an optimizer step."""
         import torch
 
         self.steps += 1
@@ -324,6 +311,6 @@ class Ema:
         return {"steps": self.steps, "model": dict(self.model.state_dict())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore a `state_dict`."""
         self.steps = state["steps"]
         self.model.load_state_dict(state["model"])

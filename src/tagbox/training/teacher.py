@@ -1,6 +1,4 @@
-"""What another model says of the training images.
-
-Learning from another model's probabilities beside the labels.
+"""Knowledge distillation: targets mixed of labels and another model's probabilities.
 
 References
 ----------
