@@ -19,7 +19,7 @@ from torchvision.ops import box_iou
 from tagbox.config import BoxAugmentConfig
 from tagbox.data.boxes import ImageBoxes
 from tagbox.errors import TagboxError
-from tagbox.images.geometry import PAD_VALUE, train_state
+from tagbox.images.geometry import PAD_VALUE, fitted_size
 from tagbox.training.box_augment import BoxAugment, Others, cropped, jittered, zoomed_out
 from tagbox.training.box_views import View, mirrored, through, turned
 
@@ -247,10 +247,10 @@ def test_windows_by_their_ranges() -> None:
         assert right - left == pytest.approx(2 * (bottom - top))
         left, top, right, bottom = jittered(rng, (0, 0, 40, 20), 0.25)
         assert 1 / 1.25 <= (right - left) / 40 <= 1 / 0.75
-    assert train_state(640, 480, 320) == (320, 240)
-    assert train_state(100, 50, 320) == (100, 50)
-    assert train_state(1000, 1, 320) == (320, 1)
-    assert train_state(100, 50, 320, fixed=True) == (320, 320)
+    assert fitted_size(640, 480, 320) == (320, 240)
+    assert fitted_size(100, 50, 320) == (100, 50)
+    assert fitted_size(1000, 1, 320) == (320, 1)
+    assert fitted_size(100, 50, 320, fixed=True) == (320, 320)
 
 
 def test_draws_follow_from_seed_epoch_and_row_alone() -> None:

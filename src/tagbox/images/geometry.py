@@ -120,7 +120,7 @@ class Fit:
 
     def inner(self, width: int, height: int) -> tuple[int, int]:
         """Width and height in pixels of a `width` x `height` picture inside its canvas."""
-        return train_state(width, height, self.size, fixed=self.fixed)
+        return fitted_size(width, height, self.size, fixed=self.fixed)
 
     def canvas(self, width: int, height: int) -> tuple[int, int]:
         """Width and height in pixels of the canvas of pictures that are at most `width` x `height` inside it.
@@ -141,7 +141,7 @@ class Fit:
         return math.ceil(pixels / self.multiple) * self.multiple
 
 
-def train_state(width: int, height: int, size: int, *, fixed: bool = False) -> tuple[int, int]:
+def fitted_size(width: int, height: int, size: int, *, fixed: bool = False) -> tuple[int, int]:
     """Width and height of a picture whose longest side is at most `size`; `fixed` stretches it to a square.
 
     A smaller picture stays as it is: none is scaled up, but where it is stretched.

@@ -1,13 +1,9 @@
-"""Augmentation with boxes: how a picture and what is true of it vary from epoch to epoch.
+"""Augmentation of images with boxes: zoom out, IoU crop, scale jitter, mosaic, flips, rotation, colour.
 
-All that changes places is one window through which the picture is seen, so that it is resampled once;
-then come mirrors, a turn and colours. The pixel work is Pillow's and torchvision's
-(`transforms.v2.functional`), on Pillow pictures as in `training.augment`; the draws are made here, because
-torchvision's own come from torch's global generator, which other threads draw from as well.
-
-Which window of a picture is shown: wider than the picture, a crop of it, nearer or further.
-
-Mosaic: four pictures on one canvas, as in YOLOv4 (Bochkovskiy et al., arXiv 2004.10934).
+Zoom, crop and scale choose one window of the image, so that it is resampled once. Pixels are transformed by
+Pillow and torchvision (`transforms.v2.functional`) as in `training.augment`; random numbers come from NumPy
+generators seeded per image. Mosaic puts four images on one canvas, as in YOLOv4 (Bochkovskiy et al., arXiv
+2004.10934).
 """
 
 from __future__ import annotations
@@ -22,7 +18,7 @@ from numpy.typing import NDArray
 from tagbox.config import BoxAugmentConfig
 from tagbox.data.boxes import ImageBoxes
 from tagbox.errors import TagboxError
-from tagbox.images.geometry import PAD_VALUE, train_state
+from tagbox.images.geometry import PAD_VALUE, fitted_size
 from tagbox.training.box_views import Boxes, View, Window, areas_of, mirrored, through, turned
 
 if TYPE_CHECKING:
@@ -33,18 +29,18 @@ LARGEST_CANVAS = 4.0
 LEAST_CROP = 0.3
 """Sides of a crop in those of the picture, as in SSD."""
 OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-"""Overlaps that a box may have to keep, as in SSD; 1 leaves the picture whole."""
+"""Minimum IoU of a box and the crop, drawn from these as in SSD; 1 keeps the whole image."""
 
 _TRIALS, _DRAWS = 40, 10
 
 
 def zoomed_out(random: np.random.Generator, window: Window) -> Window:
-    """A window up to `LARGEST_CANVAS` times as wide and high, with this one anywhere in it."""
+    """A window up to `LARGEST_CANVAS` times as wide and high, containing this one at a random place."""
     return scaled(random, window, float(random.uniform(1.0, LARGEST_CANVAS)))
 
 
 def jittered(random: np.random.Generator, window: Window, most: float) -> Window:
-    """A window through which all is 1 - `most` to 1 + `most` times as large."""
+    """A window that scales objects by a random factor in 1 - `most` to 1 + `most`."""
     return scaled(random, window, 1.0 / float(random.uniform(1 - most, 1 + most)))
 
 
@@ -66,14 +62,14 @@ def cropped(random: np.random.Generator, window: Window, boxes: Boxes) -> Window
     left, top, right, bottom = window
     if not len(boxes):
         return window
-    corner, train_val = np.array([left, top]), np.array([right - left, bottom - top])
+    corner, extent = np.array([left, top]), np.array([right - left, bottom - top])
     for _ in range(_DRAWS):
         wanted = OVERLAPS[int(random.integers(len(OVERLAPS)))]
         if wanted >= 1:
             return window
         shares = random.uniform(LEAST_CROP, 1.0, size=(_TRIALS, 2))
-        lows = corner + random.random((_TRIALS, 2)) * (1 - shares) * train_val
-        crops = np.hstack([lows, lows + shares * train_val])
+        lows = corner + random.random((_TRIALS, 2)) * (1 - shares) * extent
+        crops = np.hstack([lows, lows + shares * extent])
         good = np.flatnonzero(_proportioned(crops) & (_overlap(crops, boxes) >= wanted))
         if len(good):
             left, top, right, bottom = crops[good[0]].tolist()
@@ -82,8 +78,8 @@ def cropped(random: np.random.Generator, window: Window, boxes: Boxes) -> Window
 
 
 def _proportioned(crops: Boxes) -> NDArray[np.bool_]:
-    train_val = crops[:, 2:] - crops[:, :2]
-    return (train_val[:, 0] <= 2 * train_val[:, 1]) & (train_val[:, 1] <= 2 * train_val[:, 0])
+    extent = crops[:, 2:] - crops[:, :2]
+    return (extent[:, 0] <= 2 * extent[:, 1]) & (extent[:, 1] <= 2 * extent[:, 0])
 
 
 def _overlap(crops: Boxes, boxes: Boxes) -> NDArray[np.float64]:
@@ -274,9 +270,9 @@ class BoxAugment:
         """Width and height of what the window shows: its proportions, the whole picture's longest side."""
         height, width = view.image.shape[:2]
         if self.fixed:
-            return train_state(width, height, self.size, fixed=True)
+            return fitted_size(width, height, self.size, fixed=True)
         sides = window[2] - window[0], window[3] - window[1]
-        scale = max(train_state(width, height, self.size)) / max(sides)
+        scale = max(fitted_size(width, height, self.size)) / max(sides)
         return max(1, round(sides[0] * scale)), max(1, round(sides[1] * scale))
 
 

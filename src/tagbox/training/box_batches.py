@@ -16,7 +16,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import picture_size
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
-from tagbox.images.geometry import PAD_VALUE, Fit, train_state
+from tagbox.images.geometry import PAD_VALUE, Fit, fitted_size
 from tagbox.training.batches import PADDING, LoadedBatches
 from tagbox.training.box_augment import BoxAugment, Others
 from tagbox.training.box_views import View, clipped, through
@@ -107,7 +107,7 @@ class BoxReader:
         except TagboxError as error:
             return self._blank(row, error)
         own = real or (image.shape[1], image.shape[0])
-        width, height = train_state(own[0], own[1], self.size, fixed=self.fixed)
+        width, height = fitted_size(own[0], own[1], self.size, fixed=self.fixed)
         scale = width / stated[0], height / stated[1]
         if self.augment is not None:
             image, truth = self.augment(image, truth, epoch=epoch, row=row)
@@ -138,7 +138,7 @@ class BoxReader:
         least = None
         if real:
             least = math.ceil(
-                min(train_state(real[0], real[1], self.size, fixed=self.fixed)) / shown
+                min(fitted_size(real[0], real[1], self.size, fixed=self.fixed)) / shown
             )
         image = read_image(self.dataset.images.path(row), min_size=least)
         height, width = image.shape[:2]

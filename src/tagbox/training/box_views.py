@@ -1,6 +1,6 @@
-"""A picture and its boxes shown in another way: through a window, mirrored, turned.
+"""Geometric transforms of an image together with its boxes: crop and resize, flip, rotate.
 
-Boxes are xyxy in pixels from the picture's upper left corner; what happens to pixels happens to them.
+Boxes are xyxy in pixels from the image's upper left corner.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from tagbox.images.geometry import PAD_VALUE
 
 Boxes = NDArray[np.float64]
 Window = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels of a picture, over whose edges it may stand."""
+"""Left, top, right, bottom in pixels of an image; it may extend beyond the image."""
 
 LEAST_AREA = 1.0
-"""Pixels² that a box has at least, to be learnt from."""
+"""Smallest area in pixels² of a training box."""
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A picture on its way, and what is true of it.
+    """An image being augmented, and its boxes.
 
     Attributes
     ----------
     image
         (H, W, 3) uint8 RGB.
     boxes, labels, ignore
-        As in `ImageBoxes`, in pixels of `image` and clipped to it; a box that is out of sight has no area.
+        As in `ImageBoxes`, in pixels of `image` and clipped to it; a box outside has no area.
     left
-        (G,) float64; which share of each box's area is still in sight.
+        (G,) float64 share of each box's area that is still visible.
     """
 
     image: NDArray[np.uint8]
@@ -43,13 +43,13 @@ class View:
 
     @classmethod
     def of(cls, image: NDArray[np.uint8], truth: ImageBoxes) -> View:
-        """A picture as it is."""
+        """The image before augmentation."""
         height, width = image.shape[:2]
         boxes, ignore = (clipped(b, 0, 0, width, height) for b in (truth.boxes, truth.ignore))
         return cls(image, boxes, truth.labels, ignore, np.ones(len(boxes)))
 
     def truth(self, min_visible: float) -> ImageBoxes:
-        """What is to be learnt: boxes with a share of `min_visible` in sight; the rest is to be ignored."""
+        """Training boxes, of which a share of `min_visible` is visible; the others become ignore regions."""
         areas = areas_of(self.boxes)
         kept = (self.left >= min_visible) & (areas >= LEAST_AREA)
         ignore = np.concatenate([self.ignore, self.boxes[~kept]])
@@ -59,12 +59,12 @@ class View:
 
 
 def through(view: View, window: Window, canvas: tuple[int, int]) -> View:
-    """What is seen of a picture through `window`, as a picture of `canvas` width and height.
+    """Crop to `window` and resize to `canvas` (width, height).
 
     Parameters
     ----------
     window
-        With an area in common with the picture; what of it lies outside is grey.
+        Must overlap the image; what lies outside the image is grey.
     """
     from PIL import Image
 
@@ -88,7 +88,7 @@ def through(view: View, window: Window, canvas: tuple[int, int]) -> View:
         filled = np.full((canvas[1], canvas[0], 3), PAD_VALUE, np.uint8)
         filled[top:bottom, left:right] = image
         image = filled
-    # By the whole pixels that the part has become, so that boxes lie as its pixels do.
+    # The scale of the rounded pixel sizes, so that boxes stay aligned with the pixels.
     scale = (right - left) / (part[2] - part[0]), (bottom - top) / (part[3] - part[1])
     moves = np.array([left - part[0] * scale[0], top - part[1] * scale[1]] * 2)
 
@@ -101,7 +101,7 @@ def through(view: View, window: Window, canvas: tuple[int, int]) -> View:
 
 
 def mirrored(view: View, *, upside_down: bool = False) -> View:
-    """Mirrored left to right, or turned upside down."""
+    """Flip horizontally, or vertically."""
     side = view.image.shape[0 if upside_down else 1]
     low, high = (1, 3) if upside_down else (0, 2)
 
@@ -115,7 +115,7 @@ def mirrored(view: View, *, upside_down: bool = False) -> View:
 
 
 def turned(view: View, degrees: float) -> View:
-    """Turned counter-clockwise about its middle; boxes become the upright ones around the turned."""
+    """Rotate counter-clockwise about the centre; boxes become the bounding boxes of the rotated ones."""
     from PIL import Image
     from torchvision.transforms.v2 import InterpolationMode, functional
 
@@ -140,14 +140,14 @@ def turned(view: View, degrees: float) -> View:
 
 
 def areas_of(boxes: Boxes) -> Boxes:
-    """(G,) areas of xyxy boxes, 0 for those that are none."""
+    """(G,) areas of xyxy boxes, 0 for degenerate ones."""
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
     product: Boxes = sides[:, 0] * sides[:, 1]
     return product
 
 
 def clipped(boxes: Boxes, left: float, top: float, right: float, bottom: float) -> Boxes:
-    """What of each box lies in a region."""
+    """The boxes clipped to a region."""
     kept: Boxes = np.clip(boxes, (left, top, left, top), (right, bottom, right, bottom))
     return kept
 
@@ -159,7 +159,7 @@ def _clipped(
     ignore: Boxes,
     seen: tuple[int, int, int, int],
 ) -> View:
-    """The boxes' parts that are seen, and what share of them is left."""
+    """The view with boxes clipped to the visible region, and their visible shares updated."""
     kept = clipped(boxes, *seen)
     before = areas_of(boxes)
     share = np.divide(areas_of(kept), before, out=np.zeros(len(boxes)), where=before > 0)

@@ -1,4 +1,4 @@
-"""The random crop, and which labels are still true of what it keeps."""
+"""The random crop of classification images, and the labels that remain true of the cropped image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong around a training, said in one sentence."""
+"""Errors of torch around a training, as a `TagboxError` of one sentence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPILER_MODULES = ("torch._dynamo", "torch._inductor")
 
 @contextmanager
 def understood() -> Iterator[None]:
-    """Raise what torch says of memory, of its reading processes and of lost peers as a `TagboxError`.
+    """Raise torch's errors of memory, data-loading processes, lost peers and compilation as a `TagboxError`.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def _memory() -> TagboxError:
 
 
 def require_torch() -> None:
-    """Refuse to train without what training needs.
+    """Refuse to train without the packages of the extra ``train``.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Losses: mean over known elements, so that no value scales with batch or categories.
 
-A target may lie between 0 and 1 (mixed pictures, a teacher): each loss is linear in it, so a mixture of
-targets costs the mixture of their costs.
+A target may lie between 0 and 1 (mixup, a teacher): each loss is linear in the target, so the loss of mixed
+targets is the mixture of their losses.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ POSITIVE_WEIGHT_CAP = 20.0
 class Loss(ABC):
     """Logits and targets of a batch to a sum over known elements, and their number.
 
-    Sum and number are apart because batches may be computed in parts, on several processes: the
-    gradient of the whole batch divides by the number of all of them.
+    Sum and number are separate because a batch may be computed in parts, on several processes: the
+    gradient divides by the number of known elements in the whole batch.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Loss(ABC):
         self.smoothing = smoothing
         self.anneal_epochs = anneal_epochs
         self.focus = 1.0
-        """Share of the loss that looks at hard elements, where it has one (`FocusedLoss`)."""
+        """Weight of the focusing on hard elements, for losses that have it (`FocusedLoss`)."""
 
     def start_epoch(self, epoch: int) -> None:
         """Set `focus` for the epoch, counted from 1."""
