@@ -3,9 +3,8 @@
 from tagbox.api.detect import train_detector
 from tagbox.api.ensembles import ensemble
 from tagbox.api.run import Run
-from tagbox.api.study import Study
 from tagbox.api.train import train_classifier
-from tagbox.api.tune import tune_classifier, tune_detector
+from tagbox.api.tune import Study, tune_classifier, tune_detector
 
 __all__ = [
     "Run",

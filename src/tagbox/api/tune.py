@@ -1,23 +1,73 @@
-"""`tune_classifier` and `tune_detector`: searches over the ranges of a recipe."""
+"""`tune_classifier` and `tune_detector`: hyperparameter searches, stored as studies that can be continued."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
-from tagbox.api.study import Asked, Kind, Study, run_study
-from tagbox.config import ClassifierConfig, DataConfig, DetectionMetric, DetectorConfig, Metric
+from tagbox.config import (
+    ClassifierConfig,
+    ClassifierTuneOptions,
+    DataConfig,
+    DetectionMetric,
+    DetectorConfig,
+    DetectorTuneOptions,
+    Metric,
+    TuneOptions,
+    require,
+)
+from tagbox.config.finetune import FREE
 from tagbox.data.dataset import Dataset
-from tagbox.progress import Progress
+from tagbox.errors import TagboxError
+from tagbox.progress import Progress, Silent
+from tagbox.studies.results import BEST, Notes
+from tagbox.studies.search_space import (
+    Range,
+    flat_settings,
+    get_setting,
+    read_ranges,
+    require_allowed,
+)
+from tagbox.studies.storage import StudyStorage, require_optuna
+from tagbox.training.resolve_config import Training
+from tagbox.training.run_dir import kind_of
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from tagbox.studies.trainer import Trainer
     from tagbox.training.train_val import TrainVal
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Study(Generic[Training]):
+    """The state of a search.
+
+    Attributes
+    ----------
+    folder
+        The study's folder.
+    result
+        Content of its ``tune.json``.
+    best
+        The configuration of the best trial.
+    """
+
+    folder: Path
+    result: Mapping[str, Any]
+    best: Training
+
+    @property
+    def best_config(self) -> Path:
+        """The settings of the best trial, for ``tagbox train classifier --config`` or ``tagbox train detector``."""
+        return self.folder / BEST
+
+    @property
+    def kind(self) -> str:
+        """``classifier`` or ``detector``."""
+        return kind_of(self.best)
 
 
 def tune_classifier(
@@ -41,9 +91,9 @@ def tune_classifier(
     command: str = "",
     progress: Progress | None = None,
 ) -> Study[ClassifierConfig]:
-    """Search for the settings with the best validation figure.
+    """Search for the settings with the best validation metric.
 
-    The same call again goes on until there are `trials` in all. Pictures are encoded once for all trials that
+    The same call again goes on until there are `trials` in all. Images are encoded once for all trials that
     have the same backbone, pooling and geometry.
 
     Parameters
@@ -55,17 +105,17 @@ def tune_classifier(
     name, studies
         The study becomes the folder ``studies/name``.
     search
-        Dotted setting -> ``{low, high, log}`` or ``{choices}``, such as `Recipe.search`.
+        Setting path -> ``{low, high, log}`` or ``{choices}``, such as `Recipe.search`.
     typed
         More ranges, as ``NAME=LOW..HIGH``, ``NAME=LOW..HIGH:log`` or ``NAME=A,B,C``; they come before `search`.
     fixed
-        Dotted settings that keep the value they have in `config`.
+        Setting paths that keep the value they have in `config`.
     trials
-        How many there shall be in all, pruned and failed ones too.
+        Number of trials in all, pruned and failed ones included.
     minutes
-        After which no trial is begun.
+        No trial begins after this many minutes.
     metric
-        The validation figure of the best epoch that trials are compared by; ``config.best_by`` when not given.
+        The validation metric of the best epoch that trials are compared by; ``config.best_by`` when not given.
     repeats
         Seeds that the best settings, and those that the search began with, are trained with once more.
     test, test_images
@@ -79,7 +129,7 @@ def tune_classifier(
     command
         What reproduces the study, for ``best.yaml``.
     progress
-        What to tell whoever waits.
+        Receives messages and progress bars.
 
     Raises
     ------
@@ -87,25 +137,23 @@ def tune_classifier(
         What reading, encoding and training raise; the codes of `studies.search_space.read_ranges` and
         `studies.storage.StudyStorage`; ``study-busy``, ``study-name``, ``study-empty``, ``extra-missing``.
     """
-    asked = Asked(
-        data=data,
+    options = ClassifierTuneOptions(
         name=name,
-        search=search,
-        typed=typed,
-        fixed=fixed,
+        search=tuple(typed),
+        fixed=tuple(fixed),
         trials=trials,
         minutes=minutes,
         metric=metric,
         repeats=repeats,
-        test=test,
+        test=None if test is None else Path(test),
         test_images=test_images,
-        studies=studies,
+        studies=Path(studies),
         storage=storage,
-        source=source,
-        command=command,
-        progress=progress,
     )
-    return run_study(config or ClassifierConfig(), asked, _Classifiers(cache))
+    config = config or ClassifierConfig()
+    return run_study(
+        data, config, options, search, source, cache=cache, command=command, progress=progress
+    )
 
 
 def tune_detector(
@@ -128,7 +176,7 @@ def tune_detector(
     command: str = "",
     progress: Progress | None = None,
 ) -> Study[DetectorConfig]:
-    """Search for the settings of a detector with the best validation figure.
+    """Search for the settings of a detector with the best validation metric.
 
     The same call again goes on until there are `trials` in all. Every trial is a whole training; the run
     folder of the best one stays in ``studies/name/trials``.
@@ -149,113 +197,191 @@ def tune_detector(
         What reading and training raise; the codes of `studies.search_space.read_ranges` and
         `studies.storage.StudyStorage`; ``study-busy``, ``study-name``, ``study-empty``, ``extra-missing``.
     """
-    asked = Asked(
-        data=data,
+    options = DetectorTuneOptions(
         name=name,
-        search=search,
-        typed=typed,
-        fixed=fixed,
+        search=tuple(typed),
+        fixed=tuple(fixed),
         trials=trials,
         minutes=minutes,
         metric=metric,
         repeats=repeats,
-        test=test,
+        test=None if test is None else Path(test),
         test_images=test_images,
-        studies=studies,
+        studies=Path(studies),
         storage=storage,
-        source=source,
-        command=command,
-        progress=progress,
     )
-    return run_study(config or DetectorConfig(), asked, _Detectors())
+    config = config or DetectorConfig()
+    return run_study(
+        data, config, options, search, source, cache=False, command=command, progress=progress
+    )
 
 
-class _Classifiers(Kind[ClassifierConfig]):
-    """Classifiers, whose features may be looked up on disk."""
+def run_study(
+    data: Path | str | Dataset,
+    config: Training,
+    options: TuneOptions,
+    search: Mapping[str, Mapping[str, Any]],
+    source: DataConfig | None,
+    *,
+    cache: bool,
+    command: str,
+    progress: Progress | None,
+) -> Study[Training]:
+    """Start a search, continue one, or evaluate one that has all its trials.
 
-    of = ClassifierConfig
+    Parameters
+    ----------
+    config
+        Settings that are not searched, and where the search begins.
+    search
+        Ranges of a recipe; ``options.search`` comes before them.
 
-    def __init__(self, cache: bool) -> None:
-        self._cache = cache
+    Raises
+    ------
+    TagboxError
+        Those of `tagbox.tune_classifier`.
+    """
+    require_optuna()
+    minutes = options.minutes
+    require(options.trials >= 1, "trials", options.trials, "at least 1")
+    require(minutes is None or minutes > 0, "minutes", minutes, "above 0")
+    require(options.repeats >= 0, "repeats", options.repeats, "at least 0")
+    started = time.monotonic()
+    source, progress = source or DataConfig(), progress or Silent()
+    ranges = read_ranges(search, options.search, options.fixed, type(config))
+    require_allowed(config, ranges)
+    for setting in sorted(set(search) & set(options.fixed)):
+        progress.say(f"not searched: {setting} stays {get_setting(config, setting)}")
 
-    def resolve(self, config: ClassifierConfig, train_val: TrainVal) -> ClassifierConfig:
-        from tagbox.training.resolve_config import resolve
+    from tagbox.backends.feature_cache import FeatureCache
+    from tagbox.studies.retrain_best import load_third
+    from tagbox.studies.search import search as search_trials
+    from tagbox.studies.storage import study_folder
+    from tagbox.training.train_val import load_train_val
 
-        return resolve(config, train_val)
-
-    def require_test(self, test: Dataset, base: ClassifierConfig) -> None:
-        from tagbox.data.single_label import require_single_label
-
-        if base.labels == "exclusive":
-            require_single_label(test)
-
-    @contextmanager
-    def trainer(
-        self,
-        base: ClassifierConfig,
-        train_val: TrainVal,
-        source: DataConfig,
-        folder: Path,
-        machine: Mapping[str, str] | None,
-        progress: Progress,
-    ) -> Iterator[Trainer[ClassifierConfig]]:
-        from tagbox.backends.feature_cache import FeatureCache
-        from tagbox.studies.classifier_trainer import ClassifierTrainer
-
-        with closing(FeatureCache()) if self._cache else nullcontext() as features:
-            yield ClassifierTrainer(
-                train_val,
-                source,
-                cache=features,
-                teacher=_teacher(base, train_val, progress),
-                folder=folder,
-                machine=machine,
+    _require_one_process()
+    train_val = load_train_val(
+        Path(data) if isinstance(data, str) else data, config, source, progress
+    )
+    metric: Any = options.metric or config.best_by
+    trainer = _trainer(config, train_val, source, progress)
+    trainer.resolve(replace(config, best_by=metric))
+    base = trainer.resolve(config)
+    require_allowed(base, ranges, trainer.resolve)
+    test = None
+    if options.test is not None:
+        # Read as the training data is, but all of it and with its own images.
+        beside = replace(source, images=options.test_images, format="auto", max_images=None)
+        test = load_third(options.test, beside, train_val.train, progress)
+        trainer.require_test(test, base)
+    with (
+        study_folder(options.studies, options.name) as folder,
+        closing(
+            StudyStorage(folder, options.storage, name=options.name, metric=metric)
+        ) as trial_storage,
+        closing(FeatureCache()) if cache else nullcontext() as features,
+    ):
+        trial_storage.begin(_about(base, ranges, metric, train_val))
+        trainer.begin(folder, base, trial_storage.get("machine"), features)
+        notes = Notes(
+            folder=folder,
+            trial_storage=trial_storage,
+            base=base,
+            ranges=ranges,
+            metric=metric,
+            source=source,
+            command=command,
+        )
+        try:
+            search_trials(
+                trial_storage,
+                trainer,
+                base,
+                ranges,
+                metric=metric,
+                trials=options.trials,
+                deadline=None if minutes is None else started + 60 * minutes,
                 progress=progress,
             )
+            return _evaluate_best(notes, trainer, options.repeats, test, progress)
+        except KeyboardInterrupt:
+            if there := len(trial_storage.trials):
+                notes.write(trainer.machine)
+                progress.say(f"stopped with {there} trials; the same command goes on")
+            raise
 
 
-class _Detectors(Kind[DetectorConfig]):
-    """Detectors; each network that the ranges reach is made once before the first trial."""
+def _trainer(
+    config: Training, train_val: TrainVal, source: DataConfig, progress: Progress
+) -> Trainer[Training]:
+    """The trainer of the configuration's kind of model."""
+    if isinstance(config, ClassifierConfig):
+        from tagbox.studies.classifier_trainer import ClassifierTrainer
 
-    of = DetectorConfig
+        return ClassifierTrainer(train_val, source, progress)
+    from tagbox.studies.detector_trainer import DetectorTrainer
 
-    def __init__(self) -> None:
-        self._sound: set[tuple[Any, ...]] = set()
-
-    def resolve(self, config: DetectorConfig, train_val: TrainVal) -> DetectorConfig:
-        from tagbox.studies.detector_trainer import DECIDE_NETWORK, require_network
-
-        key = tuple(getattr(config, name) for name in DECIDE_NETWORK)
-        if key not in self._sound:
-            require_network(config, train_val)
-            self._sound.add(key)
-        return config
-
-    def require_test(self, test: Dataset, base: DetectorConfig) -> None:
-        from tagbox.studies.comparison import require_boxes
-
-        require_boxes(test)
-
-    @contextmanager
-    def trainer(
-        self,
-        base: DetectorConfig,
-        train_val: TrainVal,
-        source: DataConfig,
-        folder: Path,
-        machine: Mapping[str, str] | None,
-        progress: Progress,
-    ) -> Iterator[Trainer[DetectorConfig]]:
-        from tagbox.studies.detector_trainer import DetectorTrainer
-
-        yield DetectorTrainer(train_val, source, folder=folder, machine=machine, progress=progress)
+    return DetectorTrainer(train_val, source, progress)
 
 
-def _teacher(
-    base: ClassifierConfig, train_val: TrainVal, progress: Progress
-) -> NDArray[np.float32] | None:
-    if base.teacher is None:
-        return None
-    from tagbox.training.teacher import teacher_probabilities
+def _evaluate_best(
+    notes: Notes[Training],
+    trainer: Trainer[Training],
+    repeats: int,
+    test: Dataset | None,
+    progress: Progress,
+) -> Study[Training]:
+    """Retrain the best settings with other seeds, compare them on `test`, and write the results."""
+    from tagbox.studies.retrain_best import compare_on, train_again
 
-    return teacher_probabilities(base.teacher, train_val.train, progress)
+    best = notes.best(trainer.machine)
+    if best is None:
+        notes.write(trainer.machine)
+        raise notes.nothing()
+    number, config = best
+    configs, runs = {"start": notes.base, "best": config}, {"start": "start", "best": str(number)}
+    more: dict[str, Any] = {}
+    if repeats:
+        more["again"] = train_again(
+            trainer,
+            notes.trial_storage,
+            configs,
+            runs,
+            metric=notes.metric,
+            repeats=repeats,
+            progress=progress,
+        )
+    if test is not None:
+        more["test"] = compare_on(
+            test, trainer, notes.trial_storage, configs, runs, progress=progress
+        )
+    trainer.keep_only({str(number)})
+    return Study(folder=notes.folder, result=notes.write(trainer.machine, more), best=config)
+
+
+def _about(
+    base: Training, ranges: Mapping[str, Range], metric: str, train_val: TrainVal
+) -> dict[str, Any]:
+    """Data and settings of a study; only trials with the same ones are comparable."""
+    from tagbox.training.run_dir import fingerprints
+
+    # The fingerprints say which validation images there are, wherever they now lie.
+    left_out = {*FREE, *(f"finetune.{name}" for name in FREE), "val", "val_images"}
+    settings = {k: v for k, v in flat_settings(base).items() if k not in left_out}
+    searched = {name: f"searched in {allowed}" for name, allowed in ranges.items()}
+    return {
+        "kind": kind_of(base),
+        "data": fingerprints(train_val),
+        "settings": settings | searched | {"metric": metric},
+    }
+
+
+def _require_one_process() -> None:
+    from tagbox.training.distributed import launched_processes
+
+    if launched_processes() > 1:
+        raise TagboxError(
+            "study-processes",
+            f"{launched_processes()} processes were launched for one search",
+            hint="run tagbox tune without torchrun or accelerate launch",
+        )

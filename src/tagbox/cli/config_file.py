@@ -1,11 +1,13 @@
-"""`--config FILE`: settings from a YAML file, with the command line's own flags before them."""
+"""Settings of `tagbox train` and `tagbox tune` from flags, a YAML file (`--config FILE`) and a recipe, in this order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from cyclopts import Parameter
 from cyclopts.config import Dict
 
 from tagbox.config import ClassifierConfig, Config, DataConfig, DetectorConfig, load_recipe
@@ -24,14 +26,29 @@ SECTIONS: Mapping[str, type[Config]] = {
 """Sections of a settings file, which is what ``config.yaml`` of a run is."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SettingsOptions:
+    """Where settings without a flag come from (read by `fill_from_file`), and the output format."""
+
+    recipe: str | None = None
+    """One that `tagbox recipes` lists, or a YAML file. A classifier's default is frozen on a CPU and finetune on
+    a GPU, a detector's is dense."""
+
+    settings: Annotated[Path | None, Parameter(name="--config")] = None
+    """YAML file of settings, such as a run's config.yaml; flags come before it, and it before the recipe."""
+
+    json: bool = False
+    """Print the result as JSON."""
+
+
 def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Give every flag that was not typed its value from the file after ``--config``, or else from the recipe.
+    """Set every flag that was not typed from the file after ``--config``, or else from the recipe.
 
     Without ``--recipe``, that is ``dense`` for a detector, and for a classifier ``frozen`` on a CPU and
     ``finetune`` on an accelerator.
     """
     task = task_of(commands)
-    given = typed_value(arguments, "--config") or _begun_with(arguments)
+    given = typed_value(arguments, "--config") or _partial_config(arguments)
     if given is not None:
         for section, values in read_settings(Path(given)).items():
             if section in ("classifier", "detector") and section != task:
@@ -48,8 +65,8 @@ def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentColle
         fill(recipe.settings, f"recipe {recipe.name}", app, commands, arguments)
 
 
-def _begun_with(arguments: ArgumentCollection) -> str | None:
-    """The settings of the unfinished run that ``--resume`` goes on with."""
+def _partial_config(arguments: ArgumentCollection) -> str | None:
+    """Path of the unfinished run's ``config.yaml`` with ``--resume``; None where there is none."""
     if typed_value(arguments, "--resume") is None:
         return None
     runs, name = typed_value(arguments, "--runs") or "runs", typed_value(arguments, "--name")
@@ -58,15 +75,15 @@ def _begun_with(arguments: ArgumentCollection) -> str | None:
 
 
 def task_of(commands: tuple[str, ...]) -> Literal["classifier", "detector"]:
-    """What a command trains."""
+    """The kind of model that the command trains."""
     return "detector" if "detector" in commands else "classifier"
 
 
 def recipe_name(commands: tuple[str, ...], arguments: ArgumentCollection) -> str:
-    """The recipe that is asked for, or else the one that suits the device: a whole classifier takes a CPU hours."""
-    asked = typed_value(arguments, "--recipe")
-    if asked is not None:
-        return asked
+    """The value of ``--recipe``, or the default: fine-tuning a classifier's full network takes hours on a CPU."""
+    given = typed_value(arguments, "--recipe")
+    if given is not None:
+        return given
     if task_of(commands) == "detector":
         return "dense"
     from tagbox.backends.encoder import choose_device
@@ -77,7 +94,7 @@ def recipe_name(commands: tuple[str, ...], arguments: ArgumentCollection) -> str
 
 
 def typed_value(arguments: ArgumentCollection, flag: str) -> str | None:
-    """What the command line gives for `flag`; None where it does not."""
+    """The value of `flag` on the command line; None where it is absent."""
     found = next((a for a in arguments if flag in a.names and a.tokens), None)
     return None if found is None else found.tokens[-1].value
 
@@ -89,12 +106,12 @@ def fill(
     commands: tuple[str, ...],
     arguments: ArgumentCollection,
 ) -> None:
-    """Give every flag that has no value yet the one in `values`; `source` is named in errors."""
+    """Set every flag without a value to the one in `values`; errors name `source`."""
     Dict(_flags(values), use_commands_as_keys=False, source=source)(app, commands, arguments)
 
 
 def _flags(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings under the names of their flags; what is unset stays away."""
+    """Settings by the names of their flags, without those that are unset."""
     return {
         name.replace("_", "-"): _flags(value) if isinstance(value, Mapping) else value
         for name, value in values.items()
@@ -103,7 +120,7 @@ def _flags(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_settings(path: Path) -> dict[str, Mapping[str, Any]]:
-    """The sections of a settings file as it has them, every value checked.
+    """Sections of a settings file with their raw values, which are validated.
 
     Raises
     ------
@@ -112,7 +129,7 @@ def read_settings(path: Path) -> dict[str, Mapping[str, Any]]:
     """
     settings: dict[str, Mapping[str, Any]] = {}
     for name, values in read_yaml(path).items():
-        if name == "command":  # what made the run; kept for the reader of the file
+        if name == "command":  # The command line of the run, for a reader of the file.
             continue
         if name not in SECTIONS or not isinstance(values, Mapping):
             raise TagboxError(

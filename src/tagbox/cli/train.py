@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from tagbox.cli.config_file import fill_from_file
+from tagbox.cli.config_file import SettingsOptions, fill_from_file
 from tagbox.cli.console import TerminalProgress, print_json, say
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 
@@ -22,25 +23,36 @@ train = App(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(SettingsOptions):
+    """The run directory, and whether to resume."""
+
+    name: str
+    """Name of the run."""
+
+    runs: Path = Path("runs")
+    """Folder of the runs."""
+
+    overwrite: bool = False
+    """Replace a finished run of that name once the new one is complete."""
+
+    resume: bool = False
+    """Go on with an unfinished run of that name, from its newest checkpoint and with its settings."""
+
+
 @train.command
 def classifier(
     data: Path,
     /,
     *,
-    name: str,
+    run: Annotated[RunOptions, Parameter(name="*")],
     config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
-    recipe: str | None = None,
-    settings: Annotated[Path | None, Parameter(name="--config")] = None,
-    runs: Path = Path("runs"),
-    overwrite: bool = False,
-    resume: bool = False,
     cache: bool = True,
-    json: bool = False,
 ) -> None:
     """Train a multi-label classifier: which categories appear in a picture.
 
-    Every picture is encoded once by a frozen backbone and a head is trained on the features; a recipe that
+    A frozen backbone encodes each picture once and a head is trained on the features; a recipe that
     fine-tunes then trains the backbone with it. Thresholds are tuned on the validation pictures. Writes the
     folder RUNS/NAME with the model, its metrics and report.html. See `tagbox recipes`.
 
@@ -48,39 +60,16 @@ def classifier(
     ----------
     data
         COCO JSON, challenge folder, CSV, YOLO or labelme folder, or a folder a class.
-    name
-        Name of the run.
-    recipe
-        frozen (default on a CPU), finetune (default on a GPU), asl-mldecoder, challenge, or a YAML file.
-    settings
-        YAML file of settings, such as a run's config.yaml; flags come before it, and it before the recipe.
-    runs
-        Folder of the runs.
-    overwrite
-        Replace a finished run of that name once the new one is whole.
-    resume
-        Go on with an unfinished run of that name, from its newest checkpoint and with its settings.
     cache
         Keep encoded pictures for later runs.
-    json
-        Print the run's metrics as JSON.
     """
     from tagbox.api import train_classifier
     from tagbox.evaluation.evaluate_labels import headline
 
-    run = train_classifier(
-        data,
-        config,
-        name=name,
-        runs=runs,
-        source=source,
-        overwrite=overwrite,
-        resume=resume,
-        cache=cache,
-        command=shlex.join(["tagbox", *sys.argv[1:]]),
-        progress=TerminalProgress(),
+    trained = train_classifier(
+        data, config, **_arguments(run), source=source, cache=cache, progress=TerminalProgress()
     )
-    _tell(run, headline(run.metrics["validation"]), json)
+    _show(trained, headline(trained.metrics["validation"]), run.json)
 
 
 @train.command
@@ -88,61 +77,44 @@ def detector(
     data: Path,
     /,
     *,
-    name: str,
+    run: Annotated[RunOptions, Parameter(name="*")],
     config: Annotated[DetectorConfig, Parameter(name="*")] = DetectorConfig(),
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
-    recipe: str | None = None,
-    settings: Annotated[Path | None, Parameter(name="--config")] = None,
-    runs: Path = Path("runs"),
-    overwrite: bool = False,
-    resume: bool = False,
-    json: bool = False,
 ) -> None:
     """Train a detector: where the objects of each category are.
 
-    Pictures without objects are kept as negatives, crowd regions are ignored, categories keep their ids. The
-    score cuts are chosen on the validation pictures. Writes the folder RUNS/NAME with the model, its metrics
-    and report.html. See `tagbox recipes`.
+    Pictures without objects are kept as negatives, crowd regions are ignored, categories keep their ids.
+    Score thresholds are tuned on the validation pictures. Writes the folder RUNS/NAME with the model, its
+    metrics and report.html. See `tagbox recipes`.
 
     Parameters
     ----------
     data
         A dataset with boxes: COCO JSON, YOLO or labelme folder.
-    name
-        Name of the run.
-    recipe
-        dense (the default), fasterrcnn, or a YAML file.
-    settings
-        YAML file of settings, such as a run's config.yaml; flags come before it, and it before the recipe.
-    runs
-        Folder of the runs.
-    overwrite
-        Replace a finished run of that name once the new one is whole.
-    resume
-        Go on with an unfinished run of that name, from its newest checkpoint and with its settings.
-    json
-        Print the run's metrics as JSON.
     """
     from tagbox.api import train_detector
     from tagbox.evaluation.evaluate_detections import box_headline
 
-    run = train_detector(
-        data,
-        config,
-        name=name,
-        runs=runs,
-        source=source,
-        overwrite=overwrite,
-        resume=resume,
-        command=shlex.join(["tagbox", *sys.argv[1:]]),
-        progress=TerminalProgress(),
+    trained = train_detector(
+        data, config, **_arguments(run), source=source, progress=TerminalProgress()
     )
-    _tell(run, box_headline(run.metrics["validation"]), json)
+    _show(trained, box_headline(trained.metrics["validation"]), run.json)
 
 
-def _tell(run: Run, figures: Mapping[str, float], json: bool) -> None:
-    """What a training came to, and where it lies."""
+def _arguments(run: RunOptions) -> dict[str, Any]:
+    """Arguments that `train_classifier` and `train_detector` have in common."""
+    return {
+        "name": run.name,
+        "runs": run.runs,
+        "overwrite": run.overwrite,
+        "resume": run.resume,
+        "command": shlex.join(["tagbox", *sys.argv[1:]]),
+    }
+
+
+def _show(run: Run, metrics: Mapping[str, float], json: bool) -> None:
+    """Print the validation metrics and the paths of the run."""
     if json:
         print_json(run.metrics)
-    say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     say(f"run: {run.folder}\nreport: {run.report}")

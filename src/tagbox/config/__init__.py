@@ -16,6 +16,7 @@ from tagbox.config.data import DataConfig, SynthConfig
 from tagbox.config.detector import ON_A_BACKBONE, DetectionMetric, DetectorConfig
 from tagbox.config.finetune import FinetuneConfig
 from tagbox.config.recipes import RECIPES, Recipe, load_recipe
+from tagbox.config.tune import ClassifierTuneOptions, DetectorTuneOptions, TuneOptions
 
 __all__ = [
     "ON_A_BACKBONE",
@@ -23,11 +24,13 @@ __all__ = [
     "AugmentConfig",
     "BoxAugmentConfig",
     "ClassifierConfig",
+    "ClassifierTuneOptions",
     "Config",
     "Crop",
     "DataConfig",
     "DetectionMetric",
     "DetectorConfig",
+    "DetectorTuneOptions",
     "EnsembleConfig",
     "FinetuneConfig",
     "Geometry",
@@ -38,6 +41,7 @@ __all__ = [
     "Pooling",
     "Recipe",
     "SynthConfig",
+    "TuneOptions",
     "load_recipe",
     "require",
 ]

@@ -1,4 +1,4 @@
-"""Trainings of classifiers, as cheap as their settings allow: what was encoded once is encoded for all."""
+"""Trainings of classifiers in a study: trials with the same encoder settings share features."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tagbox.backends.encoder import choose_device, create_encoders
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.data.dataset import Dataset
+from tagbox.data.single_label import require_single_label
 from tagbox.inference.classifier import Classifier
 from tagbox.models.heads import wants_map
 from tagbox.progress import Advance, Progress, Silent
@@ -28,7 +29,7 @@ from tagbox.training.distributed import Runtime
 from tagbox.training.frozen import SHARE, Encoded, available_memory, label_kind, train_head
 from tagbox.training.resolve_config import resolve
 from tagbox.training.saved_run import bundle_of, write_run
-from tagbox.training.teacher import mixed_targets
+from tagbox.training.teacher import mixed_targets, teacher_probabilities
 from tagbox.training.train_val import TrainVal
 
 DECIDE_FEATURES = (
@@ -45,39 +46,44 @@ DECIDE_FEATURES = (
 
 
 class ClassifierTrainer(Trainer[ClassifierConfig]):
-    """Trains heads on features that are encoded once, or whole networks; see `Trainer`.
+    """Trains heads on features that are encoded once, or full networks."""
 
-    Parameters
-    ----------
-    cache
-        Features on disk.
-    teacher
-        (N, K) float32 probabilities of the training images by another model.
-    """
-
-    def __init__(
-        self,
-        train_val: TrainVal,
-        source: DataConfig,
-        *,
-        cache: FeatureCache | None,
-        teacher: NDArray[np.float32] | None,
-        folder: Path,
-        machine: Mapping[str, str] | None = None,
-        progress: Progress,
-    ) -> None:
-        super().__init__(train_val, source, folder=folder, machine=machine, progress=progress)
-        self._cache, self._teacher = cache, teacher
+    def __init__(self, train_val: TrainVal, source: DataConfig, progress: Progress) -> None:
+        super().__init__(train_val, source, progress)
+        self._cache: FeatureCache | None = None
+        self._teacher: NDArray[np.float32] | None = None
         self._features: OrderedDict[tuple[Any, ...], Encoded] = OrderedDict()
 
+    def resolve(self, config: ClassifierConfig) -> ClassifierConfig:
+        """Decide what is ``auto``, such as the kind of labels."""
+        return resolve(config, self.train_val)
+
+    def require_test(self, test: Dataset, base: ClassifierConfig) -> None:
+        """Refuse images without exactly one label where labels are exclusive."""
+        if base.labels == "exclusive":
+            require_single_label(test)
+
+    def begin(
+        self,
+        folder: Path,
+        base: ClassifierConfig,
+        machine: Mapping[str, str] | None,
+        cache: FeatureCache | None,
+    ) -> None:
+        """Prepare, with the teacher's probabilities of the training images."""
+        super().begin(folder, base, machine, cache)
+        self._cache = cache
+        if base.teacher is not None:
+            self._teacher = teacher_probabilities(base.teacher, self.train_val.train, self.progress)
+
     def run(self, config: ClassifierConfig, name: str, on_epoch: OnEpoch | None = None) -> Outcome:
-        """See `Trainer.run`."""
-        config = resolve(config, self.train_val)
+        """Train a head on shared features, or the full network."""
+        config = self.resolve(config)
         self.began = time.perf_counter()
         encoded = self.encoded(config)
         self.began = time.perf_counter()
         if config.finetune.active:
-            trained = self._whole(config, name, on_epoch)
+            trained = self._train_network(config, name, on_epoch)
             history: list[Any] = trained.history
             row, epoch = history[trained.best_epoch - 1], trained.best_epoch
         else:
@@ -100,10 +106,10 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         TagboxError
             What training raises.
         """
-        config = resolve(config, self.train_val)
+        config = self.resolve(config)
         if config.finetune.active:
             if not (self.runs / name).exists():
-                self._whole(config, name, None)
+                self._train_network(config, name, None)
             return Classifier.load(
                 self.runs / name,
                 engine=config.engine,
@@ -127,14 +133,14 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         key = (
             *(getattr(config, name) for name in DECIDE_FEATURES),
             maps,
-            # A sample may do for the head that a network begins with.
+            # For the head that fine-tuning starts from, a sample of the maps may suffice.
             maps and config.finetune.active,
         )
         if key not in self._features:
             while self._features and self._held_bytes() > SHARE * available_memory():
                 self._features.popitem(last=False)
             if progress is None:
-                self.progress.say(f"encoding the pictures with {config.backbone}")
+                self.progress.say(f"encoding the images with {config.backbone}")
                 progress = Unbarred(self.progress)
             encoders = create_encoders(config)
             self._features[key] = encode(self.train_val, encoders, config, self._cache, progress)
@@ -144,7 +150,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
     def prepare(
         self, config: ClassifierConfig, searched: Collection[str], progress: Progress
     ) -> None:
-        """Encode the pictures, where all trainings have the same features."""
+        """Encode the images, where all trainings have the same features."""
         if not {*DECIDE_FEATURES, "head"} & set(searched):
             self.encoded(config, progress)
 
@@ -155,7 +161,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         runs: Mapping[str, str],
         progress: Progress,
     ) -> dict[str, Any]:
-        """See `Trainer.compare`; each at its own thresholds, with paired intervals of the differences."""
+        """Compare two classifiers, each at its own thresholds, with paired intervals of the differences."""
         models = {
             name: partial(self.classifier, config, runs[name]) for name, config in configs.items()
         }
@@ -168,8 +174,10 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
             for each in self._features.values()
         )
 
-    def _whole(self, config: ClassifierConfig, name: str, on_epoch: OnEpoch | None) -> Trained:
-        # Training changes the backbone where it lies, so each has one of its own.
+    def _train_network(
+        self, config: ClassifierConfig, name: str, on_epoch: OnEpoch | None
+    ) -> Trained:
+        # Training changes the backbone in place, so each training has its own.
         encoded = replace(self.encoded(config), encoders=create_encoders(config))
         with self.open_run(config, name) as (run_dir, config):
             trained = train(

@@ -1,4 +1,4 @@
-"""Trainings of detectors: each a whole run of its own."""
+"""Trainings of detectors in a study: each writes a run directory."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 from tagbox.backends.encoder import choose_device
-from tagbox.config import DetectorConfig
+from tagbox.config import DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
 from tagbox.inference.detector import DetectorModel
+from tagbox.models.detectors.create import create_detector, require_detector
 from tagbox.progress import Progress, Silent
-from tagbox.studies.comparison import compare_boxes
+from tagbox.studies.comparison import compare_boxes, require_boxes
 from tagbox.studies.trainer import OnEpoch, Outcome, Trainer
 from tagbox.training.detector import TrainedDetector, train_on
 from tagbox.training.distributed import Runtime
@@ -25,30 +26,39 @@ DECIDE_NETWORK = ("detector", "backbone", "weights", "size", "trainable_layers")
 """Settings that the network follows from; the others are of its training."""
 
 
-def require_network(config: DetectorConfig, train_val: TrainVal) -> None:
-    """Refuse settings that no network can be made of, before anything is trained.
-
-    Raises
-    ------
-    TagboxError
-        The codes of `models.detectors.create.create_detector`; ``config-value`` where the backbone has fewer
-        stages than are to be trained; ``extra-missing``.
-    """
-    from tagbox.models.detectors.create import create_detector, require_detector
-
-    require_detector(config.detector)
-    require_torch()
-    detector = create_detector(config, len(train_val.train.categories))
-    detector.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
-
-
 class DetectorTrainer(Trainer[DetectorConfig]):
-    """Trains detectors, each into a run folder; see `Trainer`."""
+    """Trains detectors, each into a run directory."""
+
+    def __init__(self, train_val: TrainVal, source: DataConfig, progress: Progress) -> None:
+        super().__init__(train_val, source, progress)
+        self._created: set[tuple[Any, ...]] = set()
+
+    def resolve(self, config: DetectorConfig) -> DetectorConfig:
+        """`config` as it is, after its network has been created once.
+
+        Raises
+        ------
+        TagboxError
+            The codes of `models.detectors.create.create_detector`; ``config-value`` where the backbone has
+            fewer stages than are to be trained; ``extra-missing``.
+        """
+        key = tuple(getattr(config, name) for name in DECIDE_NETWORK)
+        if key not in self._created:
+            require_detector(config.detector)
+            require_torch()
+            network = create_detector(config, len(self.train_val.train.categories))
+            network.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
+            self._created.add(key)
+        return config
+
+    def require_test(self, test: Dataset, base: DetectorConfig) -> None:
+        """Refuse a dataset without boxes."""
+        require_boxes(test)
 
     def run(self, config: DetectorConfig, name: str, on_epoch: OnEpoch | None = None) -> Outcome:
-        """See `Trainer.run`."""
+        """Train the full network."""
         self.began = time.perf_counter()
-        trained = self._whole(config, name, on_epoch)
+        trained = self._train_network(config, name, on_epoch)
         history, best = trained.history, trained.best_epoch
         return Outcome(row=history[best - 1], epoch=best, epochs=len(history))
 
@@ -66,7 +76,7 @@ class DetectorTrainer(Trainer[DetectorConfig]):
             What training raises.
         """
         if not (self.runs / name).exists():
-            self._whole(config, name, None)
+            self._train_network(config, name, None)
         return DetectorModel.load(self.runs / name, engine=config.engine, device=config.device)
 
     def compare(
@@ -76,13 +86,13 @@ class DetectorTrainer(Trainer[DetectorConfig]):
         runs: Mapping[str, str],
         progress: Progress,
     ) -> dict[str, Any]:
-        """See `Trainer.compare`; the differences have no interval."""
+        """Compare two detectors; the differences have no interval."""
         models = {
             name: partial(self.detector, config, runs[name]) for name, config in configs.items()
         }
         return compare_boxes(test, models, progress)
 
-    def _whole(
+    def _train_network(
         self, config: DetectorConfig, name: str, on_epoch: OnEpoch | None
     ) -> TrainedDetector:
         with self.open_run(config, name) as (run_dir, config):
@@ -96,14 +106,14 @@ class DetectorTrainer(Trainer[DetectorConfig]):
                 progress=Silent(),
             )
             assert trained is not None
-            judged = evaluate_detector(trained, Silent())
+            evaluated = evaluate_detector(trained, Silent())
             write_detector_run(
                 run_dir.folder,
                 self.train_val,
                 trained,
-                judged.bundle,
-                judged.detections,
-                judged.figures,
+                evaluated.bundle,
+                evaluated.detections,
+                evaluated.figures,
                 self.source,
                 command="",
             )

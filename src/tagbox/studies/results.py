@@ -17,15 +17,16 @@ from tagbox.config import DataConfig
 from tagbox.errors import TagboxError
 from tagbox.studies.search import ranking
 from tagbox.studies.search_space import Range, get_setting, with_settings
-from tagbox.studies.storage import StudyStorage, column, direction, gain
+from tagbox.studies.storage import SUMMARY, StudyStorage
 from tagbox.studies.trainer import with_machine
+from tagbox.studies.trial_metric import column, direction, gain
 from tagbox.training.resolve_config import Training
 from tagbox.training.run_dir import kind_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-TRIALS, BEST, SUMMARY = "trials.csv", "best.yaml", "tune.json"
+TRIALS, BEST = "trials.csv", "best.yaml"
 COLUMNS = ("trial", "state", "value", "epochs", "best_epoch", "seconds")
 LEAST_FOR_IMPORTANCE = 50
 """Trials that ran to their end; a tenth of fewer is no crowd."""

@@ -23,8 +23,9 @@ from tagbox.data.load import describe, load_dataset
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress
 from tagbox.studies.search import RECORDED
-from tagbox.studies.storage import StudyStorage, column
+from tagbox.studies.storage import StudyStorage
 from tagbox.studies.trainer import Trainer
+from tagbox.studies.trial_metric import column
 from tagbox.training.resolve_config import Training
 from tagbox.training.train_val import same_categories
 

@@ -12,8 +12,9 @@ import numpy as np
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress
 from tagbox.studies.search_space import Range, Value, get_setting, with_settings
-from tagbox.studies.storage import StudyStorage, column, direction, gain
+from tagbox.studies.storage import StudyStorage
 from tagbox.studies.trainer import Trainer
+from tagbox.studies.trial_metric import column, direction, gain
 from tagbox.training.history import Row
 from tagbox.training.resolve_config import Training, on_pictures, steps
 

@@ -1,10 +1,7 @@
 """The trials of a study on disk: only finished ones, each written in one transaction.
 
-What is under way lives in memory, so a kill leaves no half trial behind and a study goes on from what it has.
-
-The figure that trials are compared by.
-
-The folder of a study: one process at a time, and nothing left of a search that did not begin.
+A running trial lives in memory, so a kill leaves no partial trial and a study continues from the finished ones.
+One process at a time has a study's folder; the folder of a search that ends without a trial is removed.
 """
 
 from __future__ import annotations
@@ -15,36 +12,18 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tagbox.atomic_io import cannot_write, sole_use
 from tagbox.errors import TagboxError
-from tagbox.studies.results import SUMMARY
+from tagbox.studies.trial_metric import direction
 from tagbox.training.run_dir import run_paths
 
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-Direction = Literal["minimize", "maximize"]
-
-
-def column(metric: str) -> str:
-    """The column of `history.csv` that holds a validation metric."""
-    return metric if metric == "val_loss" else f"val_{metric}"
-
-
-def direction(metric: str) -> Direction:
-    """Whether small or large values are good."""
-    return "minimize" if metric == "val_loss" else "maximize"
-
-
-def gain(metric: str, before: float, after: float) -> float:
-    """By how much `after` is better; negative where it is worse."""
-    return before - after if direction(metric) == "minimize" else after - before
-
-
-FILE = "study.db"
+FILE, SUMMARY = "study.db", "tune.json"
 PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "PRAGMA busy_timeout=30000")
 FULL = ("disk is full", "readonly", "read-only", "unable to open")
 
@@ -95,7 +74,7 @@ class StudyStorage:
     name
         The study's name in the database.
     metric
-        The figure that the trials' values are.
+        The metric of the trials' values.
 
     Raises
     ------
@@ -111,7 +90,7 @@ class StudyStorage:
         self._own = storage is None
         if self._own:
             _require_whole(self.file)
-        with self._understood():
+        with self._database_errors():
             database = optuna.storages.RDBStorage(
                 storage or "sqlite:///study.db",
                 engine_kwargs={"creator": self._connect} if self._own else None,
@@ -128,38 +107,38 @@ class StudyStorage:
             )
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._database.remove_session()
         self._database.engine.dispose()
 
     @property
     def trials(self) -> list[FrozenTrial]:
         """Every finished trial, in order."""
-        with self._understood():
+        with self._database_errors():
             return [t for t in self._study.get_trials(deepcopy=False) if t.state.is_finished()]
 
     def add(self, trial: FrozenTrial) -> None:
-        """Write a finished trial, whole or not at all."""
-        with self._understood():
+        """Write a finished trial in one transaction."""
+        with self._database_errors():
             self._study.add_trial(trial)
 
     def get(self, key: str) -> Any:
-        """What was noted under `key`; None where nothing was."""
-        with self._understood():
+        """The value stored under `key`, or None."""
+        with self._database_errors():
             return self._study.user_attrs.get(key)
 
     def note(self, key: str, value: Any) -> None:
-        """Note plain values under `key`, in place of what was there."""
-        with self._understood():
+        """Store plain values under `key`, in place of earlier ones."""
+        with self._database_errors():
             self._study.set_user_attr(key, value)
 
     def begin(self, about: Mapping[str, Any]) -> None:
-        """Note what the study is of; one with trials must be of the same.
+        """Store the study's kind, data and settings; a study with trials must have the same ones.
 
         Parameters
         ----------
         about
-            ``kind``, what is trained; ``data``, the fingerprints; ``settings``, with the range of those that are
+            ``kind``, of the model; ``data``, the fingerprints; ``settings``, with the range of those that are
             searched.
 
         Raises
@@ -171,7 +150,7 @@ class StudyStorage:
         if begun is None or not self.trials:
             self.note("about", dict(about))
             return
-        # Studies from before there were detectors do not say what they are of.
+        # Studies from before there were detectors have no kind.
         kind = begun.get("kind", "classifier")
         if kind != about["kind"]:
             raise TagboxError(
@@ -210,8 +189,8 @@ class StudyStorage:
         return connection
 
     @contextmanager
-    def _understood(self) -> Iterator[None]:
-        """Raise what the database says as a `TagboxError`."""
+    def _database_errors(self) -> Iterator[None]:
+        """Raise errors of the database as `TagboxError`."""
         import optuna
         import sqlalchemy.exc
 
@@ -224,8 +203,8 @@ class StudyStorage:
             ImportError,
             ValueError,
         ) as error:
-            raise self._said(error.__cause__ or error) from error
-        except RuntimeError as error:  # Optuna's word for tables of another version.
+            raise self._error_of(error.__cause__ or error) from error
+        except RuntimeError as error:  # What Optuna raises for tables of another version.
             raise TagboxError(
                 "study-version",
                 f"was written by another version of Optuna ({_line(error)})",
@@ -233,7 +212,7 @@ class StudyStorage:
                 hint="use that version, or choose another --name",
             ) from error
 
-    def _said(self, error: BaseException) -> TagboxError:
+    def _error_of(self, error: BaseException) -> TagboxError:
         text = _line(error)
         if not self._own:
             return TagboxError(
@@ -283,13 +262,13 @@ def _line(error: BaseException) -> str:
 
 
 def _without_password(url: str) -> str:
-    """The address of a database, fit to be shown."""
+    """The address of a database without its password."""
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
 @contextmanager
 def study_folder(studies: Path, name: str) -> Iterator[Path]:
-    """The study's folder, held by this process; a new one is removed again where no trial came of it.
+    """The study's folder, locked by this process; a new one without a trial is removed at the end.
 
     Raises
     ------

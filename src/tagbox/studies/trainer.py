@@ -1,4 +1,4 @@
-"""What the trainings of every study share: the same two sides, run folders of which the best stays, one machine."""
+"""Trainings of a study, whatever the kind of model: one split, run directories of which the best is kept."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
+from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import DataConfig
 from tagbox.data.dataset import Dataset
 from tagbox.progress import Progress, Silent
@@ -46,42 +47,66 @@ class Outcome:
 
 
 class Trainer(ABC, Generic[Training]):
-    """Trains configurations on two sides of a dataset, one after the other.
+    """Trains configurations on one train/val split, one after the other.
 
     Parameters
     ----------
     train_val
         The images; every training has the same split, whatever its seed.
     source
-        How they were read, for the run folders.
-    folder
-        Of the study: whole trainings are written into its ``trials``.
-    machine
-        Arithmetic and memory layout of a step, where an earlier training has measured them.
+        How they were read, for the run directories.
     progress
-        Who is told what takes long.
+        Receives messages about long operations.
 
     Attributes
     ----------
     machine
-        The same, once it is known: all trainings of a study compute alike.
+        Precision and memory layout as measured by the first training: all trainings of a study compute alike.
     began
-        `time.perf_counter` when the last training began, what trainings share being there.
+        `time.perf_counter` at the start of the last training, without what trainings share.
     """
 
-    def __init__(
-        self,
-        train_val: TrainVal,
-        source: DataConfig,
-        *,
-        folder: Path,
-        machine: Mapping[str, str] | None = None,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, train_val: TrainVal, source: DataConfig, progress: Progress) -> None:
         self.train_val, self.source, self.progress = train_val, source, progress
-        self.machine: dict[str, str] = dict(machine or {})
+        self.machine: dict[str, str] = {}
         self.began = time.perf_counter()
-        self.runs = folder / RUNS
+        self.runs = Path(RUNS)
+
+    @abstractmethod
+    def resolve(self, config: Training) -> Training:
+        """`config` with what the data decides of it.
+
+        Raises
+        ------
+        TagboxError
+            Where it cannot be trained on this data.
+        """
+
+    @abstractmethod
+    def require_test(self, test: Dataset, base: Training) -> None:
+        """Refuse a test dataset on which such a model cannot be evaluated."""
+
+    def begin(
+        self,
+        folder: Path,
+        base: Training,
+        machine: Mapping[str, str] | None,
+        cache: FeatureCache | None,
+    ) -> None:
+        """Prepare for the trainings of a study.
+
+        Parameters
+        ----------
+        folder
+            Of the study: full trainings are written into its ``trials``.
+        base
+            Where the search begins, resolved.
+        machine
+            Precision and memory layout, where an earlier training has measured them.
+        cache
+            Features on disk.
+        """
+        self.runs, self.machine = folder / RUNS, dict(machine or {})
 
     @abstractmethod
     def run(self, config: Training, name: str, on_epoch: OnEpoch | None = None) -> Outcome:
