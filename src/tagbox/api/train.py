@@ -131,8 +131,8 @@ def train_classifier(
                 pictures = report_pictures(
                     Classifier(bundle, encoders=trained.encoders),
                     trained.validation,
-                    trained.judged.probabilities,
-                    trained.judged.tuned.thresholds,
+                    trained.evaluation.probabilities,
+                    trained.evaluation.tuned.thresholds,
                 )
                 assert log is not None
                 _log_pictures(log, pictures, trained.best_epoch)
@@ -169,7 +169,7 @@ def _write_report(
     from tagbox.checks.statistics import statistics
     from tagbox.reports.classifier_report import ReportData, write_report
 
-    judged = trained.judged
+    judged = trained.evaluation
     notes = [f"Left out: {error}" for error in trained.left_out]
     data = ReportData(
         title=name,

@@ -137,9 +137,9 @@ def _window(view: View, cell: tuple[int, int], position: Sequence[float]) -> Win
     """What of a picture its cell shows, at `position` (0 to 1 in x and y) of all there is to choose from."""
     height, width = view.image.shape[:2]
     scale = min(1.0, max(cell[0] / width, cell[1] / height))
-    seen = cell[0] / scale, cell[1] / scale
-    left, top = (width - seen[0]) * position[0], (height - seen[1]) * position[1]
-    return left, top, left + seen[0], top + seen[1]
+    shown = cell[0] / scale, cell[1] / scale
+    left, top = (width - shown[0]) * position[0], (height - shown[1]) * position[1]
+    return left, top, left + shown[0], top + shown[1]
 
 
 _STREAM = 3

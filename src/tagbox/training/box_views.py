@@ -96,8 +96,8 @@ def through(view: View, window: Window, canvas: tuple[int, int]) -> View:
         changed: Boxes = boxes * np.array([*scale, *scale]) + moves
         return changed
 
-    seen = (left, top, right, bottom)
-    return _clipped(view, image, moved(view.boxes), moved(view.ignore), seen)
+    visible = (left, top, right, bottom)
+    return _clipped(view, image, moved(view.boxes), moved(view.ignore), visible)
 
 
 def mirrored(view: View, *, upside_down: bool = False) -> View:
@@ -135,8 +135,8 @@ def turned(view: View, degrees: float) -> View:
         corners = (corners - middle) @ turn.T + middle
         return np.hstack([corners.min(axis=1), corners.max(axis=1)])
 
-    seen = (0, 0, width, height)
-    return _clipped(view, np.asarray(picture), moved(view.boxes), moved(view.ignore), seen)
+    visible = (0, 0, width, height)
+    return _clipped(view, np.asarray(picture), moved(view.boxes), moved(view.ignore), visible)
 
 
 def areas_of(boxes: Boxes) -> Boxes:
@@ -157,13 +157,13 @@ def _clipped(
     image: NDArray[np.uint8],
     boxes: Boxes,
     ignore: Boxes,
-    seen: tuple[int, int, int, int],
+    visible: tuple[int, int, int, int],
 ) -> View:
     """The view with boxes clipped to the visible region, and their visible shares updated."""
-    kept = clipped(boxes, *seen)
+    kept = clipped(boxes, *visible)
     before = areas_of(boxes)
     share = np.divide(areas_of(kept), before, out=np.zeros(len(boxes)), where=before > 0)
-    return View(image, kept, view.labels, clipped(ignore, *seen), view.left * share)
+    return View(image, kept, view.labels, clipped(ignore, *visible), view.left * share)
 
 
 def _place(low: float, high: float, first: float, last: float, pixels: int) -> tuple[int, int]:

@@ -88,15 +88,15 @@ class Trained:
     Attributes
     ----------
     config
-        As it was given, with every ``auto`` decided.
+        The resolved configuration.
     encoders
         The trained backbones.
     train, validation
-        The images that could be read.
+        The readable images.
     head
         State dict of the head, as NumPy arrays.
-    judged
-        The validation images' probabilities, thresholds and figures.
+    evaluation
+        Probabilities of the validation images, thresholds and metrics.
     history, best_epoch
         The rows of `history.csv`; the epoch of the weights, from 1.
     ema
@@ -112,7 +112,7 @@ class Trained:
     train: Dataset
     validation: Dataset
     head: Arrays
-    judged: ClassifierEvaluation
+    evaluation: ClassifierEvaluation
     history: list[dict[str, float | int | None]]
     best_epoch: int
     ema: float
@@ -155,8 +155,8 @@ def train(
     # Importing torch needs one core for about as long as encoding a hundred images: do both at once.
     importing = threading.Thread(target=require_torch, daemon=True)
     importing.start()
-    asked, config = config, resolve(config, train_val)
-    sentence = kind_sentence(asked, config, train_val)
+    requested, config = config, resolve(config, train_val)
+    sentence = kind_sentence(requested, config, train_val)
     if sentence is not None:
         progress.say(sentence)
     encoders = create_encoders(config) if encoded is None else encoded.encoders
@@ -289,7 +289,7 @@ def _finished(stage: Stage, runtime: Runtime) -> Trained | None:
         train=stage.train,
         validation=stage.validation,
         head=stage.head,
-        judged=evaluate_classifier(
+        evaluation=evaluate_classifier(
             stage.validation, probabilities, class_priors(stage.train.labels), config
         ),
         history=[dict(row) for row in stage.train_state.history],

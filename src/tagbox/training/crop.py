@@ -143,10 +143,10 @@ def labels_in_region(
     touched[category[share > 0]] = True
     kept[category[(share >= visible) | (crowd & (share > 0))]] = True
     kept[objects.category_rows[~placed]] = True
-    judged = (labels == PRESENT) & has_boxes & ~kept
+    lost = (labels == PRESENT) & has_boxes & ~kept
     changed = labels.copy()
-    changed[judged] = ABSENT
-    changed[judged & touched] = UNKNOWN
+    changed[lost] = ABSENT
+    changed[lost & touched] = UNKNOWN
     return changed
 
 

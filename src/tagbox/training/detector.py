@@ -181,8 +181,10 @@ def _optimizer(detector: Detector, config: DetectorConfig) -> Any:
 
 def _sentence(row: Row) -> str:
     """One line for an epoch."""
-    said = [f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, validation {row['val_loss']:.3f}"]
+    words = [
+        f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, validation {row['val_loss']:.3f}"
+    ]
     for name, word in (("val_ap", "AP"), ("val_ap50", "AP50")):
         value = row.get(name)
-        said.append(f"{word} {'none' if value is None else format(value, '.4f')}")
-    return ", ".join(said)
+        words.append(f"{word} {'none' if value is None else format(value, '.4f')}")
+    return ", ".join(words)

@@ -209,7 +209,7 @@ def create_loss(
 
 
 def create_losses(config: ClassifierConfig, name: str, positive_rate: Tensor) -> tuple[Loss, Loss]:
-    """The loss that is trained with, and the one that validation is judged by: plain, of full focus."""
+    """The training loss, and the validation loss: without smoothing or annealing."""
     smoothing, epochs = config.label_smoothing, config.anneal_epochs
     training = create_loss(name, positive_rate, smoothing=smoothing, anneal_epochs=epochs)
     return training, create_loss(name, positive_rate)

@@ -266,10 +266,10 @@ def _groups(parameters: Sequence[Any], rate: float, decay: float) -> list[dict[s
     return [group for group in groups if group["params"]]
 
 
-def reading_processes(asked: int | None, runtime: Runtime) -> int:
+def reading_processes(requested: int | None, runtime: Runtime) -> int:
     """Data-loading processes: none by default on a CPU, where training needs every core."""
-    if asked is not None:
-        return asked
+    if requested is not None:
+        return requested
     if runtime.device.type == "cpu":
         return 0
     return min(MOST_WORKERS, (os.cpu_count() or 1) // runtime.processes)

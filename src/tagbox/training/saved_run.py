@@ -56,7 +56,7 @@ def bundle_of(trained: Trained) -> Bundle:
         categories=trained.train.categories,
         geometry=config.geometry,
         pooling=config.pooling,
-        thresholds=trained.judged.tuned.thresholds,
+        thresholds=trained.evaluation.tuned.thresholds,
         ema=trained.ema,
         versions=versions(),
         data_fingerprint=trained.train.fingerprint,
@@ -85,12 +85,12 @@ def write_run(
         Predictions(
             images=tuple(trained.validation.images.stems.tolist()),
             categories=trained.validation.categories.names,
-            probabilities=trained.judged.probabilities,
+            probabilities=trained.evaluation.probabilities,
         ),
     )
     metrics = {
-        "validation": trained.judged.metrics,
-        "tuning": trained.judged.tuned.report,
+        "validation": trained.evaluation.metrics,
+        "tuning": trained.evaluation.tuned.report,
         "best_epoch": trained.best_epoch,
         "epochs": len(trained.history),
         "images": {"train": len(trained.train), "validation": len(trained.validation)},
