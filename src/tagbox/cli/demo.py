@@ -141,7 +141,7 @@ def detector(
         show(train, out=out / "scenes.png", count=SHOWN)
 
     command = f"tagbox train detector {train} --val {val} --name demo --epochs {BOX_EPOCHS}"
-    # Where the processor has bf16 too, a clock would choose, and a second demo might end with other figures.
+    # Fixed, so that the metrics do not depend on whether the processor has bf16.
     command += " --precision fp32"
     _step(f"{command} --runs {runs}")
     run = train_detector(
@@ -168,7 +168,7 @@ def detector(
 
 
 def _paint(scenes: Path, config: SynthConfig, sides: str = "") -> list[Path]:
-    """Make the scenes; the annotation files of the three parts."""
+    """Generate the scenes; returns the annotation files of train, val and test."""
     from tagbox.data.synthetic.generate import generate
 
     counts = f"--images {config.images} --val {config.val} --test {config.test}"
@@ -182,7 +182,7 @@ def _paint(scenes: Path, config: SynthConfig, sides: str = "") -> list[Path]:
 
 
 def _chosen(run: Run, scenes: Path, out: Path, more: str) -> tuple[list[str], Path]:
-    """The first pictures of the test part, and an empty folder for what is drawn on them."""
+    """The first test images, and an empty folder for the drawn predictions."""
     pictures = [str(path) for path in sorted((scenes / "test").glob("*.jpg"))[:SHOWN]]
     saved = out / "predictions"
     shutil.rmtree(saved, ignore_errors=True)
@@ -191,14 +191,14 @@ def _chosen(run: Run, scenes: Path, out: Path, more: str) -> tuple[list[str], Pa
 
 
 def _shown(json: bool) -> AbstractContextManager[object]:
-    """Where a command's tables go: aside, where standard output is for JSON alone."""
+    """Send a command's tables to stderr where stdout is for JSON."""
     return redirect_stdout(sys.stderr) if json else nullcontext()
 
 
-def _end(run: Run, figures: dict[str, float], start: float, json: bool) -> None:
+def _end(run: Run, metrics: dict[str, float], start: float, json: bool) -> None:
     seconds = time.perf_counter() - start
     if json:
-        print_json({**figures, "seconds": seconds})
+        print_json({**metrics, "seconds": seconds})
     say(f"\nthe whole road took {seconds:.0f} s\n{run.report.resolve()}")
 
 

@@ -75,20 +75,20 @@ def ensemble(
         print_json(made.metrics)
     else:
         _show(made)
-    figures = headline(made.metrics["validation"])
-    say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    scores = headline(made.metrics["validation"])
+    say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
     say(f"run: {made.folder}\nreport: {made.report}")
 
 
 def _show(made: Run) -> None:
-    """Each run beside what came of all."""
+    """Print the metrics of each run and of the ensemble."""
     metrics = made.metrics
     rows: list[tuple[object, ...]] = [
         (row["run"], row["weight"], _cell(row["map"]), row["challenge_f1"])
         for row in metrics["members"]
     ]
-    whole = metrics["validation"]
-    rows.append((str(made.folder), 1.0, _cell(whole["map"]), whole["challenge_f1"]))
+    total = metrics["validation"]
+    rows.append((str(made.folder), 1.0, _cell(total["map"]), total["challenge_f1"]))
     print_table(
         f"{metrics['images']['validation']:,} validation pictures",
         ("run", "weight", "mAP", "challenge F1"),
@@ -96,8 +96,8 @@ def _show(made: Run) -> None:
     )
     for row in metrics["members"]:
         if len(row["views"]) > 1 or row["views"][0]["size"] is not None:
-            said = ", ".join(f"{_view(view)} {_number(view['map'])}" for view in row["views"])
-            say(f"mAP of {row['run']} in each view: {said}")
+            values = ", ".join(f"{_view(view)} {_number(view['map'])}" for view in row["views"])
+            say(f"mAP of {row['run']} in each view: {values}")
     say(f"weights: {metrics['weights']['kept']} ({metrics['weights']['reason']})")
 
 

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from tagbox.api import Study
 
 
-def show_study(done: Study[Any]) -> None:
-    """The best five trials, what decided them, and what other seeds and images say of the best."""
-    result = done.result
+def show_study(study: Study[Any]) -> None:
+    """Print the best five trials, the settings' importance, and the evaluation of the best one."""
+    result = study.result
     metric, names = result["metric"], list(result["search"])
     counts = result["trials"]
     print_table(
@@ -67,15 +67,15 @@ def show_study(done: Study[Any]) -> None:
 
 
 def _show_again(again: Mapping[str, Any], best: Mapping[str, Any], metric: str) -> None:
-    """The best trial's figure beside what other seeds make of the same settings."""
-    said = [f"trial {best['trial']} had {metric} {best['value']:.4f}"]
+    """Print the best trial's metric beside the means over other seeds."""
+    parts = [f"trial {best['trial']} had {metric} {best['value']:.4f}"]
     seeds = len(again["seeds"])
     if again["best"]["mean"] is not None:
         others = "another seed gives" if seeds == 1 else f"the mean of {seeds} other seeds is"
-        said.append(f"{others} {again['best']['mean']:.4f}")
+        parts.append(f"{others} {again['best']['mean']:.4f}")
     if again["start"]["mean"] is not None:
-        said.append(f"and {again['start']['mean']:.4f} with the settings at the start")
-    say(", ".join(said))
+        parts.append(f"and {again['start']['mean']:.4f} with the settings at the start")
+    say(", ".join(parts))
 
 
 def _show_test(test: Mapping[str, Any]) -> None:
@@ -93,7 +93,7 @@ def _show_test(test: Mapping[str, Any]) -> None:
 
 
 def _difference(paired: Mapping[str, float] | None) -> str:
-    """A difference with its interval; a dash for what there is not."""
+    """A difference with its interval; a dash where it is absent."""
     if paired is None:
         return "-"
     ends = f"{paired['low']:+.4f} to {paired['high']:+.4f}" if "low" in paired else "-"

@@ -1,1 +1,1 @@
-"""Many trainings of one question: the search over a recipe's ranges."""
+"""Hyperparameter search: many trainings over a recipe's ranges."""

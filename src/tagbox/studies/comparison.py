@@ -1,7 +1,4 @@
-"""Two classifiers on images that decided nothing so far.
-
-Two detectors on images that decided nothing so far.
-"""
+"""Comparison of two classifiers, or of two detectors, on a test dataset."""
 
 from __future__ import annotations
 
@@ -27,8 +24,8 @@ from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
 from tagbox.progress import Progress
 from tagbox.studies.retrain_best import require_readable
 
-Claim = tuple[NDArray[np.float32], Thresholds]
-"""(N, K) probabilities, and where they become labels."""
+Output = tuple[NDArray[np.float32], Thresholds]
+"""(N, K) probabilities and the thresholds that make labels of them."""
 
 
 def compare_labels(
@@ -39,7 +36,7 @@ def compare_labels(
     cache: FeatureCache | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Figures of both classifiers, each at its own thresholds, and the paired differences.
+    """Metrics of both classifiers, each at its own thresholds, and the paired differences.
 
     Parameters
     ----------
@@ -51,7 +48,7 @@ def compare_labels(
     Returns
     -------
     dict
-        ``images``, the headline figures by name, and ``differences``: second minus first, with the ends of a
+        ``images``, the headline metrics by name, and ``differences``: second minus first, with the ends of a
         95 % interval over the images.
 
     Raises
@@ -59,21 +56,21 @@ def compare_labels(
     TagboxError
         ``no-readable-images``; what making a model raises.
     """
-    outputs: list[Claim] = []
-    seen = np.ones(len(test), bool)
+    outputs: list[Output] = []
+    readable = np.ones(len(test), bool)
     paths = [test.images.path(row) for row in range(len(test))]
     for make in models.values():
         classifier = make()
         with progress.bar("predicting test pictures", len(paths), "images") as advance:
-            said = classifier.predict(paths, cache=cache, skip_errors=True, progress=advance)
-        for error in said.errors:
+            predicted = classifier.predict(paths, cache=cache, skip_errors=True, progress=advance)
+        for error in predicted.errors:
             progress.say(f"left out: {error}")
-        seen &= said.ok
-        outputs.append((said.probabilities, classifier.thresholds))
-    require_readable(test, seen)
-    truth = test.labels[seen]
+        readable &= predicted.ok
+        outputs.append((predicted.probabilities, classifier.thresholds))
+    require_readable(test, readable)
+    truth = test.labels[readable]
     found: dict[str, Any] = {"images": len(truth)}
-    outputs = [(probabilities[seen], thresholds) for probabilities, thresholds in outputs]
+    outputs = [(probabilities[readable], thresholds) for probabilities, thresholds in outputs]
     for name, (probabilities, thresholds) in zip(models, outputs, strict=True):
         result = evaluate_labels(
             truth,
@@ -89,13 +86,13 @@ def compare_labels(
 
 
 def _differences(
-    truth: NDArray[np.int8], outputs: Sequence[Claim], named: Collection[str]
+    truth: NDArray[np.int8], outputs: Sequence[Output], named: Collection[str]
 ) -> dict[str, dict[str, float]]:
-    """``difference``, ``low`` and ``high`` of the figures in `named`: the second claim minus the first."""
+    """``difference``, ``low`` and ``high`` of the metrics in `named`: the second output minus the first."""
     (before, _), (after, _) = outputs
     first, second = (thresholds.decide(probabilities) for probabilities, thresholds in outputs)
     found = paired_label_differences(truth, first, second)
-    # Where one category is said of every picture, these are one figure.
+    # With one label per image, accuracy equals micro F1.
     found["accuracy"] = found["micro_f1"]
     if "map" in named:
         found["map"] = paired_map_difference(truth, [before], [after])
@@ -107,7 +104,7 @@ def _differences(
 
 
 def require_boxes(test: Dataset) -> None:
-    """Refuse a dataset in which there is nothing to find.
+    """Refuse a dataset without boxes.
 
     Raises
     ------
@@ -126,7 +123,7 @@ def require_boxes(test: Dataset) -> None:
 def compare_boxes(
     test: Dataset, models: Mapping[str, Callable[[], DetectorModel]], progress: Progress
 ) -> dict[str, Any]:
-    """Figures of both detectors, and by how much they differ.
+    """Metrics of both detectors, and the differences.
 
     Parameters
     ----------
@@ -136,7 +133,7 @@ def compare_boxes(
     Returns
     -------
     dict
-        ``images``, the headline figures by name, and ``differences``: second minus first, without an
+        ``images``, the headline metrics by name, and ``differences``: second minus first, without an
         interval.
 
     Raises
@@ -145,26 +142,26 @@ def compare_boxes(
         ``no-readable-images``; what making a model raises; the codes of `evaluate_boxes`.
     """
     outputs: list[tuple[Detections, ScoreThresholds]] = []
-    seen = np.ones(len(test), bool)
+    readable = np.ones(len(test), bool)
     paths = [test.images.path(row) for row in range(len(test))]
     for make in models.values():
         model = make()
         with progress.bar("detecting in test pictures", len(paths), "pictures") as advance:
-            said = model.detect(paths, skip_errors=True, progress=advance)
-        for error in said.errors:
+            predicted = model.detect(paths, skip_errors=True, progress=advance)
+        for error in predicted.errors:
             progress.say(f"left out: {error}")
-        seen &= said.ok
-        outputs.append((said.detections, model.cuts))
-    require_readable(test, seen)
-    judged = test.take(np.flatnonzero(seen))
-    found: dict[str, Any] = {"images": len(judged)}
-    place = np.cumsum(seen, dtype=np.int32) - 1
+        readable &= predicted.ok
+        outputs.append((predicted.detections, model.cuts))
+    require_readable(test, readable)
+    evaluated = test.take(np.flatnonzero(readable))
+    found: dict[str, Any] = {"images": len(evaluated)}
+    place = np.cumsum(readable, dtype=np.int32) - 1
     for name, (detections, cuts) in zip(models, outputs, strict=True):
-        kept = detections.take(seen[detections.image_rows])
+        kept = detections.take(readable[detections.image_rows])
         beside = replace(
-            kept, images=tuple(judged.images.files.tolist()), image_rows=place[kept.image_rows]
+            kept, images=tuple(evaluated.images.files.tolist()), image_rows=place[kept.image_rows]
         )
-        found[name] = box_headline(evaluate_boxes(judged, beside, cuts=cuts, intervals=False))
+        found[name] = box_headline(evaluate_boxes(evaluated, beside, cuts=cuts, intervals=False))
     before, after = (found[name] for name in models)
     found["differences"] = {
         name: {"difference": after[name] - value} for name, value in before.items() if name in after

@@ -1,4 +1,4 @@
-"""What a study leaves beside its database: trials.csv, best.yaml, tune.json."""
+"""Result files of a study: trials.csv, best.yaml, tune.json."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 TRIALS, BEST = "trials.csv", "best.yaml"
 COLUMNS = ("trial", "state", "value", "epochs", "best_epoch", "seconds")
 LEAST_FOR_IMPORTANCE = 50
-"""Trials that ran to their end; a tenth of fewer is no crowd."""
+"""Completed trials; the best tenth of fewer is too small a sample."""
 STATES: Mapping[str, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Notes(Generic[Training]):
-    """What a study is of, and where it is written.
+    """Writer of a study's result files.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Notes(Generic[Training]):
     metric
         What trials are compared by.
     source, command
-        How the data was read, and what was typed.
+        How the data was read, and the command line.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ class Notes(Generic[Training]):
         Parameters
         ----------
         machine
-            What trainings measured in place of ``auto``.
+            Measured values in place of ``auto``.
         """
         ranked = ranking(self.trial_storage.trials, self.metric)
         if not ranked:
@@ -92,7 +92,7 @@ class Notes(Generic[Training]):
         Parameters
         ----------
         more
-            What else was found out, under ``again`` and ``test``.
+            Further results, under ``again`` and ``test``.
         """
         from tagbox.training.saved_run import versions
 
@@ -113,7 +113,7 @@ class Notes(Generic[Training]):
             "versions": versions(),
         }
         if ranked and "again" in result:
-            result["again"] = _chosen(result["again"], ranked[0].values[0], self.metric)
+            result["again"] = _with_gains(result["again"], ranked[0].values[0], self.metric)
         _write_trials(self.folder / TRIALS, trials, list(self.ranges))
         best = self.best(machine)
         if best is not None:
@@ -129,7 +129,7 @@ class Notes(Generic[Training]):
 
 
 def _write_trials(path: Path, trials: Sequence[FrozenTrial], names: Sequence[str]) -> None:
-    """A row a trial, its settings under their dotted names, and why it was pruned or failed."""
+    """One row per trial: its settings by path, and why it was pruned or failed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *names, "reason"])
@@ -163,8 +163,8 @@ def _counts(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     return found
 
 
-def _chosen(again: Mapping[str, Any], value: float, metric: str) -> dict[str, Any]:
-    """What other seeds say of the best trial's figure.
+def _with_gains(again: Mapping[str, Any], value: float, metric: str) -> dict[str, Any]:
+    """The best trial's metric beside those of other seeds.
 
     ``selection`` is by how much better it looked than the mean of other seeds; ``gain`` how much better the
     best settings are than those at the start, both by means of the same seeds.
@@ -178,7 +178,7 @@ def _chosen(again: Mapping[str, Any], value: float, metric: str) -> dict[str, An
 
 
 def _importance(ended: Sequence[FrozenTrial], metric: str) -> dict[str, float]:
-    """How much each setting decided, in shares of one; empty where too few trials ran to their end.
+    """Importance of each setting, as shares of one; empty where too few trials ran to their end.
 
     PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023): how far the settings of the best tenth of the trials
     are from an even spread over the ranges.

@@ -1,8 +1,8 @@
-"""What the best of many trials is worth: the maximum overstates, other seeds and other images do not.
+"""Unbiased estimates of the best trial: trained again with other seeds, and compared on a test dataset.
 
-The best trial was chosen for its figure, and a part of that figure is the luck of its seed. Trained again with
-seeds that had no part in the choice, its mean is free of that part. What the validation images themselves
-were lucky for stays in, and only a third dataset shows it.
+The maximum over trials is biased upwards: the best trial was chosen by its metric, and part of that metric is
+due to its seed. The mean over seeds that had no part in the choice is free of this bias. The bias towards the
+validation images remains, and only a third dataset shows it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tagbox.training.resolve_config import Training
 from tagbox.training.train_val import same_categories
 
 SCRATCH = "again"
-"""Run folder of a whole training that is only needed for its figure."""
+"""Run directory of a full training of which only the metric is needed."""
 
 
 def train_again(
@@ -43,14 +43,14 @@ def train_again(
     repeats: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Each configuration with `repeats` seeds that no trial had; what the ledger has of it is not trained again.
+    """Each configuration with `repeats` seeds that no trial had; stored values are not trained again.
 
     Parameters
     ----------
     configs
         By name; all have the study's seed.
     runs
-        By the same names, what each is called in the ledger.
+        By the same names, the name of each in the storage.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def train_again(
 
 
 def _value(trainer: Trainer[Training], config: Training, metric: str) -> float | None:
-    """The figure of one training, whose run folder is not kept; None where it failed or has none."""
+    """The metric of one training, whose run directory is removed; None where it failed or is undefined."""
     kept = trainer.kept()
     try:
         value = trainer.run(config, SCRATCH).row.get(column(metric))
@@ -91,7 +91,7 @@ def _value(trainer: Trainer[Training], config: Training, metric: str) -> float |
 
 
 def load_third(path: Path, source: DataConfig, like: Dataset, progress: Progress) -> Dataset:
-    """The labelled images of a dataset that decided nothing so far, its categories in the order of `like`.
+    """The labelled images of a test dataset, its categories in the order of `like`.
 
     Raises
     ------
@@ -122,9 +122,9 @@ def compare_on(
     *,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Figures of the first and of the second configuration on a third dataset, and the paired differences.
+    """Metrics of the first and of the second configuration on a test dataset, and the paired differences.
 
-    What the ledger has of it is not computed again.
+    A stored result is not computed again.
 
     Parameters
     ----------
@@ -133,12 +133,12 @@ def compare_on(
     configs
         Two of them: where the search began, and where it ended.
     runs
-        The run folder in ``trials`` that each one's model is in, where it is trained whole.
+        The run directory in ``trials`` of each one's model, where the full network is trained.
 
     Returns
     -------
     dict
-        ``data``, ``images``, the headline figures by name, and ``differences``: second minus first.
+        ``data``, ``images``, the headline metrics by name, and ``differences``: second minus first.
 
     Raises
     ------
@@ -155,12 +155,12 @@ def compare_on(
 
 
 def require_readable(test: Dataset, seen: NDArray[np.bool_]) -> None:
-    """Refuse to judge on nothing.
+    """Refuse to evaluate without a readable image.
 
     Parameters
     ----------
     seen
-        (N,) bool: which pictures could be read.
+        (N,) bool: which images could be read.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The search itself: ask for settings, train, prune, write down; the same trials whether interrupted or not."""
+"""The search loop: sample settings, train, prune, store; an interrupted search continues with the same trials."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RECORDED = (
 UNPRUNED_TRIALS = 5
 """Trials that run to their end before any is pruned."""
 UNPRUNED_SHARE = 6
-"""A trial's first 1/6 of the epochs is never judged."""
+"""No trial is pruned in the first 1/6 of its epochs."""
 
 
 def search(
@@ -49,7 +49,7 @@ def search(
     deadline: float | None,
     progress: Progress,
 ) -> None:
-    """Add trials to the ledger until it has `trials` in all.
+    """Add trials to the storage until it has `trials` in all.
 
     The first one has the settings of `base`, where the ranges hold them. Sampler: the multivariate TPE, its
     draws following from the seed and the number of the trial, so that a search which was interrupted goes
@@ -58,7 +58,7 @@ def search(
     Parameters
     ----------
     deadline
-        Of `time.monotonic`; no trial is begun after it.
+        Of `time.monotonic`; no trial begins after it.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def search(
                 break
             study.sampler = _sampler(base.seed, number)
             trial = study.ask()
-            finished = _one(study, trial, trainer, base, ranges, metric, progress)
+            finished = _run_trial(study, trial, trainer, base, ranges, metric, progress)
             trial_storage.add(finished)
             if trainer.machine != machine:
                 machine = trainer.machine
@@ -89,8 +89,8 @@ def search(
             best = ranking(study.get_trials(deepcopy=False), metric)[:1]
             trainer.keep_only({str(each.number) for each in best})
             if finished in best:
-                figure = f"{column(metric)} {finished.values[0]:.4f}"
-                progress.say(f"trial {number}: {figure}, the best so far")
+                text = f"{column(metric)} {finished.values[0]:.4f}"
+                progress.say(f"trial {number}: {text}, the best so far")
             advance(1, note=_best_so_far(best))
 
 
@@ -102,7 +102,7 @@ def ranking(trials: Sequence[FrozenTrial], metric: str) -> list[FrozenTrial]:
     return sorted(ended, key=lambda t: (gain(metric, t.values[0], 0.0), t.number))
 
 
-def _one(
+def _run_trial(
     study: Study,
     trial: Trial,
     trainer: Trainer[Training],
@@ -116,21 +116,21 @@ def _one(
     from optuna.trial import TrialState
 
     values: dict[str, Value] = {name: r.suggest(trial, name) for name, r in ranges.items()}
-    whole = on_pictures(base)
-    epochs = judged = 0
+    full_network = on_pictures(base)
+    epochs = reported = 0
 
     def on_epoch(row: Row) -> None:
-        nonlocal epochs, judged
-        epochs, judged = int(row["epoch"] or 0), judged + 1
+        nonlocal epochs, reported
+        epochs, reported = int(row["epoch"] or 0), reported + 1
         value = row.get(column(metric))
         if value is None or math.isnan(value):
             return
-        said = f"epoch {epochs}, {column(metric)} {value:.4f}"
-        if whole:
-            progress.say(f"trial {trial.number}: {said}")
-        trial.report(value, judged)
+        state_text = f"epoch {epochs}, {column(metric)} {value:.4f}"
+        if full_network:
+            progress.say(f"trial {trial.number}: {state_text}")
+        trial.report(value, reported)
         if trial.should_prune():
-            raise TrialPruned(f"{said}: worse than the median")
+            raise TrialPruned(f"{state_text}: worse than the median")
 
     state, value = TrialState.COMPLETE, None
     try:
@@ -138,7 +138,7 @@ def _one(
         outcome = trainer.run(config, str(trial.number), on_epoch)
         value = outcome.row.get(column(metric))
         if value is None or math.isnan(value):
-            raise _no_figure(metric)
+            raise _metric_absent(metric)
         epochs = outcome.epochs
         trial.set_user_attr("best_epoch", outcome.epoch)
     except TrialPruned as pruned:
@@ -157,13 +157,13 @@ def _one(
 
 
 def _in_memory(done: list[FrozenTrial], metric: str, base: Training) -> Study:
-    """A study of what is finished, in which the next trial runs."""
+    """An Optuna study in memory with the finished trials, in which the next one runs."""
     import optuna
 
     epochs = steps(base).epochs if on_pictures(base) else base.epochs
     pruner = optuna.pruners.MedianPruner(
         n_startup_trials=UNPRUNED_TRIALS,
-        # The first epoch that may be judged.
+        # The first epoch at which a trial may be pruned.
         n_warmup_steps=1 + max(1, epochs // UNPRUNED_SHARE),
     )
     study = optuna.create_study(direction=direction(metric), pruner=pruner)
@@ -182,7 +182,7 @@ def _best_so_far(best: Sequence[FrozenTrial]) -> str | None:
     return f"best {best[0].values[0]:.4f}" if best else None
 
 
-def _no_figure(metric: str) -> TagboxError:
+def _metric_absent(metric: str) -> TagboxError:
     return TagboxError(
         "metric-absent",
         f"the validation images do not define {column(metric)}",

@@ -2,8 +2,7 @@
 
 A range comes from a recipe's ``search`` or is typed as ``NAME=LOW..HIGH``, ``NAME=LOW..HIGH:log`` or
 ``NAME=A,B,C``. Every end and every choice is tried on the configuration before the first trial.
-
-Settings by their dotted names, such as ``finetune.learning_rate``.
+A setting is named by its path, such as ``finetune.learning_rate``.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ if TYPE_CHECKING:
 Value = str | int | float | bool | None
 
 _HELD = {
-    # What is judged, and how: trials with other answers could not be compared.
+    # The validation data and metric: trials that differ in them are not comparable.
     "val",
     "val_images",
     "val_fraction",
     "best_by",
-    # The seed is the luck that a search must not look for.
+    # A search must not select a lucky seed.
     "seed",
-    # Where it is computed decides no figure of a trial.
+    # The device does not change a trial's metrics.
     "device",
 }
 
@@ -52,18 +51,18 @@ HELD: Mapping[type[Config], frozenset[str]] = {
             "tensorboard_categories",
             "finetune.compile",
             *(f"finetune.{name}" for name in FREE),
-            # Asking another teacher for every trial is another study.
+            # Each teacher would need its own probabilities of the training images.
             "teacher",
         }
     ),
-    # What is done about faulty boxes says which of them there are; the engine detects after the training.
+    # `boxes` changes the ground truth; the engine is only used after the training.
     DetectorConfig: frozenset({*_HELD, "boxes", "engine", *FREE}),
 }
 """Settings that cannot be searched, of each kind of model."""
 
 
 def with_settings(config: Training, values: Mapping[str, Value]) -> Training:
-    """`config` with other values of dotted settings.
+    """`config` with other values of settings by path.
 
     Raises
     ------
@@ -81,7 +80,7 @@ def with_settings(config: Training, values: Mapping[str, Value]) -> Training:
 
 
 def get_setting(config: Config, name: str) -> Value:
-    """The value of a dotted setting."""
+    """The value of a setting by path."""
     found: Any = config
     for part in name.split("."):
         found = getattr(found, part)
@@ -90,12 +89,12 @@ def get_setting(config: Config, name: str) -> Value:
 
 
 def flat_settings(config: Config) -> dict[str, Any]:
-    """Every setting under its dotted name, as plain values."""
+    """Every setting by path, as plain values."""
     return _flat(config.to_dict(), "")
 
 
 def setting_type(name: str, where: str, of: type[Config]) -> Any:
-    """The type of a dotted setting that can be searched, without its ``None``.
+    """The type of a setting that can be searched, without its ``None``.
 
     Parameters
     ----------
@@ -140,7 +139,7 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _types(config: type[Config], prefix: str = "") -> dict[str, Any]:
-    """Dotted names of all settings, and their types."""
+    """Paths of all settings, and their types."""
     found: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(config).items():
         if typing.get_origin(hint) in (typing.Union, types.UnionType):
@@ -220,11 +219,11 @@ def read_ranges(
     Parameters
     ----------
     search
-        Dotted setting -> ``{low, high, log}`` or ``{choices}``.
+        Setting path -> ``{low, high, log}`` or ``{choices}``.
     typed
         ``NAME=LOW..HIGH`` and the like.
     fixed
-        Dotted settings that keep their value.
+        Setting paths that keep their value.
     of
         Whose settings they are.
 

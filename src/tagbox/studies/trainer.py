@@ -21,17 +21,17 @@ from tagbox.training.run_dir import RunDir, open_run_dir
 from tagbox.training.train_val import TrainVal
 
 RUNS = "trials"
-"""Folder of whole trainings inside the study's own."""
+"""Folder of full trainings inside the study's own."""
 
 MEASURED = ("precision", "channels_last")
-"""Settings of a step on pictures whose ``auto`` depends on the machine, and perhaps on a clock."""
+"""Settings of a training step on images whose ``auto`` depends on the machine, and perhaps on a clock."""
 
 OnEpoch = Callable[[Row], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one training came to.
+    """Result of one training.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Trainer(ABC, Generic[Training]):
 
     @abstractmethod
     def run(self, config: Training, name: str, on_epoch: OnEpoch | None = None) -> Outcome:
-        """Train once; where a whole network is trained, into the run folder ``trials/name``.
+        """Train once; where the full network is trained, into the run directory ``trials/name``.
 
         Parameters
         ----------
@@ -131,12 +131,12 @@ class Trainer(ABC, Generic[Training]):
         runs: Mapping[str, str],
         progress: Progress,
     ) -> dict[str, Any]:
-        """Figures of two configurations on other images; see `studies.retrain_best.compare_on`.
+        """Metrics of two configurations on other images; see `studies.retrain_best.compare_on`.
 
         Returns
         -------
         dict
-            ``images``, the headline figures by the configurations' names, and ``differences``.
+            ``images``, the headline metrics by the configurations' names, and ``differences``.
 
         Raises
         ------
@@ -153,11 +153,11 @@ class Trainer(ABC, Generic[Training]):
         config
             Where the search begins.
         searched
-            Dotted settings that trainings differ in.
+            Paths of the settings that trainings differ in.
         """
 
     def kept(self) -> set[str]:
-        """Names of the finished whole trainings whose folders are there."""
+        """Names of the finished full trainings whose run directories exist."""
         if not self.runs.exists():
             return set()
         return {folder.name for folder in self.runs.iterdir() if not folder.name.startswith(".")}
@@ -194,7 +194,7 @@ class Trainer(ABC, Generic[Training]):
             self.keep_only(self.kept())
 
     def measured(self, config: Training) -> None:
-        """Take down what a training has measured: all later ones compute alike."""
+        """Keep what a training has measured for all later ones."""
         self.machine = {name: getattr(steps(config), name) for name in MEASURED}
 
 
