@@ -178,7 +178,7 @@ def tune_detector(
 ) -> Study[DetectorConfig]:
     """Search for the settings of a detector with the best validation metric.
 
-    The same call again goes on until there are `trials` in all. Every trial is a whole training; the run
+    The same call again goes on until there are `trials` in all. Every trial is a full training; the run
     folder of the best one stays in ``studies/name/trials``.
 
     Parameters

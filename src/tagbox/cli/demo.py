@@ -1,4 +1,4 @@
-"""`tagbox demo`: the whole road on generated scenes, each step the command a user would type."""
+"""`tagbox demo`: all steps on generated scenes, each step the command a user would type."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ BACKBONE = "efficientnet_lite0@384"
 VALIDATION, TEST, SHOWN = 150, 150, 12
 BOX_EPOCHS, BOX_SIDES = 4, (320, 240)
 
-demo = App(name="demo", help="The whole road on generated scenes.", help_format="markdown")
+demo = App(name="demo", help="All steps on generated scenes.", help_format="markdown")
 
 
 @demo.default
 def classifier(
     *, out: Path = Path("demo"), images: int = 600, seed: int = 0, json: bool = False
 ) -> None:
-    """The whole road on generated scenes: make, check, show, train, evaluate, predict, report.
+    """All steps on generated scenes: make, check, show, train, evaluate, predict, report.
 
     Needs no data and no network. Ends with the path of an HTML report. A second run replaces the
-    first once it is whole. `tagbox demo detector` does the same with boxes.
+    first once it is complete. `tagbox demo detector` does the same with boxes.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def classifier(
     seed
         Seed of the scenes and of the training.
     json
-        Print the figures as one JSON object.
+        Print the metrics as one JSON object.
     """
     from tagbox.api import train_classifier
     from tagbox.data.load import load_dataset
@@ -109,7 +109,7 @@ def detector(
     """The road of a detector on generated scenes: make, show, train, evaluate, predict, report.
 
     Needs no data and no network. Ends with the path of an HTML report. A second run replaces the
-    first once it is whole.
+    first once it is complete.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def detector(
     seed
         Seed of the scenes and of the training.
     json
-        Print the figures as one JSON object.
+        Print the metrics as one JSON object.
     """
     from tagbox.api import train_detector
 
@@ -199,7 +199,7 @@ def _end(run: Run, metrics: dict[str, float], start: float, json: bool) -> None:
     seconds = time.perf_counter() - start
     if json:
         print_json({**metrics, "seconds": seconds})
-    say(f"\nthe whole road took {seconds:.0f} s\n{run.report.resolve()}")
+    say(f"\nall steps took {seconds:.0f} s\n{run.report.resolve()}")
 
 
 def _step(command: str) -> None:

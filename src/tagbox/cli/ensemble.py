@@ -50,7 +50,7 @@ def ensemble(
     runs
         Folder of the runs.
     overwrite
-        Replace a finished run of that name once the new one is whole.
+        Replace a finished run of that name once the new one is complete.
     cache
         Keep encoded pictures for later runs.
     json

@@ -6,7 +6,7 @@ from tagbox.cli.console import print_json, print_table
 
 
 def recipes(name: str | None = None, /, *, json: bool = False) -> None:
-    """List the recipes for training, or show one whole.
+    """List the training recipes, or show one in full.
 
     Parameters
     ----------

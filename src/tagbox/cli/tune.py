@@ -89,7 +89,7 @@ def _show_test(test: Mapping[str, Any]) -> None:
         rows,
     )
     if not any("low" in each for each in paired.values()):
-        say("differences of AP have no interval here: whether they are chance is not said")
+        say("differences of AP have no interval here: their significance is unknown")
 
 
 def _difference(paired: Mapping[str, float] | None) -> str:

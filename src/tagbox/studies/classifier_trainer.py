@@ -137,7 +137,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
             maps and config.finetune.active,
         )
         if key not in self._features:
-            while self._features and self._held_bytes() > SHARE * available_memory():
+            while self._features and self._feature_bytes() > SHARE * available_memory():
                 self._features.popitem(last=False)
             if progress is None:
                 self.progress.say(f"encoding the images with {config.backbone}")
@@ -168,7 +168,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         labels = label_kind(next(iter(configs.values())))
         return compare_labels(test, models, labels, cache=self._cache, progress=progress)
 
-    def _held_bytes(self) -> int:
+    def _feature_bytes(self) -> int:
         return sum(
             each.train_features.nbytes + each.validation_features.nbytes
             for each in self._features.values()

@@ -98,17 +98,17 @@ def load_third(path: Path, source: DataConfig, like: Dataset, progress: Progress
     TagboxError
         What reading it raises; ``categories-differ``, ``no-labels``, ``images-not-found``.
     """
-    whole = load_dataset(path, source)
-    progress.say(f"test: {describe(whole)}")
-    rows = np.flatnonzero(whole.images.labelled)
+    loaded = load_dataset(path, source)
+    progress.say(f"test: {describe(loaded)}")
+    rows = np.flatnonzero(loaded.images.labelled)
     if not len(rows):
         raise TagboxError(
             "no-labels",
-            f"none of its {len(whole)} images has labels",
+            f"none of its {len(loaded)} images has labels",
             file=path,
             hint="give labelled images to --test",
         )
-    dataset = same_categories(whole, like, path).take(rows)
+    dataset = same_categories(loaded, like, path).take(rows)
     require_images(dataset)
     return dataset
 
@@ -154,12 +154,12 @@ def compare_on(
     return found
 
 
-def require_readable(test: Dataset, seen: NDArray[np.bool_]) -> None:
+def require_readable(test: Dataset, readable: NDArray[np.bool_]) -> None:
     """Refuse to evaluate without a readable image.
 
     Parameters
     ----------
-    seen
+    readable
         (N,) bool: which images could be read.
 
     Raises
@@ -167,7 +167,7 @@ def require_readable(test: Dataset, seen: NDArray[np.bool_]) -> None:
     TagboxError
         ``no-readable-images``.
     """
-    if not seen.any():
+    if not readable.any():
         raise TagboxError(
             "no-readable-images",
             f"none of the {len(test)} test pictures could be read",

@@ -89,7 +89,7 @@ class StudyStorage:
         self.place = str(self.file) if storage is None else _without_password(storage)
         self._own = storage is None
         if self._own:
-            _require_whole(self.file)
+            _require_intact(self.file)
         with self._database_errors():
             database = optuna.storages.RDBStorage(
                 storage or "sqlite:///study.db",
@@ -232,7 +232,7 @@ class StudyStorage:
         return _damaged(self.file, text)
 
 
-def _require_whole(file: Path) -> None:
+def _require_intact(file: Path) -> None:
     """Refuse a database with damaged pages before anything is written to it."""
     if not file.exists():
         return
