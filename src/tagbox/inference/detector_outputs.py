@@ -1,7 +1,4 @@
-"""A detector's boxes as files that programs read: tagbox's JSON, CSV, COCO results.
-
-Pictures with the boxes that a detector says, and the true ones beside them.
-"""
+"""Detector outputs: JSON, CSV and COCO results files, and images drawn with predicted and true boxes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a detector is shown of a picture, and how what it finds there becomes boxes of that picture.
+"""Views of an image for a detector: the whole image or overlapping tiles, resized to the input size.
 
-Large pictures in parts: windows that overlap, and one list of boxes out of what each of them shows.
+Boxes found in a view are mapped back to image coordinates, and the boxes of all tiles are merged.
 """
 
 from __future__ import annotations
