@@ -105,7 +105,7 @@ CASES = [
     # no width, no height, both negative, a width without end
     Case(second(bbox=[5, 5, 0, 9]), "box-degenerate", BOX, 0, "box-degenerate", BOX),
     Case(second(bbox=[5, 5, 9, 0]), "box-degenerate", BOX, 0, "box-degenerate", BOX),
-    Case(second(bbox=[5, 5, -3, 9]), "bad-box", BOX, 1, "bad-box", "annotations[1].bbox"),
+    Case(second(bbox=[5, 5, -3, 9]), "bad-box", BOX, 1, "bad-box", "annotations[1] (id 2).bbox"),
     Case(
         coco_text(lambda t: t.replace("[0, 0, 40, 30]", "[0, NaN, 40, 30]")),
         "json-number",
@@ -123,10 +123,24 @@ CASES = [
         "line 14",
     ),
     # three numbers, a text, null within
-    Case(second(bbox=[5, 5, 9]), "bad-box", BOX, 1, "bad-box", "annotations[1].bbox"),
-    Case(second(bbox=[5, 5, "9", 9]), "bad-box", BOX + "[2]", 1, "bad-box", "annotations[1].bbox"),
-    Case(second(bbox=[5, 5, [], 9]), "bad-box", BOX + "[2]", 1, "bad-box", "annotations[1].bbox"),
-    Case(second(bbox="5 5 9 9"), "bad-box", BOX, 1, "bad-box", "annotations[1].bbox"),
+    Case(second(bbox=[5, 5, 9]), "bad-box", BOX, 1, "bad-box", "annotations[1] (id 2).bbox"),
+    Case(
+        second(bbox=[5, 5, "9", 9]),
+        "bad-box",
+        BOX + "[2]",
+        1,
+        "bad-box",
+        "annotations[1] (id 2).bbox",
+    ),
+    Case(
+        second(bbox=[5, 5, [], 9]),
+        "bad-box",
+        BOX + "[2]",
+        1,
+        "bad-box",
+        "annotations[1] (id 2).bbox",
+    ),
+    Case(second(bbox="5 5 9 9"), "bad-box", BOX, 1, "bad-box", "annotations[1] (id 2).bbox"),
     # the whole file writes boxes in another way
     Case(each(corners), "boxes-corners", "annotations[].bbox", 1, "boxes-corners", "annotations[]"),
     Case(
@@ -219,7 +233,7 @@ CASES = [
         "annotations[1] (id 2).area",
         1,
         "json-field",
-        "annotations[1].area",
+        "annotations[1] (id 2).area",
     ),
     # smaller than a pixel, as large as the picture, twice
     Case(second(bbox=[5, 5, 0.2, 9]), "box-tiny", BOX),
@@ -253,7 +267,7 @@ CASES = [
         "annotations[1] (id 2).image_id",
         1,
         "id-type",
-        "annotations[1].image_id",
+        "annotations[1] (id 2).image_id",
     ),
     # null for the list, for a record, for what is required
     Case(
@@ -278,7 +292,7 @@ CASES = [
         "annotations[1] (id 2)",
         1,
         "json-field",
-        "annotations[1].category_id",
+        "annotations[1] (id 2).category_id",
     ),
     # a crowd that is neither; no annotation at all
     Case(
@@ -287,7 +301,7 @@ CASES = [
         "annotations[1] (id 2).iscrowd",
         1,
         "json-field",
-        "annotations[1].iscrowd",
+        "annotations[1] (id 2).iscrowd",
     ),
     Case(
         coco(lambda c: c["annotations"].clear()),

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from tagbox.checks.box_checks import BoxColumns, check_boxes
 from tagbox.checks.coco_records import CocoRecords
-from tagbox.checks.coco_repair import NO_ID
 from tagbox.checks.findings import Findings
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
-from tagbox.data.formats.coco import rows_of
+from tagbox.data.formats.coco import annotation_place, rows_of
+from tagbox.data.formats.coco_records import NO_ID
 from tagbox.data.image_files import check_relative, locate_images
 from tagbox.errors import TagboxError
 
@@ -57,8 +57,8 @@ def best_effort(records: CocoRecords, path: Path, images: Path | None = None) ->
         images=Images(
             ids=image_ids,
             files=np.array(files, dtype=np.str_),
-            widths=records.widths[kept_images].astype(np.int32),
-            heights=records.heights[kept_images].astype(np.int32),
+            widths=records.widths[kept_images],
+            heights=records.heights[kept_images],
             labelled=np.full(len(files), records.labelled),
             root=root,
         ),
@@ -161,9 +161,7 @@ def _check_file_names(records: CocoRecords, path: Path, findings: Findings) -> N
 
     outside = _outside(records.files)
     for row, name in enumerate(records.files):
-        if not name:
-            findings.add("json-field", path, "the name is empty", where(row))
-        elif row in outside:
+        if row in outside:
             findings.add(
                 "file-name-outside",
                 path,
@@ -184,14 +182,14 @@ def _check_references(records: CocoRecords, path: Path, findings: Findings) -> N
         ) -> tuple[str, str]:
             value = wanted[row]
             said = f"with id {value}" if value > -(2**61) else "with this text id"
-            return f"{_annotation(records, row)}.{noun}_id", f"there is no {noun} {said}"
+            return f"{annotation_place(records, row)}.{noun}_id", f"there is no {noun} {said}"
 
         findings.add_rows(code, path, rows_of(wanted, known) < 0, describe)
 
 
 def _check_fields(records: CocoRecords, path: Path, findings: Findings) -> None:
     for code, missing, found in (
-        ("missing-annotation-id", records.annotation_ids == NO_ID, "there is no `id`"),
+        ("missing-annotation-id", records.annotation_ids == NO_ID, "there is no usable `id`"),
         ("annotation-id-zero", records.annotation_ids == 0, "the id is 0"),
         ("missing-area", np.isnan(records.areas), "there is no usable `area`"),
         ("missing-iscrowd", records.crowd < 0, "there is no `iscrowd`"),
@@ -200,7 +198,7 @@ def _check_fields(records: CocoRecords, path: Path, findings: Findings) -> None:
             code,
             path,
             missing,
-            lambda row, found=found: (_annotation(records, row), found),  # type: ignore[misc]
+            lambda row, found=found: (annotation_place(records, row), found),  # type: ignore[misc]
         )
 
 
@@ -218,7 +216,7 @@ def _box_columns(records: CocoRecords) -> BoxColumns:
         category_of=records.category_of,
         crowd=records.crowd == 1,
         areas=records.areas,
-        place=lambda row, field: f"{_annotation(records, row)}.{field}",
+        place=lambda row, field: f"{annotation_place(records, row)}.{field}",
     )
 
 
@@ -235,9 +233,3 @@ def _leads_outside(files: list[str]) -> bool:
     except TagboxError:
         return True
     return False
-
-
-def _annotation(records: CocoRecords, row: int) -> str:
-    own = records.annotation_ids[row]
-    place = f"annotations[{records.annotation_positions[row]}]"
-    return place if own == NO_ID else f"{place} (id {own})"

@@ -35,6 +35,7 @@ CODES: dict[str, Rule] = {
     "json-number": Rule("error", "write the real number there, or drop the annotation"),
     "id-type": Rule("error", "write all ids of one kind as whole numbers"),
     "id-text": Rule("warning", "none needed here; other COCO tools want whole numbers"),
+    "supercategory-ignored": Rule("warning", "write it as a text, or leave it out"),
     "bad-box": Rule("error", "draw the box again, or drop the annotation"),
     "duplicate-image-id": Rule("error", "give every image its own id"),
     "duplicate-annotation-id": Rule("error", "renumber the annotations from 1"),

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write
 from tagbox.data.dataset import Dataset
-from tagbox.data.formats.coco import Box, column_of, mapped, rows_of
+from tagbox.data.formats.coco import mapped, rows_of
+from tagbox.data.formats.coco_records import Box, column_of
 from tagbox.data.text import some, syntax_error
 from tagbox.errors import TagboxError
 from tagbox.predictions.predictions import Detections

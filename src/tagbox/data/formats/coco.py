@@ -1,9 +1,9 @@
-"""COCO instances JSON: read into columns in one pass, written with the original records untouched.
+"""COCO instances JSON: read into columns in one pass.
 
 The file is memory-mapped and decoded by msgspec into small structs that leave out what is not needed
 (polygons are skipped, not built), which live only until their columns are filled. Only when that strict
-pass meets something unusual does `coco_lenient` go record by record, and only when a box is missing
-does `coco_outlines` look for segmentations.
+pass meets something unusual is the file read record by record (`coco_records`), and only when a box is
+missing are segmentations read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import gc
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
+from tagbox.data.formats.coco_records import (
+    NO_ID,
+    AnnotationRecord,
+    CategoryRecord,
+    Columns,
+    ImageRecord,
+    RecordReader,
+    annotation_columns,
+    category_columns,
+    image_columns,
+)
 from tagbox.data.image_files import check_relative, locate_images
+from tagbox.data.segmentation import SegmentationError, segmentation_box
 from tagbox.data.text import cannot_read, syntax_error
 from tagbox.errors import TagboxError
 
@@ -29,44 +40,7 @@ from tagbox.errors import TagboxError
 _TABLE_LIMIT = 20_000_000
 
 
-class Box(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
-    """xywh in pixels."""
-
-    x: float
-    y: float
-    w: float
-    h: float
-
-
-class ImageRecord(msgspec.Struct, gc=False):
-    """What is read of a record of ``images``."""
-
-    id: int
-    file_name: str
-    width: int = 0
-    height: int = 0
-
-
-class AnnotationRecord(msgspec.Struct, gc=False):
-    """What is read of a record of ``annotations``."""
-
-    image_id: int
-    category_id: int
-    id: int = -1
-    bbox: Box | None = None
-    area: float | None = None
-    iscrowd: int = 0
-
-
-class CategoryRecord(msgspec.Struct, gc=False):
-    """What is read of a record of ``categories``."""
-
-    id: int
-    name: str
-    supercategory: str | None = None
-
-
-class File(msgspec.Struct, gc=False):
+class _File(msgspec.Struct, gc=False):
     """What is read of the file; without ``annotations`` its images are unlabelled."""
 
     images: list[ImageRecord]
@@ -74,24 +48,12 @@ class File(msgspec.Struct, gc=False):
     annotations: list[AnnotationRecord] | None = None
 
 
-class Columns(msgspec.Struct):
-    """The file's values as columns, before they are checked against each other."""
+class _Segmentation(msgspec.Struct, gc=False):
+    segmentation: msgspec.Raw = msgspec.Raw()
 
-    image_ids: NDArray[np.int64]
-    files: list[str]
-    widths: NDArray[np.int32]
-    heights: NDArray[np.int32]
-    category_ids: NDArray[np.int64]
-    category_names: list[str]
-    supercategories: list[str]
-    annotation_ids: NDArray[np.int64]
-    annotation_images: NDArray[np.int64]
-    annotation_categories: NDArray[np.int64]
-    boxes: NDArray[np.float64]
-    has_box: NDArray[np.bool_]
-    areas: NDArray[np.float64]
-    crowd: NDArray[np.bool_]
-    labelled: bool
+
+class _Segmentations(msgspec.Struct, gc=False):
+    annotations: list[_Segmentation] = []
 
 
 def read_coco(path: Path, images: Path | None = None) -> Dataset:
@@ -115,36 +77,35 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
     Raises
     ------
     TagboxError
-        ``file-missing``, ``json-syntax``, ``json-number``, ``not-utf8``, ``json-field``,
+        ``file-missing``, ``file-unreadable``, ``json-syntax``, ``json-number``, ``not-utf8``, ``json-field``,
         ``id-type``, ``bad-box``, ``bad-polygon`` and ``bad-rle`` (of segmentations in place of a
         box), ``duplicate-image-id``, ``duplicate-category-id``, ``duplicate-category-name``, ``unknown-image-id``, ``unknown-category-id``,
         ``file-name-outside``.
     """
     with mapped(path) as content:
         columns = _decode(content, path)
-        if not columns.has_box.all():
-            from tagbox.data.formats.coco_outlines import fill_in_boxes
-
-            fill_in_boxes(content, columns, path)
+        _check_boxes(columns, path)
+        if np.isnan(columns.boxes[:, 0]).any():
+            _fill_in_boxes(content, columns, path)
     _check_unique(columns, path)
     check_relative(columns.files, path, "images[{}].file_name")
-    image_rows = rows_of(columns.annotation_images, columns.image_ids)
-    category_rows = rows_of(columns.annotation_categories, columns.category_ids)
-    _check_known(image_rows, columns.annotation_images, path, "image")
-    _check_known(category_rows, columns.annotation_categories, path, "category")
+    image_rows = rows_of(columns.image_of, columns.image_ids)
+    category_rows = rows_of(columns.category_of, columns.category_ids)
+    _check_known(image_rows, columns.image_of, path, "image")
+    _check_known(category_rows, columns.category_of, path, "category")
     root, files = locate_images(path, columns.files, images)
-    count, annotated = len(files), len(image_rows)
+    own = columns.annotation_ids
     return Dataset(
         images=Images(
             ids=columns.image_ids,
             files=np.array(files, dtype=np.str_),
             widths=columns.widths,
             heights=columns.heights,
-            labelled=np.full(count, columns.labelled),
+            labelled=np.full(len(files), columns.labelled),
             root=root,
         ),
         categories=Categories(
-            names=tuple(columns.category_names),
+            names=tuple(columns.names),
             ids=columns.category_ids,
             supercategories=tuple(columns.supercategories),
         ),
@@ -152,16 +113,16 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
             image_rows=image_rows,
             category_rows=category_rows,
             boxes=columns.boxes,
-            has_box=columns.has_box,
+            has_box=~np.isnan(columns.boxes[:, 0]),
             areas=columns.areas,
-            crowd=columns.crowd,
-            ids=columns.annotation_ids,
+            crowd=columns.crowd == 1,
+            ids=np.where(own == NO_ID, columns.annotation_positions + 1, own),
         ),
         source=Source(
             path=path,
             format="coco",
-            image_positions=np.arange(count, dtype=np.int64),
-            annotation_positions=np.arange(annotated, dtype=np.int64),
+            image_positions=columns.image_positions,
+            annotation_positions=columns.annotation_positions,
         ),
     )
 
@@ -201,17 +162,37 @@ def _map(file: int) -> mmap.mmap:
     return mmap.mmap(file, 0, access=mmap.ACCESS_READ)
 
 
+def top_level(content: memoryview, path: Path) -> dict[str, msgspec.Raw]:
+    """The values of the outermost object, undecoded.
+
+    Raises
+    ------
+    TagboxError
+        ``json-field``, ``json-syntax``, ``json-number`` or ``not-utf8``.
+    """
+    try:
+        return msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError as error:
+        raise TagboxError(
+            "json-field",
+            "a COCO file is an object with images, annotations and categories",
+            file=path,
+            where="the outermost value",
+            hint="point at the annotations file",
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise syntax_error(error, content, path) from error
+
+
 def _decode(content: memoryview, path: Path) -> Columns:
     try:
         with _no_garbage_collection():
-            file = msgspec.json.decode(content, type=File)
+            file = msgspec.json.decode(content, type=_File)
             _forget_pages(content)
             return _columns(file)
-    except (msgspec.ValidationError, OverflowError):
-        # Something is of another type than usual: look at each record, accept it or name it.
-        from tagbox.data.formats.coco_lenient import decode_leniently
-
-        return decode_leniently(content, path)
+    except msgspec.ValidationError:
+        # Something is of another type than usual: read each record, accept it or name it.
+        return Columns(**RecordReader(path).columns(top_level(content, path)))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise syntax_error(error, content, path) from error
 
@@ -234,49 +215,61 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _columns(file: File) -> Columns:
-    images, categories, annotations = file.images, file.categories, file.annotations or []
-    drawn = [a.bbox for a in annotations]
-    boxed = [box for box in drawn if box is not None]
-    boxes = np.column_stack([column_of(boxed, side, np.float64) for side in "xywh"])
-    has_box = np.ones(len(drawn), np.bool_)
-    if len(boxed) < len(drawn):
-        has_box = np.array([box is not None for box in drawn], np.bool_)
-        found, boxes = boxes, np.full((len(drawn), 4), np.nan)
-        boxes[has_box] = found
-    areas = [np.nan if a.area is None else a.area for a in annotations]
-    crowd = column_of(annotations, "iscrowd", np.int64)
-    widths, heights = column_of(images, "width", np.int32), column_of(images, "height", np.int32)
-    if (
-        np.any(boxes[:, 2:] < 0)
-        or np.any((crowd < 0) | (crowd > 1))
-        or np.any((widths < 0) | (heights < 0))
-        or not all(image.file_name for image in images)
-    ):
-        raise msgspec.ValidationError("a value out of its range")
-    ids = column_of(annotations, "id", np.int64)
+def _columns(file: _File) -> Columns:
+    annotations = file.annotations or []
     return Columns(
-        image_ids=column_of(images, "id", np.int64),
-        files=[image.file_name for image in images],
-        widths=widths,
-        heights=heights,
-        category_ids=column_of(categories, "id", np.int64),
-        category_names=[category.name for category in categories],
-        supercategories=[category.supercategory or "" for category in categories],
-        annotation_ids=np.where(ids == -1, np.arange(1, len(ids) + 1), ids),
-        annotation_images=column_of(annotations, "image_id", np.int64),
-        annotation_categories=column_of(annotations, "category_id", np.int64),
-        boxes=boxes,
-        has_box=has_box,
-        areas=np.fromiter(areas, np.float64, len(areas)),
-        crowd=crowd == 1,
         labelled=file.annotations is not None,
+        image_positions=np.arange(len(file.images), dtype=np.int64),
+        category_positions=np.arange(len(file.categories), dtype=np.int64),
+        annotation_positions=np.arange(len(annotations), dtype=np.int64),
+        **image_columns(file.images),
+        **category_columns(file.categories),
+        **annotation_columns(annotations),
     )
 
 
-def column_of(records: list[Any], name: str, dtype: type[np.generic]) -> NDArray[Any]:
-    """One attribute of every record as an array; OverflowError when a value does not fit."""
-    return np.fromiter(map(attrgetter(name), records), dtype, len(records))
+def _check_boxes(columns: Columns, path: Path) -> None:
+    negative = np.flatnonzero((columns.boxes[:, 2:] < 0).any(axis=1))
+    if len(negative):
+        box = ", ".join(f"{value:g}" for value in columns.boxes[negative[0]])
+        raise TagboxError(
+            "bad-box",
+            f"the box [{box}] has a negative width or height",
+            file=path,
+            where=f"{annotation_place(columns, negative[0])}.bbox",
+            hint="write it as x, y, width, height with the corner top left",
+        )
+
+
+def _fill_in_boxes(content: memoryview, columns: Columns, path: Path) -> None:
+    """Give annotations without a box the one around their segmentation, where they have that."""
+    file: Any = content.obj
+    if file.find(b"segmentation") < 0:
+        return
+    records = msgspec.json.decode(content, type=_Segmentations).annotations
+    for row in np.flatnonzero(np.isnan(columns.boxes[:, 0])).tolist():
+        raw = records[row].segmentation
+        if not len(memoryview(raw)):
+            continue
+        try:
+            box = segmentation_box(msgspec.json.decode(raw))
+        except SegmentationError as error:
+            raise TagboxError(
+                error.code,
+                str(error),
+                file=path,
+                where=f"{annotation_place(columns, row)}.segmentation{error.place}",
+                hint="correct it, or give the annotation a bbox",
+            ) from error
+        if box is not None:
+            columns.boxes[row] = box
+
+
+def annotation_place(columns: Columns, row: int) -> str:
+    """Where an annotation stands in the file: ``"annotations[3] (id 17)"``."""
+    own = columns.annotation_ids[row]
+    place = f"annotations[{columns.annotation_positions[row]}]"
+    return place if own == NO_ID else f"{place} (id {own})"
 
 
 def rows_of(wanted: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -297,7 +290,7 @@ def _check_unique(columns: Columns, path: Path) -> None:
     for code, list_name, field, values in (
         ("duplicate-image-id", "images", "id", columns.image_ids.tolist()),
         ("duplicate-category-id", "categories", "id", columns.category_ids.tolist()),
-        ("duplicate-category-name", "categories", "name", columns.category_names),
+        ("duplicate-category-name", "categories", "name", columns.names),
     ):
         if len(set(values)) == len(values):
             continue

@@ -1,0 +1,437 @@
+"""Records of a COCO file: what is read of each, which oddities are repaired, and which are refused.
+
+`read_coco` and ``tagbox check`` both read records here, so that they never disagree. A record of the
+usual types is decoded by msgspec straight into its struct; any other is read field by field
+(`RecordReader`): each value is accepted as it is, accepted with a repair, or refused with its place.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.errors import TagboxError
+
+NO_ID = -(2**63)
+"""Stands for a missing annotation id; records may not hold it."""
+NOT_FINITE = "tagbox: not a number"
+"""``tagbox check`` reads NaN and the infinities, which JSON does not have, as an object with this key."""
+
+_CHUNK = 1 << 15
+_Id = Annotated[int, msgspec.Meta(gt=NO_ID, le=2**63 - 1)]
+_Pixels = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Box(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
+    """xywh in pixels."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+NO_BOX = Box(np.nan, np.nan, np.nan, np.nan)
+UNREADABLE = Box(np.nan, 0.0, 0.0, 0.0)
+"""Stands for a refused box, when reading goes on."""
+
+
+class ImageRecord(msgspec.Struct, gc=False):
+    """What is read of a record of ``images``; a size of 0 is not stated."""
+
+    id: _Id
+    file_name: _Text
+    width: _Pixels = 0
+    height: _Pixels = 0
+
+
+class CategoryRecord(msgspec.Struct, gc=False):
+    """What is read of a record of ``categories``."""
+
+    id: _Id
+    name: _Text
+    supercategory: str | None = None
+
+
+class AnnotationRecord(msgspec.Struct, gc=False):
+    """What is read of a record of ``annotations``; -1 stands for a missing ``iscrowd``."""
+
+    image_id: _Id
+    category_id: _Id
+    id: _Id = NO_ID
+    bbox: Box | None = None
+    area: float | None = None
+    iscrowd: Annotated[int, msgspec.Meta(ge=0, le=1)] = -1
+
+
+class SegmentedRecord(AnnotationRecord, gc=False):
+    """The same with its segmentation, undecoded."""
+
+    segmentation: msgspec.Raw = msgspec.Raw()
+
+
+class _AnyRecord(msgspec.Struct):
+    """The fields that are read of a record of any list, whatever their types."""
+
+    id: Any = None
+    file_name: Any = None
+    width: Any = None
+    height: Any = None
+    name: Any = None
+    supercategory: Any = None
+    image_id: Any = None
+    category_id: Any = None
+    bbox: Any = None
+    area: Any = None
+    iscrowd: Any = None
+    segmentation: msgspec.Raw = msgspec.Raw()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The records of a COCO file as columns, before they are checked against each other.
+
+    Attributes
+    ----------
+    labelled
+        Whether there is a list of annotations at all; without one the images are unlabelled.
+    image_ids, image_positions
+        (N,) int64; ids, and positions in the file's own list.
+    files, widths, heights
+        N names; (N,) int32 pixels, 0 where not stated.
+    category_ids, category_positions, names, supercategories
+        Likewise for K categories.
+    annotation_ids, annotation_positions
+        (M,) int64; `NO_ID` where there is no id.
+    image_of, category_of
+        (M,) int64; the ids that annotations refer to.
+    boxes
+        (M, 4) float64 xywh; all NaN where there is none, x alone NaN where it was refused.
+    areas, crowd
+        (M,) float64, NaN where missing; (M,) int8, -1 where missing.
+    """
+
+    labelled: bool
+    image_ids: NDArray[np.int64]
+    image_positions: NDArray[np.int64]
+    files: list[str]
+    widths: NDArray[np.int32]
+    heights: NDArray[np.int32]
+    category_ids: NDArray[np.int64]
+    category_positions: NDArray[np.int64]
+    names: list[str]
+    supercategories: list[str]
+    annotation_ids: NDArray[np.int64]
+    annotation_positions: NDArray[np.int64]
+    image_of: NDArray[np.int64]
+    category_of: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    crowd: NDArray[np.int8]
+
+
+def column_of(records: list[Any], name: str, dtype: type[np.generic]) -> NDArray[Any]:
+    """One attribute of every record as an array; OverflowError when a value does not fit."""
+    return np.fromiter(map(attrgetter(name), records), dtype, len(records))
+
+
+def image_columns(records: list[ImageRecord]) -> dict[str, Any]:
+    """The columns of image records, without their positions."""
+    return {
+        "image_ids": column_of(records, "id", np.int64),
+        "files": [r.file_name for r in records],
+        "widths": column_of(records, "width", np.int32),
+        "heights": column_of(records, "height", np.int32),
+    }
+
+
+def category_columns(records: list[CategoryRecord]) -> dict[str, Any]:
+    """The columns of category records, without their positions."""
+    return {
+        "category_ids": column_of(records, "id", np.int64),
+        "names": [r.name for r in records],
+        "supercategories": [r.supercategory or "" for r in records],
+    }
+
+
+def annotation_columns(records: list[Any]) -> dict[str, Any]:
+    """The columns of annotation records, without their positions."""
+    boxes = [r.bbox or NO_BOX for r in records]
+    areas = [np.nan if r.area is None else r.area for r in records]
+    return {
+        "annotation_ids": column_of(records, "id", np.int64),
+        "image_of": column_of(records, "image_id", np.int64),
+        "category_of": column_of(records, "category_id", np.int64),
+        "boxes": np.column_stack([column_of(boxes, side, np.float64) for side in "xywh"]),
+        "areas": np.fromiter(areas, np.float64, len(areas)),
+        "crowd": column_of(records, "iscrowd", np.int8),
+    }
+
+
+class RecordReader:
+    """Reads the records of one file one by one; the first value that is refused raises.
+
+    ``tagbox check`` derives a reader that notes refusals (`refuse`) and repairs (`repaired`) and goes
+    on. Texts for ids that are no numbers then get made-up ids that still match each other.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # How the ids of each kind are written: texts (place, value), or a count of numbers.
+        self._texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._numbers: Counter[str] = Counter()
+        self._made_up: dict[str, int] = {}
+
+    def refuse(self, code: str, found: str, where: str, hint: str) -> None:
+        """Called for each value that cannot be used."""
+        raise TagboxError(code, found, file=self.path, where=where, hint=hint)
+
+    def repaired(self, code: str, found: str, where: str) -> None:
+        """Called for each value that is used otherwise than it is written."""
+
+    def columns(self, sections: dict[str, msgspec.Raw]) -> dict[str, Any]:
+        """The `Columns` of the readable records of a file whose top-level values are `sections`."""
+        columns: dict[str, Any] = {"labelled": "annotations" in sections}
+        for part in (
+            self._section("images", "image", sections, ImageRecord),
+            self._section("categories", "category", sections, CategoryRecord),
+            self._section("annotations", "annotation", sections, SegmentedRecord),
+        ):
+            columns |= part
+        self._check_text_ids()
+        return columns
+
+    def _section(
+        self, section: str, kind: str, sections: dict[str, msgspec.Raw], strict: type[Any]
+    ) -> dict[str, Any]:
+        raws = self._raw_records(section, sections)
+        decode = msgspec.json.Decoder(strict).decode
+        chunks = []
+        for start in range(0, max(len(raws), 1), _CHUNK):
+            records, positions = [], []
+            part = raws[start : start + _CHUNK]
+            strictly_read = len(part)
+            for position, raw in enumerate(part, start):
+                try:
+                    record = decode(raw)
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    strictly_read -= 1
+                    record = self._record(section, kind, position, raw)
+                    if record is None:
+                        continue
+                records.append(record)
+                positions.append(position)
+            for referred in ("image", "category") if kind == "annotation" else (kind,):
+                self._numbers[referred] += strictly_read
+            columns: dict[str, Any] = getattr(self, f"{kind}_columns")(records)
+            chunks.append({f"{kind}_positions": np.array(positions, np.int64), **columns})
+        return {name: _joined([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+    image_columns = staticmethod(image_columns)
+    category_columns = staticmethod(category_columns)
+    annotation_columns = staticmethod(annotation_columns)
+
+    def _raw_records(self, section: str, sections: dict[str, msgspec.Raw]) -> list[msgspec.Raw]:
+        """The undecoded records of one list; files of unlabelled images have no ``annotations``."""
+        if section not in sections:
+            if section != "annotations":
+                hint = "point at a COCO annotations file, which lists images, annotations and categories"
+                self.refuse("json-field", f"there is no {section!r} in the file", section, hint)
+            return []
+        try:
+            return msgspec.json.decode(sections[section], type=list[msgspec.Raw])
+        except msgspec.ValidationError:
+            self.refuse("json-field", "expected a list", section, "write it as a list of records")
+            return []
+
+    def _record(self, section: str, kind: str, position: int, raw: msgspec.Raw) -> Any:
+        """The record read field by field, or None when it cannot be used at all."""
+        where = f"{section}[{position}]"
+        try:
+            plain = msgspec.json.decode(raw, type=_AnyRecord)
+        except UnicodeDecodeError:
+            self.refuse("not-utf8", "the text is not UTF-8", where, "save the file as UTF-8")
+            return None
+        except msgspec.DecodeError as error:
+            problem, _, place = str(error).partition(" - at `$")
+            self.refuse("json-field", problem, where + place.rstrip("`"), "correct the record")
+            return None
+        if isinstance(plain.id, (int, str)):
+            where = f"{where} (id {plain.id})"
+        return getattr(self, f"_{kind}")(where, plain)
+
+    def _image(self, where: str, plain: _AnyRecord) -> ImageRecord | None:
+        identity = self._identifier(where, plain, "id", "image")
+        name = self._text(where, plain, "file_name")
+        width, height = self._pixels(where, plain, "width"), self._pixels(where, plain, "height")
+        if identity is None or name is None:
+            return None
+        return ImageRecord(identity, name, width, height)
+
+    def _category(self, where: str, plain: _AnyRecord) -> CategoryRecord | None:
+        identity = self._identifier(where, plain, "id", "category")
+        name = self._text(where, plain, "name")
+        group = plain.supercategory
+        if not isinstance(group, str | None):
+            # It only groups categories in lists: nothing is lost without it.
+            found = f"{_short(group)} is not a text and is left out"
+            self.repaired("supercategory-ignored", found, f"{where}.supercategory")
+            group = None
+        if identity is None or name is None:
+            return None
+        return CategoryRecord(identity, name, group)
+
+    def _annotation(self, where: str, plain: _AnyRecord) -> SegmentedRecord | None:
+        own = self._annotation_id(where, plain.id)
+        image = self._identifier(where, plain, "image_id", "image")
+        category = self._identifier(where, plain, "category_id", "category")
+        box = self._box(where, plain.bbox)
+        area = None if plain.area is None else self._number(where, "area", plain.area)
+        crowd = -1 if plain.iscrowd is None else plain.iscrowd
+        if crowd not in (-1, 0, 1) or plain.iscrowd == -1:
+            self._wrong(where, "iscrowd", crowd, "0 or 1")
+            crowd = 0
+        if image is None or category is None:
+            return None
+        return SegmentedRecord(image, category, own, box, area, int(crowd), plain.segmentation)
+
+    def _annotation_id(self, where: str, value: Any) -> int:
+        """The id of an annotation, to which nothing refers: one that is no number is as good as none."""
+        number = _whole(int(value) if _is_digits(value) else value)
+        if number is None or abs(number) >= 2**63:
+            if _is_not_finite(value):
+                self._wrong(where, "id", value, "a whole number")
+            return NO_ID
+        if isinstance(value, str):
+            self._texts["annotation"].append((f"{where}.id", value))
+        return number
+
+    def _identifier(self, where: str, plain: _AnyRecord, field: str, kind: str) -> int | None:
+        """An id of an image or category as a whole number; digits in quotes are one."""
+        value = getattr(plain, field)
+        if value is None:
+            hint = "give it a whole number"
+            self.refuse("json-field", "the field is missing or null", f"{where}.{field}", hint)
+            return None
+        if isinstance(value, str):
+            self._texts[kind].append((f"{where}.{field}", value))
+            if not _is_id_text(value):
+                return self._made_up.setdefault(value, -(2**62) - len(self._made_up))
+            return int(value)
+        self._numbers[kind] += 1
+        number = _whole(value)
+        if number is not None and abs(number) < 2**63:
+            return number
+        self._wrong(where, field, value, "a whole number", code="id-type", hint=_ID_HINT)
+        return None
+
+    def _check_text_ids(self) -> None:
+        """Refuse text ids that are no numbers, or that are mixed with ids written as numbers."""
+        for kind, texts in self._texts.items():
+            mixed = kind != "annotation" and self._numbers[kind] > 0
+            for where, value in texts:
+                if mixed or not _is_id_text(value):
+                    why = f"while other {kind} ids are numbers" if mixed else "not a whole number"
+                    self.refuse("id-type", f"{_short(value)} is a text, {why}", where, _ID_HINT)
+            if not mixed and all(_is_id_text(value) for _, value in texts):
+                self.repaired("id-text", f"{kind} ids are texts", texts[0][0])
+
+    def _text(self, where: str, plain: _AnyRecord, field: str) -> str | None:
+        value = getattr(plain, field)
+        if isinstance(value, str) and value:
+            return value
+        self._wrong(where, field, value, "a text", hint="give it a text")
+        return None
+
+    def _pixels(self, where: str, plain: _AnyRecord, field: str) -> int:
+        value = getattr(plain, field)
+        number = 0 if value is None else _whole(value)
+        if number is not None and 0 <= number < 2**31:
+            return number
+        self._wrong(where, field, value, "a whole number of pixels")
+        return 0
+
+    def _number(self, where: str, field: str, value: Any, code: str = "json-field") -> float | None:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            try:
+                return float(value)
+            except OverflowError:  # A whole number of more than 308 digits.
+                pass
+        self._wrong(where, field, value, "a number", code=code)
+        return None
+
+    def _box(self, where: str, value: Any) -> Box | None:
+        """Four numbers; None where there is no box, or an empty list for one."""
+        if value is None or value == []:
+            return None
+        if not isinstance(value, list) or len(value) != 4:
+            self._wrong(where, "bbox", value, "four numbers x, y, width, height", code="bad-box")
+            return UNREADABLE
+        x, y, w, h = (
+            self._number(where, f"bbox[{place}]", item, code="bad-box")
+            for place, item in enumerate(value)
+        )
+        if x is None or y is None or w is None or h is None:
+            return UNREADABLE
+        return Box(x, y, w, h)
+
+    def _wrong(
+        self,
+        where: str,
+        field: str,
+        value: Any,
+        wanted: str,
+        *,
+        code: str = "json-field",
+        hint: str = "correct it or leave it out",
+    ) -> None:
+        """Refuse a value of the wrong type."""
+        if _is_not_finite(value):
+            code, wanted, hint = "json-number", "a number in JSON", "write a number or null"
+        self.refuse(code, f"{_short(value)} is not {wanted}", f"{where}.{field}", hint)
+
+
+_ID_HINT = "write all ids of images and categories as whole numbers, the same way everywhere"
+
+
+def _joined(parts: list[Any]) -> Any:
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return [value for part in parts for value in part]
+
+
+def _is_digits(value: Any) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 40
+
+
+def _is_id_text(value: str) -> bool:
+    """Whether a text is a whole number that fits an id."""
+    return _is_digits(value) and int(value) < 2**63
+
+
+def _whole(value: Any) -> int | None:
+    """`value` when it is a whole number (3 or 3.0, not true), else None."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
+
+
+def _is_not_finite(value: Any) -> bool:
+    return isinstance(value, dict) and NOT_FINITE in value
+
+
+def _short(value: Any) -> str:
+    if _is_not_finite(value):
+        return str(value[NOT_FINITE])
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."
