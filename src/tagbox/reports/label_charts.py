@@ -17,12 +17,21 @@ from numpy.typing import NDArray
 from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN
 from tagbox.metrics.multilabel import LabelCounts, category_metrics, challenge_metrics
 from tagbox.reports.charts import Axis, Mark, Series, line_chart
-from tagbox.reports.label_sections import CURVES as EXCLUSIVE_CURVES
-from tagbox.reports.label_sections import HEADLINE as EXCLUSIVE_HEADLINE
 from tagbox.reports.page import MEANINGS, figure, metric_name
 
 if TYPE_CHECKING:
     from tagbox.reports.classifier_report import ReportData
+
+EXCLUSIVE_HEADLINE = (
+    "accuracy",
+    "top5_accuracy",
+    "macro_f1",
+    "log_loss",
+    "calibration_error",
+    "map",
+)
+EXCLUSIVE_CURVES = ("loss", "accuracy", "macro_f1", "map")
+"""Figures that have a chart over the epochs; most others are the accuracy under another name."""
 
 Array = NDArray[np.float64]
 

@@ -31,9 +31,6 @@ from tagbox.reports.pictures import ReportPicture, heat_layer, thumbnail
 if TYPE_CHECKING:
     from tagbox.reports.classifier_report import ReportData
 
-HEADLINE = ("accuracy", "top5_accuracy", "macro_f1", "log_loss", "calibration_error", "map")
-CURVES = ("loss", "accuracy", "macro_f1", "map")
-"""Figures that have a chart over the epochs; most others are the accuracy under another name."""
 PAIRS = 14
 BESIDE = 16
 """Categories up to which the matrix leaves room for the table beside it."""
@@ -79,9 +76,6 @@ def calibration_chart(data: ReportData) -> list[Markup]:
             y=Axis(label="share that is right", low=0.0, high=1.0),
         )
     ]
-
-
-# SELFMODULE exclusive
 
 
 def sections(data: ReportData) -> dict[str, Any]:

@@ -1,66 +1,17 @@
-"""A head by name.
-
-Linear and MLP heads on pooled features.
-"""
+"""A head by name."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from tagbox.config import HeadKind, LabelKind
-from tagbox.models.heads.base import FeatureScale, Head, log_odds
+from tagbox.models.heads.feature_scale import FeatureScale
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-class PooledHead(Head):
-    """Standardise, hidden layer of ReLU if any, dropout, output layer.
-
-    Parameters
-    ----------
-    rates
-        (K,) float64 in (0, 1): what it says of every image at first, its output weights being 0.
-    hidden
-        Width of the hidden layer; None leaves it out.
-    """
-
-    def __init__(
-        self,
-        scale: FeatureScale,
-        rates: NDArray[np.float64],
-        *,
-        hidden: int | None,
-        dropout: float,
-        seed: int,
-    ) -> None:
-        super().__init__(scale)
-        width = len(scale.mean)
-        self.hidden = None if hidden is None else nn.Linear(width, hidden)
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(hidden or width, len(rates))
-        with torch.no_grad():
-            if self.hidden is not None:
-                bound = 1 / math.sqrt(width)
-                generator = torch.Generator().manual_seed(seed)
-                self.hidden.weight.uniform_(-bound, bound, generator=generator)
-                self.hidden.bias.zero_()
-            self.output.weight.zero_()
-            self.output.bias.copy_(log_odds(rates))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, D) features to (B, K) logits."""
-        x = self.standardised(x)
-        if self.hidden is not None:
-            x = torch.relu(self.hidden(x))
-        logits: Tensor = self.output(self.dropout(x))
-        return logits
 
 
 def create_head(
@@ -85,7 +36,7 @@ def create_head(
     scale
         `FeatureScale.of` the training features.
     rates
-        (K,) float64 in (0, 1); see `evaluation.class_priors.class_priors`.
+        (K,) float64 in (0, 1); see `evaluation.base_rates.base_rate`.
     hidden
         Width of the MLP's hidden layer, or of ML-Decoder's embedding (a multiple of 8).
     queries
@@ -122,6 +73,8 @@ def create_head(
 
                 head = MlDecoder(scale, rates, hidden=hidden, queries=queries, dropout=dropout)
             case "linear" | "mlp":
+                from tagbox.models.heads.pooled import PooledHead
+
                 width = hidden if kind == "mlp" else None
                 head = PooledHead(scale, rates, hidden=width, dropout=dropout, seed=seed)
     if labels == "exclusive":

@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tagbox.models.heads.base import FeatureScale, Head, log_odds
+from tagbox.models.heads.base import Head, log_odds
+from tagbox.models.heads.feature_scale import FeatureScale
 from tagbox.models.heads.numpy_forward import MAXIMUM
 
 TEMPERATURES: dict[int, tuple[float, ...]] = {

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tagbox.models.heads.base import FeatureScale, Head, log_odds
+from tagbox.models.heads.base import Head, log_odds
+from tagbox.models.heads.feature_scale import FeatureScale
 from tagbox.models.heads.numpy_forward import NORM_EPSILON
 
 ATTENTION_HEADS = 8
