@@ -1,9 +1,9 @@
 """A training step as tagbox takes it beside the tutorials' eager fp32 step: batch 32, 224 pixels.
 
-    python benchmarks/step_speed.py [--backbones mobilenet_v3_large resnet50] [--repeats 5]
+    python benchmarks/step_speed.py [--backbones mobilenet_v3_large resnet50] [--precision auto] [--repeats 5]
 
 Both sides run forward, loss, backward and Adam's step of the whole network on the same noise. tagbox's is in
-the arithmetic and memory layout that ``auto`` chooses on this machine, which is printed with the flags that
+the precision and memory layout that ``auto`` chooses on this machine, or ``--precision``, which is printed with the flags that
 decide whether bf16 is computed or imitated. Random weights: a step's time does not depend on them.
 """
 
@@ -61,10 +61,10 @@ def whole_network(name: str) -> Network:
     )
 
 
-def our_step(name: str) -> tuple[Any, FinetuneConfig]:
+def our_step(name: str, precision: Any) -> tuple[Any, FinetuneConfig]:
     """The loop's own step, as ``auto`` decides it here."""
     network = whole_network(name)
-    whole = ClassifierConfig(finetune=FinetuneConfig(unfreeze="all"))
+    whole = ClassifierConfig(finetune=FinetuneConfig(unfreeze="all", precision=precision))
     config = resolve_machine(whole, Runtime("cpu")).finetune
     if config.channels_last == "yes":
         network.use_channels_last()
@@ -88,11 +88,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--backbones", nargs="+", default=["mobilenet_v3_large", "resnet50"])
+    parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     found = {}
     for name in options.backbones:
-        ours, config = our_step(name)
+        ours, config = our_step(name, options.precision)
         ways = {"tutorial, eager fp32": tutorial_step(name), "tagbox": ours}
         for step in ways.values():
             step()
@@ -100,7 +101,7 @@ def main() -> None:
             {way: lambda step=step: seconds_of(step) for way, step in ways.items()}, options.repeats
         )
         found[name] = {
-            "auto chose": f"{config.precision}, channels last: {config.channels_last}",
+            "precision": f"{config.precision}, channels last: {config.channels_last}",
             "seconds": {way: summary(seconds) for way, seconds in times.items()},
             "times faster": ratio(times["tutorial, eager fp32"], times["tagbox"]),
         }

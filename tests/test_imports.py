@@ -28,7 +28,10 @@ TRAIN_ONLY = {
 }
 SLOW_TO_IMPORT = TRAIN_ONLY | {"matplotlib", "PIL", "scipy", "sklearn", "jinja2", "numpy"}
 
-LIGHT_CORE = ("config", "files", "errors", "images", "data", "checks", "evaluation", "reports")
+LIGHT_CORE = (
+    *("config", "errors", "progress", "atomic_io", "images", "data", "checks"),
+    *("predictions", "metrics", "evaluation", "reports"),
+)
 
 # Evaluating takes a labels file and a predictions file, both in the challenge's form.
 TRUTH = {"000000000139": [0, 2], "000000000285": [1], "000000000632": [0, 1, 2]}

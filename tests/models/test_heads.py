@@ -21,7 +21,7 @@ from tagbox.models.heads import (
     sigmoid,
     wants_map,
 )
-from tagbox.models.heads import base as scale
+from tagbox.models.heads import feature_scale as scale
 from tagbox.models.heads import numpy_forward as forward
 
 KINDS: list[tuple[HeadKind, dict[str, Any]]] = [

@@ -18,23 +18,29 @@ def runtime(device: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("device", "there", "precision", "channels_last"),
+    ("device", "flags", "there", "precision", "channels_last"),
     [
-        ("cpu", ["fp32"], "fp32", "yes"),
-        ("cpu", ["fp32", "bf16"], "bf16", "yes"),
-        ("cuda", ["fp32", "bf16", "fp16"], "bf16", "yes"),
-        ("cuda", ["fp32", "fp16"], "fp32", "no"),
-        ("mps", ["fp32"], "fp32", "no"),
+        ("cpu", "avx2", ["fp32"], "fp32", "yes"),
+        ("cpu", "avx2 avx512_bf16", ["fp32", "bf16"], "fp32", "yes"),
+        ("cpu", "avx2 avx512_bf16 amx_bf16", ["fp32", "bf16"], "bf16", "yes"),
+        ("cuda", "avx2", ["fp32", "bf16", "fp16"], "bf16", "yes"),
+        ("cuda", "avx2", ["fp32", "fp16"], "fp32", "no"),
+        ("mps", "", ["fp32"], "fp32", "no"),
     ],
 )
 def test_auto_follows_the_hardware(
     monkeypatch: pytest.MonkeyPatch,
     device: str,
+    flags: str,
     there: list[str],
     precision: str,
     channels_last: str,
 ) -> None:
-    monkeypatch.setattr(resolve_config, "available_precisions", lambda _: there)
+    monkeypatch.setattr(resolve_config, "_cpu_flags", lambda: set(flags.split()))
+    if device == "cpu":
+        assert resolve_config.available_precisions(device) == there
+    else:
+        monkeypatch.setattr(resolve_config, "available_precisions", lambda _: there)
     classifier = resolve_machine(ClassifierConfig(), runtime(device)).finetune
     detector = resolve_machine(DetectorConfig(), runtime(device))
     for config in (classifier, detector):

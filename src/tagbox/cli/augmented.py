@@ -1,111 +1,26 @@
-"""What `tagbox show --augmented` draws: pictures and labels as training would see them.
-
-The cells of `tagbox show`'s grid: one picture each, or the place of one that cannot be read.
-
-What `tagbox show --augmented --task detector` draws: pictures and boxes as training would see them.
-"""
+"""What `tagbox show --augmented` draws: pictures with labels, or with boxes, as training would see them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL.Image import Image
 
-from tagbox.config import BoxAugmentConfig, Geometry
+from tagbox.cli.cells import WIDTH, Cell, cell_title, unreadable_cell
+from tagbox.config import BoxAugmentConfig
 from tagbox.data.boxes import training_boxes
 from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN, Dataset
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
-from tagbox.images.draw import Box, annotate
-from tagbox.images.geometry import placement, to_square
+from tagbox.images.draw import annotate
 from tagbox.images.outcomes import Verdict
 from tagbox.training.augment import Augment
 from tagbox.training.box_batches import BoxReader
 from tagbox.training.crop import ObjectsByImage
 from tagbox.training.mixup import mix
-
-WIDTH = 400
-"""Of a cell, in pixels."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Cell:
-    """A picture of the grid, why it could not be read, and what became of its labels where they change."""
-
-    drawn: Image
-    error: TagboxError | None = None
-    labels: Mapping[str, Any] | None = None
-
-
-def raw_cells(
-    dataset: Dataset,
-    rows: Sequence[int],
-    *,
-    boxes: bool,
-    size: int | None,
-    geometry: Geometry,
-    progress: Callable[[], None],
-) -> list[Cell]:
-    """The pictures at `rows` with labels and boxes: as they are, or as squares of `size` pixels."""
-    cells = []
-    for row in rows:
-        try:
-            cells.append(Cell(drawn=_draw(dataset, row, boxes, size, geometry)))
-        except TagboxError as error:
-            cells.append(unreadable_cell(dataset, row, error))
-        progress()
-    return cells
-
-
-def unreadable_cell(dataset: Dataset, row: int, error: TagboxError) -> Cell:
-    """The place of a picture that cannot be read."""
-    name = Path(str(dataset.images.files[row])).name
-    blank = np.full((WIDTH * 3 // 4, WIDTH, 3), 205, np.uint8)
-    return Cell(drawn=annotate(blank, title=f"{name}   cannot be read", width=WIDTH), error=error)
-
-
-def cell_title(dataset: Dataset, row: int, width: int, height: int) -> str:
-    """The file's name, the picture's size, and whether anybody gave labels."""
-    title = f"{Path(str(dataset.images.files[row])).name}   {width}x{height}"
-    return title if dataset.images.labelled[row] else f"{title}   no labels given"
-
-
-def _draw(
-    dataset: Dataset, row: int, with_boxes: bool, size: int | None, geometry: Geometry
-) -> Image:
-    image = read_image(dataset.images.path(row))
-    height, width = image.shape[:2]
-    boxes: list[Box] = []
-    if with_boxes:
-        at = dataset.annotations
-        here = np.flatnonzero((at.image_rows == row) & at.has_box)
-        names = dataset.categories.names
-        boxes = [(names[at.category_rows[i]], tuple(at.boxes[i].tolist())) for i in here]
-    if size is not None:
-        place = placement(width, height, size, geometry)
-        image = to_square(image, size, geometry)
-        moved = []
-        for name, (x, y, w, h) in boxes:
-            (left, top), (right, bottom) = np.clip(
-                place.to_square(np.array([[x, y], [x + w, y + h]])), 0, size
-            ).tolist()
-            if right > left and bottom > top:
-                moved.append((name, (left, top, right - left, bottom - top)))
-        boxes = moved
-    truth = None
-    if dataset.images.labelled[row]:
-        truth = [
-            dataset.categories.names[k] for k in np.flatnonzero(dataset.labels[row] == PRESENT)
-        ]
-    title = cell_title(dataset, row, width, height)
-    return annotate(image, truth=truth, boxes=boxes, title=title, width=WIDTH, max_height=WIDTH)
-
 
 LEGEND = (
     Verdict("still there", None, "unjudged"),

@@ -87,7 +87,7 @@ def show(
     import numpy as np
 
     from tagbox.atomic_io import atomic_path
-    from tagbox.cli.augmented import raw_cells
+    from tagbox.cli.cells import raw_cells
     from tagbox.data.image_files import require_images
     from tagbox.data.load import describe, load_dataset
     from tagbox.images.draw import grid
