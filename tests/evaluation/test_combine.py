@@ -137,12 +137,12 @@ def test_weights_are_kept_where_a_model_is_worse_than_the_others() -> None:
     assert chosen.weights == tuple(chosen.report["fitted"]["weights"])
     # On images that nothing was fitted on.
     unseen, scores = population(3000, 77, (0.7, 6.0))
-    train_state, plain = (
+    fitted, plain = (
         average_precision_score(unseen, weighted_mean(scores, weights))
         for weights in (chosen.weights, equal_weights(2))
     )
-    assert train_state > plain + 0.01
-    assert chosen.report["fitted"]["cross_fitted"] == pytest.approx(train_state, abs=0.05)
+    assert fitted > plain + 0.01
+    assert chosen.report["fitted"]["cross_fitted"] == pytest.approx(fitted, abs=0.05)
 
 
 def test_equal_weights_stay_where_fitting_gains_nothing() -> None:
@@ -153,11 +153,9 @@ def test_equal_weights_stay_where_fitting_gains_nothing() -> None:
     for seed in range(10):
         truth, tables = population(40, seed, (1.5, 1.5, 1.5))
         report = choose_weights(truth, tables, seed=seed).report
-        train_state = report["fitted"]
-        assert train_state["overstated"] == pytest.approx(
-            train_state["tuned"] - train_state["cross_fitted"]
-        )
-        assert (report["kept"] == "fitted") == (train_state["cross_fitted"] > report["equal"])
+        fitted = report["fitted"]
+        assert fitted["overstated"] == pytest.approx(fitted["tuned"] - fitted["cross_fitted"])
+        assert (report["kept"] == "fitted") == (fitted["cross_fitted"] > report["equal"])
 
 
 def test_the_reported_figures_are_scikit_learns() -> None:

@@ -40,9 +40,9 @@ class Weighted:
     weights
         M floats >= 0 that sum to 1.
     report
-        ``kept``: ``equal`` or ``train_state``, with the ``reason``. Where weights were fitted also ``images``,
+        ``kept``: ``equal`` or ``fitted``, with the ``reason``. Where weights were fitted also ``images``,
         ``folds``, ``repeats``, ``judged_categories`` (those with as many positives as there are folds, which all
-        mAPs here are of), ``equal``: the mAP with equal weights, and ``train_state``: ``weights`` (fitted on all images),
+        mAPs here are of), ``equal``: the mAP with equal weights, and ``fitted``: ``weights`` (fitted on all images),
         ``tuned`` (their mAP on these), ``cross_fitted`` (fitted on the other folds, scored on the
         held-out one, pooled; mean of the repeats) and ``overstated``, the difference.
     """
@@ -146,14 +146,14 @@ def choose_weights(
         ap = average_precision(truth[:, judged], table[:, judged])
         return mean_average_precision(ap) or 0.0
 
-    train_state = fit_weights(truth, tables)
+    fitted = fit_weights(truth, tables)
     crossed = [
         score(cross_fitted_mean(truth, tables, folds=folds, seed=seed + repeat))
         for repeat in range(repeats)
     ]
     plain, tuned, held_out = (
         score(weighted_mean(tables, equal)),
-        score(weighted_mean(tables, train_state)),
+        score(weighted_mean(tables, fitted)),
         float(np.mean(crossed)),
     )
     helps = held_out > plain
@@ -164,7 +164,7 @@ def choose_weights(
         "judged_categories": int(judged.sum()),
         "equal": plain,
         "fitted": {
-            "weights": list(train_state),
+            "weights": list(fitted),
             "tuned": tuned,
             "cross_fitted": held_out,
             "overstated": tuned - held_out,
@@ -173,7 +173,7 @@ def choose_weights(
         "reason": f"mAP cross-fitted over {int(judged.sum())} categories: "
         f"{held_out:.4f} fitted, {plain:.4f} equal",
     }
-    return Weighted(weights=train_state if helps else equal, report=report)
+    return Weighted(weights=fitted if helps else equal, report=report)
 
 
 def cross_fitted_mean(

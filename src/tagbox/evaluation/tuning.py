@@ -156,12 +156,12 @@ def tune(
         )
     probabilities = np.asarray(probabilities, np.float32)
     rates = class_priors(truth) if rates is None else rates
-    train_state = _fit(truth, probabilities, objective, rates)
+    fitted = _fit(truth, probabilities, objective, rates)
     if repeats is None:
         repeats = 4 if len(truth) <= 1000 else 1
-    report = _cross_fit(truth, probabilities, train_state, rates, folds, repeats, seed)
+    report = _cross_fit(truth, probabilities, fitted, rates, folds, repeats, seed)
     kept = replace(
-        train_state,
+        fitted,
         use_per_category=report["kept"] == "per_category",
         at_least_one=at_least_one,
         top_k=top_k,
@@ -229,13 +229,13 @@ def cross_fitted_decisions(
 def _cross_fit(
     truth: NDArray[np.int8],
     probabilities: NDArray[np.float32],
-    train_state: Thresholds,
+    fitted: Thresholds,
     rates: NDArray[np.float64],
     folds: int,
     repeats: int,
     seed: int,
 ) -> dict[str, Any]:
-    objective = train_state.objective
+    objective = fitted.objective
     folds = max(2, min(folds, len(truth)))
     # A category with fewer positives than folds has none in some tuning side, and its thresholds there are not
     # those that tuning on everything gives: it cannot be judged this way, and would drown the rest.
@@ -263,10 +263,10 @@ def _cross_fit(
     if not judged.any():
         reason = f"no category has the {folds} positives that {folds}-fold cross-fitting needs"
         return report | {"kept": "global", "reason": reason}
-    report["at_0.5"] = score(train_state.decide(probabilities, 0.5))
+    report["at_0.5"] = score(fitted.decide(probabilities, 0.5))
     for mode in TUNED_MODES:
         tuned, held_out = (
-            score(train_state.decide(probabilities, mode)),
+            score(fitted.decide(probabilities, mode)),
             float(np.mean(crossed[mode])),
         )
         report[mode] = {
