@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from os import PathLike
+from typing import Any
 
 
 class TagboxError(Exception):
@@ -40,12 +42,13 @@ class TagboxError(Exception):
         sentence = f"{place}: {found}" if place else found
         super().__init__(f"{sentence}; {hint}." if hint else f"{sentence}.")
 
+    def replace(self, **fields: Any) -> TagboxError:
+        """The same error with other values for some fields."""
+        return TagboxError(**{name: getattr(self, name) for name in _FIELDS} | fields)
+
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions cross process boundaries (decode workers); keyword-only fields need saying how.
-        return _rebuild, (self.code, self.found, self.file, self.where, self.hint)
+        # Exceptions cross process boundaries (decode workers), and their fields are keyword-only.
+        return partial(TagboxError, **{name: getattr(self, name) for name in _FIELDS}), ()
 
 
-def _rebuild(
-    code: str, found: str, file: str | None, where: str | None, hint: str | None
-) -> TagboxError:
-    return TagboxError(code, found, file=file, where=where, hint=hint)
+_FIELDS = ("code", "found", "file", "where", "hint")

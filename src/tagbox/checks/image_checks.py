@@ -94,15 +94,8 @@ def check_pictures(
     )
     for row, read in enumerate(_read_all([dataset.images.path(r) for r in range(count)])):
         if read.error is not None:
-            findings.add_error(
-                TagboxError(
-                    read.error.code,
-                    read.error.found,
-                    file=read.error.file,
-                    where=read.error.where or image_place(dataset, row),
-                    hint=read.error.hint,
-                )
-            )
+            where = read.error.where or image_place(dataset, row)
+            findings.add_error(read.error.replace(where=where))
         else:
             assert read.bits is not None and read.grid is not None
             pictures.decoded[row] = True

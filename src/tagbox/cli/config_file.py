@@ -142,9 +142,6 @@ def read_settings(path: Path) -> dict[str, Mapping[str, Any]]:
         try:
             SECTIONS[name].from_dict(values, file=path)
         except TagboxError as error:
-            where = f"{name}.{error.where}"
-            raise TagboxError(
-                error.code, error.found, file=path, where=where, hint=error.hint
-            ) from error
+            raise error.replace(file=path, where=f"{name}.{error.where}") from error
         settings[name] = values
     return settings

@@ -6,12 +6,13 @@ so a bad value in a YAML file and a bad flag end in the same sentence.
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self
+
+import msgspec
 
 from tagbox.errors import TagboxError
 
@@ -34,70 +35,57 @@ class Config:
             ``config-field`` for an unknown field, ``config-value`` for a value of the wrong type.
         """
         hints = typing.get_type_hints(cls)
-        known = {f.name for f in fields(cls)}
         for name in values:
-            if name not in known:
+            if name not in hints:
                 raise TagboxError(
                     "config-field",
                     "no such setting",
                     file=file,
                     where=str(name),
-                    hint=f"the settings are {', '.join(sorted(known))}",
+                    hint=f"the settings are {', '.join(sorted(hints))}",
                 )
-        return cls(**{k: _typed(v, hints[k], k, file) for k, v in values.items()})
+        return cls(**{name: _typed(v, hints[name], name, file) for name, v in values.items()})
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Config):
         return value.to_dict()
-    if isinstance(value, Path):
-        return str(value)
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
-    return value
+    return str(value) if isinstance(value, Path) else value
 
 
 def _typed(value: Any, hint: Any, name: str, file: Path | None) -> Any:
     """`value` as the type `hint`, or an error that names the field."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(hint, type) and issubclass(hint, Config) and isinstance(value, Mapping):
-        return _group(value, hint, name, file)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return _typed(value, next(a for a in arguments if a is not type(None)), name, file)
-    if origin is Literal and value in arguments:
-        return value
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_typed(item, arguments[0], name, file) for item in value)
-    if hint is Path and isinstance(value, (str, Path)):
-        return Path(value)
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint in (str, int, bool) and type(value) is hint:
-        return value
-    wanted = f"one of {', '.join(map(str, arguments))}" if origin is Literal else _type_name(hint)
-    raise TagboxError(
-        "config-value", f"{value!r} is not {wanted}", file=file, where=name, hint="change the value"
-    )
-
-
-def _group(value: Mapping[str, Any], hint: type[Config], name: str, file: Path | None) -> Config:
-    """A group of settings inside another; errors say the whole dotted name."""
+        try:
+            return hint.from_dict(value, file=file)
+        except TagboxError as error:
+            raise error.replace(where=f"{name}.{error.where}") from error
     try:
-        return hint.from_dict(value, file=file)
-    except TagboxError as error:
-        where = f"{name}.{error.where}"
+        return msgspec.convert(value, hint, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        found = f"{value!r} is not {_wanted(hint)}"
         raise TagboxError(
-            error.code, error.found, file=error.file, where=where, hint=error.hint
+            "config-value", found, file=file, where=name, hint="change the value"
         ) from error
 
 
-def _type_name(hint: Any) -> str:
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(
-        hint,
-        "a path" if hint is Path else "a list" if typing.get_origin(hint) is tuple else "a group",
-    )
+def _path(kind: type, value: Any) -> Path:
+    """Decode a path, which is the only type of a setting that msgspec does not know."""
+    return Path(value)
+
+
+def _wanted(hint: Any) -> str:
+    """A type in words; of a union with None the other type."""
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if typing.get_origin(hint) is tuple:
+        return "a list of " + {int: "whole numbers", str: "texts"}[arguments[0]]
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    words[Path] = "a path"
+    return _wanted(arguments[0]) if arguments else words.get(hint, "a group of settings")
 
 
 def require(ok: bool, field: str, value: object, wanted: str) -> None:

@@ -256,9 +256,8 @@ def _backbone(spec: BackboneSpec, arrays: Arrays) -> Backbone:
     except TagboxError as error:
         if error.code != "weights-mismatch":
             raise
-        raise TagboxError(
-            "bundle-mismatch",
-            error.found,
+        raise error.replace(
+            code="bundle-mismatch",
             file="model.safetensors",
             where=f"backbone {spec.name}",
             hint="restore both files from the same run",

@@ -114,9 +114,7 @@ class Thresholds:
         except TagboxError as error:
             if file is None:
                 raise
-            raise TagboxError(
-                error.code, error.found, file=str(file), where=error.where, hint=error.hint
-            ) from error
+            raise error.replace(file=file) from error
 
     def levels(self, categories: int, mode: Mode | float = "saved") -> NDArray[np.float32]:
         """(K,) float32; the threshold of each category in `mode`, or a plain number for all.
@@ -236,9 +234,7 @@ class ScoreThresholds:
         except TagboxError as error:
             if file is None:
                 raise
-            raise TagboxError(
-                error.code, error.found, file=str(file), where=error.where, hint=error.hint
-            ) from error
+            raise error.replace(file=file) from error
 
     def levels(self, categories: int) -> NDArray[np.float64]:
         """(K,) float64: the cut of each category.

@@ -95,7 +95,7 @@ def _downloaded(owner_name: str, wanted: tuple[str, ...]) -> Path:
     except TagboxError as error:
         if not error.code.startswith("download-"):
             raise
-        raise TagboxError(error.code, error.found, where=error.where, hint=way_out) from error
+        raise error.replace(file=None, hint=way_out) from error
     try:
         download_weights(f"{address}{BESIDE}")
     except TagboxError as error:
