@@ -43,7 +43,7 @@ def normalised(batch):
 """
 ROADS = {
     "tagbox": """
-from tagbox.backends.encoder import create_encoder
+from tagbox.backends.create import create_encoder
 from tagbox.models.backbones import BackboneRequest, create_backbone
 encode = create_encoder(
     create_backbone(BackboneRequest("efficientnet_lite0")), geometry="squash", device="cpu"

@@ -70,7 +70,7 @@ def shares(pictures: Path, batch_size: int = 64) -> dict[str, float]:
     """Seconds of tagbox's decode (file to 224 square) and forward, each on its own."""
     import numpy as np
 
-    from tagbox.backends.encoder import create_encoder
+    from tagbox.backends.create import create_encoder
     from tagbox.images.decode import read_image
     from tagbox.images.geometry import to_square
     from tagbox.models.backbones import create_backbone, parse_backbones

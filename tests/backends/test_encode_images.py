@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from tagbox.backends import encoder as encoder_module
-from tagbox.backends.encoder import Encoder, create_encoder
+from tagbox.backends.create import create_encoder
+from tagbox.backends.encoder import Encoder
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.backends.features import _squares, as_head_takes, encode_images
 from tagbox.errors import TagboxError

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from tagbox.backends import encoder as encoder_module
-from tagbox.backends.encoder import create_encoder, create_encoders
+from tagbox.backends.create import create_encoder, create_encoders
 from tagbox.backends.openvino_backend import OpenVinoEncoder
 from tagbox.backends.torch_backend import TorchEncoder
 from tagbox.config import ClassifierConfig
@@ -277,7 +277,7 @@ def test_encoding_with_packaged_weights_imports_neither_torch_nor_timm() -> None
     script = (
         "import sys, numpy as np\n"
         "from tagbox.models.backbones import BackboneRequest, create_backbone\n"
-        "from tagbox.backends.encoder import create_encoder\n"
+        "from tagbox.backends.create import create_encoder\n"
         "b = create_backbone(BackboneRequest('efficientnet_lite0', 64))\n"
         "e = create_encoder(b, geometry='squash', device='cpu')\n"
         "assert e.encode(np.zeros((1, 64, 64, 3), np.uint8)).shape == (1, 1280)\n"

@@ -16,7 +16,7 @@ def refuse(*arguments, **_):
 socket.getaddrinfo = refuse
 socket.socket.connect = refuse
 import numpy as np
-from tagbox.backends.encoder import create_encoder
+from tagbox.backends.create import create_encoder
 from tagbox.models.backbones import BackboneRequest, create_backbone
 for name in ("efficientnet_lite0", "resnet18"):
     backbone = create_backbone(BackboneRequest(name, 64), "none")

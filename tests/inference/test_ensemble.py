@@ -13,7 +13,7 @@ from PIL import Image
 pytest.importorskip("tagbox.backends.openvino_backend", reason="needs the train extra")
 pytest.importorskip("openvino", reason="needs the train extra")
 
-from tagbox.backends.encoder import create_encoder
+from tagbox.backends.create import create_encoder
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.data.dataset import Categories
 from tagbox.errors import TagboxError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tagbox.backends.encoder import create_encoder
+from tagbox.backends.create import create_encoder
 from tagbox.errors import TagboxError
 from tagbox.models.backbones import Backbone, BackboneRequest, create_backbone, trained_backbone
 from tagbox.models.classifier_network import Network

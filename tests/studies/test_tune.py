@@ -17,7 +17,7 @@ import yaml
 from tuned_scenes import SEARCH, TRIALS, by_epoch, numbers, rows
 
 from tagbox.api import Study, train_classifier
-from tagbox.backends.encoder import create_encoders
+from tagbox.backends.create import create_encoders
 from tagbox.config import ClassifierConfig
 from tagbox.errors import TagboxError
 from tagbox.progress import Silent

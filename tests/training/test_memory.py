@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tagbox.backends.encoder import create_encoders
+from tagbox.backends.create import create_encoders
 from tagbox.config import ClassifierConfig, DataConfig, FinetuneConfig
 from tagbox.errors import TagboxError
 from tagbox.progress import Silent

@@ -36,7 +36,8 @@ def test_auto_follows_the_hardware(
     precision: str,
     channels_last: str,
 ) -> None:
-    monkeypatch.setattr(resolve_config, "_cpu_flags", lambda: set(flags.split()))
+    for module in ("device", "training.resolve_config"):
+        monkeypatch.setattr(f"tagbox.{module}.cpu_flags", lambda: set(flags.split()))
     if device == "cpu":
         assert resolve_config.available_precisions(device) == there
     else:

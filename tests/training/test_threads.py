@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tagbox.backends.encoder import create_encoders
+from tagbox.backends.create import create_encoders
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.progress import Silent
 from tagbox.training.distributed import Runtime

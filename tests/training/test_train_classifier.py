@@ -14,7 +14,7 @@ import yaml
 
 import tagbox
 from tagbox.api import train_classifier
-from tagbox.backends.encoder import create_encoders
+from tagbox.backends.create import create_encoders
 from tagbox.backends.features import encode_images
 from tagbox.config import ClassifierConfig, DataConfig, SynthConfig
 from tagbox.data.load import load_dataset

@@ -63,7 +63,7 @@ def train_detector(
     """
     from contextlib import nullcontext
 
-    from tagbox.backends.encoder import choose_device
+    from tagbox.device import choose_device
     from tagbox.models.detectors.create import require_detector
     from tagbox.training.detector import train_on
     from tagbox.training.distributed import Runtime, join_processes

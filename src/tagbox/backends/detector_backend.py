@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.backends.encoder import Device, Engine, choose_engine, installed_version
+from tagbox.backends.encoder import installed_version
 from tagbox.backends.openvino_backend import compile_on_cpu
+from tagbox.device import Device, Engine, choose_engine
 from tagbox.models.torch_backbones import convert_module
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""An encoder: uint8 squares in, float32 features out, on the engine that suits the machine."""
+"""The interface of an encoder: uint8 squares to float32 features, on OpenVINO or torch."""
 
 from __future__ import annotations
 
@@ -13,24 +13,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import ClassifierConfig, Geometry, Pooling
+from tagbox.config import Geometry, Pooling
 from tagbox.errors import TagboxError
 from tagbox.images.decode import pixels_version
-from tagbox.models.backbones import Backbone, BackboneSpec, create_backbone, parse_backbones
-from tagbox.models.heads import wants_map
+from tagbox.models.backbones import Backbone, BackboneSpec
 
 Squares = NDArray[np.uint8]
 Features = NDArray[np.float32]
 Put = Callable[[Features], None]
 Reduction = Pooling | Literal["map"]
 """How a feature map becomes a vector: pooled, or the whole of it, flattened."""
-Engine = Literal["auto", "openvino", "torch"]
-Device = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["fp32", "bf16"]
 
 
 class Encoder(ABC):
-    """A backbone made ready to run; made by `create_encoder`.
+    """A backbone made ready to run; made by `backends.create.create_encoder`.
 
     `encode` and `maps` answer at once. `submit` and `finish` keep the engine busy while the caller
     decodes the next pictures: each submitted square's features are handed to its `put`, in no promised
@@ -108,134 +105,6 @@ class Encoder(ABC):
     @abstractmethod
     def finish(self) -> None:
         """Wait until every submitted square's features were put."""
-
-
-def create_encoder(
-    backbone: Backbone,
-    *,
-    geometry: Geometry,
-    pooling: Reduction = "mean",
-    engine: Engine = "auto",
-    device: Device = "auto",
-    precision: Precision = "fp32",
-) -> Encoder:
-    """The backbone on an engine.
-
-    Parameters
-    ----------
-    pooling
-        How the feature map becomes a vector: ``mean`` over positions, ``max``, or both, mean first;
-        or ``map``: all of it, (D, h, w) flattened.
-    engine
-        ``auto``: OpenVINO on a CPU, torch on an accelerator.
-    device
-        ``auto``: CUDA where torch sees it, else Apple's MPS, else the CPU.
-    precision
-        ``fp32``, or ``bf16`` where the device has it (OpenVINO on a CPU without it stays in fp32 and
-        says so in `Encoder.precision`).
-
-    Raises
-    ------
-    TagboxError
-        ``device-missing``; ``engine-device`` for OpenVINO on anything but a CPU; ``extra-missing``.
-    """
-    chosen, on = choose_engine(engine, device)
-    if chosen == "torch":
-        from tagbox.backends.torch_backend import TorchEncoder
-
-        return TorchEncoder(backbone, geometry, pooling, precision, on)
-    from tagbox.backends.openvino_backend import OpenVinoEncoder
-
-    return OpenVinoEncoder(backbone, geometry, pooling, precision)
-
-
-def create_encoders(config: ClassifierConfig) -> tuple[Encoder, ...]:
-    """The encoders of a training configuration, one for each backbone.
-
-    Raises
-    ------
-    TagboxError
-        ``head-backbones`` for several backbones under a head that looks at the feature map; what
-        `create_backbone` and `create_encoder` raise.
-    """
-    requests = parse_backbones(config.backbone)
-    if wants_map(config.head) and len(requests) > 1:
-        raise TagboxError(
-            "head-backbones",
-            f"the head {config.head} looks at one feature map, and {len(requests)} backbones were named",
-            where="head",
-            hint="name one --backbone, or pass --head linear",
-        )
-    return tuple(
-        create_encoder(
-            create_backbone(request, config.weights),
-            geometry=config.geometry,
-            pooling="map" if wants_map(config.head) else config.pooling,
-            engine=config.engine,
-            device=config.device,
-            precision=config.precision,
-        )
-        for request in requests
-    )
-
-
-def choose_engine(engine: Engine, device: Device) -> tuple[Literal["openvino", "torch"], str]:
-    """The engine and where it computes: OpenVINO on a CPU, torch elsewhere, when not given.
-
-    Raises
-    ------
-    TagboxError
-        ``device-missing``; ``engine-device`` for OpenVINO on anything but a CPU.
-    """
-    on = choose_device(device, engine)
-    if engine == "openvino" and on != "cpu":
-        raise TagboxError(
-            "engine-device",
-            f"OpenVINO runs on the CPU here, not on {on}",
-            where="engine",
-            hint="pass --engine torch or --device cpu",
-        )
-    return ("torch" if engine == "torch" or on != "cpu" else "openvino"), on
-
-
-def choose_device(device: Device, engine: Engine = "auto") -> str:
-    """``cpu``, ``cuda`` or ``mps``; torch is asked only where an accelerator could be meant.
-
-    Raises
-    ------
-    TagboxError
-        ``device-missing``.
-    """
-    if device == "cpu" or (
-        device == "auto" and (engine == "openvino" or not _accelerator_likely())
-    ):
-        return "cpu"
-    import torch
-
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        return next((name for name, here in there.items() if here), "cpu")
-    if not there[device]:
-        raise TagboxError(
-            "device-missing",
-            f"torch finds no {device} device",
-            where="device",
-            hint="pass --device cpu, or install the torch build for your hardware",
-        )
-    return device
-
-
-def _accelerator_likely() -> bool:
-    """Whether asking torch could find an accelerator; asking costs a second of import."""
-    import sys
-    from pathlib import Path
-
-    return (
-        sys.platform in ("darwin", "win32")
-        or Path("/dev/nvidiactl").exists()
-        or Path("/dev/kfd").exists()  # AMD's driver; torch calls its devices cuda.
-        or Path("/dev/dxg").exists()  # Windows' graphics inside WSL.
-    )
 
 
 def installed_version(name: str) -> str:

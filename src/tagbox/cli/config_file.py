@@ -86,7 +86,7 @@ def recipe_name(commands: tuple[str, ...], arguments: ArgumentCollection) -> str
         return given
     if task_of(commands) == "detector":
         return "dense"
-    from tagbox.backends.encoder import choose_device
+    from tagbox.device import choose_device
 
     device = typed_value(arguments, "--device") or "auto"
     known: Any = device if device in ("cpu", "cuda", "mps") else "auto"

@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.backends.encoder import Encoder, create_encoder
+from tagbox.backends.create import create_encoder
+from tagbox.backends.encoder import Encoder, Precision
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.backends.features import as_head_takes, encode_images
 from tagbox.config import LabelKind
+from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import placement, to_square
 from tagbox.inference.evidence import combined, evidence, over_picture, require_linear
@@ -25,9 +26,6 @@ from tagbox.models.ensembles import is_ensemble
 from tagbox.models.heads import activate, head_logits, wants_map
 from tagbox.predictions.thresholds import Thresholds
 
-Device = Literal["auto", "cuda", "mps", "cpu"]
-Engine = Literal["auto", "openvino", "torch"]
-Precision = Literal["fp32", "bf16"]
 PART_BYTES = 256 << 20
 """Features held at once; more pictures are predicted in parts."""
 
@@ -59,7 +57,7 @@ class Classifier:
     bundle
         The saved model.
     engine, device, precision
-        See `backends.encoder.create_encoder`.
+        See `backends.create.create_encoder`.
     encoders
         The backbones' encoders, where they already run.
     """

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.backends.detector_backend import DetectorEngine, Put, create_detector_engine
-from tagbox.backends.encoder import Device, Engine
 from tagbox.backends.features import in_threads
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
+from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import Fit
 from tagbox.inference.views import PictureBoxes, Prepared, Tiles, boxes_of, prepare, read_prepared

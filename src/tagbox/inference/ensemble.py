@@ -12,19 +12,17 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.backends.encoder import Encoder
+from tagbox.backends.encoder import Encoder, Precision
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.backends.features import encode_images
 from tagbox.config import LabelKind
+from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
 from tagbox.evaluation.ensemble_weights import weighted_mean
 from tagbox.inference.classifier import (
     PART_BYTES,
     Classifier,
     ClassifierOutput,
-    Device,
-    Engine,
-    Precision,
 )
 from tagbox.models.bundle import Bundle
 from tagbox.models.ensembles import Ensemble, Member, load_ensemble
@@ -75,7 +73,7 @@ class EnsembleClassifier:
     ensemble
         Members, weights, views and thresholds.
     engine, device, precision
-        See `backends.encoder.create_encoder`.
+        See `backends.create.create_encoder`.
     """
 
     has_evidence = False

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.backends.encoder import Precision
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import LabelKind
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
+from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
-from tagbox.inference.classifier import Classifier, ClassifierOutput, Device, Engine, Precision
+from tagbox.inference.classifier import Classifier, ClassifierOutput
 from tagbox.inference.ensemble import EnsembleClassifier
 from tagbox.models.detectors.bundle import is_detector
 from tagbox.models.ensembles import is_ensemble

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.backends.encoder import choose_device, create_encoders
+from tagbox.backends.create import create_encoders
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.single_label import require_single_label
+from tagbox.device import choose_device
 from tagbox.inference.classifier import Classifier
 from tagbox.models.heads import wants_map
 from tagbox.progress import Advance, Progress, Silent

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
-from tagbox.backends.encoder import choose_device
 from tagbox.config import DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
+from tagbox.device import choose_device
 from tagbox.inference.detector import DetectorModel
 from tagbox.models.detectors.create import create_detector, require_detector
 from tagbox.progress import Progress, Silent

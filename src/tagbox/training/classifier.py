@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.backends.encoder import Encoder, choose_device, create_encoders
+from tagbox.backends.create import create_encoders
+from tagbox.backends.encoder import Encoder
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco import rows_of
+from tagbox.device import choose_device
 from tagbox.evaluation.class_priors import class_priors
 from tagbox.models.backbones import Arrays
 from tagbox.models.heads import activate, head_logits

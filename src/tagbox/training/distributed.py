@@ -13,11 +13,11 @@ import importlib
 import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tagbox.backends.encoder import Device, Engine, choose_device
+from tagbox.device import Device, Engine, Precision, choose_device
 from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from tagbox.training.optim import Optimizer
-
-Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def launched_processes() -> int:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.backends.encoder import Encoder, create_encoder
+from tagbox.backends.create import create_encoder
+from tagbox.backends.encoder import Encoder
 from tagbox.backends.features import as_head_takes, encode_images
 from tagbox.config import ClassifierConfig, FinetuneConfig, HeadKind
 from tagbox.data.dataset import Dataset

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig
 from tagbox.config.finetune import FREE
 from tagbox.data.single_label import exclusive, require_single_label
+from tagbox.device import available_precisions, cpu_flags
 from tagbox.errors import TagboxError
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
-    from tagbox.training.distributed import Precision, Runtime
+    from tagbox.training.distributed import Runtime
 
 Training = TypeVar("Training", ClassifierConfig, DetectorConfig)
 """How a model of either kind is trained."""
@@ -86,7 +86,7 @@ def resolve_machine(config: Training, runtime: Runtime) -> Training:
     precision, layout = settings.precision, settings.channels_last
     there = available_precisions(device)
     if precision == "auto":
-        fast = "bf16" in there and (device != "cpu" or "amx_bf16" in _cpu_flags())
+        fast = "bf16" in there and (device != "cpu" or "amx_bf16" in cpu_flags())
         precision = "bf16" if fast else "fp32"
     elif precision not in there:
         raise TagboxError(
@@ -99,27 +99,6 @@ def resolve_machine(config: Training, runtime: Runtime) -> Training:
         last = device == "cpu" or (device == "cuda" and precision != "fp32")
         layout = "yes" if last else "no"
     return with_steps(config, runtime.from_main({"precision": precision, "channels_last": layout}))
-
-
-def available_precisions(device: str) -> list[Precision]:
-    """The precisions that a ``cpu``, ``cuda`` or ``mps`` device computes in hardware; fp32 is the first."""
-    import torch
-
-    if device == "cuda":
-        # Before compute capability 8.0 bf16 is emulated.
-        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        return ["fp32", "bf16", "fp16"] if bf16 else ["fp32", "fp16"]
-    if device == "cpu" and _cpu_flags() & {"avx512_bf16", "amx_bf16"}:
-        return ["fp32", "bf16"]
-    return ["fp32"]
-
-
-def _cpu_flags() -> set[str]:
-    """The features that Linux lists of the processor; elsewhere none, and bf16 would be emulated."""
-    try:
-        return set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
-    except OSError:
-        return set()
 
 
 def with_free_settings(begun: Training, given: Training) -> Training:
