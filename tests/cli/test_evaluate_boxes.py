@@ -90,10 +90,10 @@ def test_tables_for_a_person(cli: Cli, tmp_path: Path, data: Path) -> None:
         "jellyfish",
         "interval not reliable",
         "Errors at an IoU of 0.5",
-        "F1 at the cuts",
+        "F1 at the score thresholds",
     ):
         assert words in done.stdout
-    for words in ("bring no score cuts", "had no area", "numbered from 1", "No ap_small"):
+    for words in ("come without score thresholds", "had no area", "numbered from 1", "No ap_small"):
         assert words in done.stderr
 
 

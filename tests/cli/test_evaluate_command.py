@@ -81,7 +81,7 @@ def test_tables_for_a_person(cli: Cli, tmp_path: Path, truth: Path) -> None:
     assert done.returncode == 0, done.stderr
     for words in ("mAP", "1.0000", "support", "not reliable", "cat", "per category (cross-fitted)"):
         assert words in done.stdout
-    assert "bring no thresholds" in done.stderr
+    assert "come without thresholds" in done.stderr
 
 
 def test_thresholds_file_and_fallbacks(cli: Cli, tmp_path: Path, truth: Path) -> None:

@@ -190,4 +190,4 @@ def test_label_sets_with_several_categories_are_refused_on_request(place: Path, 
     assert scored(cli, place, "sets.json", "test")["labels"] == "multi"
     done = run(cli, place, "evaluate", "sets.json", "test", "--labels", "exclusive")
     assert "[labels-not-exclusive]" in done.stderr
-    assert "2 categories are said of across/test-across-0.png" in done.stderr
+    assert "2 categories are predicted for across/test-across-0.png" in done.stderr

@@ -1,18 +1,23 @@
-"""`tagbox evaluate`: how good a run, or anybody's predictions or detections, are on a dataset."""
+"""`tagbox evaluate`: metrics of runs, or of anybody's predictions or detections, on a dataset."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from tagbox.cli.console import print_json, say
-from tagbox.cli.detections import box_result, holds_detections, refuse_label_settings
-from tagbox.cli.label_results import LabelSettings, label_result
-from tagbox.cli.result_tables import show_boxes, show_compared, show_result
-from tagbox.config import DataConfig, Objective
+from tagbox.cli.console import print_json, progress_bar, say
+from tagbox.cli.result_tables import show_boxes, show_compared, show_labels
+from tagbox.config import DataConfig, ScoreSettings
 from tagbox.errors import TagboxError
+
+if TYPE_CHECKING:
+    from tagbox.data.dataset import Dataset
+
+Device = Literal["auto", "cuda", "mps", "cpu"]
+DETECTOR_FORMAT = "tagbox-detector"
 
 
 def evaluate(
@@ -21,28 +26,18 @@ def evaluate(
     /,
     *,
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
-    thresholds: str | None = None,
-    objective: Objective = "challenge_f1",
-    at_least_one: bool = False,
-    top_k: int | None = None,
-    labels: Literal["auto", "multi", "exclusive"] = "auto",
-    missing: Literal["error", "empty"] = "error",
-    extra: Literal["error", "ignore"] = "error",
-    as_labels: bool = False,
+    settings: Annotated[ScoreSettings, Parameter(name="*")] = ScoreSettings(),
     per_category: bool = True,
-    intervals: bool = True,
-    resamples: int = 1000,
-    seed: int = 0,
-    device: Literal["auto", "cuda", "mps", "cpu"] = "auto",
+    device: Device = "auto",
     out: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Score a run, or any file of predictions or detections, against a dataset.
+    """Evaluate a run, or any file of predictions or detections, on a dataset.
 
     Labels: categories are matched by name and images by path, file name or id, never by position. The
-    headline figures are at the run's saved thresholds, or at 0.5 for probabilities that come without.
+    headline metrics are at the run's saved thresholds, or at 0.5 for probabilities that come without.
 
-    Detections: COCO's twelve numbers, errors, and precision, recall and F1 at the detector's score cuts, or
+    Detections: COCO's twelve numbers, errors, and precision, recall and F1 at the detector's score thresholds, or
     at the best ones for results that come without. A results file uses the dataset's original ids.
 
     Parameters
@@ -54,34 +49,8 @@ def evaluate(
         --as-labels.
     data
         Any dataset, or a labels file in the challenge's JSON form.
-    as_labels
-        Score detectors as taggers: an image has a category as surely as its best box says. Several predictions, of
-        detectors and classifiers, are then compared in one table.
-    thresholds
-        A number for all categories, or a JSON file of thresholds (of detections: score cuts), in place of the
-        saved ones.
-    objective
-        What thresholds are tuned for where predictions of labels bring none.
-    at_least_one
-        Give every image at least the category nearest to its threshold (labels).
-    top_k
-        Say at most this many categories of an image (labels).
-    labels
-        Whether an image has any number of categories or exactly one; auto: what the run says, or else what the
-        data and the predictions look like.
-    missing
-        Images without predicted labels: refuse, or count them as images of which nothing is said. Images
-        without a detection are always the latter.
-    extra
-        Predicted images and categories that the dataset does not have: refuse, or leave them out.
     per_category
         Show the table of categories.
-    intervals
-        Say intervals of the figures.
-    resamples
-        Bootstrap resamples for those of labels; fewer are drawn for large datasets.
-    seed
-        Seed of resamples and of cross-fitting.
     device
         Where a run computes.
     out
@@ -91,14 +60,7 @@ def evaluate(
     """
     from tagbox.data.load import adapt, describe, read
 
-    if resamples < 1:
-        raise TagboxError(
-            "config-value",
-            f"{resamples} is not above 0",
-            where="resamples",
-            hint="change the value or pass --no-intervals",
-        )
-    if len(predictions) > 1 and not as_labels:
+    if len(predictions) > 1 and not settings.as_labels:
         raise TagboxError(
             "several-predictions",
             f"{len(predictions)} predictions are given, and only --as-labels compares several",
@@ -108,47 +70,113 @@ def evaluate(
     original = read(data, source)
     dataset = adapt(original, source)
     say(describe(dataset))
-    common: dict[str, Any] = {"extra": extra, "intervals": intervals, "seed": seed}
-    common["device"] = device
-    boxes = not as_labels and holds_detections(predictions[0])
-    if boxes:
-        refuse_label_settings(
-            predictions[0],
-            at_least_one=at_least_one,
-            top_k=top_k is not None,
-            labels=labels != "auto",
-        )
-        results = [
-            box_result(predictions[0], original, dataset, source, thresholds=thresholds, **common)
-        ]
-    else:
-        settings = LabelSettings(
-            thresholds=thresholds,
-            objective=objective,
-            at_least_one=at_least_one,
-            top_k=top_k,
-            labels=labels,
-            missing=missing,
-            resamples=resamples,
-            **common,
-        )
-        results = [label_result(path, original, dataset, source, settings) for path in predictions]
-    results = [
-        {"predictions": str(path), "data": str(data), **result}
-        for path, result in zip(predictions, results, strict=True)
-    ]
-    whole = results[0] if len(results) == 1 else {"data": str(data), "compared": results}
+    results = []
+    for path in predictions:
+        if _holds_detections(path):
+            result = _evaluate_boxes(path, original, dataset, source, settings, device)
+        else:
+            result = _evaluate_labels(path, dataset, source, settings, device)
+        results.append({"predictions": str(path), "data": str(data), **result})
+    printed = results[0] if len(results) == 1 else {"data": str(data), "compared": results}
     if out is not None:
         import msgspec
 
         from tagbox.atomic_io import atomic_write
 
-        atomic_write(out, msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
+        atomic_write(out, msgspec.json.format(msgspec.json.encode(printed), indent=2) + b"\n")
     if json:
-        print_json(whole)
-    elif boxes:
-        show_boxes(whole, per_category=per_category)
+        print_json(printed)
     elif len(results) > 1:
         show_compared(results)
+    elif printed.get("task") == "detection":
+        show_boxes(printed, per_category=per_category)
     else:
-        show_result(whole, per_category=per_category)
+        show_labels(printed, per_category=per_category)
+
+
+def _holds_detections(path: Path) -> bool:
+    """Whether `path` is a results file (a JSON list) or the run of a detector."""
+    import msgspec
+
+    try:
+        if not path.is_dir():
+            with open(path, "rb") as opened:
+                return opened.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+        model = msgspec.json.decode((path / "model.json").read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return False  # Whoever reads it as something else reports what is wrong with it.
+    return isinstance(model, dict) and model.get("format") == DETECTOR_FORMAT
+
+
+def _evaluate_labels(
+    path: Path,
+    dataset: Dataset,
+    source: DataConfig,
+    settings: ScoreSettings,
+    device: Device,
+) -> dict[str, Any]:
+    """`score` of a classifier's run or of a file of label predictions; only a run needs torch."""
+    from tagbox.evaluation.score import score
+    from tagbox.predictions.alignment import index_names, restrict
+    from tagbox.predictions.files import read_predictions_and_thresholds
+
+    if not path.is_dir():
+        predictions, thresholds = read_predictions_and_thresholds(path, index_names(dataset))
+    elif any((path / name).is_file() for name in ("model.json", "ensemble.json")):
+        from tagbox.inference.load import predict_dataset
+
+        with progress_bar("predicting", len(dataset)) as advance:
+            predictions, thresholds = predict_dataset(
+                path, dataset, device=device, progress=advance
+            )
+    else:
+        raise TagboxError(
+            "run-incomplete",
+            "this folder holds no model.json and no ensemble.json, so it is not a finished run",
+            file=path,
+            hint="give the folder of a run (runs/NAME) or a file of predictions",
+        )
+    if source.categories:
+        chosen = restrict(predictions, dataset.categories.names)
+        if thresholds is not None:
+            thresholds = thresholds.reordered(predictions.categories, chosen.categories)
+        predictions = chosen
+    return score(predictions, dataset, settings, thresholds=thresholds)
+
+
+def _evaluate_boxes(
+    path: Path,
+    original: Dataset,
+    dataset: Dataset,
+    source: DataConfig,
+    settings: ScoreSettings,
+    device: Device,
+) -> dict[str, Any]:
+    """`score` of a detector's run or of a results file, whose ids are those of `original`."""
+    from tagbox.evaluation.coco_ground_truth import ground_truth
+    from tagbox.evaluation.score import refuse_label_settings, score
+    from tagbox.predictions.alignment import adapt_detections
+    from tagbox.predictions.coco_results import read_known_results, read_results
+
+    if not settings.as_labels:
+        # Before a detector runs for minutes.
+        refuse_label_settings(settings, str(path))
+        ground_truth(dataset)
+    if path.is_dir():
+        from tagbox.inference.detector import detect_dataset
+
+        with progress_bar("detecting", len(dataset)) as advance:
+            found, thresholds = detect_dataset(path, dataset, device=device, progress=advance)
+        if source.categories:
+            # A detector may know more categories than were chosen.
+            settings = replace(settings, extra="ignore")
+        return score(found, dataset, settings, thresholds=thresholds)
+    unknown = 0
+    if settings.extra == "ignore":
+        found, unknown = read_known_results(path, original)
+    else:
+        found = read_results(path, original)
+    result = score(adapt_detections(found, original, dataset, source), dataset, settings)
+    if not settings.as_labels:
+        result["extra"] += unknown
+    return result

@@ -16,6 +16,7 @@ from tagbox.config.data import DataConfig, SynthConfig
 from tagbox.config.detector import ON_A_BACKBONE, DetectionMetric, DetectorConfig
 from tagbox.config.finetune import FinetuneConfig
 from tagbox.config.recipes import RECIPES, Recipe, load_recipe
+from tagbox.config.score import ScoreSettings
 from tagbox.config.tune import ClassifierTuneOptions, DetectorTuneOptions, TuneOptions
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Objective",
     "Pooling",
     "Recipe",
+    "ScoreSettings",
     "SynthConfig",
     "TuneOptions",
     "load_recipe",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -170,6 +170,13 @@ class Thresholds:
                 silent = np.flatnonzero(~said.any(axis=1))
                 said[silent, over[silent].argmax(axis=1)] = True
         return said
+
+    def reordered(self, names: Sequence[str], wanted: Sequence[str]) -> Thresholds:
+        """The thresholds of the categories `names` in the order `wanted`; a category that is new gets `value`."""
+        if self.per_category is None:
+            return self
+        own = dict(zip(names, self.per_category, strict=True))
+        return replace(self, per_category=tuple(own.get(name, self.value) for name in wanted))
 
 
 def _is_threshold(value: object) -> bool:
