@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import tagbox
+from tagbox.cli.app import COMMANDS, command_line
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -38,8 +39,8 @@ TRUTH = {"000000000139": [0, 2], "000000000285": [1], "000000000632": [0, 1, 2]}
 SUBMISSION = {"000000000139": [0], "000000000285": [1, 2], "000000000632": [0, 2]}
 
 
-def loaded_after(statements: str, cwd: Path | None = None) -> set[str]:
-    """Top-level modules in `sys.modules` once a new interpreter has run `statements`."""
+def loaded_after(statements: str, cwd: Path | None = None, exit_code: int = 0) -> set[str]:
+    """The names in `sys.modules` once a new interpreter has run `statements`, which may exit with `exit_code`."""
     script = (
         "import json, os, sys\n"
         "answer = os.dup(1)\n"
@@ -47,8 +48,8 @@ def loaded_after(statements: str, cwd: Path | None = None) -> set[str]:
         "try:\n"
         + "".join(f"    {line}\n" for line in statements.splitlines())
         + "except SystemExit as stop:\n"
-        "    assert not stop.code, stop.code\n"
-        "os.write(answer, json.dumps(sorted({m.partition('.')[0] for m in sys.modules})).encode())\n"
+        f"    assert stop.code == {exit_code}, stop.code\n"
+        "os.write(answer, json.dumps(sorted(sys.modules)).encode())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -61,10 +62,14 @@ def loaded_after(statements: str, cwd: Path | None = None) -> set[str]:
     return set(json.loads(done.stdout))
 
 
+def loaded_by(*words: str, cwd: Path | None = None, exit_code: int = 0) -> set[str]:
+    """The names in `sys.modules` once the command line with these words has ended."""
+    statements = f"sys.argv = {['tagbox', *words]!r}\nfrom tagbox.cli.app import main\nmain()"
+    return loaded_after(statements, cwd, exit_code)
+
+
 def commands() -> list[tuple[str, ...]]:
     """Every command and subcommand of the command line: `("check",)`, `("train", "classifier")`, ..."""
-    from tagbox.cli.app import app
-
     found: list[tuple[str, ...]] = []
 
     def walk(group: object, above: tuple[str, ...]) -> None:
@@ -73,7 +78,7 @@ def commands() -> list[tuple[str, ...]]:
                 found.append((*above, name))
                 walk(group[name], (*above, name))  # type: ignore[index]
 
-    walk(app, ())
+    walk(command_line(), ())
     return found
 
 
@@ -110,30 +115,50 @@ def test_light_core_imports_no_torch() -> None:
 def test_scoring_leaves_torch_out(tmp_path: Path) -> None:
     (tmp_path / "truth.json").write_text(json.dumps(TRUTH))
     (tmp_path / "submission.json").write_text(json.dumps(SUBMISSION))
-    statements = (
-        "sys.argv = ['tagbox', 'evaluate', 'submission.json', 'truth.json', '--json']\n"
-        "from tagbox.cli.app import main\n"
-        "main()"
-    )
-    loaded = loaded_after(statements, cwd=tmp_path)
+    loaded = loaded_by("evaluate", "submission.json", "truth.json", "--json", cwd=tmp_path)
     assert "numpy" in loaded
     assert not loaded & TRAIN_ONLY
 
 
-def test_every_command_is_among_those_tried() -> None:
+def test_every_command_is_in_the_table() -> None:
     # A module of tagbox.cli that holds something of its own name holds a command.
     names = [file.stem for file in (Path(tagbox.__file__).parent / "cli").glob("[a-z]*.py")]
     written = {n for n in names if hasattr(importlib.import_module(f"tagbox.cli.{n}"), n)}
-    # The application itself, and the console that commands write to, are not commands.
-    assert written - {"app", "console"} == {words[0] for words in commands()}
+    # The console that commands write to is not a command.
+    assert written - {"console"} == set(COMMANDS)
+
+
+def test_the_table_has_the_first_line_of_each_help() -> None:
+    app = command_line()
+    assert {name: app[name].help.partition("\n")[0] for name in COMMANDS} == COMMANDS
 
 
 @pytest.mark.parametrize("words", [(), *commands()], ids=" ".join)
-def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
-    statements = (
-        f"sys.argv = {['tagbox', *words, '--help']!r}\nfrom tagbox.cli.app import main\nmain()"
-    )
-    assert not loaded_after(statements) & SLOW_TO_IMPORT
+def test_help_loads_one_command_and_nothing_heavy(words: tuple[str, ...]) -> None:
+    loaded = loaded_by(*words, "--help")
+    assert not loaded & SLOW_TO_IMPORT
+    assert {name for name in COMMANDS if f"tagbox.cli.{name}" in loaded} == set(words[:1])
+
+
+@pytest.mark.parametrize(
+    "words", [("trian",), ("--hlep",), ("train", "clasifier"), ("show",), ("check", "x", "--hlep")]
+)
+def test_misuse_loads_one_command_and_nothing_heavy(words: tuple[str, ...]) -> None:
+    loaded = loaded_by(*words, exit_code=2)
+    assert not loaded & SLOW_TO_IMPORT
+    named = set(words[:1]) & set(COMMANDS)
+    assert {name for name in COMMANDS if f"tagbox.cli.{name}" in loaded} == named
+
+
+@pytest.mark.parametrize(
+    ("words", "near"), [(["trian"], "train"), (["train", "detectr"], "detector")]
+)
+def test_a_misspelt_command_is_told_the_nearest(
+    cli: Callable[..., subprocess.CompletedProcess[str]], words: list[str], near: str
+) -> None:
+    done = cli(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f'Unknown command "{words[-1]}". Did you mean "{near}"?' in done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -166,8 +166,8 @@ def test_scoring_boxes_needs_no_torch(tmp_path: Path, data: Path) -> None:
     results = write(tmp_path, FOUND)
     code = (
         "import sys\n"
-        "from tagbox.cli.app import app\n"
-        f"app(['evaluate', {str(results)!r}, {str(data)!r}], result_action='return_value')\n"
+        "from tagbox.cli.app import command_line\n"
+        f"command_line()(['evaluate', {str(results)!r}, {str(data)!r}], result_action='return_value')\n"
         "heavy = {'torch', 'torchvision', 'timm', 'openvino', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )

@@ -154,8 +154,8 @@ def test_scoring_needs_no_torch(tmp_path: Path, truth: Path) -> None:
     outputs = probabilities(tmp_path, ROWS)
     code = (
         "import sys\n"
-        "from tagbox.cli.app import app\n"
-        f"app(['evaluate', {str(outputs)!r}, {str(truth)!r}], result_action='return_value')\n"
+        "from tagbox.cli.app import command_line\n"
+        f"command_line()(['evaluate', {str(outputs)!r}, {str(truth)!r}], result_action='return_value')\n"
         "heavy = {'torch', 'torchvision', 'timm', 'openvino', 'sklearn'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )

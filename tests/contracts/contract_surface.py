@@ -18,7 +18,7 @@ from typing import Any
 from cyclopts import App
 
 import tagbox
-from tagbox.cli.app import app
+from tagbox.cli.app import command_line
 
 FROZEN = Path(__file__).resolve().parent / "frozen"
 SOURCE = Path(tagbox.__file__).resolve().parent
@@ -112,7 +112,7 @@ def _said(default: Any) -> Any:
 
 def commands() -> dict[str, Any]:
     """Of every command (``train classifier``) its arguments and flags."""
-    return {" ".join(path): _flags(command) for path, command in _walk(app, ())}
+    return {" ".join(path): _flags(command) for path, command in _walk(command_line(), ())}
 
 
 def _walk(group: App, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], App]]:

@@ -1,27 +1,16 @@
-"""The `tagbox` command: one function a subcommand, and the one place where errors meet a user."""
+"""The `tagbox` command line: imports the command that was typed, and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
+from importlib import import_module
 
 from cyclopts import App, CycloptsError
 
 import tagbox
-from tagbox.cli.cache import cache
-from tagbox.cli.check import check
 from tagbox.cli.console import say_error
-from tagbox.cli.demo import demo
-from tagbox.cli.download import download
-from tagbox.cli.ensemble import ensemble
-from tagbox.cli.evaluate import evaluate
-from tagbox.cli.predict import predict
-from tagbox.cli.recipes import recipes
-from tagbox.cli.show import show
-from tagbox.cli.split import split
-from tagbox.cli.synth import synth
-from tagbox.cli.train import train
-from tagbox.cli.tune import tune
 from tagbox.errors import TagboxError
 
 # Nothing opens a socket for statistics, whatever library a command loads later.
@@ -33,23 +22,50 @@ TRAIN_EXTRA = {
 }
 """Modules that only `pip install "tagbox[train]"` brings; the first one missing is what a command meets."""
 
-app = App(
-    name="tagbox",
-    help="Recognise what is in pictures: check data, train, evaluate and use classifiers and detectors.",
-    version=tagbox.__version__,
-    # This page's few words have no markup, and reading them as such costs a sixth of its time.
-    help_format="plaintext",
-)
+COMMANDS = {
+    "cache": "The cache of features that runs share: see it, clear it.",
+    "demo": "All steps on generated scenes.",
+    "train": "Train a model on a dataset.",
+    "tune": "Search for the best settings of a recipe.",
+    "check": "Say what is wrong with a dataset, where, and how to mend it; and what is in it.",
+    "download": "Fetch datasets: resumed where they broke off, checked, and unpacked whole or not at all.",
+    "ensemble": "Put runs together, or look at pictures in several ways: test-time augmentation.",
+    "evaluate": "Score a run, or any file of predictions or detections, against a dataset.",
+    "predict": "Name the categories in pictures; with the run of a detector, also where they are.",
+    "recipes": "List the training recipes, or show one in full.",
+    "show": "Draw a grid of pictures with their labels and boxes, and print the file's path.",
+    "split": "Split a dataset: seeded, stratified by every category, saved.",
+    "synth": "Write a generated dataset: drawn objects with exact boxes on cluttered backgrounds.",
+}
+"""The first line of each command's help: the root help page and a misspelt name import no command."""
 
-for group in (cache, demo, train, tune):
-    app.command(group)
-for command in (check, download, ensemble, evaluate, predict, recipes, show, split, synth):
-    app.command(command, help_format="markdown")
+
+def command_line(imported: Collection[str] = tuple(COMMANDS)) -> App:
+    """The application, with the commands in `imported`; of the others only names and summaries."""
+    app = App(
+        name="tagbox",
+        help="Recognise what is in pictures: check data, train, evaluate and use classifiers and detectors.",
+        version=tagbox.__version__,
+        # This page's few words have no markup, and reading them as such costs a sixth of its time.
+        help_format="plaintext",
+    )
+    for name, summary in COMMANDS.items():
+        if name not in imported:
+            app.command(App(name=name, help=summary))
+            continue
+        command = getattr(import_module(f"tagbox.cli.{name}"), name)
+        if isinstance(command, App):
+            app.command(command)
+        else:
+            app.command(command, help_format="markdown")
+    return app
 
 
 def main() -> None:
     """Run the command line; every expected failure ends in one sentence and a non-zero exit code."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
     try:
+        app = command_line(words[:1])
         result = app(result_action="return_value", exit_on_error=False)
     except CycloptsError:
         sys.exit(2)

@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from tagbox.cli.check import check
 from tagbox.cli.console import TerminalProgress, print_json, progress_bar, say
-from tagbox.cli.evaluate import evaluate
-from tagbox.cli.predict import predict
-from tagbox.cli.show import show
 from tagbox.config import ClassifierConfig, DetectorConfig, SynthConfig, require
 
 if TYPE_CHECKING:
@@ -50,6 +46,10 @@ def classifier(
         Print the metrics as one JSON object.
     """
     from tagbox.api import train_classifier
+    from tagbox.cli.check import check
+    from tagbox.cli.evaluate import evaluate
+    from tagbox.cli.predict import predict
+    from tagbox.cli.show import show
     from tagbox.data.load import load_dataset
     from tagbox.training.color_baseline import colour_baseline
 
@@ -123,6 +123,9 @@ def detector(
         Print the metrics as one JSON object.
     """
     from tagbox.api import train_detector
+    from tagbox.cli.evaluate import evaluate
+    from tagbox.cli.predict import predict
+    from tagbox.cli.show import show
 
     require(images >= 50, "images", images, "at least 50")
     start = time.perf_counter()
