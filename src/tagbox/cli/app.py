@@ -30,7 +30,7 @@ COMMANDS = {
     "check": "Say what is wrong with a dataset, where, and how to mend it; and what is in it.",
     "download": "Fetch datasets: resumed where they broke off, checked, and unpacked whole or not at all.",
     "ensemble": "Put runs together, or look at pictures in several ways: test-time augmentation.",
-    "evaluate": "Score a run, or any file of predictions or detections, against a dataset.",
+    "evaluate": "Evaluate a run, or any file of predictions or detections, on a dataset.",
     "predict": "Name the categories in pictures; with the run of a detector, also where they are.",
     "recipes": "List the training recipes, or show one in full.",
     "show": "Draw a grid of pictures with their labels and boxes, and print the file's path.",
