@@ -52,3 +52,41 @@ class TagboxError(Exception):
 
 
 _FIELDS = ("code", "found", "file", "where", "hint")
+
+
+def bad_value(
+    value: object,
+    wanted: str,
+    where: str,
+    *,
+    code: str = "config-value",
+    file: str | PathLike[str] | None = None,
+) -> TagboxError:
+    """The error for the value of a setting or option that is not what is `wanted`."""
+    return TagboxError(
+        code, f"{value!r} is not {wanted}", file=file, where=where, hint="change the value"
+    )
+
+
+def extra_missing(what: str, package: str | None, extra: str = "train") -> TagboxError:
+    """The error for a `package` that `what` needs and that is not installed."""
+    return TagboxError(
+        "extra-missing",
+        f"{what} needs {package}, which is not installed",
+        hint=f'run: pip install "tagbox[{extra}]"',
+    )
+
+
+def no_labels(images: int, file: str | PathLike[str], hint: str) -> TagboxError:
+    """The error for a dataset of which no image is labelled."""
+    return TagboxError("no-labels", f"none of its {images} images has labels", file=file, hint=hint)
+
+
+def no_readable_images(which: str, file: str | PathLike[str]) -> TagboxError:
+    """The error for a dataset of which no image can be read, or used for what it is for."""
+    return TagboxError(
+        "no-readable-images",
+        f"none of the {which}",
+        file=file,
+        hint="run tagbox check on the dataset",
+    )

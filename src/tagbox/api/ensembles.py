@@ -11,7 +11,7 @@ from tagbox.api.pictures import report_pictures
 from tagbox.api.run import Run
 from tagbox.config import DataConfig, EnsembleConfig
 from tagbox.data.dataset import UNKNOWN, Dataset
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, no_labels
 from tagbox.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -128,12 +128,7 @@ def _require_fitting(dataset: Dataset, categories: Sequence[str]) -> None:
             hint="give data with the runs' categories, for example with --categories or --mapping",
         )
     if not (dataset.labels != UNKNOWN).any():
-        raise TagboxError(
-            "no-labels",
-            f"none of its {len(dataset)} images has labels",
-            file=dataset.source.path,
-            hint="give labelled validation images",
-        )
+        raise no_labels(len(dataset), dataset.source.path, "give labelled validation images")
 
 
 def _write(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import Geometry, Pooling
-from tagbox.errors import TagboxError
+from tagbox.errors import extra_missing
 from tagbox.images.decode import pixels_version
 from tagbox.models.backbones import Backbone, BackboneSpec
 
@@ -118,8 +118,4 @@ def installed_version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError as error:
-        raise TagboxError(
-            "extra-missing",
-            f"encoding needs {name}, which is not installed",
-            hint='run: pip install "tagbox[train]"',
-        ) from error
+        raise extra_missing("encoding", name) from error

@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 
 import tagbox
 from tagbox.cli.console import say_error
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, extra_missing
 
 # Nothing opens a socket for statistics, whatever library a command loads later.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -75,13 +75,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAIN_EXTRA:
             raise
-        say_error(
-            TagboxError(
-                "extra-missing",
-                f"this command needs {error.name}, which is not installed",
-                hint='run: pip install "tagbox[train]"',
-            )
-        )
+        say_error(extra_missing("this command", error.name))
         sys.exit(1)
     except BrokenPipeError:
         # The reader of a pipe (`tagbox ... | head`) has gone; that is its right.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tagbox.atomic_io import atomic_path, atomic_write
 from tagbox.cli.console import print_table, progress_bar, say, say_error
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, bad_value
 from tagbox.images.outcomes import percent
 from tagbox.inference.detector_outputs import (
     coco_target,
@@ -49,9 +49,11 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.score is not None and not 0 <= self.score <= 1:
-            raise _value("--score", self.score, "a number from 0 to 1")
+            raise bad_value(self.score, "a number from 0 to 1", "--score", code="option-value")
         if self.decimals is not None and not 0 <= self.decimals <= 15:
-            raise _value("--round", self.decimals, "a number of decimals from 0 to 15")
+            raise bad_value(
+                self.decimals, "a number of decimals from 0 to 15", "--round", code="option-value"
+            )
         if self.decimals is not None and self.format == "table":
             raise _alone("--round", "a table has no decimals", "add --format json, csv or coco")
         if self.overlap is not None and self.tiles is None:
@@ -239,12 +241,6 @@ def _load(data: Path) -> Dataset:
     from tagbox.data.load import load_dataset
 
     return load_dataset(data)
-
-
-def _value(flag: str, value: object, wanted: str) -> TagboxError:
-    return TagboxError(
-        "option-value", f"{value!r} is not {wanted}", where=flag, hint="change the value"
-    )
 
 
 def _alone(flag: str, found: str, hint: str) -> TagboxError:

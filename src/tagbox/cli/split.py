@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from tagbox.cli.console import print_json, print_table, say
 from tagbox.config import DataConfig, require
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, no_labels
 
 if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
@@ -82,12 +82,7 @@ def split(
     say(describe(dataset))
     labelled = dataset.take(np.flatnonzero(dataset.images.labelled))
     if not len(labelled):
-        raise TagboxError(
-            "no-labels",
-            "none of its images is labelled",
-            file=data,
-            hint="split a labelled dataset",
-        )
+        raise no_labels(len(dataset), data, "split a labelled dataset")
     unlabelled = len(dataset) - len(labelled)
     if unlabelled:
         say(f"{unlabelled:,} images without labels stay out")

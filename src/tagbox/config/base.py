@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, bad_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +65,7 @@ def _typed(value: Any, hint: Any, name: str, file: Path | None) -> Any:
     try:
         return msgspec.convert(value, hint, dec_hook=_path)
     except msgspec.ValidationError as error:
-        found = f"{value!r} is not {_wanted(hint)}"
-        raise TagboxError(
-            "config-value", found, file=file, where=name, hint="change the value"
-        ) from error
+        raise bad_value(value, _wanted(hint), name, file=file) from error
 
 
 def _path(kind: type, value: Any) -> Path:
@@ -91,9 +88,7 @@ def _wanted(hint: Any) -> str:
 def require(ok: bool, field: str, value: object, wanted: str) -> None:
     """Raise ``config-value`` for `field` unless `ok`."""
     if not ok:
-        raise TagboxError(
-            "config-value", f"{value!r} is not {wanted}", where=field, hint="change the value"
-        )
+        raise bad_value(value, wanted, field)
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:

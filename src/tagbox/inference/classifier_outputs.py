@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tagbox.config import LabelKind
 from tagbox.data.dataset import PRESENT, Dataset
 from tagbox.data.submission import encode_submission
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, bad_value
 from tagbox.inference.classifier import ClassifierOutput
 from tagbox.inference.load import Model
 from tagbox.predictions.files import encode_csv, encode_json
@@ -68,9 +68,9 @@ def check_choice(threshold: float | None, top_k: int | None) -> None:
         ``option-value`` for a threshold outside [0, 1] or a `top_k` below 1.
     """
     if threshold is not None and not 0 <= threshold <= 1:
-        raise _option("--threshold", threshold, "a number from 0 to 1")
+        raise bad_value(threshold, "a number from 0 to 1", "--threshold", code="option-value")
     if top_k is not None and top_k < 1:
-        raise _option("--top-k", top_k, "a whole number from 1")
+        raise bad_value(top_k, "a whole number from 1", "--top-k", code="option-value")
 
 
 def image_keys(paths: Sequence[Path]) -> tuple[str, ...]:
@@ -188,9 +188,3 @@ def jpeg_names(paths: Sequence[Path]) -> list[str]:
         number = f"-{used[path.stem]}" if used[path.stem] > 1 else ""
         names.append(f"{path.stem}{number}.jpg")
     return names
-
-
-def _option(flag: str, value: object, wanted: str) -> TagboxError:
-    return TagboxError(
-        "option-value", f"{value!r} is not {wanted}", where=flag, hint="change the value"
-    )

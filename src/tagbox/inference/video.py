@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_path
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, extra_missing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -220,11 +220,7 @@ def import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise TagboxError(
-            "extra-missing",
-            "videos need PyAV, which is not installed",
-            hint='run: pip install "tagbox[video]"',
-        ) from error
+        raise extra_missing("a video", "PyAV", "video") from error
     # FFmpeg would print its own notes beside our one sentence.
     av.logging.set_level(av.logging.PANIC)
     return av

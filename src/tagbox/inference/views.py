@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.image_files import picture_size
-from tagbox.errors import TagboxError
+from tagbox.errors import bad_value
 from tagbox.images.decode import decode_bytes, read_bytes
 from tagbox.images.geometry import Fit, on_canvas
 
@@ -51,9 +51,11 @@ class Tiles:
 
     def __post_init__(self) -> None:
         if self.side < 32:
-            raise _option("--tiles", self.side, "a number of pixels from 32")
+            raise bad_value(self.side, "a number of pixels from 32", "--tiles", code="option-value")
         if not 0 <= self.overlap <= 0.9:
-            raise _option("--tile-overlap", self.overlap, "a share from 0 to 0.9")
+            raise bad_value(
+                self.overlap, "a share from 0 to 0.9", "--tile-overlap", code="option-value"
+            )
 
 
 def windows(width: int, height: int, tiles: Tiles) -> list[Window]:
@@ -148,12 +150,6 @@ def _stood_for(
         area = (boxes[row, 2:] - boxes[row, :2]).prod()
         gone[row] = bool((sides.prod(axis=1) >= COVERED * area).any())
     return gone
-
-
-def _option(flag: str, value: object, wanted: str) -> TagboxError:
-    return TagboxError(
-        "option-value", f"{value!r} is not {wanted}", where=flag, hint="change the value"
-    )
 
 
 MARGIN = 2.0

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import sha256_of
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, extra_missing
 from tagbox.models.backbones import (
     Arrays,
     Backbone,
@@ -187,11 +187,7 @@ def find_architecture(asked: str) -> Architecture:
             return TimmArchitecture(name)
         known = [*PACKAGES, *torchvision_names(), *timm_names()]
     except ImportError as error:
-        raise TagboxError(
-            "extra-missing",
-            f"{asked} needs {error.name}, which is not installed",
-            hint='run: pip install "tagbox[train]"',
-        ) from error
+        raise extra_missing(asked, error.name) from error
     near = list(dict.fromkeys(difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.6)))
     raise TagboxError(
         "backbone-unknown",

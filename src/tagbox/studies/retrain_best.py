@@ -20,7 +20,7 @@ from tagbox.config import DataConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
 from tagbox.data.load import describe, load_dataset
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, no_labels, no_readable_images
 from tagbox.progress import Progress
 from tagbox.studies.search import RECORDED
 from tagbox.studies.storage import StudyStorage
@@ -102,12 +102,7 @@ def load_third(path: Path, source: DataConfig, like: Dataset, progress: Progress
     progress.say(f"test: {describe(loaded)}")
     rows = np.flatnonzero(loaded.images.labelled)
     if not len(rows):
-        raise TagboxError(
-            "no-labels",
-            f"none of its {len(loaded)} images has labels",
-            file=path,
-            hint="give labelled images to --test",
-        )
+        raise no_labels(len(loaded), path, "give labelled images to --test")
     dataset = same_categories(loaded, like, path).take(rows)
     require_images(dataset)
     return dataset
@@ -168,9 +163,4 @@ def require_readable(test: Dataset, readable: NDArray[np.bool_]) -> None:
         ``no-readable-images``.
     """
     if not readable.any():
-        raise TagboxError(
-            "no-readable-images",
-            f"none of the {len(test)} test pictures could be read",
-            file=test.source.path,
-            hint="run tagbox check on the dataset",
-        )
+        raise no_readable_images(f"{len(test)} test pictures could be read", test.source.path)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagbox.atomic_io import cannot_write, sole_use
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, extra_missing
 from tagbox.studies.trial_metric import direction
 from tagbox.training.run_dir import run_paths
 
@@ -39,11 +39,7 @@ def require_optuna() -> None:
     try:
         import optuna
     except ModuleNotFoundError as error:
-        raise TagboxError(
-            "extra-missing",
-            f"searching needs {error.name}, which is not installed",
-            hint='run: pip install "tagbox[tune]"',
-        ) from error
+        raise extra_missing("searching", error.name, "tune") from error
     # Its own lines would go between ours.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tagbox.config import ClassifierConfig, Objective
 from tagbox.data.dataset import UNKNOWN, Dataset
-from tagbox.errors import TagboxError
+from tagbox.errors import no_readable_images
 from tagbox.evaluation.box_matching import match_boxes
 from tagbox.evaluation.coco_ground_truth import ground_truth
 from tagbox.evaluation.ensemble_weights import (
@@ -226,12 +226,8 @@ def evaluate_ensemble(
     names = dataset.categories.names
     rows = np.flatnonzero(outputs.ok & (dataset.labels != UNKNOWN).any(axis=1))
     if not len(rows):
-        raise TagboxError(
-            "no-readable-images",
-            f"none of the {len(dataset)} validation pictures could be read and has labels",
-            file=dataset.source.path,
-            hint="run tagbox check on the dataset",
-        )
+        which = f"{len(dataset)} validation pictures could be read and has labels"
+        raise no_readable_images(which, dataset.source.path)
     images = dataset.take(rows)
     order = np.array([ensemble.categories.index(name) for name in names], np.intp)
     tables = [[table[np.ix_(rows, order)] for table in views] for views in outputs.tables]

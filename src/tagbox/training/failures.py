@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, extra_missing
 
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
 WORKER_WORDS = ("DataLoader worker",)
@@ -81,8 +81,4 @@ def require_torch() -> None:
         import accelerate  # noqa: F401
         import torch  # noqa: F401
     except ImportError as error:
-        raise TagboxError(
-            "extra-missing",
-            f"training needs {error.name}, which is not installed",
-            hint='run: pip install "tagbox[train]"',
-        ) from error
+        raise extra_missing("training", error.name) from error

@@ -22,7 +22,7 @@ from tagbox.config import ClassifierConfig, HeadKind, LabelKind
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
 from tagbox.data.split import stratified_split
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, no_readable_images
 from tagbox.evaluation.class_priors import class_priors
 from tagbox.models.heads import wants_map
 from tagbox.progress import Progress
@@ -135,12 +135,7 @@ def _encode(
         order = np.argsort(kept)
         features, kept = features[order], kept[order]
     if not len(kept):
-        raise TagboxError(
-            "no-readable-images",
-            f"none of the {len(data)} {name} pictures could be read",
-            file=data.source.path,
-            hint="run tagbox check on the dataset",
-        )
+        raise no_readable_images(f"{len(data)} {name} pictures could be read", data.source.path)
     return features, kept, errors
 
 

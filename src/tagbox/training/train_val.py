@@ -11,7 +11,7 @@ from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import describe, load_dataset
 from tagbox.data.split import Split, stratified_split
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, no_labels
 from tagbox.progress import Progress
 
 
@@ -58,12 +58,8 @@ def load_train_val(
 def _labelled(dataset: Dataset) -> Dataset:
     rows = np.flatnonzero(dataset.images.labelled)
     if not len(rows):
-        raise TagboxError(
-            "no-labels",
-            f"none of its {len(dataset)} images has labels",
-            file=dataset.source.path,
-            hint="train and validate on labelled images",
-        )
+        hint = "train and validate on labelled images"
+        raise no_labels(len(dataset), dataset.source.path, hint)
     return dataset if len(rows) == len(dataset) else dataset.take(rows)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagbox.config.detector import OF_TORCHVISION, ON_A_BACKBONE, DetectorConfig
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, extra_missing
 from tagbox.models.detectors.transformers_create import HUGGINGFACE
 
 if TYPE_CHECKING:
@@ -109,8 +109,4 @@ def _is_transformer(name: str) -> bool:
 
 def _require(module: str, extra: str, name: str) -> None:
     if importlib.util.find_spec(module) is None:
-        raise TagboxError(
-            "extra-missing",
-            f"{name} needs {module}, which is not installed",
-            hint=f'run: pip install "tagbox[{extra}]"',
-        )
+        raise extra_missing(name, module, extra)
