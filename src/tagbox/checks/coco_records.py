@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.checks.findings import Findings
-from tagbox.data.formats.coco import mapped, top_level
+from tagbox.data.formats.coco import top_level
 from tagbox.data.formats.coco_records import (
     NOT_FINITE,
     Columns,
@@ -24,6 +24,7 @@ from tagbox.data.formats.coco_records import (
     SegmentedRecord,
     annotation_columns,
 )
+from tagbox.data.json_files import mapped
 from tagbox.data.segmentation import SegmentationError, segmentation_box
 from tagbox.errors import TagboxError
 

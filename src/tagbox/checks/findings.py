@@ -203,11 +203,6 @@ class Findings:
             totals[self._severities[code]] += count
         return totals
 
-    @property
-    def has_errors(self) -> bool:
-        """Whether any finding is an error."""
-        return self.totals["error"] > 0
-
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """Errors first, then warnings, then infos; within them by code, and as found within a code."""

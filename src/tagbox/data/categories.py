@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from tagbox.data.dataset import Categories, Dataset
-from tagbox.data.text import near, read_text
+from tagbox.data.text import near, read_yaml
 from tagbox.errors import TagboxError
 
 _GROUPS = {
@@ -113,17 +112,7 @@ def read_mapping(path: Path) -> dict[str, str | None]:
     TagboxError
         ``mapping-file`` when it is not that, ``file-missing`` when it is not there.
     """
-    try:
-        values = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise TagboxError(
-            "mapping-file",
-            f"this is not YAML: {getattr(error, 'problem', None) or error}",
-            file=path,
-            where=f"line {mark.line + 1}" if mark else None,
-            hint="write one 'old name: new name' a line",
-        ) from error
+    values = read_yaml(path, "mapping-file", "write one 'old name: new name' a line")
     if not isinstance(values, dict) or not values:
         raise TagboxError(
             "mapping-file",

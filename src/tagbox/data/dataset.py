@@ -144,17 +144,29 @@ class Annotations:
         """The annotations at `rows`, in that order."""
         return Annotations(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
+    def by_image(self, images: int) -> tuple[Annotations, list[int]]:
+        """The annotations sorted by image, and where those of each of N images start.
+
+        Those of image `row` are ``starts[row]`` to ``starts[row + 1]``, in their original order.
+        """
+        grouped = self.take(np.argsort(self.image_rows, kind="stable"))
+        return grouped, np.searchsorted(grouped.image_rows, np.arange(images + 1)).tolist()
+
     @classmethod
     def from_labels(
-        cls, image_rows: NDArray[np.int32], category_rows: NDArray[np.int32]
+        cls,
+        image_rows: NDArray[np.int32],
+        category_rows: NDArray[np.int32],
+        boxes: NDArray[np.float64] | None = None,
     ) -> Annotations:
-        """Annotations that say only "this category is in this image": no boxes, ids 1..M."""
+        """Annotations with ids 1..M, and with boxes (M, 4) where the rows of `boxes` are not NaN."""
         count = len(image_rows)
+        boxes = np.full((count, 4), np.nan) if boxes is None else boxes
         return cls(
             image_rows=np.asarray(image_rows, np.int32),
             category_rows=np.asarray(category_rows, np.int32),
-            boxes=np.full((count, 4), np.nan),
-            has_box=np.zeros(count, bool),
+            boxes=boxes,
+            has_box=~np.isnan(boxes[:, 0]),
             areas=np.full(count, np.nan),
             crowd=np.zeros(count, bool),
             ids=np.arange(1, count + 1, dtype=np.int64),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -71,10 +71,7 @@ def locate_images(
     TagboxError
         ``images-folder-missing`` when `images` is not a folder.
     """
-    if images is not None and not images.is_dir():
-        raise TagboxError(
-            "images-folder-missing", "no such folder", file=images, hint="check --images"
-        )
+    require_folder(images)
     files = [name.replace("\\", "/") for name in names]
     places = [images] if images is not None else candidate_folders(path)
     sample = _sample(files)
@@ -93,6 +90,14 @@ def locate_images(
                 if found is not None:
                     return place, found
     return places[0], files
+
+
+def require_folder(images: Path | None) -> None:
+    """Raise ``images-folder-missing`` when the folder of pictures that the user named is not there."""
+    if images is not None and not images.is_dir():
+        raise TagboxError(
+            "images-folder-missing", "no such folder", file=images, hint="check --images"
+        )
 
 
 def candidate_folders(path: Path) -> list[Path]:
@@ -217,11 +222,6 @@ def _sample(names: Sequence[str]) -> list[str]:
     """Evenly spaced names, first and last among them."""
     rows = np.unique(np.linspace(0, len(names) - 1, min(_SAMPLE, len(names))).astype(int))
     return [names[row] for row in rows]
-
-
-def first_folder(root: Path, names: Iterable[str]) -> Path | None:
-    """The first of the folders `names` that exists under `root`."""
-    return next((root / name for name in names if (root / name).is_dir()), None)
 
 
 _ORIENTATION = 0x0112

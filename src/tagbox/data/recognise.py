@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 
 from tagbox.data.formats.challenge import challenge_root, label_folders
-from tagbox.data.formats.coco import mapped
 from tagbox.data.formats.labelme import is_labelme
 from tagbox.data.formats.yolo import NAMES_FILES, find_names, find_yaml, label_file
 from tagbox.data.image_files import list_images
-from tagbox.data.text import cannot_read, some, syntax_error
+from tagbox.data.json_files import mapped, syntax_error
+from tagbox.data.text import cannot_read, some
 from tagbox.errors import TagboxError
 
 _HEAD = 65536

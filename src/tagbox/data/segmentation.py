@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from tagbox.data.json_files import shown
 
 Xywh = tuple[float, float, float, float]
 
@@ -62,7 +63,7 @@ def segmentation_box(segmentation: Any) -> Xywh | None:
         return _mask_box(segmentation)
     if not isinstance(segmentation, list):
         raise SegmentationError(
-            "bad-polygon", f"{_short(segmentation)} is neither a list of polygons nor an RLE"
+            "bad-polygon", f"{shown(segmentation)} is neither a list of polygons nor an RLE"
         )
     flat = not isinstance(segmentation[0], list)
     xs: list[float] = []
@@ -81,20 +82,20 @@ def segmentation_box(segmentation: Any) -> Xywh | None:
 
 def _check_polygon(polygon: Any) -> None:
     if not isinstance(polygon, list):
-        raise ValueError(f"{_short(polygon)} is not a polygon")
+        raise ValueError(f"{shown(polygon)} is not a polygon")
     if len(polygon) < _FEWEST or len(polygon) % 2:
         raise ValueError(f"a polygon is an even number of numbers from 6, found {len(polygon)}")
     # As cheap as can be: it is done for every polygon of a check.
     if not _NUMBERS.issuperset(map(type, polygon)) or not math.isfinite(sum(polygon)):
         odd = (v for v in polygon if type(v) not in _NUMBERS or not math.isfinite(v))
-        raise ValueError(f"{_short(next(odd, polygon))} is not a coordinate")
+        raise ValueError(f"{shown(next(odd, polygon))} is not a coordinate")
 
 
 def _mask_box(rle: dict[str, Any]) -> Xywh | None:
     size, counts = rle.get("size"), rle.get("counts")
     sides = size if isinstance(size, list) and len(size) == 2 else [0, 0]
     if not all(type(side) is int and 0 < side < 1 << 31 for side in sides):
-        raise SegmentationError("bad-rle", f"{_short(size)} is not a height and a width", ".size")
+        raise SegmentationError("bad-rle", f"{shown(size)} is not a height and a width", ".size")
     if isinstance(counts, str):
         runs = decode_counts(counts)
     elif isinstance(counts, list) and all(
@@ -103,7 +104,7 @@ def _mask_box(rle: dict[str, Any]) -> Xywh | None:
         runs = np.array(counts, np.int64)
     else:
         raise SegmentationError(
-            "bad-rle", f"{_short(counts)} is neither a text nor a list of counts", ".counts"
+            "bad-rle", f"{shown(counts)} is neither a text nor a list of counts", ".counts"
         )
     height, width = sides
     covered = sum(runs.tolist())  # Python's sum does not overflow.
@@ -167,8 +168,3 @@ def runs_box(runs: NDArray[np.int64], height: int) -> Xywh | None:
     else:
         top, bottom = int((first % height).min()), int((last % height).max())
     return float(left), float(top), float(right - left + 1), float(bottom - top + 1)
-
-
-def _short(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 40 else f"{text[:37]}..."

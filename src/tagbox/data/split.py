@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write
 from tagbox.data.dataset import Dataset
+from tagbox.data.json_files import read_json_as
 from tagbox.data.stratify import sizes, stratify
-from tagbox.data.text import cannot_read, some, syntax_error
+from tagbox.data.text import some
 from tagbox.errors import TagboxError
 
 Rows = NDArray[np.intp]
@@ -195,23 +196,7 @@ class Split:
         TagboxError
             ``file-missing``, ``json-syntax``, ``split-file`` with the path of the wrong value.
         """
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise cannot_read(path, error) from error
-        try:
-            saved = msgspec.json.decode(content, type=_Saved)
-        except msgspec.ValidationError as error:
-            problem, _, place = str(error).partition(" - at `$.")
-            raise TagboxError(
-                "split-file",
-                problem[:1].lower() + problem[1:],
-                file=path,
-                where=place.rstrip("`") or None,
-                hint="make it with 'tagbox split'",
-            ) from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise syntax_error(error, memoryview(content), path) from error
+        saved = read_json_as(path, _Saved, "split-file", "make it with 'tagbox split'")
         keys = [key for part in saved.parts.values() for key in part]
         if saved.version != SPLIT_VERSION or len(set(keys)) < len(keys):
             raise TagboxError(

@@ -1,13 +1,11 @@
-"""Reading text files and saying where in them something is wrong.
-
-What msgspec says of malformed JSON, as an error with line and column.
-"""
+"""Text and YAML files: reading them, and errors that say where in them something is wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from tagbox.errors import TagboxError
 
@@ -75,37 +73,24 @@ def some(names: Sequence[object], count: int = 5) -> str:
     return f"{shown} and {len(names) - count} more" if len(names) > count else shown
 
 
-def syntax_error(error: Exception, content: memoryview, path: Path) -> TagboxError:
-    """``json-syntax``, ``json-number`` or ``not-utf8`` for an error of msgspec (or of UTF-8)."""
-    if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error):
-        return not_utf8(path, "a text in it")
-    message = str(error).removeprefix("JSON is malformed: ")
-    reason, _, rest = message.partition(" (byte ")
-    if not rest:
-        return TagboxError(
-            "json-syntax",
-            "the JSON ends too early",
+def read_yaml(path: Path, code: str, hint: str) -> Any:
+    """The value that a YAML file holds.
+
+    Raises
+    ------
+    TagboxError
+        `code` with the line when it is not YAML; ``file-missing``, ``file-unreadable`` or ``not-utf8``.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise TagboxError(
+            code,
+            f"this is not YAML: {getattr(error, 'problem', None) or error}",
             file=path,
-            where=line_and_column(content, len(content)),
-            hint="the file is cut off; export or copy it again",
-        )
-    # Of what follows the value msgspec has already taken the first character.
-    offset = int(rest.rstrip(")")) - (reason == "trailing characters")
-    around = bytes(content[max(0, offset - 9) : offset + 9])
-    for word in (b"-Infinity", b"Infinity", b"NaN"):
-        place = around.find(word)
-        if place >= 0 and place <= min(offset, 9) < place + len(word):
-            return TagboxError(
-                "json-number",
-                f"{word.decode()} is not a number in JSON",
-                file=path,
-                where=line_and_column(content, offset - min(offset, 9) + place),
-                hint="write a number or null",
-            )
-    return TagboxError(
-        "json-syntax",
-        f"this is not JSON: {reason}",
-        file=path,
-        where=line_and_column(content, offset),
-        hint="mend the file there or export it again",
-    )
+            where=f"line {mark.line + 1}" if mark else None,
+            hint=hint,
+        ) from error

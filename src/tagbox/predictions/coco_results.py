@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write
 from tagbox.data.dataset import Dataset
-from tagbox.data.formats.coco import mapped, rows_of
+from tagbox.data.formats.coco import rows_of
 from tagbox.data.formats.coco_records import Box, column_of
-from tagbox.data.text import some, syntax_error
+from tagbox.data.json_files import mapped, shown, syntax_error
+from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.predictions.predictions import Detections
 
@@ -201,7 +202,7 @@ def _record(raw: msgspec.Raw, position: int, path: Path) -> tuple[int, int, list
     if not isinstance(record, dict):
         raise TagboxError(
             "results-format",
-            f"a result is an object, found {_short(record)}",
+            f"a result is an object, found {shown(record)}",
             file=path,
             where=where,
             hint=f"write {FORM}",
@@ -227,7 +228,7 @@ def _identifier(value: Any, where: str, path: Path) -> int:
     if not _is_number(value) or value != value // 1 or abs(value) >= _INT64:
         raise TagboxError(
             "id-type",
-            f"the id {_short(value)} is not a whole number",
+            f"the id {shown(value)} is not a whole number",
             file=path,
             where=where,
             hint="write the dataset's own id as a number, without quotes",
@@ -239,7 +240,7 @@ def _box(value: Any, where: str, path: Path) -> list[float]:
     if not isinstance(value, list) or len(value) != 4 or not all(map(_is_number, value)):
         raise TagboxError(
             "bad-box",
-            f"a box is 4 numbers (x, y, width, height), found {_short(value)}",
+            f"a box is 4 numbers (x, y, width, height), found {shown(value)}",
             file=path,
             where=where,
             hint="write the corner top left, the width and the height, in pixels",
@@ -247,7 +248,7 @@ def _box(value: Any, where: str, path: Path) -> list[float]:
     if value[2] < 0 or value[3] < 0:
         raise TagboxError(
             "bad-box",
-            f"the box {_short(value)} has a negative width or height",
+            f"the box {shown(value)} has a negative width or height",
             file=path,
             where=where,
             hint="write it as x, y, width, height with the corner top left",
@@ -259,7 +260,7 @@ def _score(value: Any, where: str, path: Path) -> float:
     if not _is_number(value):
         raise TagboxError(
             "bad-score",
-            f"a score is a number, found {_short(value)}",
+            f"a score is a number, found {shown(value)}",
             file=path,
             where=where,
             hint="write the confidence of the detection, the higher the surer",
@@ -271,11 +272,6 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return abs(value) <= sys.float_info.max
-
-
-def _short(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _rows(columns: Columns, dataset: Dataset) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

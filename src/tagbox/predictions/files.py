@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write
+from tagbox.data.json_files import read_json_as
 from tagbox.data.submission import read_submission
-from tagbox.data.text import cannot_read, read_text, syntax_error
+from tagbox.data.text import cannot_read, read_text
 from tagbox.errors import TagboxError
 from tagbox.predictions.predictions import Predictions
 from tagbox.predictions.thresholds import Thresholds
@@ -196,20 +197,8 @@ def _number(cell: str) -> float:
 
 def read_json(path: Path) -> tuple[Predictions, Thresholds | None]:
     """tagbox's own JSON, as `write_json` writes it."""
-    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    try:
-        outputs = msgspec.json.decode(content, type=PredictionsFile)
-    except msgspec.ValidationError as error:
-        found, _, where = str(error).partition(" - at ")
-        raise TagboxError(
-            "predictions-format",
-            found[:1].lower() + found[1:],
-            file=path,
-            where=where.strip("`").removeprefix("$.") or None,
-            hint="write the file again with tagbox predict",
-        ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise syntax_error(error, memoryview(content), path) from error
+    hint = "write the file again with tagbox predict"
+    outputs = read_json_as(path, PredictionsFile, "predictions-format", hint)
     if outputs.format != FORMAT or outputs.version != 1:
         raise TagboxError(
             "predictions-format",

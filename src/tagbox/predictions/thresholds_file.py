@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from tagbox.data.text import near, read_text, syntax_error
+from tagbox.data.json_files import syntax_error
+from tagbox.data.text import near, read_text
 from tagbox.errors import TagboxError
 from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
 

@@ -45,11 +45,7 @@ class ObjectsByImage:
         annotations = dataset.annotations
         if not dataset.crowd_is_present:
             annotations = annotations.take(np.flatnonzero(~annotations.crowd))
-        order = np.argsort(annotations.image_rows, kind="stable")
-        self._annotations = annotations.take(order)
-        self._starts = np.searchsorted(
-            self._annotations.image_rows, np.arange(len(dataset) + 1)
-        ).tolist()
+        self._annotations, self._starts = annotations.by_image(len(dataset))
 
     def __getitem__(self, row: int) -> Objects:
         """The objects of image `row`."""

@@ -20,10 +20,17 @@ from tagbox.data.formats.common import (
     names_beside,
     read_names,
     refuse,
+    require_known_labels,
     write_names,
     write_small,
 )
-from tagbox.data.image_files import candidate_folders, flat_names, is_image, list_images
+from tagbox.data.image_files import (
+    candidate_folders,
+    flat_names,
+    is_image,
+    list_images,
+    require_folder,
+)
 from tagbox.data.submission import read_submission, write_submission
 from tagbox.data.text import cannot_read, not_utf8
 from tagbox.errors import TagboxError
@@ -62,10 +69,7 @@ def read_cls(
         ``cls-line`` with file and line, ``label-without-image``, ``image-ambiguous``,
         ``images-folder-missing``, ``format-unknown`` when there is no ``.cls`` file.
     """
-    if images is not None and not images.is_dir():
-        raise TagboxError(
-            "images-folder-missing", "no such folder", file=images, hint="check --images"
-        )
+    require_folder(images)
     folder = challenge_root(path)
     if names is None and (folder / NAMES_FILE).is_file():
         names = folder / NAMES_FILE
@@ -223,13 +227,7 @@ def write_cls(dataset: Dataset, folder: Path, split: str = "train") -> None:
     TagboxError
         ``labels-unknown`` when some labels are neither present nor absent, ``cannot-write``.
     """
-    if len(dataset.unknown):
-        raise TagboxError(
-            "labels-unknown",
-            "some labels are unknown, which .cls files cannot say",
-            file=dataset.source.path,
-            hint="write CSV instead",
-        )
+    require_known_labels(dataset, ".cls files")
     if dataset.categories.names != coco80.NAMES:
         write_names(dataset, folder)
     names, present = flat_names(dataset.images.files.tolist()), dataset.labels == 1
@@ -259,10 +257,7 @@ def read_labels(path: Path, images: Path | None = None, names: Path | None = Non
     names = names or names_beside(path)
     categories = coco80.categories() if names is None else Categories.from_names(read_names(names))
     labels = read_submission(path, len(categories))
-    if images is not None and not images.is_dir():
-        raise TagboxError(
-            "images-folder-missing", "no such folder", file=images, hint="check --images"
-        )
+    require_folder(images)
     root, index = path.parent, {}
     for place in [images] if images is not None else candidate_folders(path):
         pictures = by_stem([entry.name for entry in place.iterdir() if is_image(entry.name)], place)
@@ -293,13 +288,7 @@ def write_labels(dataset: Dataset, path: Path) -> None:
     """
     stems = dataset.images.stems.tolist()
     by_stem(dataset.images.files.tolist(), dataset.images.root)
-    if len(dataset.unknown):
-        raise TagboxError(
-            "labels-unknown",
-            "some labels are unknown, which this form cannot say",
-            file=dataset.source.path,
-            hint="write CSV instead",
-        )
+    require_known_labels(dataset, "labels JSON files")
     if dataset.categories.names != coco80.NAMES:
         write_names(dataset, path.parent)
     labels = dataset.labels == 1

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tagbox.data.dataset import Categories, Dataset
-from tagbox.data.formats.common import build_dataset, from_label_lists, read_names
+from tagbox.data.formats.common import build_dataset, from_label_lists, not_listed, read_names
 from tagbox.data.image_files import list_images
-from tagbox.data.text import near
 from tagbox.errors import TagboxError
 
 
@@ -41,13 +40,7 @@ def read_folders(path: Path, names: Path | None = None) -> Dataset:
     categories = folders if names is None else list(read_names(names))
     for folder in folders:
         if folder not in categories:
-            raise TagboxError(
-                "unknown-category",
-                f"the names file does not list the folder {folder!r}",
-                file=path,
-                where=folder,
-                hint=near(folder, categories),
-            )
+            raise not_listed(f"the folder {folder!r}", folder, categories, path, folder)
     row = {name: index for index, name in enumerate(categories)}
     labels = [[row[name.partition("/")[0]]] if "/" in name else [] for name in files]
     return build_dataset(

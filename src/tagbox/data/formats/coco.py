@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ from tagbox.data.formats.coco_records import (
     image_columns,
 )
 from tagbox.data.image_files import check_relative, locate_images
+from tagbox.data.json_files import mapped, syntax_error
 from tagbox.data.segmentation import SegmentationError, segmentation_box
-from tagbox.data.text import cannot_read, syntax_error
 from tagbox.errors import TagboxError
 
 # A lookup table is faster than a binary search while ids are not absurdly large.
@@ -125,41 +125,6 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
             annotation_positions=columns.annotation_positions,
         ),
     )
-
-
-@contextmanager
-def mapped(path: Path) -> Iterator[memoryview]:
-    """The bytes of a JSON file without its byte order mark, mapped and not read.
-
-    Raises
-    ------
-    TagboxError
-        ``file-missing``, ``file-unreadable``, or ``json-syntax`` for an empty file.
-    """
-    try:
-        with open(path, "rb") as opened:
-            whole = _map(opened.fileno())
-    except ValueError as error:
-        raise TagboxError(
-            "json-syntax", "the file is empty", file=path, hint="export or copy it again"
-        ) from error
-    except OSError as error:
-        raise cannot_read(path, error) from error
-    view = memoryview(whole)
-    try:
-        yield view[3:] if whole[:3] == b"\xef\xbb\xbf" else view
-    finally:
-        # The traceback of an error may still hold the view; the map then closes with it.
-        with suppress(BufferError):
-            view.release()
-            whole.close()
-
-
-def _map(file: int) -> mmap.mmap:
-    """The whole file, for reading; where the system can, all pages at once and not one by one as they are met."""
-    if hasattr(mmap, "MAP_POPULATE"):
-        return mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
-    return mmap.mmap(file, 0, access=mmap.ACCESS_READ)
 
 
 def top_level(content: memoryview, path: Path) -> dict[str, msgspec.Raw]:

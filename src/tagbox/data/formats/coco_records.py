@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.data.json_files import shown
 from tagbox.errors import TagboxError
 
 NO_ID = -(2**63)
@@ -433,5 +434,4 @@ def _is_not_finite(value: Any) -> bool:
 def _short(value: Any) -> str:
     if _is_not_finite(value):
         return str(value[NOT_FINITE])
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shown(value)

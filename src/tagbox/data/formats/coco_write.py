@@ -16,8 +16,8 @@ import numpy as np
 
 from tagbox.atomic_io import atomic_path
 from tagbox.data.dataset import Dataset
-from tagbox.data.formats.coco import mapped
 from tagbox.data.image_files import picture_size
+from tagbox.data.json_files import mapped
 from tagbox.errors import TagboxError
 
 _LISTS = ("images", "annotations", "categories")

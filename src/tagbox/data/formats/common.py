@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write, cannot_write
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
-from tagbox.data.text import read_text
+from tagbox.data.text import near, read_text
 from tagbox.errors import TagboxError
 
 NAMES_FILE = "classes.txt"
@@ -109,6 +109,30 @@ def read_names(path: Path) -> tuple[str, ...]:
             )
         first[name] = number
     return tuple(names)
+
+
+def not_listed(
+    what: str, name: str, known: Sequence[str], path: Path, where: str | None = None
+) -> TagboxError:
+    """The error for a category `name` that the file of names lacks; `what` says it for the message."""
+    return TagboxError(
+        "unknown-category",
+        f"the names file does not list {what}",
+        file=path,
+        where=where,
+        hint=near(name, known),
+    )
+
+
+def require_known_labels(dataset: Dataset, form: str) -> None:
+    """Raise ``labels-unknown`` when some labels are neither present nor absent, for a `form` without unknown."""
+    if len(dataset.unknown):
+        raise TagboxError(
+            "labels-unknown",
+            f"some labels are unknown, which {form} cannot say",
+            file=dataset.source.path,
+            hint="write CSV instead",
+        )
 
 
 def names_beside(path: Path) -> Path | None:

@@ -16,12 +16,13 @@ from tagbox.data.formats.common import (
     build_dataset,
     from_label_lists,
     names_beside,
+    not_listed,
     read_names,
     refuse,
     write_names,
 )
 from tagbox.data.image_files import check_relative, locate_images
-from tagbox.data.text import near, read_text
+from tagbox.data.text import read_text
 from tagbox.errors import TagboxError
 
 IMAGE_COLUMNS = ("image", "images", "file", "file_name", "filename", "path", "image_id", "name")
@@ -245,15 +246,7 @@ def _narrow(
     for row, words in zip(body, labels, strict=True):
         for word in words:
             if word not in index:
-                report(
-                    TagboxError(
-                        "unknown-category",
-                        f"the names file does not list {word!r}",
-                        file=path,
-                        where=f"line {row.line}",
-                        hint=near(word, list(index)),
-                    )
-                )
+                report(not_listed(repr(word), word, list(index), path, f"line {row.line}"))
         rows.append(sorted({index[word] for word in words if word in index}))
     return Categories.from_names(known), from_label_lists(rows), labelled
 
@@ -275,13 +268,7 @@ def _wide(
     order = list(known) if known is not None else titles
     for title in titles:
         if title not in order:
-            raise TagboxError(
-                "unknown-category",
-                f"the names file does not list the column {title!r}",
-                file=path,
-                where="line 1",
-                hint=near(title, order),
-            )
+            raise not_listed(f"the column {title!r}", title, order, path, "line 1")
     place = [order.index(title) for title in titles]
     present: list[list[int]] = []
     unknown: list[tuple[int, int]] = []

@@ -9,9 +9,17 @@ import msgspec
 import numpy as np
 
 from tagbox.data.dataset import Annotations, Categories, Dataset
-from tagbox.data.formats.common import Report, build_dataset, read_names, refuse, write_small
+from tagbox.data.formats.common import (
+    Report,
+    build_dataset,
+    not_listed,
+    read_names,
+    refuse,
+    require_known_labels,
+    write_small,
+)
 from tagbox.data.image_files import check_relative, flat_names, list_images
-from tagbox.data.text import cannot_read, near, syntax_error
+from tagbox.data.json_files import read_json_as
 from tagbox.errors import TagboxError
 
 
@@ -113,14 +121,7 @@ def read_labelme(
         outputs += [(label, None) for label, is_set in (record.flags or {}).items() if is_set]
         for label, box in outputs:
             if label not in row_of:
-                report(
-                    TagboxError(
-                        "unknown-category",
-                        f"the names file does not list the label {label!r}",
-                        file=source,
-                        hint=near(label, known),
-                    )
-                )
+                report(not_listed(f"the label {label!r}", label, known, source))
                 continue
             image_rows.append(image)
             category_rows.append(row_of[label])
@@ -128,21 +129,16 @@ def read_labelme(
     used = [records[source] for source in files.values()]
     sizes = [(r.imageWidth or 0, r.imageHeight or 0) for r in used]
     others = [name for name in list_images(root) if name not in files]
-    has_box = np.array([box is not None for box in boxes], np.bool_)
     return build_dataset(
         path=path,
         format="labelme",
         root=root,
         files=[*files, *others],
         categories=Categories.from_names(known),
-        annotations=Annotations(
-            image_rows=np.array(image_rows, np.int32),
-            category_rows=np.array(category_rows, np.int32),
-            boxes=np.array([b or (np.nan,) * 4 for b in boxes], np.float64).reshape(-1, 4),
-            has_box=has_box,
-            areas=np.full(len(boxes), np.nan),
-            crowd=np.zeros(len(boxes), bool),
-            ids=np.arange(1, len(boxes) + 1, dtype=np.int64),
+        annotations=Annotations.from_labels(
+            np.array(image_rows, np.int32),
+            np.array(category_rows, np.int32),
+            np.array([b or (np.nan,) * 4 for b in boxes], np.float64).reshape(-1, 4),
         ),
         labelled=[True] * len(files) + [False] * len(others),
         sizes=np.array([*sizes, *[(0, 0)] * len(others)], np.int32).reshape(-1, 2),
@@ -157,23 +153,9 @@ def read_labelme_file(path: Path) -> File:
     TagboxError
         ``json-syntax``, ``json-number``, ``labelme-field``.
     """
-    try:
-        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    except OSError as error:
-        raise cannot_read(path, error) from error
-    try:
-        return msgspec.json.decode(content, type=File)
-    except msgspec.ValidationError as error:
-        problem, _, place = str(error).partition(" - at `$.")
-        raise TagboxError(
-            "labelme-field",
-            problem[:1].lower() + problem[1:],
-            file=path,
-            where=place.rstrip("`") or None,
-            hint="open the picture in labelme and save it again",
-        ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise syntax_error(error, memoryview(content), path) from error
+    return read_json_as(
+        path, File, "labelme-field", "open the picture in labelme and save it again"
+    )
 
 
 def labelme_files(folder: Path) -> list[Path]:
@@ -202,21 +184,14 @@ def write_labelme(dataset: Dataset, folder: Path) -> None:
     TagboxError
         ``labels-unknown``, ``cannot-write``.
     """
-    annotations, names = dataset.annotations, dataset.categories.names
-    if len(dataset.unknown):
-        raise TagboxError(
-            "labels-unknown",
-            "some labels are unknown, which labelme files cannot say",
-            file=dataset.source.path,
-            hint="write CSV instead",
-        )
+    names = dataset.categories.names
+    require_known_labels(dataset, "labelme files")
     pictures = flat_names(dataset.images.files.tolist())
-    order = np.argsort(annotations.image_rows, kind="stable")
-    bounds = np.searchsorted(annotations.image_rows[order], np.arange(len(dataset) + 1))
+    annotations, starts = dataset.annotations.by_image(len(dataset))
     for image in np.flatnonzero(dataset.images.labelled).tolist():
         shapes: list[dict[str, Any]] = []
         flags = dict.fromkeys(names, False)
-        for row in order[bounds[image] : bounds[image + 1]].tolist():
+        for row in range(starts[image], starts[image + 1]):
             name = names[annotations.category_rows[row]]
             if not annotations.has_box[row]:
                 flags[name] = True

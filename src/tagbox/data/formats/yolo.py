@@ -21,10 +21,11 @@ from tagbox.data.formats.common import (
     label_without_image,
     read_names,
     refuse,
+    require_known_labels,
     write_small,
 )
 from tagbox.data.image_files import flat_names, list_images, picture_size
-from tagbox.data.text import read_text
+from tagbox.data.text import read_text, read_yaml
 from tagbox.errors import TagboxError
 
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -67,7 +68,7 @@ def category_names(folder: Path, described: Path | None, names: Path | None) -> 
     if names is not None:
         return read_names(names)
     if described is not None:
-        return _yaml_names(read_yaml(described), described)
+        return _yaml_names(read_data_yaml(described), described)
     listed = find_names(folder)
     if listed is None:
         raise TagboxError(
@@ -79,7 +80,7 @@ def category_names(folder: Path, described: Path | None, names: Path | None) -> 
     return read_names(listed)
 
 
-def read_yaml(path: Path) -> dict[Any, Any]:
+def read_data_yaml(path: Path) -> dict[Any, Any]:
     """The settings in a ``data.yaml``.
 
     Raises
@@ -87,17 +88,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     TagboxError
         ``yolo-yaml`` when it is no YAML or holds no settings.
     """
-    try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise TagboxError(
-            "yolo-yaml",
-            f"this is not YAML: {getattr(error, 'problem', None) or error}",
-            file=path,
-            where=f"line {mark.line + 1}" if mark else None,
-            hint="mend the file there",
-        ) from error
+    content = read_yaml(path, "yolo-yaml", "mend the file there")
     if not isinstance(content, dict):
         raise TagboxError(
             "yolo-yaml", "expected settings 'name: value'", file=path, hint="check the file"
@@ -208,24 +199,15 @@ def read_yolo(
             boxes.append((x, y, w, h))
     rows = np.array(image_rows, np.int32)
     scale = sizes[rows][:, [0, 1, 0, 1]].astype(np.float64)
-    has_box = np.all(scale > 0, axis=1)
     pixels = np.array(boxes, np.float64).reshape(-1, 4) * scale
-    pixels[~has_box] = np.nan
+    pixels[~np.all(scale > 0, axis=1)] = np.nan
     return build_dataset(
         path=path,
         format="yolo",
         root=root,
         files=files,
         categories=categories,
-        annotations=Annotations(
-            image_rows=rows,
-            category_rows=np.array(category_rows, np.int32),
-            boxes=pixels,
-            has_box=has_box,
-            areas=np.full(len(rows), np.nan),
-            crowd=np.zeros(len(rows), bool),
-            ids=np.arange(1, len(rows) + 1, dtype=np.int64),
-        ),
+        annotations=Annotations.from_labels(rows, np.array(category_rows, np.int32), pixels),
         labelled=[source.parent in with_labels for source in sources],
         sizes=sizes,
     )
@@ -307,23 +289,16 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
         ``image-size`` when a picture with boxes has no known size, ``labels-unknown`` when some
         labels are neither present nor absent, ``cannot-write``.
     """
-    images, annotations = dataset.images, dataset.annotations
-    if len(dataset.unknown):
-        raise TagboxError(
-            "labels-unknown",
-            "some labels are unknown, which YOLO files cannot say",
-            file=dataset.source.path,
-            hint="write CSV instead",
-        )
+    images = dataset.images
+    require_known_labels(dataset, "YOLO files")
     names = flat_names(images.files.tolist())
-    order = np.argsort(annotations.image_rows, kind="stable")
-    bounds = np.searchsorted(annotations.image_rows[order], np.arange(len(dataset) + 1))
+    annotations, starts = dataset.annotations.by_image(len(dataset))
     for row in np.flatnonzero(images.labelled).tolist():
-        rows = order[bounds[row] : bounds[row + 1]]
+        rows = range(starts[row], starts[row + 1])
         width, height = int(images.widths[row]), int(images.heights[row])
         if not width or not height:
             width, height = picture_size(images.path(row))
-        if np.any(annotations.has_box[rows]) and not (width and height):
+        if annotations.has_box[rows.start : rows.stop].any() and not (width and height):
             raise TagboxError(
                 "image-size",
                 "its size is not known, so its boxes cannot be normalised",
@@ -331,7 +306,7 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
                 hint="name the folder of the pictures with --images",
             )
         lines = []
-        for r in rows.tolist():
+        for r in rows:
             x, y, w, h = annotations.boxes[r].tolist() if annotations.has_box[r] else (0, 0, 1, 1)
             if annotations.has_box[r]:
                 x, y, w, h = x / width, y / height, w / width, h / height
@@ -340,7 +315,7 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
         target = folder / "labels" / split / names[row]
         write_small(target.with_name(f"{target.stem}.txt"), "".join(lines))
     described = folder / YAML_NAMES[0]
-    known = read_yaml(described) if described.is_file() else {"path": "."}
+    known = read_data_yaml(described) if described.is_file() else {"path": "."}
     known |= {split: f"images/{split}", "names": dict(enumerate(dataset.categories.names))}
     atomic_write(described, yaml.safe_dump(known, sort_keys=False, allow_unicode=True))
 
@@ -349,7 +324,7 @@ def _root(folder: Path, described: Path | None) -> Path:
     """The folder of the data; what ``path:`` in the YAML says when `folder` itself has no picture."""
     if described is None or described.parent != folder or list_images(folder):
         return folder
-    place = read_yaml(described).get("path")
+    place = read_data_yaml(described).get("path")
     named = folder / str(place) if place else folder
     return named if named.is_dir() else folder
 
