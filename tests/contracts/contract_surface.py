@@ -161,8 +161,8 @@ def error_codes() -> list[str]:
     codes: set[str] = set()
     for tree in trees:
         for node in ast.walk(tree):
-            if isinstance(node, ast.Assign) and any(_name(to) == "code" for to in node.targets):
-                codes.update(_codes(node.value))
+            if isinstance(node, ast.Assign):
+                codes.update(code for to in node.targets for code in _assigned(to, node.value))
             if not isinstance(node, ast.Call) or _name(node.func) not in makers:
                 continue
             place = makers[_name(node.func)]
@@ -210,6 +210,18 @@ def _makers(trees: list[ast.Module]) -> dict[str, int]:
 
 def _name(node: ast.AST) -> str:
     return getattr(node, "attr", None) or getattr(node, "id", "")
+
+
+def _assigned(target: ast.AST, value: ast.AST) -> Iterator[str]:
+    """The codes that an assignment gives to ``code``, alone or among others: ``code, found = ...``."""
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.IfExp):
+        yield from _assigned(target, value.body)
+        yield from _assigned(target, value.orelse)
+    elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        for one, its in zip(target.elts, value.elts, strict=False):
+            yield from _assigned(one, its)
+    elif _name(target) == "code":
+        yield from _codes(value)
 
 
 def _codes(node: ast.AST) -> Iterator[str]:

@@ -27,8 +27,12 @@ def freeze_surface() -> None:
 
 
 def write(name: str, value: Any) -> None:
+    """The file as JSON; left as it is where it has the same content in another order."""
     surface.FROZEN.mkdir(exist_ok=True)
-    (surface.FROZEN / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    path = surface.FROZEN / name
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    if not path.exists() or json.loads(path.read_text()) != json.loads(text):
+        path.write_text(text)
 
 
 def freeze_runs(folder: Path) -> None:
@@ -58,7 +62,9 @@ def freeze_runs(folder: Path) -> None:
     write("expected.json", expected)
     for name in ("fine", "boxes"):
         shutil.copy(folder / "runs" / name / "history.csv", surface.FROZEN / f"{name}.csv")
-    keep(folder / "studies/study", surface.FROZEN / "study")
+    study = surface.FROZEN / "study"
+    if not study.exists():  # It holds seconds, which differ each time: remove it to have it written anew.
+        keep(folder / "studies/study", study)
 
 
 def keep(run: Path, target: Path) -> None:
