@@ -63,7 +63,9 @@ def freeze_runs(folder: Path) -> None:
     for name in ("fine", "boxes"):
         shutil.copy(folder / "runs" / name / "history.csv", surface.FROZEN / f"{name}.csv")
     study = surface.FROZEN / "study"
-    if not study.exists():  # It holds seconds, which differ each time: remove it to have it written anew.
+    if (
+        not study.exists()
+    ):  # It holds seconds, which differ each time: remove it to have it written anew.
         keep(folder / "studies/study", study)
 
 
