@@ -19,8 +19,7 @@ from tagbox.predictions.coco_results import (
     read_results,
     write_results,
 )
-from tagbox.predictions.thresholds import ScoreThresholds
-from tagbox.predictions.thresholds_file import read_score_thresholds
+from tagbox.predictions.thresholds import ScoreThresholds, read_score_thresholds
 
 DATASET = boxed([], images=2, categories=2, image_ids=[139, 7], category_ids=[18, 1])
 GOOD = {"image_id": 7, "category_id": 18, "bbox": [1, 2.5, 3, 4], "score": 0.25}

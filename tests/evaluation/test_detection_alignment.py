@@ -14,8 +14,7 @@ from tagbox.errors import TagboxError
 from tagbox.evaluation.coco_ground_truth import ground_truth
 from tagbox.evaluation.coco_metrics import score_boxes
 from tagbox.predictions.alignment import adapt_detections, align_detections
-from tagbox.predictions.detections_as_labels import as_labels, label_thresholds
-from tagbox.predictions.predictions import Detections
+from tagbox.predictions.predictions import Detections, as_labels
 from tagbox.predictions.thresholds import ScoreThresholds
 
 # The picture 1.jpg has the id 2 and the other way round: only a key's own kind tells which is meant.
@@ -85,11 +84,8 @@ def test_the_best_score_is_the_label_s() -> None:
     said = as_labels(found)
     assert said.probabilities is not None
     assert said.probabilities == pytest.approx(np.array([[0.9, 0], [0, 0.8], [0, 0]]))
-    turned = as_labels(found, images=["1", "9"], categories=["c1", "c0"])
-    assert turned.images == ("1", "9") and turned.categories == ("c1", "c0")
-    assert turned.table == pytest.approx(np.array([[0, 0], [0, 0.9]]))
     cuts = ScoreThresholds(value=0.5, per_category=(0.85, 0.85))
-    assert label_thresholds(cuts, 2).decide(said.probabilities).tolist() == [
+    assert cuts.of_labels(2).decide(said.probabilities).tolist() == [
         [True, False],
         [False, False],
         [False, False],

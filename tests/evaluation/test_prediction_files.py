@@ -18,8 +18,7 @@ from tagbox.predictions.files import (
     write_json,
 )
 from tagbox.predictions.predictions import Predictions
-from tagbox.predictions.thresholds import Thresholds
-from tagbox.predictions.thresholds_file import read_thresholds
+from tagbox.predictions.thresholds import Thresholds, read_thresholds
 
 NAMES = ("cat", "dog, small", 'the "hat"')
 

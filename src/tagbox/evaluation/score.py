@@ -17,10 +17,13 @@ from tagbox.evaluation.evaluate_labels import evaluate_labels
 from tagbox.metrics.intervals import IMAGES, THIN
 from tagbox.metrics.single_label import says_one_each
 from tagbox.predictions.alignment import Aligned, align, align_detections
-from tagbox.predictions.detections_as_labels import as_labels, label_thresholds
-from tagbox.predictions.predictions import Detections, Predictions
-from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
-from tagbox.predictions.thresholds_file import read_score_thresholds, read_thresholds
+from tagbox.predictions.predictions import Detections, Predictions, as_labels
+from tagbox.predictions.thresholds import (
+    ScoreThresholds,
+    Thresholds,
+    read_score_thresholds,
+    read_thresholds,
+)
 
 
 def score(
@@ -77,7 +80,7 @@ def score(
     if settings.as_labels:
         # Keyed by path: a decimal id may be another image's file name.
         labels = as_labels(replace(aligned, images=tuple(dataset.images.files.tolist())))
-        label_levels = None if used is None else label_thresholds(used, len(names))
+        label_levels = None if used is None else used.of_labels(len(names))
         return _score_labels(labels, dataset, settings, label_levels)
     if isinstance(settings.thresholds, Path):
         used = read_score_thresholds(settings.thresholds, names)

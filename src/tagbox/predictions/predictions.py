@@ -1,7 +1,4 @@
-"""`Detections`: what a detector claims about a dataset, in flat columns.
-
-`Predictions`: what somebody claims about a dataset, and how it is laid beside the truth.
-"""
+"""`Predictions` of labels and `Detections` of boxes, whoever made them, in columns."""
 
 from __future__ import annotations
 
@@ -12,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import LabelKind
+from tagbox.errors import TagboxError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Predictions:
-    """Claims about N images and K categories, aligned by name and never by position.
-
-    Exactly one of `probabilities` and `decisions` is given by whoever makes the value.
+    """Predicted labels of N images and K categories; exactly one of `probabilities` and `decisions` is given.
 
     Attributes
     ----------
@@ -27,13 +23,13 @@ class Predictions:
     categories
         K category names.
     probabilities
-        (N, K) float32 in [0, 1], or None where only label sets are claimed.
+        (N, K) float32 in [0, 1], or None where there are only label sets.
     decisions
-        (N, K) bool label sets, or None where probabilities are claimed.
+        (N, K) bool label sets, or None where there are probabilities.
     source
-        Where the claims came from, for messages.
+        The file or run they came from, for messages.
     labels
-        Whether they say exactly one category an image; None where nobody knows, as of a file.
+        Whether an image has exactly one category; None where it is not known, as for a file.
     """
 
     images: tuple[str, ...]
@@ -66,7 +62,7 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Detections:
-    """D boxes in N images; aligned with a dataset by name and id, never by position.
+    """D predicted boxes in N images.
 
     The order of the rows is kept: where scores tie, COCO's evaluation counts the earlier one first.
 
@@ -79,12 +75,12 @@ class Detections:
     image_rows, category_rows
         (D,) int32; rows of `images` and `categories`.
     boxes
-        (D, 4) float64 xywh in pixels of the upright picture, as a COCO results file has them: a run and the
-        file written from it are then equal to the last digit.
+        (D, 4) float64 xywh in pixels of the upright image, as a COCO results file has them, so that a run and the
+        file written from it are equal to the last digit.
     scores
         (D,) float64.
     source
-        Where the claims came from, for messages.
+        The file or run they came from, for messages.
     """
 
     images: tuple[str, ...]
@@ -120,3 +116,33 @@ class Detections:
             boxes=self.boxes[rows],
             scores=self.scores[rows],
         )
+
+
+def as_labels(detections: Detections) -> Predictions:
+    """A detector as a tagger: the highest score of a category in an image, 0 where none was detected.
+
+    Raises
+    ------
+    TagboxError
+        ``score-range`` for a score outside 0 to 1.
+    """
+    wrong = ~((detections.scores >= 0) & (detections.scores <= 1))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise TagboxError(
+            "score-range",
+            f"the score {detections.scores[row]:g} is not from 0 to 1, as a label's must be",
+            file=detections.source,
+            where=f"[{row}].score",
+            hint="write probabilities, not logits or per cent",
+        )
+    table = np.zeros((len(detections.images), len(detections.categories)), np.float32)
+    scores = detections.scores.astype(np.float32)
+    np.maximum.at(table, (detections.image_rows, detections.category_rows), scores)
+    return Predictions(
+        images=detections.images,
+        categories=detections.categories,
+        probabilities=table,
+        source=detections.source,
+        labels="multi",
+    )

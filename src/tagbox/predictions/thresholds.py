@@ -1,19 +1,21 @@
-"""Where a probability becomes "this category is in the image": the values that a model carries.
-
-From which score on a detection is said: the cuts that a detector carries.
-"""
+"""Thresholds of probabilities and of detection scores: the values that a model carries, and files of them."""
 
 from __future__ import annotations
 
+import sys
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import Objective
+from tagbox.data.json_files import syntax_error
+from tagbox.data.text import near, read_text
 from tagbox.errors import TagboxError
 from tagbox.predictions.predictions import Detections
 
@@ -22,8 +24,104 @@ OBJECTIVES: tuple[str, ...] = typing.get_args(Objective)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thresholds:
-    """The thresholds of a model; a category is said when its probability is at or above its threshold.
+class _PlainThresholds:
+    """One value for all categories or one for each, checked, and their form in JSON."""
+
+    value: float = 0.5
+    per_category: tuple[float, ...] | None = None
+
+    _code: ClassVar[str]
+    _noun: ClassVar[str]
+    _least: ClassVar[float]
+    _most: ClassVar[float]
+    _wanted: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        self._require(self._is_level(self.value), "value", self.value, self._wanted)
+        for row, value in enumerate(self.per_category or ()):
+            self._require(self._is_level(value), f"per_category[{row}]", value, self._wanted)
+
+    @classmethod
+    def _is_level(cls, value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        return cls._least <= value <= cls._most
+
+    @classmethod
+    def _require(cls, ok: bool, field: str, value: object, wanted: str) -> None:
+        if not ok:
+            raise TagboxError(
+                cls._code,
+                f"{value!r} is not {wanted}",
+                where=field,
+                hint=f"tune the {cls._noun} again or correct the value",
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        own = self.per_category
+        return values | {"per_category": None if own is None else list(own)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, file: object = None) -> Self:
+        """Build from plain values; missing ones take their defaults.
+
+        Raises
+        ------
+        TagboxError
+            ``thresholds-invalid``, of detections ``score-cuts-invalid``, for an unknown field or a value of the
+            wrong kind; it names `file`.
+        """
+        names = [field.name for field in fields(cls)]
+        try:
+            cls._require(isinstance(values, Mapping), cls._noun, values, "an object")
+            for name in values:
+                known = f"a field of {cls._noun}, which are {', '.join(names)}"
+                cls._require(name in names, str(name), values[name], known)
+            listed = values.get("per_category")
+            if listed is None:
+                return cls(**values)
+            cls._require(isinstance(listed, (list, tuple)), "per_category", listed, "a list")
+            return cls(**{**values, "per_category": tuple(listed)})
+        except TagboxError as error:
+            if file is None:
+                raise
+            raise TagboxError(
+                error.code, error.found, file=str(file), where=error.where, hint=error.hint
+            ) from error
+
+    def reordered(self, names: Sequence[str], wanted: Sequence[str]) -> Self:
+        """The thresholds of the categories `names` in the order `wanted`; a category not in `names` gets `value`.
+
+        Raises
+        ------
+        TagboxError
+            As `from_dict`, where there are per-category thresholds of another number than `names`.
+        """
+        if self.per_category is None:
+            return self
+        self._require_number(len(names))
+        own = dict(zip(names, self.per_category, strict=True))
+        return replace(self, per_category=tuple(own.get(name, self.value) for name in wanted))
+
+    def _require_number(self, categories: int) -> None:
+        found = len(self.per_category or ())
+        if found != categories:
+            raise TagboxError(
+                self._code,
+                f"{found} {self._noun} for {categories} categories",
+                where="per_category",
+                hint="tune them on this model's categories",
+            )
+
+
+T = TypeVar("T", bound=_PlainThresholds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds(_PlainThresholds):
+    """Thresholds of a model; a category is predicted when its probability is at or above its threshold.
 
     Attributes
     ----------
@@ -34,87 +132,43 @@ class Thresholds:
     use_per_category
         Whether ``mode="saved"`` means the K thresholds; only where cross-fitting showed that they help.
     objective
-        What they were tuned for.
+        The metric they were tuned for.
     at_least_one
-        An image of which nothing would be said gets the category nearest to, or furthest over, its threshold.
+        An image without a predicted category gets the one nearest to its threshold.
     top_k
-        At most this many categories an image, those furthest over their thresholds.
+        At most this many categories an image, those furthest above their thresholds.
     """
 
-    value: float = 0.5
-    per_category: tuple[float, ...] | None = None
     use_per_category: bool = False
     objective: Objective = "challenge_f1"
     at_least_one: bool = False
     top_k: int | None = None
 
+    _code: ClassVar[str] = "thresholds-invalid"
+    _noun: ClassVar[str] = "thresholds"
+    _least: ClassVar[float] = 0.0
+    _most: ClassVar[float] = 1.0
+    _wanted: ClassVar[str] = "a number in [0, 1]"
+
     def __post_init__(self) -> None:
-        _require(_is_threshold(self.value), "value", self.value, "a number in [0, 1]")
-        if self.per_category is not None:
-            for row, value in enumerate(self.per_category):
-                _require(_is_threshold(value), f"per_category[{row}]", value, "a number in [0, 1]")
-        _require(
+        super().__post_init__()
+        self._require(
             type(self.use_per_category) is bool
             and (not self.use_per_category or self.per_category is not None),
             "use_per_category",
             self.use_per_category,
             "true or false, and true only with per_category",
         )
-        _require(
-            self.objective in OBJECTIVES,
-            "objective",
-            self.objective,
-            f"one of {', '.join(OBJECTIVES)}",
-        )
-        _require(
-            type(self.at_least_one) is bool, "at_least_one", self.at_least_one, "true or false"
-        )
-        _require(
+        known = f"one of {', '.join(OBJECTIVES)}"
+        self._require(self.objective in OBJECTIVES, "objective", self.objective, known)
+        plain = type(self.at_least_one) is bool
+        self._require(plain, "at_least_one", self.at_least_one, "true or false")
+        self._require(
             self.top_k is None or (type(self.top_k) is int and self.top_k >= 1),
             "top_k",
             self.top_k,
             "a whole number from 1, or null",
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "value": self.value,
-            "per_category": None if self.per_category is None else list(self.per_category),
-            "use_per_category": self.use_per_category,
-            "objective": self.objective,
-            "at_least_one": self.at_least_one,
-            "top_k": self.top_k,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], *, file: object = None) -> Thresholds:
-        """Thresholds from plain values; missing ones take their defaults.
-
-        Raises
-        ------
-        TagboxError
-            ``thresholds-invalid`` for an unknown field or a value of the wrong kind.
-        """
-        try:
-            _require(isinstance(values, Mapping), "thresholds", values, "an object")
-            for name in values:
-                _require(
-                    name in cls.__dataclass_fields__,
-                    str(name),
-                    values[name],
-                    f"a field of thresholds, which are {', '.join(cls.__dataclass_fields__)}",
-                )
-            given = dict(values)
-            if given.get("per_category") is not None:
-                listed = given["per_category"]
-                _require(isinstance(listed, (list, tuple)), "per_category", listed, "a list")
-                given["per_category"] = tuple(listed)
-            return cls(**given)
-        except TagboxError as error:
-            if file is None:
-                raise
-            raise error.replace(file=file) from error
 
     def levels(self, categories: int, mode: Mode | float = "saved") -> NDArray[np.float32]:
         """(K,) float32; the threshold of each category in `mode`, or a plain number for all.
@@ -128,14 +182,7 @@ class Thresholds:
         if mode == "saved":
             mode = "per_category" if self.use_per_category else "global"
         if mode == "per_category":
-            if self.per_category is None or len(self.per_category) != categories:
-                found = 0 if self.per_category is None else len(self.per_category)
-                raise TagboxError(
-                    "thresholds-invalid",
-                    f"{found} thresholds for {categories} categories",
-                    where="per_category",
-                    hint="tune them on this model's categories",
-                )
+            self._require_number(categories)
             return np.asarray(self.per_category, np.float32)
         level = self.value if mode == "global" else mode
         return np.full(categories, level, np.float32)
@@ -143,7 +190,7 @@ class Thresholds:
     def decide(
         self, probabilities: NDArray[np.floating[Any]], mode: Mode | float = "saved"
     ) -> NDArray[np.bool_]:
-        """Which categories are said.
+        """The predicted categories.
 
         Parameters
         ----------
@@ -160,135 +207,151 @@ class Thresholds:
         """
         scores = np.asarray(probabilities, np.float32)
         levels = self.levels(scores.shape[1], mode)
-        said = scores >= levels
+        decisions = scores >= levels
         if isinstance(mode, str) and scores.shape[1]:
-            over = scores - levels
+            above = scores - levels
             if self.top_k is not None and self.top_k < scores.shape[1]:
-                ranks = np.argsort(np.argsort(-over, axis=1, kind="stable"), axis=1)
-                said &= ranks < self.top_k
+                # A stable sort, so that of equal margins the category that comes first is kept.
+                ranks = np.argsort(np.argsort(-above, axis=1, kind="stable"), axis=1)
+                decisions &= ranks < self.top_k
             if self.at_least_one:
-                silent = np.flatnonzero(~said.any(axis=1))
-                said[silent, over[silent].argmax(axis=1)] = True
-        return said
-
-    def reordered(self, names: Sequence[str], wanted: Sequence[str]) -> Thresholds:
-        """The thresholds of the categories `names` in the order `wanted`; a category that is new gets `value`."""
-        if self.per_category is None:
-            return self
-        own = dict(zip(names, self.per_category, strict=True))
-        return replace(self, per_category=tuple(own.get(name, self.value) for name in wanted))
-
-
-def _is_threshold(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def _require(ok: bool, field: str, value: object, wanted: str) -> None:
-    if not ok:
-        raise TagboxError(
-            "thresholds-invalid",
-            f"{value!r} is not {wanted}",
-            where=field,
-            hint="tune the thresholds again or correct the value",
-        )
+                empty = np.flatnonzero(~decisions.any(axis=1))
+                decisions[empty, above[empty].argmax(axis=1)] = True
+        return decisions
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreThresholds:
-    """The score cuts of a detector; a box is said when its score is at or above its category's cut.
+class ScoreThresholds(_PlainThresholds):
+    """Score thresholds of a detector; a box is shown when its score is at or above its category's.
 
     Attributes
     ----------
     value
-        The cut for all categories: a finite number, of whatever scale the scores have.
+        The threshold for all categories: a finite number, of whatever scale the scores have.
     per_category
-        K cuts in the order of the detector's categories, used in its place; or None.
+        K thresholds in the order of the detector's categories, used in its place; or None.
     """
 
-    value: float = 0.5
-    per_category: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        _require_cut(_is_cut(self.value), "value", self.value, "a finite number")
-        for row, cut in enumerate(self.per_category or ()):
-            _require_cut(_is_cut(cut), f"per_category[{row}]", cut, "a finite number")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        own = None if self.per_category is None else list(self.per_category)
-        return {"value": self.value, "per_category": own}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], *, file: object = None) -> ScoreThresholds:
-        """Cuts from plain values; missing ones take their defaults.
-
-        Raises
-        ------
-        TagboxError
-            ``score-cuts-invalid`` for an unknown field or a value of the wrong kind.
-        """
-        try:
-            _require_cut(isinstance(values, Mapping), "cuts", values, "an object")
-            for name in values:
-                known = name in cls.__dataclass_fields__
-                _require_cut(known, str(name), values[name], "a field of cuts: value, per_category")
-            given = dict(values)
-            if given.get("per_category") is not None:
-                listed = given["per_category"]
-                _require_cut(isinstance(listed, (list, tuple)), "per_category", listed, "a list")
-                given["per_category"] = tuple(listed)
-            return cls(**given)
-        except TagboxError as error:
-            if file is None:
-                raise
-            raise error.replace(file=file) from error
+    _code: ClassVar[str] = "score-cuts-invalid"
+    _noun: ClassVar[str] = "score thresholds"
+    _least: ClassVar[float] = -sys.float_info.max
+    _most: ClassVar[float] = sys.float_info.max
+    _wanted: ClassVar[str] = "a finite number"
 
     def levels(self, categories: int) -> NDArray[np.float64]:
-        """(K,) float64: the cut of each category.
+        """(K,) float64: the threshold of each category.
 
         Raises
         ------
         TagboxError
-            ``score-cuts-invalid`` where there are cuts of another number of categories.
+            ``score-cuts-invalid`` where there are thresholds of another number of categories.
         """
         if self.per_category is None:
             return np.full(categories, self.value, np.float64)
-        if len(self.per_category) != categories:
-            raise TagboxError(
-                "score-cuts-invalid",
-                f"{len(self.per_category)} cuts for {categories} categories",
-                where="per_category",
-                hint="tune them on this detector's categories",
-            )
+        self._require_number(categories)
         return np.array(self.per_category, np.float64)
 
     def decide(self, detections: Detections) -> NDArray[np.bool_]:
-        """(D,) bool: which detections are said; see `levels` for what it raises."""
+        """(D,) bool: which detections are at or above their threshold; see `levels` for what it raises."""
         levels = self.levels(len(detections.categories))
-        said: NDArray[np.bool_] = detections.scores >= levels[detections.category_rows]
-        return said
+        shown: NDArray[np.bool_] = detections.scores >= levels[detections.category_rows]
+        return shown
 
-    def reordered(self, names: Sequence[str], wanted: Sequence[str]) -> ScoreThresholds:
-        """The cuts of the categories `names` in the order `wanted`; a category that is new gets `value`."""
-        if self.per_category is None:
-            return self
-        own = dict(zip(names, self.levels(len(names)).tolist(), strict=True))
-        return ScoreThresholds(
-            value=self.value, per_category=tuple(own.get(name, self.value) for name in wanted)
-        )
+    def of_labels(self, categories: int) -> Thresholds:
+        """The same values for `as_labels` of the detections: an image has a category where one of its boxes is shown.
 
-
-def _is_cut(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return bool(np.isfinite(float(value)))
+        Raises
+        ------
+        TagboxError
+            ``score-cuts-invalid`` as `levels`, ``thresholds-invalid`` for values outside 0 to 1.
+        """
+        levels = tuple(self.levels(categories).tolist())
+        return Thresholds(value=self.value, per_category=levels, use_per_category=True)
 
 
-def _require_cut(ok: bool, field: str, value: object, wanted: str) -> None:
-    if not ok:
+def read_thresholds(path: Path, categories: Sequence[str]) -> Thresholds:
+    """Thresholds from a JSON file: an object of `Thresholds` fields, or ``{"thresholds": …}`` around one.
+
+    ``per_category`` may be a list in the order of `categories` or an object of names.
+
+    Raises
+    ------
+    TagboxError
+        ``thresholds-invalid``, ``unknown-category``, ``missing-category``, and what reading raises.
+    """
+
+    def missing(name: str, _: object) -> float:
         raise TagboxError(
-            "score-cuts-invalid",
-            f"{value!r} is not {wanted}",
-            where=field,
-            hint="tune the cuts again or correct the value",
+            "missing-category",
+            f"no threshold for {name!r}",
+            file=path,
+            where="per_category",
+            hint="give one for every category",
         )
+
+    return _read(path, Thresholds, "thresholds", categories, missing)
+
+
+def read_score_thresholds(path: Path, categories: Sequence[str]) -> ScoreThresholds:
+    """Score thresholds from a JSON file: an object of `ScoreThresholds` fields, or ``{"cuts": …}`` around one.
+
+    ``per_category`` may be a list in the order of `categories` or an object of names; a category that it does not
+    name gets ``value``.
+
+    Raises
+    ------
+    TagboxError
+        ``score-cuts-invalid``, ``unknown-category``, and what reading raises.
+    """
+
+    def missing(_: str, values: dict[str, Any]) -> Any:
+        return values.get("value", ScoreThresholds().value)
+
+    return _read(path, ScoreThresholds, "cuts", categories, missing)
+
+
+def _read(
+    path: Path,
+    kind: type[T],
+    key: str,
+    categories: Sequence[str],
+    missing: Callable[[str, dict[str, Any]], object],
+) -> T:
+    """The thresholds in the file, also from under `key`.
+
+    `missing` gives the threshold of a category that an object of names leaves out, from the other values.
+    """
+    content = read_text(path).encode()
+    try:
+        values = msgspec.json.decode(content)
+    except msgspec.DecodeError as error:
+        raise syntax_error(error, memoryview(content), path) from error
+    if isinstance(values, dict) and isinstance(values.get(key), dict):
+        values = values[key]
+    if isinstance(values, dict):
+        values = {name: value for name, value in values.items() if name != "source"}
+        named = values.get("per_category")
+        if isinstance(named, dict):
+            for name in named:
+                if name not in categories:
+                    raise TagboxError(
+                        "unknown-category",
+                        f"there is no category {name!r}",
+                        file=path,
+                        where="per_category",
+                        hint=near(name, categories, noun="categories"),
+                    )
+            values["per_category"] = [
+                named[name] if name in named else missing(name, values) for name in categories
+            ]
+    thresholds = kind.from_dict(values, file=path)
+    own = thresholds.per_category
+    if own is not None and len(own) != len(categories):
+        raise TagboxError(
+            kind._code,
+            f"{len(own)} {kind._noun} for {len(categories)} categories",
+            file=path,
+            where="per_category",
+            hint="give one for every category",
+        )
+    return thresholds
