@@ -87,9 +87,7 @@ class _PlainThresholds:
         except TagboxError as error:
             if file is None:
                 raise
-            raise TagboxError(
-                error.code, error.found, file=str(file), where=error.where, hint=error.hint
-            ) from error
+            raise error.replace(file=str(file)) from error
 
     def reordered(self, names: Sequence[str], wanted: Sequence[str]) -> Self:
         """The thresholds of the categories `names` in the order `wanted`; a category not in `names` gets `value`.
