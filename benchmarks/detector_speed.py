@@ -30,9 +30,10 @@ from tagbox.predictions.thresholds import ScoreThresholds
 from tagbox.training.box_batches import BoxBatches
 from tagbox.training.detection_task import DetectionTask
 from tagbox.training.distributed import Runtime
-from tagbox.training.loop import TrainSetup, train_step
+from tagbox.training.loop import train_step
 from tagbox.training.optim import Schedule
 from tagbox.training.resolve_config import resolve_machine
+from tagbox.training.task import TrainSetup
 from timing import alternated, machine, ratio, report, seconds_of, summary
 from tutorial_detector import BATCH, CocoDetection, build, collate
 

@@ -23,10 +23,11 @@ from tagbox.training.batches import PADDING
 from tagbox.training.classification_task import Batch, ClassificationMetrics, ClassificationTask
 from tagbox.training.distributed import Runtime
 from tagbox.training.finetune import create_optimizer
-from tagbox.training.loop import TrainSetup, train_step
+from tagbox.training.loop import train_step
 from tagbox.training.losses import create_loss
 from tagbox.training.optim import Schedule
 from tagbox.training.resolve_config import resolve_machine
+from tagbox.training.task import TrainSetup
 from timing import alternated, machine, ratio, report, seconds_of, summary
 
 BATCH, SIZE, CATEGORIES = 32, 224, 80

@@ -238,8 +238,9 @@ def test_nothing_is_tuned() -> None:
         [[0.4, 0.3, 0.3], [0.4, 0.3, 0.3], [0.2, 0.2, 0.6], [0.1, 0.8, 0.1]], np.float32
     )
     config = resolve(AUTO, train_val(validation))
-    judged = evaluate_classifier(validation, probabilities, class_priors(validation.labels), config)
-    assert judged.tuned.thresholds == MOST_PROBABLE
-    assert set(judged.tuned.report) == {"reason"}
-    assert judged.metrics["labels"] == "exclusive"
-    assert judged.metrics["accuracy"] == 3 / 4
+    priors = class_priors(validation.labels)
+    tuned, metrics = evaluate_classifier(validation, probabilities, priors, config)
+    assert tuned.thresholds == MOST_PROBABLE
+    assert set(tuned.report) == {"reason"}
+    assert metrics["labels"] == "exclusive"
+    assert metrics["accuracy"] == 3 / 4

@@ -14,9 +14,10 @@ from tagbox.training.batches import FeatureBatches
 from tagbox.training.classification_task import ClassificationTask
 from tagbox.training.distributed import Runtime
 from tagbox.training.history import is_better
-from tagbox.training.loop import Stop, TrainSetup, TrainState, evaluate, fit
+from tagbox.training.loop import Stop, evaluate, fit
 from tagbox.training.losses import create_loss
 from tagbox.training.optim import Schedule
+from tagbox.training.task import TrainSetup, TrainState
 
 CATEGORIES, WIDTH = 4, 10
 

@@ -12,8 +12,8 @@ from tagbox.backends.create import create_encoders
 from tagbox.config import ClassifierConfig, DataConfig, FinetuneConfig
 from tagbox.errors import TagboxError
 from tagbox.progress import Silent
-from tagbox.training import frozen as memory
-from tagbox.training.frozen import available_memory, require_room, train_val_in_memory
+from tagbox.training import memory
+from tagbox.training.memory import available_memory, require_room, train_val_in_memory
 from tagbox.training.train_val import load_train_val
 
 

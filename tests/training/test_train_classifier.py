@@ -32,9 +32,10 @@ from tagbox.training.batches import FeatureBatches
 from tagbox.training.classification_task import ClassificationTask
 from tagbox.training.distributed import Runtime
 from tagbox.training.history import read_history
-from tagbox.training.loop import Stop, TrainSetup, fit
+from tagbox.training.loop import Stop, fit
 from tagbox.training.losses import create_loss
 from tagbox.training.optim import Schedule, one_cycle
+from tagbox.training.task import TrainSetup
 
 FILES = {
     "config.yaml",

@@ -139,7 +139,6 @@ def _write(
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     """Everything in the folder; returns what ``metrics.json`` holds."""
-    import msgspec
     import yaml
 
     from tagbox.atomic_io import atomic_write
@@ -148,7 +147,7 @@ def _write(
     from tagbox.predictions.files import write_csv
     from tagbox.predictions.predictions import Predictions
     from tagbox.reports.classifier_report import ReportData, write_report
-    from tagbox.training.saved_run import versions
+    from tagbox.training.saved_run import versions, write_metrics
 
     made = replace(judged.ensemble, versions=versions())
     atomic_write(run_dir / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
@@ -170,9 +169,7 @@ def _write(
         "images": {"validation": len(judged.images)},
         "left_out": [str(error) for error in left_out],
     }
-    atomic_write(
-        run_dir / "metrics.json", msgspec.json.format(msgspec.json.encode(metrics), indent=2)
-    )
+    write_metrics(run_dir, metrics)
     thresholds = judged.tuned.thresholds
     report = ReportData(
         title=name,

@@ -1,29 +1,33 @@
-"""Training: from a dataset to a run folder with its report."""
+"""`train_classifier` and `train_detector`: from a dataset to a run directory with its report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tagbox.api.pictures import report_pictures
+from tagbox.api.pictures import box_report_pictures, report_pictures
 from tagbox.api.run import Run, finished_run
-from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
 from tagbox.progress import Progress, Silent
+from tagbox.training.resolve_config import Training
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from tagbox.models.bundle import Bundle
     from tagbox.reports.pictures import ReportPicture
-    from tagbox.training.classifier import Trained
+    from tagbox.training.classifier import TrainedClassifier
+    from tagbox.training.detector import TrainedDetector
+    from tagbox.training.distributed import Runtime
+    from tagbox.training.run_dir import RunDir
+    from tagbox.training.saved_run import Trained
     from tagbox.training.tensorboard import TensorBoardLog
     from tagbox.training.train_val import TrainVal
 
 TENSORBOARD_PICTURES = 4
+Result = TypeVar("Result", bound="Trained")
 
 
 def train_classifier(
@@ -40,7 +44,7 @@ def train_classifier(
     command: str = "",
     progress: Progress | None = None,
 ) -> Run:
-    """Train a multi-label classifier and write its run folder.
+    """Train a multi-label classifier and write its run directory.
 
     Parameters
     ----------
@@ -59,11 +63,11 @@ def train_classifier(
     cache
         Keep features for later runs.
     baselines
-        Other models' figures on the validation images, for the report: name to metric to value.
+        Other models' metrics on the validation images, for the report: name to metric to value.
     command
         What reproduces the run, for the report.
     progress
-        What to tell whoever waits.
+        Receives messages and progress bars.
 
     Raises
     ------
@@ -71,27 +75,208 @@ def train_classifier(
         What reading, encoding and training raise; ``run-exists``, ``run-unfinished``, ``run-busy``,
         ``resume-changed``, ``resume-data``.
     """
-    from contextlib import closing, nullcontext
 
-    from tagbox.backends.feature_cache import FeatureCache
-    from tagbox.inference.classifier import Classifier
-    from tagbox.training.classifier import train
-    from tagbox.training.distributed import join_processes
+    def join(config: ClassifierConfig) -> Runtime | None:
+        from tagbox.training.distributed import join_processes
+
+        return join_processes(config.device, config.engine)
+
+    def train(
+        train_val: TrainVal,
+        config: ClassifierConfig,
+        runtime: Runtime | None,
+        run_dir: RunDir,
+        log: TensorBoardLog | None,
+        progress: Progress,
+    ) -> TrainedClassifier | None:
+        from tagbox.backends.feature_cache import FeatureCache
+        from tagbox.training.classifier import train
+        from tagbox.training.teacher import teacher_probabilities
+
+        teacher = None
+        if config.teacher is not None:
+            teacher = teacher_probabilities(config.teacher, train_val.train, progress)
+        with closing(FeatureCache()) if cache else nullcontext() as features:
+            return train(
+                train_val,
+                config,
+                cache=features,
+                run_dir=run_dir,
+                runtime=runtime,
+                teacher=teacher,
+                log=log,
+                progress=progress,
+            )
+
+    def report(
+        trained: TrainedClassifier, facts: Mapping[str, Any], log: TensorBoardLog, path: Path
+    ) -> None:
+        from tagbox.inference.classifier import Classifier
+        from tagbox.reports.classifier_report import ReportData, write_report
+
+        probabilities = trained.predictions.probabilities
+        assert probabilities is not None
+        pictures = report_pictures(
+            Classifier(trained.bundle, encoders=trained.encoders),
+            trained.validation,
+            probabilities,
+            trained.bundle.thresholds,
+        )
+        _log_pictures(log, pictures, trained.best_epoch)
+        data = ReportData(
+            **facts,
+            truth=trained.validation.labels,
+            probabilities=probabilities,
+            thresholds=trained.bundle.thresholds.to_dict(),
+            tuning=trained.tuning,
+            pictures=pictures,
+            baselines=baselines or {},
+        )
+        write_report(data, path)
+
+    return _train_run(
+        data,
+        config or ClassifierConfig(),
+        join,
+        train,
+        report,
+        name=name,
+        runs=Path(runs),
+        source=source or DataConfig(),
+        overwrite=overwrite,
+        resume=resume,
+        command=command,
+        progress=progress or Silent(),
+    )
+
+
+def train_detector(
+    data: Path | str | Dataset,
+    config: DetectorConfig | None = None,
+    *,
+    name: str,
+    runs: Path | str = Path("runs"),
+    source: DataConfig | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Run:
+    """Train a detector and write its run directory.
+
+    Parameters
+    ----------
+    data
+        A dataset with boxes, of any format `load_dataset` knows, or one in memory.
+
+    The others are those of `train_classifier`.
+
+    Raises
+    ------
+    TagboxError
+        What reading and training raise; ``run-exists``, ``run-unfinished``, ``run-busy``,
+        ``resume-changed``, ``resume-data``; ``extra-missing``.
+    """
+
+    def join(config: DetectorConfig) -> Runtime:
+        from tagbox.device import choose_device
+        from tagbox.models.detectors.create import require_detector
+        from tagbox.training.failures import require_torch
+
+        require_detector(config.detector)
+        require_torch()
+        from tagbox.training.distributed import Runtime
+
+        return Runtime(choose_device(config.device, "torch"))
+
+    def train(
+        train_val: TrainVal,
+        config: DetectorConfig,
+        runtime: Runtime | None,
+        run_dir: RunDir,
+        log: TensorBoardLog | None,
+        progress: Progress,
+    ) -> TrainedDetector | None:
+        from tagbox.training.detector import train
+
+        assert runtime is not None
+        return train(train_val, config, runtime, run_dir, log=log, progress=progress)
+
+    def report(
+        trained: TrainedDetector, facts: Mapping[str, Any], log: TensorBoardLog, path: Path
+    ) -> None:
+        from tagbox.reports.detector_report import DetectorReportData, write_detector_report
+
+        annotations = trained.train.annotations
+        boxes = annotations.boxes[annotations.has_box & ~annotations.crowd]
+        data = DetectorReportData(
+            **facts,
+            pictures=box_report_pictures(
+                trained.validation, trained.predictions, trained.bundle.cuts
+            ),
+            box_sides=boxes[:, 2:],
+        )
+        write_detector_report(data, path)
+
+    return _train_run(
+        data,
+        config or DetectorConfig(),
+        join,
+        train,
+        report,
+        name=name,
+        runs=Path(runs),
+        source=source or DataConfig(),
+        overwrite=overwrite,
+        resume=resume,
+        command=command,
+        progress=progress or Silent(),
+    )
+
+
+def _train_run(
+    data: Path | str | Dataset,
+    config: Training,
+    join: Callable[[Training], Runtime | None],
+    train: Callable[
+        [TrainVal, Training, Runtime | None, RunDir, TensorBoardLog | None, Progress],
+        Result | None,
+    ],
+    report: Callable[[Result, Mapping[str, Any], TensorBoardLog, Path], None],
+    *,
+    name: str,
+    runs: Path,
+    source: DataConfig,
+    overwrite: bool,
+    resume: bool,
+    command: str,
+    progress: Progress,
+) -> Run:
+    """Open or resume the run directory, train, and write everything that a finished run has.
+
+    Parameters
+    ----------
+    join
+        Checks that this kind of model can be trained; the group of processes, or None to form it later.
+    train
+        Trains and evaluates; None on processes other than the main one.
+    report
+        Writes ``report.html``, given the arguments that the reports of all kinds of model share.
+    """
     from tagbox.training.run_dir import open_run_dir
-    from tagbox.training.saved_run import bundle_of, write_run
+    from tagbox.training.saved_run import write_run
     from tagbox.training.tensorboard import TensorBoardLog
     from tagbox.training.train_val import load_train_val
 
-    config, source = config or ClassifierConfig(), source or DataConfig()
-    progress = progress or Silent()
-    runs = Path(runs)
     folder = runs / name
     resume, finished = finished_run(folder, resume=resume, overwrite=overwrite, progress=progress)
     if finished is not None:
         return finished
-    group = join_processes(config.device, config.engine)
-    if group is not None and not group.main:
+    runtime = join(config)
+    main = runtime is None or runtime.main
+    if not main:
         progress = Silent()
+    metrics: dict[str, Any] = {}
     with open_run_dir(
         runs,
         name,
@@ -100,105 +285,52 @@ def train_classifier(
         command=command,
         overwrite=overwrite,
         resume=resume,
-        runtime=group,
+        runtime=runtime,
         progress=progress,
     ) as (run_dir, config):
         train_val = load_train_val(
             Path(data) if isinstance(data, str) else data, config, source, progress
         )
-        with (
-            closing(FeatureCache()) if cache else nullcontext() as features,
-            nullcontext()
-            if group is not None and not group.main
-            else TensorBoardLog(run_dir.folder / "tensorboard") as log,
-        ):
-            trained = train(
-                train_val,
-                config,
-                cache=features,
-                run_dir=run_dir,
-                runtime=group,
-                teacher=_teacher(config, train_val, progress),
-                log=log,
-                progress=progress,
-            )
-            metrics: dict[str, Any] = {}
+        with TensorBoardLog(run_dir.folder / "tensorboard") if main else nullcontext() as log:
+            trained = train(train_val, config, runtime, run_dir, log, progress)
             if trained is not None:
-                bundle = bundle_of(trained)
-                metrics = write_run(
-                    run_dir.folder, train_val, trained, bundle, source, command=command
-                )
-                pictures = report_pictures(
-                    Classifier(bundle, encoders=trained.encoders),
-                    trained.validation,
-                    trained.evaluation.probabilities,
-                    trained.evaluation.tuned.thresholds,
-                )
+                metrics = write_run(run_dir.folder, train_val, trained, source, command=command)
+                facts = _report_facts(name, trained, source, command)
                 assert log is not None
-                _log_pictures(log, pictures, trained.best_epoch)
-        if trained is not None:
-            _write_report(
-                run_dir.folder, name, trained, bundle, source, pictures, baselines or {}, command
-            )
-    if group is not None:
-        metrics = group.from_main(metrics)
+                report(trained, facts, log, run_dir.folder / "report.html")
+    if runtime is not None:
+        metrics = runtime.from_main(metrics)
     return Run(folder=folder, metrics=metrics)
 
 
-def _teacher(
-    config: ClassifierConfig, train_val: TrainVal, progress: Progress
-) -> NDArray[np.float32] | None:
-    """(N, K) probabilities of the training images by the configured teacher; NaN where it says nothing."""
-    if config.teacher is None:
-        return None
-    from tagbox.training.teacher import teacher_probabilities
-
-    return teacher_probabilities(config.teacher, train_val.train, progress)
-
-
-def _write_report(
-    run_dir: Path,
-    name: str,
-    trained: Trained,
-    bundle: Bundle,
-    source: DataConfig,
-    pictures: Sequence[ReportPicture],
-    baselines: Mapping[str, Mapping[str, float]],
-    command: str,
-) -> None:
+def _report_facts(name: str, trained: Trained, source: DataConfig, command: str) -> dict[str, Any]:
+    """Arguments that the reports of all kinds of model share."""
     from tagbox.checks.statistics import statistics
-    from tagbox.reports.classifier_report import ReportData, write_report
 
-    judged = trained.evaluation
-    notes = [f"Left out: {error}" for error in trained.left_out]
-    data = ReportData(
-        title=name,
-        categories=trained.validation.categories.names,
-        truth=trained.validation.labels,
-        probabilities=judged.probabilities,
-        metrics=judged.metrics,
-        thresholds=judged.tuned.thresholds.to_dict(),
-        tuning=judged.tuned.report,
-        history=trained.history,
-        best_epoch=trained.best_epoch,
-        pictures=pictures,
-        statistics=statistics(trained.train),
-        config={**source.to_dict(), **trained.config.to_dict()},
-        baselines=baselines,
-        notes=notes,
-        versions=bundle.versions,
-        command=command,
-    )
-    write_report(data, run_dir / "report.html")
+    return {
+        "title": name,
+        "categories": trained.validation.categories.names,
+        "metrics": trained.metrics,
+        "history": trained.history,
+        "best_epoch": trained.best_epoch,
+        "statistics": statistics(trained.train),
+        "config": {**source.to_dict(), **trained.config.to_dict()},
+        "notes": [
+            *(f"Training: {sentence}" for sentence in trained.notes or ()),
+            *(f"Left out: {sentence}" for sentence in trained.left_out),
+        ],
+        "versions": trained.bundle.versions,
+        "command": command,
+    }
 
 
 def _log_pictures(log: TensorBoardLog, pictures: Sequence[ReportPicture], epoch: int) -> None:
-    """The first few best and worst pictures, with truth and prediction, for TensorBoard."""
+    """The first few best and worst images, with truth and prediction, for TensorBoard."""
     from tagbox.images.draw import annotate
 
     for kind in ("best", "worst"):
         chosen = [picture for picture in pictures if picture.kind == kind][:TENSORBOARD_PICTURES]
-        for place, picture in enumerate(chosen, start=1):
+        for number, picture in enumerate(chosen, start=1):
             drawn = annotate(
                 picture.image,
                 truth=picture.truth,
@@ -206,4 +338,4 @@ def _log_pictures(log: TensorBoardLog, pictures: Sequence[ReportPicture], epoch:
                 title=picture.name,
                 width=360,
             )
-            log.picture(epoch, f"{kind}/{place}", np.asarray(drawn))
+            log.picture(epoch, f"{kind}/{number}", np.asarray(drawn))

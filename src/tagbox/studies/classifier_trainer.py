@@ -25,11 +25,12 @@ from tagbox.models.heads import wants_map
 from tagbox.progress import Advance, Progress, Silent
 from tagbox.studies.comparison import compare_labels
 from tagbox.studies.trainer import OnEpoch, Outcome, Trainer
-from tagbox.training.classifier import Trained, encode, train
+from tagbox.training.classifier import TrainedClassifier, train
 from tagbox.training.distributed import Runtime
-from tagbox.training.frozen import SHARE, Encoded, available_memory, label_kind, train_head
-from tagbox.training.resolve_config import resolve
-from tagbox.training.saved_run import bundle_of, write_run
+from tagbox.training.frozen import Encoded, encode, train_head
+from tagbox.training.memory import SHARE, available_memory
+from tagbox.training.resolve_config import label_kind, resolve
+from tagbox.training.saved_run import write_run
 from tagbox.training.teacher import mixed_targets, teacher_probabilities
 from tagbox.training.train_val import TrainVal
 
@@ -126,7 +127,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
             progress=Silent(),
         )
         assert trained is not None
-        return Classifier(bundle_of(trained), encoders=trained.encoders)
+        return Classifier(trained.bundle, encoders=trained.encoders)
 
     def encoded(self, config: ClassifierConfig, progress: Progress | None = None) -> Encoded:
         """The features for a resolved configuration; held in memory as long as there is room."""
@@ -177,7 +178,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
 
     def _train_network(
         self, config: ClassifierConfig, name: str, on_epoch: OnEpoch | None
-    ) -> Trained:
+    ) -> TrainedClassifier:
         # Training changes the backbone in place, so each training has its own.
         encoded = replace(self.encoded(config), encoders=create_encoders(config))
         with self.open_run(config, name) as (run_dir, config):
@@ -192,9 +193,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
                 progress=Silent(),
             )
             assert trained is not None
-            write_run(
-                run_dir.folder, self.train_val, trained, bundle_of(trained), self.source, command=""
-            )
+            write_run(run_dir.folder, self.train_val, trained, self.source, command="")
         self.measured(trained.config)
         return trained
 

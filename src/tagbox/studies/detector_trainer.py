@@ -15,11 +15,10 @@ from tagbox.models.detectors.create import create_detector, require_detector
 from tagbox.progress import Progress, Silent
 from tagbox.studies.comparison import compare_boxes, require_boxes
 from tagbox.studies.trainer import OnEpoch, Outcome, Trainer
-from tagbox.training.detector import TrainedDetector, train_on
+from tagbox.training.detector import TrainedDetector, train
 from tagbox.training.distributed import Runtime
-from tagbox.training.evaluate import evaluate_detector
 from tagbox.training.failures import require_torch
-from tagbox.training.saved_run import write_detector_run
+from tagbox.training.saved_run import write_run
 from tagbox.training.train_val import TrainVal
 
 DECIDE_NETWORK = ("detector", "backbone", "weights", "size", "trainable_layers")
@@ -96,7 +95,7 @@ class DetectorTrainer(Trainer[DetectorConfig]):
         self, config: DetectorConfig, name: str, on_epoch: OnEpoch | None
     ) -> TrainedDetector:
         with self.open_run(config, name) as (run_dir, config):
-            trained = train_on(
+            trained = train(
                 self.train_val,
                 config,
                 Runtime(choose_device(config.device, "torch")),
@@ -106,16 +105,6 @@ class DetectorTrainer(Trainer[DetectorConfig]):
                 progress=Silent(),
             )
             assert trained is not None
-            evaluated = evaluate_detector(trained, Silent())
-            write_detector_run(
-                run_dir.folder,
-                self.train_val,
-                trained,
-                evaluated.bundle,
-                evaluated.detections,
-                evaluated.figures,
-                self.source,
-                command="",
-            )
+            write_run(run_dir.folder, self.train_val, trained, self.source, command="")
         self.measured(trained.config)
         return trained

@@ -22,7 +22,7 @@ from tagbox.errors import TagboxError
 from tagbox.training.distributed import Runtime, unwrapped
 
 if TYPE_CHECKING:
-    from tagbox.training.loop import Metrics, TrainSetup, TrainState
+    from tagbox.training.task import Metrics, TrainSetup, TrainState
 
 CHECKPOINTS = "checkpoints"
 STATE, DESCRIPTION = "state.safetensors", "state.json"

@@ -131,7 +131,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class ClassificationTask:
-    """A `training.loop.Task` for models that return (B, K) logits.
+    """A `training.task.Task` for models that return (B, K) logits.
 
     Attributes
     ----------

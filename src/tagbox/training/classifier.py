@@ -1,4 +1,4 @@
-"""Training a classifier: a head on frozen features, optionally fine-tuning, then evaluation."""
+"""Training a classifier: a head on frozen features, fine-tuning where configured, then evaluation."""
 
 from __future__ import annotations
 
@@ -14,112 +14,36 @@ from tagbox.backends.create import create_encoders
 from tagbox.backends.encoder import Encoder
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig
-from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco import rows_of
 from tagbox.device import choose_device
 from tagbox.evaluation.class_priors import class_priors
-from tagbox.models.backbones import Arrays
+from tagbox.models.bundle import Bundle
 from tagbox.models.heads import activate, head_logits
+from tagbox.predictions.predictions import Predictions
 from tagbox.progress import Progress
-from tagbox.training.evaluate import ClassifierEvaluation, evaluate_classifier
+from tagbox.training.evaluate import evaluate_classifier
 from tagbox.training.failures import require_torch
-from tagbox.training.frozen import (
-    Encoded,
-    encode_train_val,
-    label_kind,
-    train_head,
-    train_val_in_memory,
-)
-from tagbox.training.resolve_config import kind_sentence, resolve
-from tagbox.training.teacher import mixed_targets
-from tagbox.training.tensorboard import TensorBoardLog, watch_labels
+from tagbox.training.finetune import finetune
+from tagbox.training.frozen import Encoded, Stage, encode, train_frozen
+from tagbox.training.resolve_config import kind_sentence, label_kind, resolve
+from tagbox.training.saved_run import Trained, versions
+from tagbox.training.tensorboard import TensorBoardLog
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from tagbox.training.classification_task import ClassificationMetrics
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
-    from tagbox.training.loop import TrainState
     from tagbox.training.run_dir import RunDir
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Stage:
-    """The result of a training stage: a trained model and its data.
-
-    Attributes
-    ----------
-    encoders
-        The backbones after the stage.
-    train, validation
-        The readable images.
-    head
-        State dict of the head at the best epoch.
-    features
-        (N, ...) float32 of the validation images.
-    ema
-        Decay of the moving average of the weights; 0 for none.
-    parameters
-        ``total`` and ``trainable`` numbers.
-    left_out
-        Why images were left out, a sentence each.
-    rows, module
-        Of the first stage: rows of the images in the datasets, and the head as a module.
-    """
+class TrainedClassifier(Trained):
+    """A trained classifier with its `encoders`, the trained backbones."""
 
     config: ClassifierConfig
+    bundle: Bundle
+    predictions: Predictions
     encoders: Sequence[Encoder]
-    train: Dataset
-    validation: Dataset
-    head: Arrays
-    features: NDArray[np.float32]
-    train_state: TrainState
-    parameters: dict[str, int]
-    left_out: list[str]
-    ema: float = 0.0
-    rows: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
-    module: nn.Module | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Trained:
-    """The result of a training, in memory; `training.saved_run` writes the run directory.
-
-    Attributes
-    ----------
-    config
-        The resolved configuration.
-    encoders
-        The trained backbones.
-    train, validation
-        The readable images.
-    head
-        State dict of the head, as NumPy arrays.
-    evaluation
-        Probabilities of the validation images, thresholds and metrics.
-    history, best_epoch
-        The rows of `history.csv`; the epoch of the weights, from 1.
-    ema
-        Decay of the moving average of the weights; 0 for none.
-    parameters
-        ``total`` and ``trainable`` numbers of the model.
-    left_out
-        Why images were left out, a sentence each.
-    """
-
-    config: ClassifierConfig
-    encoders: Sequence[Encoder]
-    train: Dataset
-    validation: Dataset
-    head: Arrays
-    evaluation: ClassifierEvaluation
-    history: list[dict[str, float | int | None]]
-    best_epoch: int
-    ema: float
-    parameters: dict[str, int]
-    left_out: list[str]
 
 
 def train(
@@ -134,7 +58,7 @@ def train(
     log: TensorBoardLog | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     progress: Progress,
-) -> Trained | None:
+) -> TrainedClassifier | None:
     """Encode all images, train the head, fine-tune if configured, and evaluate.
 
     Parameters
@@ -163,31 +87,37 @@ def train(
         progress.say(sentence)
     encoders = create_encoders(config) if encoded is None else encoded.encoders
     device = choose_device(config.device, config.engine)
-    first = None
-    if run_dir is None or run_dir.state is None:
-        if encoded is None:
-            encoded = encode(train_val, encoders, config, cache, progress, runtime)
-        importing.join()
-        runtime = runtime or _runtime(device)
-        alone = None if config.finetune.active else on_epoch
-        # The encoded images may be a subset of the training data: match them by id.
-        rows_seen = rows_of(encoded.train.images.ids, train_val.train.images.ids)
-        taught = None if teacher is None else teacher[rows_seen]
-        first = _first_stage(encoded, config, runtime, taught, log, alone, progress)
-        if encoded.sampled:
-            # The head was trained on a sample; the network is trained on all images.
-            rows = np.arange(len(train_val.train)), np.arange(len(train_val.validation))
-            first = replace(
-                first, train=train_val.train, validation=train_val.validation, rows=rows
-            )
+    resumed = run_dir is not None and run_dir.state is not None
+    if encoded is None and not resumed:
+        encoded = encode(train_val, encoders, config, cache, progress, runtime)
     importing.join()
     runtime = runtime or _runtime(device)
+    stage = None
+    if not resumed:
+        assert encoded is not None
+        # The encoded images may be a subset of the training data: match them by id.
+        rows = rows_of(encoded.train.images.ids, train_val.train.images.ids)
+        stage = train_frozen(
+            encoded,
+            config,
+            runtime,
+            teacher=None if teacher is None else teacher[rows],
+            log=log,
+            on_epoch=None if config.finetune.active else on_epoch,
+            progress=progress,
+        )
+        if encoded.sampled:
+            # The head was trained on a sample; the network is trained on all images.
+            stage = replace(
+                stage,
+                train=train_val.train,
+                validation=train_val.validation,
+                rows=(np.arange(len(train_val.train)), np.arange(len(train_val.validation))),
+            )
     if config.finetune.active:
-        from tagbox.training.finetune import finetune
-
         assert run_dir is not None
-        trained = finetune(
-            first,
+        stage = finetune(
+            stage,
             train_val,
             encoders,
             config,
@@ -198,105 +128,44 @@ def train(
             on_epoch=on_epoch,
             progress=progress,
         )
-        return _finished(trained, runtime)
-    assert first is not None
-    return _finished(first, runtime)
+    assert stage is not None
+    return _evaluated(stage) if runtime.main else None
 
 
-def encode(
-    train_val: TrainVal,
-    encoders: Sequence[Encoder],
-    config: ClassifierConfig,
-    cache: FeatureCache | None,
-    progress: Progress,
-    runtime: Runtime | None = None,
-) -> Encoded:
-    """`encode_train_val` for a training configuration, of as many images as fit into memory.
-
-    Raises
-    ------
-    TagboxError
-        The codes of `train_val_in_memory` and `encode_train_val`.
-    """
-    fitting = train_val_in_memory(train_val, encoders, config, progress)
-    encoded = encode_train_val(
-        fitting,
-        encoders,
-        head=config.head,
-        mirror=config.mirror,
-        cache=cache,
-        progress=progress,
-        runtime=runtime,
-    )
-    return replace(encoded, sampled=fitting is not train_val)
-
-
-def _first_stage(
-    encoded: Encoded,
-    config: ClassifierConfig,
-    runtime: Runtime,
-    teacher: NDArray[np.float32] | None,
-    log: TensorBoardLog | None,
-    on_epoch: Callable[[Row], None] | None,
-    progress: Progress,
-) -> Stage:
-    """Train the head on frozen features; every process trains the same one."""
-    targets = None
-    if teacher is not None:
-        targets = mixed_targets(encoded.train.labels, teacher, config.teacher_weight)
-    watch = watch_labels(config, encoded.train.categories.names, log if runtime.main else None)
-    with progress.bar("training the head", config.epochs, "epochs") as advance:
-
-        def after_epoch(row: Row, val_metrics: ClassificationMetrics) -> None:
-            advance(1)
-            watch.epoch(row, val_metrics)
-            if on_epoch:
-                on_epoch(row)
-
-        head, train_state = train_head(
-            encoded,
-            config,
-            runtime.alone(),
-            targets=targets,
-            on_batch=watch.batch,
-            on_epoch=after_epoch,
-        )
-    trainable = sum(p.numel() for p in head.parameters() if p.requires_grad)
-    total = trainable + sum(encoder.parameters for encoder in encoded.encoders)
-    progress.say(f"parameters: {total:,} in all, {trainable:,} trained")
-    return Stage(
-        config=config,
-        encoders=encoded.encoders,
-        train=encoded.train,
-        validation=encoded.validation,
-        head={name: value.cpu().numpy() for name, value in head.state_dict().items()},
-        features=encoded.validation_features[:, 0],
-        train_state=train_state,
-        parameters={"trainable": trainable, "total": total},
-        left_out=[str(error) for error in encoded.unreadable],
-        rows=(encoded.train_rows, encoded.validation_rows),
-        module=head,
-    )
-
-
-def _finished(stage: Stage, runtime: Runtime) -> Trained | None:
-    """Evaluate the model as prediction computes it: probabilities, thresholds, metrics."""
-    if not runtime.main:
-        return None
-    config = stage.config
+def _evaluated(stage: Stage) -> TrainedClassifier:
+    """The classifier with thresholds and metrics of the validation images, computed as prediction does."""
+    config, train, validation = stage.config, stage.train, stage.validation
     probabilities = activate(head_logits(stage.head, stage.features), label_kind(config))
-    return Trained(
+    priors = class_priors(train.labels)
+    tuned, metrics = evaluate_classifier(validation, probabilities, priors, config)
+    return TrainedClassifier(
         config=config,
-        encoders=stage.encoders,
-        train=stage.train,
-        validation=stage.validation,
-        head=stage.head,
-        evaluation=evaluate_classifier(
-            stage.validation, probabilities, class_priors(stage.train.labels), config
+        bundle=Bundle(
+            backbones=tuple((e.backbone.spec, e.backbone.arrays()) for e in stage.encoders),
+            head=dict(stage.head),
+            head_kind=config.head,
+            categories=train.categories,
+            geometry=config.geometry,
+            pooling=config.pooling,
+            thresholds=tuned.thresholds,
+            ema=stage.ema,
+            versions=versions(),
+            data_fingerprint=train.fingerprint,
+            base_rates=tuple(priors.tolist()),
+            labels=label_kind(config),
         ),
+        encoders=stage.encoders,
+        train=train,
+        validation=validation,
+        predictions=Predictions(
+            images=tuple(validation.images.stems.tolist()),
+            categories=validation.categories.names,
+            probabilities=probabilities,
+        ),
+        metrics=metrics,
+        tuning=tuned.report,
         history=[dict(row) for row in stage.train_state.history],
         best_epoch=stage.train_state.best_epoch,
-        ema=stage.ema,
         parameters=stage.parameters,
         left_out=stage.left_out,
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DetectionTask:
-    """A `training.loop.Task` for a `models.detectors.base.Detector`.
+    """A `training.task.Task` for a `models.detectors.base.Detector`.
 
     Attributes
     ----------

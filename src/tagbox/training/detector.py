@@ -1,4 +1,4 @@
-"""Training a detector; `api.detect` evaluates it and writes the run."""
+"""Training a detector, then evaluation."""
 
 from __future__ import annotations
 
@@ -8,57 +8,35 @@ from typing import TYPE_CHECKING, Any
 
 from tagbox.config import DetectorConfig
 from tagbox.data.boxes import TrainingBoxes, training_boxes
-from tagbox.data.dataset import Dataset
+from tagbox.models.detectors.bundle import DetectorBundle, DetectorSpec
+from tagbox.predictions.predictions import Detections
+from tagbox.predictions.thresholds import ScoreThresholds
 from tagbox.progress import Progress
+from tagbox.training.evaluate import evaluate_detector
 from tagbox.training.network import train_network
 from tagbox.training.optim import optimizer_of
-from tagbox.training.resolve_config import resolve_machine
 from tagbox.training.run_dir import RunDir, require_same_data
+from tagbox.training.saved_run import Trained, versions
+from tagbox.training.tensorboard import TensorBoardLog, Watch
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
     from tagbox.models.detectors.base import Detector
     from tagbox.training.box_batches import BoxBatches
-    from tagbox.training.detection_task import DetectionMetrics
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
-    from tagbox.training.tensorboard import TensorBoardLog
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TrainedDetector:
-    """The result of a training, in memory.
-
-    Attributes
-    ----------
-    config
-        The resolved configuration.
-    detector
-        With the weights of its best epoch, in eval mode on the CPU.
-    train, validation
-        The datasets.
-    history, best_epoch
-        The rows of `history.csv`; the epoch of the weights, from 1.
-    parameters
-        ``total`` and ``trainable`` numbers.
-    left_out
-        Why images were left out, a sentence each.
-    notes
-        What was changed in the training data; see `data.boxes.TrainingBoxes.notes`.
-    """
+class TrainedDetector(Trained):
+    """A trained detector."""
 
     config: DetectorConfig
-    detector: Detector
-    train: Dataset
-    validation: Dataset
-    history: list[dict[str, float | int | None]]
-    best_epoch: int
-    parameters: dict[str, int]
-    left_out: list[str]
-    notes: list[str]
+    bundle: DetectorBundle
+    predictions: Detections
 
 
-def train_on(
+def train(
     train_val: TrainVal,
     config: DetectorConfig,
     runtime: Runtime,
@@ -68,50 +46,38 @@ def train_on(
     on_epoch: Callable[[Row], None] | None = None,
     progress: Progress,
 ) -> TrainedDetector | None:
-    """Train a detector, or resume from the checkpoint of ``run_dir.state``; None on all but the main process.
+    """Train a detector, or resume from the checkpoint of ``run_dir.state``, and evaluate it.
 
     Parameters
     ----------
     on_epoch
         Called with each history row; an exception ends the training.
 
+    Returns
+    -------
+    None on processes other than the main one.
+
     Raises
     ------
     TagboxError
-        What `data.boxes.training_boxes` and `models.detectors.create.create_detector` raise;
-        ``resume-data``; ``loss-not-finite``; what `training.failures.understood` knows; ``cannot-write``.
+        The codes of `data.boxes.training_boxes`, `models.detectors.create.create_detector`,
+        `training.network.train_network` and `training.evaluate.evaluate_detector`; ``resume-data``.
     """
-    from tagbox.models.detectors.bundle import DetectorSpec
     from tagbox.models.detectors.create import build_detector, create_detector
     from tagbox.training.detection_task import DetectionTask
 
     truth = training_boxes(train_val.train, config.boxes)
     for sentence in truth.notes:
         progress.say(sentence)
+    left_out: list[str] = []
     if run_dir.state is None:
         detector = create_detector(config, len(train_val.train.categories))
-        left_out: list[str] = []
     else:
         require_same_data(run_dir.state, train_val)
         # Weights come from the checkpoint: neither a hub nor a file of weights is needed again.
         detector = build_detector(DetectorSpec(**run_dir.state["about"]["spec"]))
-        left_out = list(run_dir.state["about"]["left_out"])
+        left_out += run_dir.state["about"]["left_out"]
     detector.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
-    if run_dir.state is None:
-        config = resolve_machine(config, runtime)
-        if runtime.main:
-            run_dir.begin(config)
-
-    def on_batch(step: int, loss: float) -> None:
-        if log is not None:
-            log.batch(step, loss)
-
-    def after_epoch(row: Row, _: DetectionMetrics) -> None:
-        if log is not None:
-            log.epoch(int(row["epoch"] or 0), row)
-        progress.say(_sentence(row))
-        if on_epoch:
-            on_epoch(row)
 
     def batches(how: Mapping[str, Any]) -> tuple[BoxBatches, BoxBatches]:
         return _batches(train_val, truth, config, detector, how)
@@ -127,17 +93,33 @@ def train_on(
         batches=batches,
         about={"spec": asdict(detector.spec)},
         left_out=left_out,
-        on_batch=on_batch,
-        on_epoch=after_epoch,
+        watch=Watch(log),
+        epoch_summary=_epoch_summary,
+        on_epoch=on_epoch,
         progress=progress,
     )
     if not runtime.main:
         return None
+    detector = trained.model.to("cpu").eval()
+    bundle = DetectorBundle(
+        spec=detector.spec,
+        weights={k: v.detach().numpy() for k, v in detector.state_dict().items()},
+        categories=train_val.train.categories,
+        cuts=ScoreThresholds(),
+        ema=config.ema,
+        versions=versions(),
+        data_fingerprint=train_val.train.fingerprint,
+    )
+    bundle, detections, metrics = evaluate_detector(
+        bundle, detector, train_val.validation, config, progress
+    )
     return TrainedDetector(
-        config=config,
-        detector=trained.model.to("cpu").eval(),
+        config=trained.config,
+        bundle=bundle,
         train=train_val.train,
         validation=train_val.validation,
+        predictions=detections,
+        metrics=metrics,
         history=[dict(row) for row in trained.train_state.history],
         best_epoch=trained.train_state.best_epoch,
         parameters=trained.parameters,
@@ -157,19 +139,23 @@ def _batches(
     from tagbox.training.box_batches import BoxBatches
 
     spec = detector.spec
-    canvas: Mapping[str, Any] = {"size": spec.size, "multiple": spec.multiple, "fixed": spec.fixed}
+    letterbox: Mapping[str, Any] = {
+        "size": spec.size,
+        "multiple": spec.multiple,
+        "fixed": spec.fixed,
+    }
     train = BoxBatches(
         train_val.train,
         truth,
         augment=config.augment,
         seed=config.seed,
         parts=config.accumulate,
-        **canvas,
+        **letterbox,
         **how,
     )
     # Invalid validation boxes cannot stop a training: they are left out of its loss.
     validation_truth = training_boxes(train_val.validation, "drop")
-    return train, BoxBatches(train_val.validation, validation_truth, **canvas, **how)
+    return train, BoxBatches(train_val.validation, validation_truth, **letterbox, **how)
 
 
 def _optimizer(detector: Detector, config: DetectorConfig) -> Any:
@@ -179,7 +165,7 @@ def _optimizer(detector: Detector, config: DetectorConfig) -> Any:
     return optimizer_of(named, detector.trained, own, config)
 
 
-def _sentence(row: Row) -> str:
+def _epoch_summary(row: Row) -> str:
     """One line for an epoch."""
     words = [
         f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, validation {row['val_loss']:.3f}"

@@ -1,20 +1,15 @@
-"""What validation images say of an ensemble: weights, thresholds, figures, and what each run adds.
-
-A trained model's probabilities on the validation images, made into thresholds and figures.
-
-A detector that was just trained, on the validation images: its boxes there, score cuts, figures.
-"""
+"""Evaluation on validation images: thresholds and metrics of a classifier, a detector, an ensemble."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import ClassifierConfig, Objective
+from tagbox.config import ClassifierConfig, DetectorConfig, Objective
 from tagbox.data.dataset import UNKNOWN, Dataset
 from tagbox.errors import no_readable_images
 from tagbox.evaluation.box_matching import match_boxes
@@ -35,30 +30,12 @@ from tagbox.metrics.single_label import MOST_PROBABLE
 from tagbox.models.detectors.bundle import DetectorBundle
 from tagbox.models.ensembles import Ensemble, Member, View
 from tagbox.predictions.predictions import Detections
-from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
+from tagbox.predictions.thresholds import Thresholds
 from tagbox.progress import Progress
-from tagbox.training.detector import TrainedDetector
-from tagbox.training.frozen import label_kind
-from tagbox.training.saved_run import detector_bundle_of
+from tagbox.training.resolve_config import label_kind
 
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ClassifierEvaluation:
-    """How good a model is on the validation images.
-
-    Attributes
-    ----------
-    probabilities
-        (N, K) float32.
-    tuned
-        Thresholds and what cross-fitting says of them; of exclusive labels, `MOST_PROBABLE` and why.
-    metrics
-        `evaluate_labels` at the thresholds.
-    """
-
-    probabilities: NDArray[np.float32]
-    tuned: Tuned
-    metrics: dict[str, Any]
+if TYPE_CHECKING:
+    from tagbox.models.detectors.base import Detector
 
 
 def evaluate_classifier(
@@ -66,10 +43,10 @@ def evaluate_classifier(
     probabilities: NDArray[np.float32],
     rates: NDArray[np.float64],
     config: ClassifierConfig,
-) -> ClassifierEvaluation:
-    """Tune thresholds on the validation images and evaluate at them.
+) -> tuple[Tuned, dict[str, Any]]:
+    """Tune thresholds on the validation images; returns them with the metrics at them.
 
-    Exclusive labels leave nothing to tune: the most probable category is said.
+    Exclusive labels leave nothing to tune: the most probable category is predicted.
 
     Parameters
     ----------
@@ -78,7 +55,7 @@ def evaluate_classifier(
     """
     labels = label_kind(config)
     if labels == "exclusive":
-        tuned = nothing_to_tune()
+        tuned = _nothing_to_tune()
     else:
         tuned = tune(
             validation.labels,
@@ -97,87 +74,75 @@ def evaluate_classifier(
         seed=config.seed,
         labels=labels,
     )
-    return ClassifierEvaluation(probabilities=probabilities, tuned=tuned, metrics=metrics)
+    return tuned, metrics
 
 
-def nothing_to_tune() -> Tuned:
-    """What stands in the place of thresholds where labels are exclusive."""
+def _nothing_to_tune() -> Tuned:
+    """The thresholds of exclusive labels."""
     reason = "labels are exclusive: the most probable category is said"
     return Tuned(thresholds=MOST_PROBABLE, report={"reason": reason})
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class DetectorEvaluation:
-    """A trained detector and what it is worth.
+def evaluate_detector(
+    bundle: DetectorBundle,
+    detector: Detector,
+    validation: Dataset,
+    config: DetectorConfig,
+    progress: Progress,
+) -> tuple[DetectorBundle, Detections, dict[str, Any]]:
+    """Detect in the validation images as prediction does, tune score thresholds and evaluate at them.
 
-    Attributes
+    Parameters
     ----------
-    bundle
-        The detector with its score cuts, ready to save.
-    detections
-        In the validation images.
-    figures
-        What `evaluate_boxes` says of them.
-    """
+    bundle, detector
+        The trained detector, its score thresholds still to be tuned.
 
-    bundle: DetectorBundle
-    detections: Detections
-    figures: dict[str, Any]
-
-
-def evaluate_detector(trained: TrainedDetector, progress: Progress) -> DetectorEvaluation:
-    """Detect in the validation images by the very road that prediction takes, and choose the score cuts.
+    Returns
+    -------
+    tuple of DetectorBundle, Detections and dict
+        The bundle with its score thresholds, the detections, and the result of `evaluate_boxes`.
 
     Raises
     ------
     TagboxError
         The codes of `evaluate_boxes`.
     """
-    validation = trained.validation
-    bundle = detector_bundle_of(trained, ScoreThresholds())
-    model = DetectorModel(
-        bundle,
-        engine=trained.config.engine,
-        device=trained.config.device,
-        detector=trained.detector,
-    )
+    model = DetectorModel(bundle, engine=config.engine, device=config.device, detector=detector)
     paths = [validation.images.path(row) for row in range(len(validation))]
     with progress.bar("detecting", len(paths), "pictures") as advance:
-        # A picture that was damaged meanwhile was left out of the training's figures, and is here.
+        # An image that was damaged since training is left out of the epochs' metrics, but not of these.
         outputs = model.detect(paths, skip_errors=True, progress=advance)
     detections = replace(outputs.detections, images=tuple(validation.images.files.tolist()))
     cuts = tune_score_thresholds(match_boxes(ground_truth(validation), detections))
-    figures = evaluate_boxes(validation, detections, cuts=cuts, seed=trained.config.seed)
-    return DetectorEvaluation(
-        bundle=replace(bundle, cuts=cuts), detections=detections, figures=figures
-    )
+    metrics = evaluate_boxes(validation, detections, cuts=cuts, seed=config.seed)
+    return replace(bundle, cuts=cuts), detections, metrics
 
 
 PLAIN = View()
-"""The picture as the run was trained on it."""
+"""The image as the run was trained on it."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EnsembleEvaluation:
-    """An ensemble and its figures; categories in the order of the dataset, but for `ensemble`.
+    """An ensemble and its metrics; categories in the order of the dataset, except those of `ensemble`.
 
     Attributes
     ----------
     ensemble
-        With the weights and thresholds that were found.
+        With fitted weights and tuned thresholds.
     images
-        The validation images that could be read and have a known label.
+        The readable validation images with a known label.
     probabilities
-        (n, K) float32 of them, combined.
+        (N, K) float32 of these images, combined.
     weights
         `Weighted.report`.
     tuned
-        Thresholds and what cross-fitting says of them.
+        Thresholds and their cross-fitted metrics.
     metrics
         `evaluate_labels` at the thresholds.
     members
-        Of each member ``run``, ``weight``, ``map`` and ``challenge_f1`` (the run as it is, at its own
-        thresholds) and ``views``: ``size``, ``mirror`` and ``map`` of each.
+        For each member ``run``, ``weight``, ``map`` and ``challenge_f1`` (of the plain image, at the run's
+        own thresholds) and ``views``: ``size``, ``mirror`` and ``map`` of each.
     """
 
     ensemble: Ensemble
@@ -190,7 +155,7 @@ class EnsembleEvaluation:
 
 
 def with_plain(ensemble: Ensemble) -> Ensemble:
-    """The ensemble as it is judged: after each member's views the picture as the run was trained on it."""
+    """`ensemble` with the plain image as the last view of each member, for `evaluate_ensemble`."""
     members = (replace(member, views=(*member.views, PLAIN)) for member in ensemble.members)
     return replace(ensemble, members=tuple(members))
 
@@ -203,20 +168,21 @@ def evaluate_ensemble(
     weights: Literal["auto", "equal"] = "auto",
     objective: Objective | None = None,
 ) -> EnsembleEvaluation:
-    """Find weights and thresholds, and evaluate; what that flatters stands in the reports.
+    """Fit weights, tune thresholds, and evaluate; the reports in the result state the optimism of both.
 
     Parameters
     ----------
     ensemble
-        The members and their views; its weights and thresholds are not looked at.
+        The members and their views; its weights and thresholds are not used.
     outputs
-        What `with_plain` of it says of all images of `dataset`.
+        Of `with_plain(ensemble)`, for all images of `dataset`.
     dataset
         The validation data, with the ensemble's categories in any order.
     weights
         ``auto``: `evaluation.ensemble_weights.choose_weights`.
     objective
-        What thresholds are tuned for; with `at_least_one` and `top_k` that of the first member where None.
+        Metric that thresholds are tuned for; that of the first member where None, as `at_least_one` and
+        `top_k` always are.
 
     Raises
     ------
@@ -240,7 +206,7 @@ def evaluate_ensemble(
     probabilities = weighted_mean(means, weighted.weights)
     rules = ensemble.members[0].bundle.thresholds
     if ensemble.labels == "exclusive":
-        tuned = nothing_to_tune()
+        tuned = _nothing_to_tune()
     else:
         tuned = tune(
             images.labels,
@@ -277,9 +243,9 @@ def evaluate_ensemble(
 
 
 def _row(member: Member, tables: Sequence[NDArray[np.float32]], images: Dataset) -> dict[str, Any]:
-    """A member's own figures; the last table is that of the plain picture."""
+    """A member's own metrics; the last table is that of the plain image."""
 
-    def ranked(table: NDArray[np.float32]) -> float | None:
+    def map_of(table: NDArray[np.float32]) -> float | None:
         return mean_average_precision(average_precision(images.labels, table))
 
     *views, plain = tables
@@ -288,17 +254,17 @@ def _row(member: Member, tables: Sequence[NDArray[np.float32]], images: Dataset)
     return {
         "run": member.run,
         "weight": member.weight,
-        "map": ranked(plain),
+        "map": map_of(plain),
         "challenge_f1": label_metrics(images.labels, thresholds.decide(plain))["challenge_f1"],
         "views": [
-            {"size": view.size, "mirror": view.mirror, "map": ranked(table)}
+            {"size": view.size, "mirror": view.mirror, "map": map_of(table)}
             for view, table in zip(member.views, views, strict=True)
         ],
     }
 
 
 def _base_rates(ensemble: Ensemble, names: Sequence[str]) -> NDArray[np.float64] | None:
-    """(K,) mean of the runs' training base rates in the order of `names`; None where no run knows its own."""
+    """(K,) mean of the runs' training base rates in the order of `names`; None where no run has them."""
     rates = []
     for member in ensemble.members:
         if member.bundle.base_rates is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +18,10 @@ from tagbox.errors import TagboxError
 from tagbox.evaluation.class_priors import class_priors
 from tagbox.models.backbones import Arrays, Backbone, trained_backbone
 from tagbox.progress import Progress
-from tagbox.training.classifier import Stage
-from tagbox.training.frozen import label_kind
+from tagbox.training.frozen import Stage
 from tagbox.training.network import train_network
 from tagbox.training.optim import optimizer_of
-from tagbox.training.resolve_config import resolve_machine
+from tagbox.training.resolve_config import label_kind
 from tagbox.training.run_dir import RunDir, require_same_data
 from tagbox.training.teacher import mixed_targets
 from tagbox.training.tensorboard import TensorBoardLog, watch_labels
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tagbox.models.classifier_network import Network
-    from tagbox.training.classification_task import ClassificationMetrics
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
     from tagbox.training.image_batches import ImageBatches
-    from tagbox.training.loop import TrainState
+    from tagbox.training.task import TrainState
 
 
 def finetune(
@@ -73,9 +72,6 @@ def finetune(
         assert first.module is not None
         network = build(encoder.backbone, first.module, config)
         start, left_out = first.train_state, list(first.left_out)
-        config = resolve_machine(config, runtime)
-        if runtime.main:
-            run_dir.begin(config)
     else:
         assert run_dir.state is not None
         require_same_data(run_dir.state, train_val)
@@ -87,13 +83,6 @@ def finetune(
     targets = None
     if teacher is not None:
         targets = mixed_targets(train.labels, teacher[rows[0]], config.teacher_weight)
-    watch = watch_labels(config, train.categories.names, log if runtime.main else None)
-
-    def after_epoch(row: Row, val_metrics: ClassificationMetrics) -> None:
-        watch.epoch(row, val_metrics)
-        progress.say(_sentence(row, config))
-        if on_epoch:
-            on_epoch(row)
 
     def batches(how: Mapping[str, Any]) -> tuple[ImageBatches, ImageBatches]:
         square = (network.spec.size, config.geometry)
@@ -125,10 +114,12 @@ def finetune(
         },
         left_out=left_out,
         start=start,
-        on_batch=watch.batch,
-        on_epoch=after_epoch,
+        watch=watch_labels(config, train.categories.names, log if runtime.main else None),
+        epoch_summary=partial(_epoch_summary, best_by=config.best_by),
+        on_epoch=on_epoch,
         progress=progress,
     )
+    config = trained.config
     final = create_encoder(
         trained_backbone(encoder.backbone, _arrays(trained.model.backbone)),
         geometry=encoder.geometry,
@@ -172,16 +163,16 @@ def _encoded(
     return validation.take(rows), features
 
 
-def _sentence(row: Row, config: ClassifierConfig) -> str:
-    """An epoch in a line."""
-    name = config.best_by if config.best_by == "val_loss" else f"val_{config.best_by}"
-    figures = {
+def _epoch_summary(row: Row, best_by: str) -> str:
+    """One line for an epoch."""
+    name = best_by if best_by == "val_loss" else f"val_{best_by}"
+    metrics = {
         "train_loss": row.get("train_loss"),
         "val_loss": row.get("val_loss"),
         name: row.get(name),
         "val_accuracy": row.get("val_accuracy"),
     }
-    listed = ", ".join(f"{key} {value:.4f}" for key, value in figures.items() if value is not None)
+    listed = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items() if value is not None)
     return f"epoch {row['epoch']}: {listed}"
 
 

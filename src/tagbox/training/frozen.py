@@ -1,7 +1,4 @@
-"""Training a head on a frozen backbone: encode every image once, then train on the cached features.
-
-Before encoding it is checked that the features fit into memory; small steps run on one thread.
-"""
+"""The first stage of a classifier: every image is encoded once, and a head is trained on the features."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,14 +14,17 @@ from numpy.typing import NDArray
 from tagbox.backends.encoder import Encoder
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.backends.features import as_head_takes, encode_images
-from tagbox.config import ClassifierConfig, HeadKind, LabelKind
+from tagbox.config import ClassifierConfig, HeadKind
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
-from tagbox.data.split import stratified_split
 from tagbox.errors import TagboxError, no_readable_images
 from tagbox.evaluation.class_priors import class_priors
-from tagbox.models.heads import wants_map
+from tagbox.models.backbones import Arrays
 from tagbox.progress import Progress
+from tagbox.training.memory import train_val_in_memory
+from tagbox.training.resolve_config import label_kind
+from tagbox.training.teacher import mixed_targets
+from tagbox.training.tensorboard import TensorBoardLog, watch_labels
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from tagbox.training.classification_task import ClassificationMetrics
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
-    from tagbox.training.loop import TrainState
+    from tagbox.training.task import TrainState
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -64,6 +63,72 @@ class Encoded:
     validation_rows: NDArray[np.intp]
     unreadable: list[TagboxError]
     sampled: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stage:
+    """A classifier after a stage of its training, and the images of that stage.
+
+    Attributes
+    ----------
+    encoders
+        The backbones after the stage.
+    train, validation
+        The readable images.
+    head
+        State dict of the head at the best epoch.
+    features
+        (N, ...) float32 of the validation images.
+    ema
+        Decay of the moving average of the weights; 0 for none.
+    parameters
+        ``total`` and ``trainable`` numbers.
+    left_out
+        Why images were left out, a sentence each.
+    rows, module
+        Of the first stage: rows of the images in the datasets, and the head as a module.
+    """
+
+    config: ClassifierConfig
+    encoders: Sequence[Encoder]
+    train: Dataset
+    validation: Dataset
+    head: Arrays
+    features: NDArray[np.float32]
+    train_state: TrainState
+    parameters: dict[str, int]
+    left_out: list[str]
+    ema: float = 0.0
+    rows: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+    module: nn.Module | None = None
+
+
+def encode(
+    train_val: TrainVal,
+    encoders: Sequence[Encoder],
+    config: ClassifierConfig,
+    cache: FeatureCache | None,
+    progress: Progress,
+    runtime: Runtime | None = None,
+) -> Encoded:
+    """`encode_train_val` for a training configuration, of as many images as fit into memory.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `train_val_in_memory` and `encode_train_val`.
+    """
+    fitting = train_val_in_memory(train_val, encoders, config, progress)
+    encoded = encode_train_val(
+        fitting,
+        encoders,
+        head=config.head,
+        mirror=config.mirror,
+        cache=cache,
+        progress=progress,
+        runtime=runtime,
+    )
+    return replace(encoded, sampled=fitting is not train_val)
 
 
 def encode_train_val(
@@ -139,99 +204,6 @@ def _encode(
     return features, kept, errors
 
 
-SHARE = 0.5
-"""Of the available memory; the rest is for the network, the batches and other programs."""
-LIMITS = (
-    # Limit, usage and statistics of this process's group, and the name of its reclaimable memory.
-    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-    (
-        "memory/memory.limit_in_bytes",
-        "memory/memory.usage_in_bytes",
-        "memory/memory.stat",
-        "total_inactive_file",
-    ),
-)
-"""Files under /sys/fs/cgroup of cgroup v2 and v1, as a container sees them."""
-
-
-def require_room(
-    train_val: TrainVal, encoders: Sequence[Encoder], config: ClassifierConfig
-) -> None:
-    """Refuse feature maps that would need more than half of the available memory.
-
-    Raises
-    ------
-    TagboxError
-        ``features-too-large``.
-    """
-    needed, available = _needed(train_val, encoders, config), available_memory()
-    if needed > SHARE * available:
-        shape = "x".join(map(str, encoders[0].map_shape))
-        raise TagboxError(
-            "features-too-large",
-            f"the feature maps of {len(train_val.train):,} pictures ({shape}) need {_gigabytes(needed)} of memory, and "
-            f"half of what is free is {_gigabytes(SHARE * available)}",
-            where="head",
-            hint="use a smaller --backbone NAME@SIZE, a pooled head such as --head linear, or "
-            "--no-mirror, which leaves the mirror images out",
-        )
-
-
-def train_val_in_memory(
-    train_val: TrainVal, encoders: Sequence[Encoder], config: ClassifierConfig, progress: Progress
-) -> TrainVal:
-    """`train_val`, or before fine-tuning a stratified sample whose feature maps fit into memory.
-
-    Raises
-    ------
-    TagboxError
-        ``features-too-large`` if only the head is trained.
-    """
-    if not config.finetune.active:
-        require_room(train_val, encoders, config)
-        return train_val
-    share = SHARE * available_memory() / max(_needed(train_val, encoders, config), 1)
-    if share >= 1:
-        return train_val
-    samples = [
-        data.take(stratified_split(data.labels, share, config.seed)[1])
-        for data in (train_val.train, train_val.validation)
-    ]
-    progress.say(
-        f"the head begins on {len(samples[0]):,} of {len(train_val.train):,} pictures, whose feature maps "
-        "fit into memory"
-    )
-    return replace(train_val, train=samples[0], validation=samples[1])
-
-
-def _needed(train_val: TrainVal, encoders: Sequence[Encoder], config: ClassifierConfig) -> int:
-    """Bytes of all feature maps; 0 for a head that takes pooled features."""
-    if not wants_map(config.head):
-        return 0
-    views = len(train_val.train) * (2 if config.mirror else 1) + len(train_val.validation)
-    return 4 * views * sum(encoder.dim for encoder in encoders)
-
-
-def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes of memory available without swapping, within the limits of a container."""
-    import psutil
-
-    free = int(psutil.virtual_memory().available)
-    for limit, used, statistics, inactive in LIMITS:
-        try:
-            most, taken = (int((groups / name).read_text()) for name in (limit, used))
-            lines = (groups / statistics).read_text().splitlines()
-            given_back = int(dict(line.split() for line in lines).get(inactive, "0"))
-        except (OSError, ValueError):  # No such interface, or its limit is "max".
-            continue
-        free = min(free, max(0, most - taken + given_back))
-    return free
-
-
-def _gigabytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB"
-
-
 SMALL_STEP = 3e7
 """Multiplications of a forward pass below which several threads are slower than one.
 
@@ -284,9 +256,10 @@ def train_head(
     from tagbox.models.heads import FeatureScale, create_head
     from tagbox.training.batches import FeatureBatches
     from tagbox.training.classification_task import ClassificationTask
-    from tagbox.training.loop import Stop, TrainSetup, fit
+    from tagbox.training.loop import Stop, fit
     from tagbox.training.losses import create_losses
     from tagbox.training.optim import AdamW, Schedule, one_cycle
+    from tagbox.training.task import TrainSetup
 
     torch.manual_seed(config.seed)
     labels = encoded.train.labels
@@ -341,6 +314,58 @@ def train_head(
     return head, train_state
 
 
-def label_kind(config: ClassifierConfig) -> LabelKind:
-    """Whether categories exclude each other, of a resolved configuration."""
-    return "exclusive" if config.labels == "exclusive" else "multi"
+def train_frozen(
+    encoded: Encoded,
+    config: ClassifierConfig,
+    runtime: Runtime,
+    *,
+    teacher: NDArray[np.float32] | None,
+    log: TensorBoardLog | None,
+    on_epoch: Callable[[Row], None] | None,
+    progress: Progress,
+) -> Stage:
+    """Train the head on the features; every process trains the same one.
+
+    Parameters
+    ----------
+    teacher
+        (N, K) float32 probabilities of the encoded training images by another model.
+    on_epoch
+        Called with each history row; an exception ends the training.
+    """
+    targets = None
+    if teacher is not None:
+        targets = mixed_targets(encoded.train.labels, teacher, config.teacher_weight)
+    watch = watch_labels(config, encoded.train.categories.names, log if runtime.main else None)
+    with progress.bar("training the head", config.epochs, "epochs") as advance:
+
+        def after_epoch(row: Row, val_metrics: ClassificationMetrics) -> None:
+            advance(1)
+            watch.epoch(row, val_metrics)
+            if on_epoch:
+                on_epoch(row)
+
+        head, train_state = train_head(
+            encoded,
+            config,
+            runtime.alone(),
+            targets=targets,
+            on_batch=watch.batch,
+            on_epoch=after_epoch,
+        )
+    trainable = sum(p.numel() for p in head.parameters() if p.requires_grad)
+    total = trainable + sum(encoder.parameters for encoder in encoded.encoders)
+    progress.say(f"parameters: {total:,} in all, {trainable:,} trained")
+    return Stage(
+        config=config,
+        encoders=encoded.encoders,
+        train=encoded.train,
+        validation=encoded.validation,
+        head={name: value.cpu().numpy() for name, value in head.state_dict().items()},
+        features=encoded.validation_features[:, 0],
+        train_state=train_state,
+        parameters={"trainable": trainable, "total": total},
+        left_out=[str(error) for error in encoded.unreadable],
+        rows=(encoded.train_rows, encoded.validation_rows),
+        module=head,
+    )

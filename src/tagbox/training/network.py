@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
-from tagbox.config import ClassifierConfig, DetectorConfig
+from tagbox.config import DetectorConfig
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress
-from tagbox.training.optim import reading_processes
-from tagbox.training.resolve_config import steps
+from tagbox.training.resolve_config import Training, resolve_machine, steps
 from tagbox.training.run_dir import RunDir, fingerprints, say_other_machine
+from tagbox.training.tensorboard import Watch
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
-    from tagbox.training.loop import Batches, Task, TrainState
+    from tagbox.training.task import Batches, Task, TrainState
+
+MOST_WORKERS = 8
 
 TrainValBatches = Callable[[Mapping[str, Any]], "tuple[Batches[Any], Batches[Any]]"]
 """Keyword arguments of `training.batches.LoadedBatches` to training and validation batches."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TrainedNetwork:
-    """The model with its best epoch's weights; `parameters` holds ``total`` and ``trainable`` numbers."""
+class TrainedNetwork(Generic[Training]):
+    """The model with its best epoch's weights, its resolved configuration, and how it was trained.
+
+    `parameters` holds ``total`` and ``trainable`` numbers.
+    """
 
     model: Any
+    config: Training
     train_state: TrainState
     parameters: dict[str, int]
 
 
 def train_network(
     network: Any,
-    config: ClassifierConfig | DetectorConfig,
+    config: Training,
     train_val: TrainVal,
     runtime: Runtime,
     run_dir: RunDir,
@@ -45,10 +52,11 @@ def train_network(
     about: Mapping[str, Any],
     left_out: list[str],
     start: TrainState | None = None,
-    on_batch: Callable[[int, float], None],
-    on_epoch: Callable[[Row, Any], None],
+    watch: Watch[Any],
+    epoch_summary: Callable[[Row], str],
+    on_epoch: Callable[[Row], None] | None,
     progress: Progress,
-) -> TrainedNetwork:
+) -> TrainedNetwork[Training]:
     """Train `network`, or resume from the checkpoint of ``run_dir.state``.
 
     Parameters
@@ -56,7 +64,7 @@ def train_network(
     network
         `models.classifier_network.Network` or a `Detector`, what is frozen decided.
     config
-        Resolved, precision and memory layout too (`training.resolve_config.resolve_machine`).
+        Resolved, except for precision and memory layout, which are resolved here and written down.
     train_val
         The datasets; a resumed run compares their fingerprints.
     task, optimizer, batches
@@ -67,20 +75,31 @@ def train_network(
         Sentences about images that cannot be read are appended; checkpoints hold the list.
     start
         State of an earlier stage of the training; when resuming, the checkpoint holds it.
+    watch
+        Receives every batch and epoch.
+    epoch_summary
+        A history row as one line, which `progress` is told.
+    on_epoch
+        Called with each history row; an exception ends the training.
 
     Raises
     ------
     TagboxError
-        ``loss-not-finite``; what `training.failures.understood` knows; ``cannot-write``.
+        ``precision-device``; ``loss-not-finite``; what `training.failures.understood` knows; ``cannot-write``.
     """
     import torch
 
     from tagbox.training.checkpoint import Checkpointer
     from tagbox.training.distributed import Runtime
     from tagbox.training.failures import understood
-    from tagbox.training.loop import Stop, TrainSetup, fit
+    from tagbox.training.loop import Stop, fit
     from tagbox.training.optim import Ema, Schedule, create_course
+    from tagbox.training.task import TrainSetup
 
+    if run_dir.state is None:
+        config = resolve_machine(config, runtime)
+        if runtime.main:
+            run_dir.begin(config)
     how = steps(config)
     runtime = Runtime(runtime.device.type, how.precision)  # type: ignore[arg-type]
     machine = runtime.machine() | {"parts of a batch": how.accumulate}
@@ -108,7 +127,7 @@ def train_network(
             "batch_size": how.batch_size,
             "processes": runtime.processes,
             "rank": runtime.rank,
-            "workers": reading_processes(how.workers, runtime),
+            "workers": _reading_processes(how.workers, runtime),
             "on_unreadable": on_unreadable,
         }
     )
@@ -140,7 +159,13 @@ def train_network(
 
         def after_batch(step: int, loss: float) -> None:
             advance(1)
-            on_batch(step, loss)
+            watch.batch(step, loss)
+
+        def after_epoch(row: Row, metrics: Any) -> None:
+            watch.epoch(row, metrics)
+            progress.say(epoch_summary(row))
+            if on_epoch:
+                on_epoch(row)
 
         train_state = fit(
             setup,
@@ -151,6 +176,17 @@ def train_network(
             checkpointer=checkpointer,
             start=start,
             on_batch=after_batch,
-            on_epoch=on_epoch,
+            on_epoch=after_epoch,
         )
-    return TrainedNetwork(model=setup.eval_model, train_state=train_state, parameters=parameters)
+    return TrainedNetwork(
+        model=setup.eval_model, config=config, train_state=train_state, parameters=parameters
+    )
+
+
+def _reading_processes(requested: int | None, runtime: Runtime) -> int:
+    """Data-loading processes: none by default on a CPU, where training needs every core."""
+    if requested is not None:
+        return requested
+    if runtime.device.type == "cpu":
+        return 0
+    return min(MOST_WORKERS, (os.cpu_count() or 1) // runtime.processes)

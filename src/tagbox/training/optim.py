@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,8 +20,6 @@ from tagbox.config import DetectorConfig, FinetuneConfig
 if TYPE_CHECKING:
     from torch import nn
     from torch.nn import Parameter
-
-    from tagbox.training.distributed import Runtime
 
 START_DIVISOR, END_DIVISOR = 25.0, 1e4
 LEAST_MOMENTUM, MOST_MOMENTUM = 0.85, 0.95
@@ -221,7 +218,6 @@ class AdamW:
         self.first, self.second = list(state["first"]), list(state["second"])
 
 
-MOST_WORKERS = 8
 MOMENTUM = 0.9
 
 
@@ -264,15 +260,6 @@ def _groups(parameters: Sequence[Any], rate: float, decay: float) -> list[dict[s
         {"params": vectors, "lr": rate, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
-
-
-def reading_processes(requested: int | None, runtime: Runtime) -> int:
-    """Data-loading processes: none by default on a CPU, where training needs every core."""
-    if requested is not None:
-        return requested
-    if runtime.device.type == "cpu":
-        return 0
-    return min(MOST_WORKERS, (os.cpu_count() or 1) // runtime.processes)
 
 
 class Ema:

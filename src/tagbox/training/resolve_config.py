@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig
+from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig, LabelKind
 from tagbox.config.finetune import FREE
 from tagbox.data.single_label import exclusive, require_single_label
 from tagbox.device import available_precisions, cpu_flags
@@ -121,6 +121,11 @@ def with_steps(config: Training, values: Mapping[str, Any]) -> Training:
 def on_pictures(config: ClassifierConfig | DetectorConfig) -> bool:
     """Whether a network is trained on pictures: a detector always is, a classifier's head may have features."""
     return not isinstance(config, ClassifierConfig) or config.finetune.active
+
+
+def label_kind(config: ClassifierConfig) -> LabelKind:
+    """Whether categories exclude each other, of a resolved configuration."""
+    return "exclusive" if config.labels == "exclusive" else "multi"
 
 
 def kind_sentence(

@@ -1,38 +1,70 @@
-"""The folder of a finished run, written whole and read back.
-
-The folder of a detector's run, written whole.
-"""
+"""A finished training and its run directory: the bundle, predictions, metrics and history."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from tagbox.atomic_io import atomic_write
-from tagbox.config import DataConfig
+from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
+from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
-from tagbox.evaluation.class_priors import class_priors
 from tagbox.models.bundle import Bundle, save_bundle
 from tagbox.models.detectors.bundle import DetectorBundle, save_detector
 from tagbox.predictions.coco_results import write_results
 from tagbox.predictions.files import write_csv
 from tagbox.predictions.predictions import Detections, Predictions
-from tagbox.predictions.thresholds import ScoreThresholds
-from tagbox.training.frozen import label_kind
 from tagbox.training.history import write_history
 from tagbox.training.run_dir import write_config
 from tagbox.training.train_val import TrainVal
 
-if TYPE_CHECKING:
-    from tagbox.training.classifier import Trained
-    from tagbox.training.detector import TrainedDetector
-
 LIBRARIES = ("tagbox", "numpy", "pillow", "simplejpeg", "torch", "openvino", "timm", "safetensors")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trained:
+    """The result of a training, in memory.
+
+    Attributes
+    ----------
+    config
+        The resolved configuration.
+    bundle
+        The model with the weights of its best epoch and its thresholds, ready to save.
+    train, validation
+        The images; of a classifier, those that could be read.
+    predictions, metrics
+        Of the validation images.
+    tuning
+        `evaluation.tuning.Tuned.report` of a classifier's thresholds.
+    history, best_epoch
+        The rows of `history.csv`; the epoch of the weights, from 1.
+    parameters
+        ``total`` and ``trainable`` numbers.
+    left_out
+        Why images were left out, a sentence each.
+    notes
+        What was changed in a detector's training data; see `data.boxes.TrainingBoxes.notes`.
+    """
+
+    config: ClassifierConfig | DetectorConfig
+    bundle: Bundle | DetectorBundle
+    train: Dataset
+    validation: Dataset
+    predictions: Predictions | Detections
+    metrics: dict[str, Any]
+    tuning: dict[str, Any] | None = None
+    history: list[dict[str, float | int | None]]
+    best_epoch: int
+    parameters: dict[str, int]
+    left_out: list[str]
+    notes: list[str] | None = None
 
 
 def versions() -> dict[str, str]:
@@ -46,63 +78,44 @@ def versions() -> dict[str, str]:
     return found
 
 
-def bundle_of(trained: Trained) -> Bundle:
-    """The model that training made, ready to save or to use."""
-    config = trained.config
-    return Bundle(
-        backbones=tuple((e.backbone.spec, e.backbone.arrays()) for e in trained.encoders),
-        head=dict(trained.head),
-        head_kind=config.head,
-        categories=trained.train.categories,
-        geometry=config.geometry,
-        pooling=config.pooling,
-        thresholds=trained.evaluation.tuned.thresholds,
-        ema=trained.ema,
-        versions=versions(),
-        data_fingerprint=trained.train.fingerprint,
-        base_rates=tuple(class_priors(trained.train.labels).tolist()),
-        labels=label_kind(config),
-    )
-
-
 def write_run(
-    folder: Path,
-    train_val: TrainVal,
-    trained: Trained,
-    bundle: Bundle,
-    source: DataConfig,
-    *,
-    command: str,
+    folder: Path, train_val: TrainVal, trained: Trained, source: DataConfig, *, command: str
 ) -> dict[str, Any]:
-    """Write everything but the report into `folder`; return what ``metrics.json`` holds."""
+    """Write everything but the report into `folder`; return the content of ``metrics.json``."""
     write_config(folder, trained.config, source, command=command)
     if train_val.split is not None:
         train_val.split.save(folder / "split.json")
-    save_bundle(bundle, folder)
+    if isinstance(trained.bundle, DetectorBundle):
+        save_detector(trained.bundle, folder)
+    else:
+        save_bundle(trained.bundle, folder)
     write_history(trained.history, folder / "history.csv")
-    write_csv(
-        folder / "predictions.csv",
-        Predictions(
-            images=tuple(trained.validation.images.stems.tolist()),
-            categories=trained.validation.categories.names,
-            probabilities=trained.evaluation.probabilities,
-        ),
-    )
+    if isinstance(trained.predictions, Detections):
+        write_results(folder / "predictions.json", trained.predictions, trained.validation)
+    else:
+        write_csv(folder / "predictions.csv", trained.predictions)
     metrics = {
-        "validation": trained.evaluation.metrics,
-        "tuning": trained.evaluation.tuned.report,
+        "validation": trained.metrics,
+        **({} if trained.tuning is None else {"tuning": trained.tuning}),
         "best_epoch": trained.best_epoch,
         "epochs": len(trained.history),
         "images": {"train": len(trained.train), "validation": len(trained.validation)},
         "parameters": trained.parameters,
         "left_out": trained.left_out,
+        **({} if trained.notes is None else {"notes": trained.notes}),
     }
-    atomic_write(folder / "metrics.json", _pretty(metrics))
+    write_metrics(folder, metrics)
     return metrics
 
 
+def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+    """Write ``metrics.json``, whose presence says that the run is finished."""
+    encode: Callable[[Any], bytes] = msgspec.json.encode
+    atomic_write(folder / "metrics.json", msgspec.json.format(encode(metrics), indent=2))
+
+
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """What a finished run's ``metrics.json`` holds.
+    """The content of a finished run's ``metrics.json``.
 
     Raises
     ------
@@ -119,59 +132,3 @@ def read_metrics(folder: Path) -> dict[str, Any]:
             file=path,
             hint="give a finished run, or train it again with --overwrite",
         ) from error
-
-
-def _pretty(value: Any) -> bytes:
-    encode: Callable[[Any], bytes] = msgspec.json.encode
-    return msgspec.json.format(encode(value), indent=2)
-
-
-def detector_bundle_of(trained: TrainedDetector, cuts: ScoreThresholds) -> DetectorBundle:
-    """The model that training made, ready to save or to use."""
-    return DetectorBundle(
-        spec=trained.detector.spec,
-        weights={k: v.detach().numpy() for k, v in trained.detector.state_dict().items()},
-        categories=trained.train.categories,
-        cuts=cuts,
-        ema=trained.config.ema,
-        versions=versions(),
-        data_fingerprint=trained.train.fingerprint,
-    )
-
-
-def write_detector_run(
-    folder: Path,
-    train_val: TrainVal,
-    trained: TrainedDetector,
-    bundle: DetectorBundle,
-    detections: Detections,
-    figures: dict[str, Any],
-    source: DataConfig,
-    *,
-    command: str,
-) -> dict[str, Any]:
-    """Write everything but the report into `folder`; return what ``metrics.json`` holds.
-
-    Parameters
-    ----------
-    detections, figures
-        On the validation images, and what `evaluate_boxes` says of them.
-    """
-    write_config(folder, trained.config, source, command=command)
-    if train_val.split is not None:
-        train_val.split.save(folder / "split.json")
-    save_detector(bundle, folder)
-    write_history(trained.history, folder / "history.csv")
-    write_results(folder / "predictions.json", detections, trained.validation)
-    metrics = {
-        "validation": figures,
-        "best_epoch": trained.best_epoch,
-        "epochs": len(trained.history),
-        "images": {"train": len(trained.train), "validation": len(trained.validation)},
-        "parameters": trained.parameters,
-        "left_out": trained.left_out,
-        "notes": trained.notes,
-    }
-    content = msgspec.json.format(msgspec.json.encode(metrics), indent=2)
-    atomic_write(folder / "metrics.json", content)
-    return metrics
