@@ -34,7 +34,7 @@ print(json.dumps([first, count / (time.time() - first), features[:8].ravel().tol
 """
 TIMM = """
 import timm, torch
-from tagbox.models.packaged import load_packaged
+from tagbox.models.backbones.packaged import load_packaged
 module = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
 state = {k: torch.from_numpy(np.array(v)) for k, v in load_packaged("efficientnet_lite0").items()}
 module.load_state_dict(state, strict=False)

@@ -18,8 +18,13 @@ from tagbox.backends.openvino_backend import OpenVinoEncoder
 from tagbox.backends.torch_backend import TorchEncoder
 from tagbox.config import ClassifierConfig
 from tagbox.errors import TagboxError
-from tagbox.models.backbones import Backbone, BackboneRequest, create_backbone, load_backbone
-from tagbox.models.preprocess import normalise
+from tagbox.models.backbones import (
+    Backbone,
+    BackboneRequest,
+    create_backbone,
+    load_backbone,
+    normalise,
+)
 
 
 def relative(a: np.ndarray, b: np.ndarray) -> float:

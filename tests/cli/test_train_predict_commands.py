@@ -162,7 +162,7 @@ def test_the_bundle_loads_without_torch_pickle_or_network(place: Path) -> None:
         "tagbox.Classifier\n"
         "def refuse(*_, **__): raise SystemExit('opened a socket or a pickle')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "tagbox.models.packaged.load_packaged = refuse\n"
+        "tagbox.models.backbones.create.load_packaged = refuse\n"
         "pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
         "c = tagbox.Classifier.load('runs/first')\n"
         "claims = c.predict(glob.glob('scenes/test/*.jpg'))\n"

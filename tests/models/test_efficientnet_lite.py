@@ -13,10 +13,17 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 timm = pytest.importorskip("timm", reason="needs the train extra")
 
 from tagbox.errors import TagboxError  # noqa: E402
-from tagbox.models import packaged  # noqa: E402
-from tagbox.models.backbones import BackboneRequest, create_backbone  # noqa: E402
-from tagbox.models.efficientnet_lite import MULTIPLIERS, fold_norms, state_shapes  # noqa: E402
-from tagbox.models.packaged import (  # noqa: E402
+from tagbox.models.backbones import (  # noqa: E402
+    BackboneRequest,
+    create_backbone,
+    packaged,
+)
+from tagbox.models.backbones.efficientnet_lite import (  # noqa: E402
+    MULTIPLIERS,
+    fold_norms,
+    state_shapes,
+)
+from tagbox.models.backbones.packaged import (  # noqa: E402
     PACKAGES,
     load_packaged,
     package_file,

@@ -21,7 +21,6 @@ from tagbox.models.heads import (
     sigmoid,
     wants_map,
 )
-from tagbox.models.heads import feature_scale as scale
 from tagbox.models.heads import numpy_forward as forward
 
 KINDS: list[tuple[HeadKind, dict[str, Any]]] = [
@@ -128,7 +127,7 @@ def test_the_scale_is_numpys_mean_and_deviation(
     rng = np.random.default_rng(seed)
     x = (rng.normal(size=(*shape, *sides)) * 3 + rng.uniform(-50, 50)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scale, "BLOCK_VALUES", block)
+        patch.setattr(forward, "STATISTICS_VALUES", block)
         found = FeatureScale.of(x)
     by_channel = np.moveaxis(x.astype(np.float64), 2, 0).reshape(shape[2], -1)
     np.testing.assert_allclose(found.mean, by_channel.mean(1), rtol=1e-6, atol=1e-6)

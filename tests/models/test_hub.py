@@ -19,8 +19,8 @@ timm = pytest.importorskip("timm", reason="needs the train extra")
 from safetensors.torch import save  # noqa: E402
 
 from tagbox.errors import TagboxError  # noqa: E402
-from tagbox.models import torchvision_models  # noqa: E402
 from tagbox.models.backbones import BackboneRequest, create_backbone  # noqa: E402
+from tagbox.models.backbones.architectures import TorchvisionArchitecture  # noqa: E402
 from tagbox.models.weights import mirrored  # noqa: E402
 
 OFFICIAL = "/models/resnet18-f37072fd.pth"
@@ -74,7 +74,7 @@ def test_torchvisions_weights_from_a_mirror(
         monkeypatch.setenv("TAGBOX_WEIGHTS_URL", f"{site.url}/")
         backbone = resnet()
     assert backbone.spec.weights == address
-    assert torchvision_models.TorchvisionArchitecture("resnet18").url() == address
+    assert TorchvisionArchitecture("resnet18").url() == address
 
 
 def test_timms_weights_from_a_mirror(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,8 +26,8 @@ from tagbox.images.decode import read_image
 from tagbox.images.geometry import to_square
 from tagbox.inference.classifier import Classifier
 from tagbox.metrics.multilabel import average_precision
+from tagbox.models.backbones import normalise, pool
 from tagbox.models.heads import FeatureScale, create_head
-from tagbox.models.preprocess import normalise, pool
 from tagbox.training.batches import FeatureBatches
 from tagbox.training.classification_task import ClassificationTask
 from tagbox.training.distributed import Runtime

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tagbox.backends.encoder import installed_version
 from tagbox.backends.openvino_backend import compile_on_cpu
 from tagbox.device import Device, Engine, choose_engine
-from tagbox.models.torch_backbones import convert_module
+from tagbox.models.backbones.torch_backbones import convert_module
 
 if TYPE_CHECKING:
     from torch import Tensor

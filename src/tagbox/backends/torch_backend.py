@@ -16,8 +16,7 @@ from tagbox.backends.encoder import (
     installed_version,
 )
 from tagbox.config import Geometry
-from tagbox.models.backbones import Backbone
-from tagbox.models.preprocess import normalise, pool
+from tagbox.models.backbones import Backbone, normalise, pool
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from tagbox.config import HeadKind, Pooling
-from tagbox.models.backbones import Backbone
+from tagbox.models.backbones import Backbone, normalise, pool
 from tagbox.models.freezing import last_stages, still_modules
 from tagbox.models.heads import wants_map
-from tagbox.models.preprocess import normalise, pool
 
 
 class Network(nn.Module):

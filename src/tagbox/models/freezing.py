@@ -1,7 +1,4 @@
-"""The stages of a backbone, from the picture to the feature map: what is unfrozen, and slowed down, together.
-
-What of a backbone is trained, and what stays exactly as it is: weights and statistics.
-"""
+"""Stages of a backbone, from the image to the feature map, and which of them are trained."""
 
 from __future__ import annotations
 
@@ -14,54 +11,44 @@ if TYPE_CHECKING:
     from torch import nn
 
 CHAINS = frozenset({"blocks", "encoder", "features", "layers", "stages"})
-"""Names that architectures give to a chain of stages; each link of it is one."""
+"""Names that architectures give to a sequence of stages; each of its children is a stage."""
 
 Stages = list[list[str]]
 """Names of the parameters of each stage."""
 
 
-def lite_stages(names: Sequence[str]) -> Stages:
-    """Stages of an EfficientNet-Lite: stem, seven stages of blocks, head."""
-    found: dict[int, list[str]] = {}
-    for name in names:
-        first, *rest = name.split(".")
-        place = {"conv_stem": -1, "bn1": -1, "conv_head": 99, "bn2": 99}.get(first)
-        found.setdefault(int(rest[0]) if place is None else place, []).append(name)
-    return [found[place] for place in sorted(found)]
-
-
 def module_stages(network: nn.Module, prefix: str) -> Stages:
-    """Stages of a network of torchvision's or timm's, in the order in which a picture meets them.
+    """Stages of a torchvision or timm network, in forward order.
 
-    timm's models say themselves what their stages are. Of others, the children are the stages, and
-    where one of them is a chain (`CHAINS`), its links are.
+    timm's models define their stages themselves (``group_matcher``). In others each child is a stage, and of
+    a child that is a sequence of stages (`CHAINS`) each of its children.
     """
     matcher: Any = getattr(network, "group_matcher", None)
     if matcher is not None:
         from timm.models import group_parameters
 
         groups = group_parameters(network, matcher(coarse=True))
-        return [[f"{prefix}{name}" for name in groups[place]] for place in sorted(groups)]
-    found: Stages = []
-    for path, child in _links(network):
+        return [[f"{prefix}{name}" for name in groups[order]] for order in sorted(groups)]
+    stages: Stages = []
+    for path, child in _children(network):
         names = [f"{prefix}{path}.{key}" for key, _ in child.named_parameters()]
-        if found and (_is_norm(child) or not names):
-            found[-1] += names
+        if stages and (_is_norm(child) or not names):
+            stages[-1] += names
         elif names:
-            found.append(names)
-    listed = {name for names in found for name in names}
-    # Tokens and position embeddings hang on the network itself: they meet the picture first.
+            stages.append(names)
+    listed = {name for names in stages for name in names}
+    # Tokens and position embeddings belong to the network itself and are used first.
     own = [f"{prefix}{key}" for key, _ in network.named_parameters()]
-    found[0] += [name for name in own if name not in listed]
-    return found
+    stages[0] += [name for name in own if name not in listed]
+    return stages
 
 
-def _links(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+def _children(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     for name, child in network.named_children():
         path = f"{prefix}{name}"
         inside = dict(child.named_children())
         if name in CHAINS and not CHAINS.isdisjoint(inside):
-            yield from _links(child, f"{path}.")
+            yield from _children(child, f"{path}.")
         elif name in CHAINS and inside:
             yield from ((f"{path}.{key}", link) for key, link in inside.items())
         else:
@@ -77,14 +64,14 @@ def _is_norm(module: nn.Module) -> bool:
 def last_stages(
     all_stages: Sequence[Sequence[str]], unfreeze: str, *, name: str, where: str
 ) -> list[Sequence[str]]:
-    """The stages that are trained, from the picture on.
+    """The stages that are trained, in forward order.
 
     Parameters
     ----------
     unfreeze
         ``none``, ``all``, or how many of the last stages.
     name, where
-        The backbone, and the setting that asks, for the error.
+        The backbone and the setting, named in the error.
 
     Raises
     ------

@@ -113,7 +113,7 @@ def test_saved_and_built_again_it_is_the_same(detector: Detector) -> None:
 
 def test_openvino_gives_the_bodys_outputs(detector: Detector) -> None:
     from tagbox.backends.openvino_backend import compile_on_cpu
-    from tagbox.models.torch_backbones import convert_module
+    from tagbox.models.backbones.torch_backbones import convert_module
 
     detector.eval()
     shown, _ = pictures(1)

@@ -28,10 +28,10 @@ from torchvision.ops.feature_pyramid_network import (
 from tagbox.config.detector import DetectorConfig
 from tagbox.errors import TagboxError
 from tagbox.models.backbones import Backbone, BackboneRequest, create_backbone
+from tagbox.models.backbones.efficientnet_lite import fold_norms
 from tagbox.models.detectors.base import DetectorSpec
 from tagbox.models.detectors.torchvision_adapter import OneStage, TorchvisionDetector, TwoStage
 from tagbox.models.detectors.torchvision_detectors import DETECTIONS, LARGEST, SMALLEST
-from tagbox.models.efficientnet_lite import fold_norms
 
 Colour = tuple[float, float, float]
 

@@ -6,8 +6,14 @@ so that using a model does not need torch; the tests hold the two equal.
 
 from tagbox.config import HeadKind
 from tagbox.models.heads.create import create_head
-from tagbox.models.heads.feature_scale import FeatureScale
-from tagbox.models.heads.numpy_forward import activate, head_logits, kind_of, sigmoid, wants_map
+from tagbox.models.heads.numpy_forward import (
+    FeatureScale,
+    activate,
+    head_logits,
+    kind_of,
+    sigmoid,
+    wants_map,
+)
 
 __all__ = [
     "FeatureScale",

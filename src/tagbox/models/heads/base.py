@@ -1,13 +1,15 @@
-"""What the torch heads share."""
+"""The base class of heads in torch, and the linear and MLP heads on pooled features."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tagbox.models.heads.feature_scale import FeatureScale
+from tagbox.models.heads.numpy_forward import FeatureScale
 
 
 class Head(nn.Module):
@@ -34,3 +36,46 @@ class Head(nn.Module):
 def log_odds(rates: NDArray[np.float64]) -> Tensor:
     """(K,) float32: the logits whose probabilities are `rates`."""
     return torch.from_numpy(np.log(rates) - np.log1p(-rates)).float()
+
+
+class PooledHead(Head):
+    """Standardise, hidden layer of ReLU if any, dropout, output layer.
+
+    Parameters
+    ----------
+    rates
+        (K,) float64 in (0, 1): what it says of every image at first, its output weights being 0.
+    hidden
+        Width of the hidden layer; None leaves it out.
+    """
+
+    def __init__(
+        self,
+        scale: FeatureScale,
+        rates: NDArray[np.float64],
+        *,
+        hidden: int | None,
+        dropout: float,
+        seed: int,
+    ) -> None:
+        super().__init__(scale)
+        width = len(scale.mean)
+        self.hidden = None if hidden is None else nn.Linear(width, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden or width, len(rates))
+        with torch.no_grad():
+            if self.hidden is not None:
+                bound = 1 / math.sqrt(width)
+                generator = torch.Generator().manual_seed(seed)
+                self.hidden.weight.uniform_(-bound, bound, generator=generator)
+                self.hidden.bias.zero_()
+            self.output.weight.zero_()
+            self.output.bias.copy_(log_odds(rates))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D) features to (B, K) logits."""
+        x = self.standardised(x)
+        if self.hidden is not None:
+            x = torch.relu(self.hidden(x))
+        logits: Tensor = self.output(self.dropout(x))
+        return logits

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import HeadKind, LabelKind
-from tagbox.models.heads.feature_scale import FeatureScale
+from tagbox.models.heads.numpy_forward import FeatureScale
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,7 +73,7 @@ def create_head(
 
                 head = MlDecoder(scale, rates, hidden=hidden, queries=queries, dropout=dropout)
             case "linear" | "mlp":
-                from tagbox.models.heads.pooled import PooledHead
+                from tagbox.models.heads.base import PooledHead
 
                 width = hidden if kind == "mlp" else None
                 head = PooledHead(scale, rates, hidden=width, dropout=dropout, seed=seed)

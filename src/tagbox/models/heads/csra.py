@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tagbox.models.heads.base import Head, log_odds
-from tagbox.models.heads.feature_scale import FeatureScale
-from tagbox.models.heads.numpy_forward import MAXIMUM
+from tagbox.models.heads.numpy_forward import MAXIMUM, FeatureScale
 
 TEMPERATURES: dict[int, tuple[float, ...]] = {
     1: (MAXIMUM,),

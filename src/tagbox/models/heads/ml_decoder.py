@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tagbox.models.heads.base import Head, log_odds
-from tagbox.models.heads.feature_scale import FeatureScale
-from tagbox.models.heads.numpy_forward import NORM_EPSILON
+from tagbox.models.heads.numpy_forward import NORM_EPSILON, FeatureScale
 
 ATTENTION_HEADS = 8
 FEED_FORWARD = 2048

@@ -1,14 +1,11 @@
-"""torchvision's classification models and timm's models as backbones.
+"""Backbones that are torch modules, those of torchvision and timm, and their conversion to OpenVINO.
 
-A name that both know means torchvision's; ``timm/NAME`` and ``torchvision/NAME`` say which.
-
-From a torch module to an OpenVINO model.
+A name that both libraries know means torchvision's; ``timm/NAME`` and ``torchvision/NAME`` select one.
 """
 
 from __future__ import annotations
 
 import difflib
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,20 +15,15 @@ from numpy.typing import NDArray
 
 from tagbox.atomic_io import sha256_of
 from tagbox.errors import TagboxError, extra_missing
-from tagbox.models.backbones import (
-    Arrays,
-    Backbone,
-    BackboneSpec,
-    Source,
-    arrays_sha256,
-    require_same_shapes,
-)
+from tagbox.models.backbones.base import Arrays, Backbone, BackboneSpec, arrays_sha256
+from tagbox.models.backbones.packaged import PACKAGES
 from tagbox.models.freezing import Stages, module_stages
-from tagbox.models.packaged import PACKAGES
 from tagbox.models.weights import download_weights, locate_checkpoint, read_checkpoint
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+    from tagbox.models.backbones.architectures import Architecture, State
 
 
 def convert_module(module: nn.Module, shape: Sequence[int]) -> Any:
@@ -49,42 +41,6 @@ def convert_module(module: nn.Module, shape: Sequence[int]) -> Any:
             module.to("cpu"), torch.zeros(*shape), strict=False, check_trace=False
         )
         return openvino.convert_model(traced, input=[list(shape)])
-
-
-State = dict[str, "Tensor"]
-Colour = tuple[float, float, float]
-
-
-class Architecture(ABC):
-    """What a source says of one model, and how to build it."""
-
-    source: Source
-    name: str
-    default_size: int
-    mean: Colour
-    std: Colour
-
-    @abstractmethod
-    def url(self) -> str:
-        """Where its weights are.
-
-        Raises
-        ------
-        TagboxError
-            ``weights-missing`` where nobody published any.
-        """
-
-    @abstractmethod
-    def build(self, size: int, state: State | None, file: Path | None) -> nn.Module:
-        """Squares of `size` to feature maps, with the weights in `state` (from `file`) or random ones.
-
-        The module's ``network`` holds the weights under the architecture's own names.
-
-        Raises
-        ------
-        TagboxError
-            ``weights-mismatch``; any other exception means that it does not take `size`.
-        """
 
 
 class TorchBackbone(Backbone):
@@ -158,6 +114,8 @@ def load_torch_backbone(spec: BackboneSpec, arrays: Arrays) -> TorchBackbone:
     """See `models.backbones.load_backbone`."""
     import torch
 
+    from tagbox.models.backbones.architectures import load_strictly
+
     module = _build(find_architecture(f"{spec.source}/{spec.name}"), spec.size, None, None)
     state = {name: torch.tensor(value) for name, value in arrays.items()}
     load_strictly(module.get_submodule("network"), state, spec.name, None)
@@ -172,11 +130,13 @@ def find_architecture(asked: str) -> Architecture:
     TagboxError
         ``backbone-unknown``, with the names that look like it; ``extra-missing``.
     """
-    from tagbox.models.timm_models import TimmArchitecture, timm_names
-    from tagbox.models.torchvision_models import TorchvisionArchitecture, torchvision_names
-
     try:
-        import torch  # noqa: F401
+        from tagbox.models.backbones.architectures import (
+            TimmArchitecture,
+            TorchvisionArchitecture,
+            timm_names,
+            torchvision_names,
+        )
 
         source, slash, name = asked.partition("/")
         if not slash:
@@ -195,24 +155,6 @@ def find_architecture(asked: str) -> Architecture:
         where="backbone",
         hint=f"did you mean {', '.join(near)}" if near else f"try {', '.join(PACKAGES)}",
     )
-
-
-def load_strictly(network: nn.Module, state: State, name: str, file: Path | None) -> None:
-    """Load all of `network` from `state`, which may hold more.
-
-    Raises
-    ------
-    TagboxError
-        ``weights-mismatch``.
-    """
-    # The counters of seen batches decide nothing in a frozen network; old checkpoints lack them.
-    wanted = {
-        key: tuple(value.shape)
-        for key, value in network.state_dict().items()
-        if not key.endswith("num_batches_tracked")
-    }
-    require_same_shapes(wanted, {k: tuple(v.shape) for k, v in state.items()}, name, file)
-    network.load_state_dict({key: state[key] for key in wanted}, strict=False)
 
 
 def _build(

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
-from tagbox.models.efficientnet_lite import describe, state_shapes
+from tagbox.models.backbones.efficientnet_lite import describe, state_shapes
 
 
 @dataclass(frozen=True)

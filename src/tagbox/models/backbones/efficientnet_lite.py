@@ -15,17 +15,19 @@ squeeze-and-excite, ReLU6, stem and head of fixed width).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.models.backbones.base import Arrays, Backbone, BackboneSpec
+from tagbox.models.freezing import Stages
+
 if TYPE_CHECKING:
     from torch import nn
-
-Weights = Mapping[str, NDArray[Any]]
 
 FEATURES = 1280
 NORM_EPSILON = 1e-3
@@ -239,7 +241,7 @@ def fold_norms(module: Any) -> None:
             layers.folds = True
 
 
-def openvino_graph(variant: str, weights: Weights, pixels: Any) -> Any:
+def openvino_graph(variant: str, weights: Arrays, pixels: Any) -> Any:
     """The variant as OpenVINO nodes: the node of normalised pixels (B, 3, S, S) to that of the map.
 
     Batch normalisation is folded into the convolutions: ``w' = w * g / sqrt(v + e)``,
@@ -273,7 +275,7 @@ def openvino_graph(variant: str, weights: Weights, pixels: Any) -> Any:
 
 
 def _folded(
-    weights: Weights, conv: str, norm: str
+    weights: Arrays, conv: str, norm: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Kernel and bias of a convolution with its batch normalisation folded in, in float64 till the end."""
     gain, shift, mean, variance = (
@@ -283,3 +285,57 @@ def _folded(
     scale = gain / np.sqrt(variance + NORM_EPSILON)
     kernel = weights[f"{conv}.weight"] * scale[:, None, None, None]
     return kernel.astype(np.float32), (shift - mean * scale).astype(np.float32)
+
+
+class LiteBackbone(Backbone):
+    """One of the EfficientNet-Lite family; its weights are read when they are first needed."""
+
+    def __init__(self, spec: BackboneSpec, read: Callable[[], Arrays]) -> None:
+        super().__init__(spec)
+        self._read = read
+
+    @cached_property
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return dict(self._read())
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """See `Backbone.arrays`."""
+        return self._arrays
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """See `Backbone.module`."""
+        import torch
+
+        module = torch_module(self.spec.name)
+        state = {k: torch.from_numpy(np.array(v)) for k, v in self._arrays.items()}
+        # Names and shapes were checked on reading; the counters of seen batches are not needed.
+        module.load_state_dict(state, strict=False)
+        return module.eval().requires_grad_(False)
+
+    @property
+    def parameters(self) -> int:
+        """See `Backbone.parameters`."""
+        shapes = state_shapes(self.spec.name)
+        return sum(int(np.prod(s)) for name, s in shapes.items() if "running" not in name)
+
+    def stages(self) -> Stages:
+        """See `Backbone.stages`: stem, seven stages of blocks, head."""
+        ends = {"conv_stem": -1, "bn1": -1, "conv_head": 99, "bn2": 99}
+        stages: dict[int, list[str]] = {}
+        for name in state_shapes(self.spec.name):
+            if "running" not in name:
+                first, block, *_ = name.split(".")
+                order = ends[first] if first in ends else int(block)
+                stages.setdefault(order, []).append(name)
+        return [stages[order] for order in sorted(stages)]
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """See `Backbone.map_shape`."""
+        side = map_side(self.spec.size)
+        return self.spec.dim, side, side
+
+    def openvino_map(self, pixels: Any) -> Any:
+        """See `Backbone.openvino_map`."""
+        return openvino_graph(self.spec.name, self._arrays, pixels)
