@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from box_data import boxed, detected, pycocotools_eval, random_set
-from evaluation_data import dataset
 
 import tagbox
+from box_data import boxed, detected, pycocotools_eval, random_set
+from label_data import dataset
 from tagbox.config import ScoreSettings
 from tagbox.errors import TagboxError
 from tagbox.evaluation.coco_ground_truth import ground_truth
@@ -22,7 +22,7 @@ from tagbox.evaluation.coco_metrics import BOX_METRICS
 from tagbox.evaluation.score import notes, score
 from tagbox.predictions.alignment import index_names
 from tagbox.predictions.coco_results import encode_results, read_results
-from tagbox.predictions.files import read_predictions_and_thresholds, write_json
+from tagbox.predictions.files import encode_json, read_predictions_and_thresholds
 from tagbox.predictions.predictions import Predictions
 from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
 
@@ -109,7 +109,7 @@ def test_labels_score_as_the_command_prints(
     truth, predictions = labels_and_probabilities()
     data = coco(tmp_path, truth)
     path = tmp_path / "predictions.json"
-    write_json(path, predictions, Thresholds(value=0.6) if settings.seed else None)
+    path.write_bytes(encode_json(predictions, Thresholds(value=0.6) if settings.seed else None))
     truth = tagbox.load_dataset(data)
     found, saved = read_predictions_and_thresholds(path, index_names(truth))
     result = score(found, truth, settings, thresholds=saved)
@@ -147,7 +147,7 @@ def test_scoring_from_python_needs_no_torch_and_prints_nothing(tmp_path: Path) -
     truth, predictions = labels_and_probabilities()
     data = coco(tmp_path, truth)
     path = tmp_path / "predictions.json"
-    write_json(path, predictions)
+    path.write_bytes(encode_json(predictions))
     results = tmp_path / "results.json"
     results.write_text('[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5], "score": 0.9}]')
     code = f"""
@@ -193,7 +193,9 @@ def test_chosen_categories_keep_their_thresholds(cli: Cli, tmp_path: Path) -> No
     truth, predictions = labels_and_probabilities()
     data = coco(tmp_path, truth)
     path = tmp_path / "predictions.json"
-    write_json(path, predictions, Thresholds(per_category=(0.4, 0.5, 0.6), use_per_category=True))
+    path.write_bytes(
+        encode_json(predictions, Thresholds(per_category=(0.4, 0.5, 0.6), use_per_category=True))
+    )
     result = printed(cli, path, data, "--categories", "hat", "--categories", "dog")
     levels = {row["name"]: row["threshold"] for row in result["per_category"]}
     assert levels == pytest.approx({"dog": 0.5, "hat": 0.6})

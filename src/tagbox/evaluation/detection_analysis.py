@@ -1,7 +1,4 @@
-"""Precision against recall, and precision, recall and F1 against the score from which detections are said.
-
-What kind of mistakes a detector makes: hotcoco's TIDE error types, confusion matrix and calibration.
-"""
+"""Where a detector goes wrong: precision-recall and score curves, TIDE error types, confusion matrix, calibration."""
 
 from __future__ import annotations
 
@@ -31,40 +28,35 @@ class RecallCurves:
     at_50, over_ious
         (101,) precision at an IoU of 0.5, and its mean over the IoUs 0.5 to 0.95; means over the categories with
         a box to find, NaN where there is none.
-    of_categories
-        (K, 101) precision at an IoU of 0.5; NaN rows of categories without a box to find.
     """
 
     recall: Array
     at_50: Array
     over_ious: Array
-    of_categories: Array
 
 
 def recall_curves(scores: BoxScores) -> RecallCurves:
-    """Precision against recall."""
+    """The interpolated precision-recall curves of `scores`."""
     table = scores.values("ap")[:, :, scores.columns]
     there = (table > -1).all(axis=(0, 1))
-    at_50 = np.where(there, table[0], np.nan)
     empty = np.full(len(RECALLS), np.nan)
     return RecallCurves(
         recall=RECALLS,
         at_50=table[0][:, there].mean(axis=1) if there.any() else empty,
         over_ious=table[:, :, there].mean(axis=(0, 2)) if there.any() else empty,
-        of_categories=at_50.T,
     )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScoreCurve:
-    """What is said, and how right it is, at each score from which on detections are said; IoU 0.5.
+    """Precision, recall and F1 at an IoU of 0.5 against the score threshold.
 
     Attributes
     ----------
     scores
-        (S,) descending.
+        (S,) thresholds, descending.
     precision, recall, f1
-        (S,) at those; 0 where a ratio has nothing below it.
+        (S,) of the detections at or above each; 0 where the denominator is 0.
     """
 
     scores: Array
@@ -73,51 +65,48 @@ class ScoreCurve:
     f1: Array
 
 
-def score_curve(matches: Matches, category: int | None = None, points: int = 201) -> ScoreCurve:
-    """Precision, recall and F1 against the score, over all detections or those of one category.
+def score_curve(matches: Matches, points: int = 201) -> ScoreCurve:
+    """Precision, recall and F1 of all detections against the score threshold.
 
     Parameters
     ----------
     matches
-        Verdicts on the detections.
-    category
-        A row of the dataset's categories.
+        Outcomes of the detections.
     points
-        At most so many scores, evenly through the detections.
+        At most so many thresholds, evenly through the detections.
     """
-    part = slice(None) if category is None else matches.of_category(category)
-    counted = ~matches.ignored[0, part]
-    values, right = matches.scores[part][counted], matches.right[0, part][counted]
-    positives = matches.positives
-    boxes = int(positives.sum() if category is None else positives[category])
-    order = np.argsort(-values, kind="stable")
-    values, hits = values[order], np.cumsum(right[order])
-    last = np.append(values[1:] != values[:-1], True) if len(values) else np.zeros(0, bool)
-    at = np.flatnonzero(last)
-    if len(at) > points:
-        at = at[np.linspace(0, len(at) - 1, points).round().astype(np.intp)]
-    said, hit = at + 1, hits[at]
+    counted = ~matches.ignored[0]
+    scores, correct = matches.scores[counted], matches.right[0][counted]
+    boxes = int(matches.positives.sum())
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], np.cumsum(correct[order])
+    # A threshold does not divide a tie, so only the last detection of each score is a point.
+    last_of_tie = np.append(scores[1:] != scores[:-1], True) if len(scores) else np.zeros(0, bool)
+    ends = np.flatnonzero(last_of_tie)
+    if len(ends) > points:
+        ends = ends[np.linspace(0, len(ends) - 1, points).round().astype(np.intp)]
+    predicted, hit = ends + 1, hits[ends]
     return ScoreCurve(
-        scores=values[at],
-        precision=ratio(hit, said),
-        recall=ratio(hit, np.full(len(at), boxes)),
-        f1=ratio(2 * hit, said + boxes),
+        scores=scores[ends],
+        precision=ratio(hit, predicted),
+        recall=ratio(hit, np.full(len(ends), boxes)),
+        f1=ratio(2 * hit, predicted + boxes),
     )
 
 
 def counts_at(matches: Matches, levels: Array) -> dict[str, NDArray[np.int64]]:
-    """(K,) int64 ``tp``, ``fp``, ``fn`` at an IoU of 0.5 of what is said from each category's `levels` (K,) on."""
-    said = ~matches.ignored[0] & (matches.scores >= levels[matches.category_rows])
-    right = said & matches.right[0]
-    tp, claimed = (
+    """(K,) int64 ``tp``, ``fp``, ``fn`` at an IoU of 0.5 and at per-category score thresholds `levels` (K,)."""
+    predicted = ~matches.ignored[0] & (matches.scores >= levels[matches.category_rows])
+    correct = predicted & matches.right[0]
+    tp, total = (
         np.bincount(matches.category_rows[mask], minlength=len(levels)).astype(np.int64)
-        for mask in (right, said)
+        for mask in (correct, predicted)
     )
-    return {"tp": tp, "fp": claimed - tp, "fn": matches.positives - tp}
+    return {"tp": tp, "fp": total - tp, "fn": matches.positives - tp}
 
 
 def rates(tp: Any, fp: Any, fn: Any) -> dict[str, Array]:
-    """``precision``, ``recall``, ``f1`` of counts; a ratio of nothing is 0."""
+    """``precision``, ``recall``, ``f1`` of counts; a ratio with the denominator 0 is 0."""
     return {
         "precision": ratio(tp, tp + fp),
         "recall": ratio(tp, tp + fn),
@@ -133,20 +122,21 @@ ERRORS = {
     "Bkg": "background",
     "Miss": "missed",
 }
-"""TIDE's names and ours."""
+"""TIDE's names of the error types, and those of the JSON."""
 
 
 def error_types(scores: BoxScores, matches: Matches) -> dict[str, dict[str, float | int]]:
-    """By error type ``ap50``, what AP at an IoU of 0.5 would gain without it, and ``count``, how many there are.
+    """TIDE error types: ``ap50``, the gain in AP at an IoU of 0.5 if the errors were mended, and their ``count``.
 
-    Bolya et al., *TIDE: A General Toolbox for Identifying Object Detection Errors* (ECCV 2020); an overlap
-    from 0.1 to 0.5 is an error of location. The kinds are sorted by the gain; ``false_positives`` and
-    ``false_negatives`` after them are TIDE's special ones, everything of a side together.
+    Bolya et al., *TIDE: A General Toolbox for Identifying Object Detection Errors* (ECCV 2020); a detection of the
+    right category with an IoU from 0.1 to 0.5 is a location error. The types are sorted by the gain;
+    ``false_positives`` and ``false_negatives`` after them are TIDE's special errors, all false detections and all
+    missed boxes together.
     """
     found = scores.evaluator.tide_errors(pos_thr=0.5, bg_thr=0.1)
     rows = {
-        name: {"ap50": float(found["delta_ap"][theirs]), "count": int(found["counts"][theirs])}
-        for theirs, name in ERRORS.items()
+        name: {"ap50": float(found["delta_ap"][key]), "count": int(found["counts"][key])}
+        for key, name in ERRORS.items()
     }
     right = int(matches.right[0].sum())
     wrong = int((~matches.ignored[0]).sum()) - right
@@ -157,15 +147,15 @@ def error_types(scores: BoxScores, matches: Matches) -> dict[str, dict[str, floa
     }
 
 
-def confusion_matrix(truth: GroundTruth, said: Detections) -> list[list[int]]:
-    """(K+1, K+1) counts: a row a true category, a column what was said; the last of each is the background.
+def confusion_matrix(truth: GroundTruth, detections: Detections) -> list[list[int]]:
+    """(K+1, K+1) counts: rows are true categories, columns predicted ones; the last of each is the background.
 
     Parameters
     ----------
     truth
         The boxes.
-    said
-        The detections from their score cuts on; all of them would drown every row in the background.
+    detections
+        Those at or above their score thresholds; with all of them the last row would drown the others.
 
     Returns
     -------
@@ -175,19 +165,21 @@ def confusion_matrix(truth: GroundTruth, said: Detections) -> list[list[int]]:
     """
     from hotcoco import COCOeval
 
-    found = COCOeval(*hotcoco_pair(truth, said), "bbox").confusion_matrix(iou_thr=0.5)["matrix"]
+    found = COCOeval(*hotcoco_pair(truth, detections), "bbox").confusion_matrix(iou_thr=0.5)[
+        "matrix"
+    ]
     order = np.append(truth.category_numbers() - 1, len(truth.dataset.categories))
     return [[int(count) for count in row] for row in np.asarray(found)[np.ix_(order, order)]]
 
 
 def calibration(scores: BoxScores, bins: int = 10) -> dict[str, Any]:
-    """Whether a score of 0.8 means that 8 of 10 such detections are right (at an IoU of 0.5).
+    """Calibration at an IoU of 0.5: whether 8 of 10 detections with a score of 0.8 are right.
 
     Returns
     -------
     dict
-        ``error`` (expected calibration error), ``largest`` (of any part), ``detections`` and ``bins``: of
-        those that hold detections, ``low`` and ``high``, ``count``, mean ``score`` and share ``right``.
+        ``error`` (expected calibration error), ``largest`` (the error of the worst bin), ``detections`` and ``bins``:
+        of each bin with detections ``low`` and ``high``, ``count``, mean ``score`` and share ``right``.
     """
     found = scores.evaluator.calibration(n_bins=bins, iou_threshold=0.5)
     return {

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import ABSENT, PRESENT
-from tagbox.metrics.multilabel import ratio
 
 
 def missed_and_said(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -28,27 +27,8 @@ def missed_and_said(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> ND
     """
     missed = ((truth == PRESENT) & ~decisions).astype(np.float32)
     false = ((truth == ABSENT) & decisions).astype(np.float32)
-    return _whole(missed.T @ false)
-
-
-def missed_counts(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(K,) int64; images in which each category was there but not said."""
-    return np.asarray(((truth == PRESENT) & ~decisions).sum(axis=0), dtype=np.int64)
-
-
-def confusion_shares(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(K, K) float64; `missed_and_said` over the images in which c was missed.
-
-    A row need not sum to 1: beside one missed category nothing false may be said, or several.
-    Rows of categories that were never missed are 0.
-    """
-    return ratio(missed_and_said(truth, decisions), missed_counts(truth, decisions)[:, None])
-
-
-def co_occurrence(truth: NDArray[np.int8]) -> NDArray[np.int64]:
-    """(K, K) int64; images in which both categories are; the diagonal is each one's support."""
-    present = (truth == PRESENT).astype(np.float32)
-    return _whole(present.T @ present)
+    # float32 counts exactly up to 16.7 million images.
+    return np.asarray(np.rint(missed.T @ false), dtype=np.int64)
 
 
 def top_confusions(
@@ -68,7 +48,7 @@ def top_confusions(
         ``missed``, ``said``, ``images``, ``share`` (of the images that miss it), ``excess`` (images).
     """
     images = missed_and_said(truth, decisions)
-    missed = missed_counts(truth, decisions)
+    missed = ((truth == PRESENT) & ~decisions).sum(axis=0)
     false = ((truth == ABSENT) & decisions).sum(axis=0)
     excess = images - np.outer(missed, false) / max(len(truth), 1)
     order = np.argsort(-excess, axis=None, kind="stable")[:limit]
@@ -84,8 +64,3 @@ def top_confusions(
         for c, d in pairs
         if excess[c, d] > 0
     ]
-
-
-def _whole(counts: NDArray[np.float32]) -> NDArray[np.int64]:
-    # float32 counts exactly up to 16.7 million images.
-    return np.asarray(np.rint(counts), dtype=np.int64)

@@ -269,11 +269,6 @@ def encode_csv(predictions: Predictions) -> bytes:
     return text.getvalue().encode()
 
 
-def write_json(path: Path, predictions: Predictions, thresholds: Thresholds | None = None) -> None:
-    """tagbox's own JSON: probabilities, and with `thresholds` the label sets at them."""
-    atomic_write(path, encode_json(predictions, thresholds))
-
-
 def encode_json(
     predictions: Predictions,
     thresholds: Thresholds | None = None,

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from box_data import Box, boxed, detected, random_set
 
+from box_data import Box, boxed, detected, random_set
 from tagbox.data.dataset import Dataset
 from tagbox.evaluation.box_matching import match_boxes
 from tagbox.evaluation.coco_ground_truth import ground_truth

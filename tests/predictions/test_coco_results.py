@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from box_data import boxed, detected
 from hypothesis import given
 from hypothesis import strategies as st
 
+from box_data import boxed, detected
 from tagbox.errors import TagboxError
 from tagbox.predictions.coco_results import (
     encode_results,
@@ -19,7 +19,6 @@ from tagbox.predictions.coco_results import (
     read_results,
     write_results,
 )
-from tagbox.predictions.thresholds import ScoreThresholds, read_score_thresholds
 
 DATASET = boxed([], images=2, categories=2, image_ids=[139, 7], category_ids=[18, 1])
 GOOD = {"image_id": 7, "category_id": 18, "bbox": [1, 2.5, 3, 4], "score": 0.25}
@@ -139,23 +138,3 @@ def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(TagboxError) as caught:
         read_results(tmp_path / "none.json", DATASET)
     assert caught.value.code == "file-missing"
-
-
-def test_a_file_of_score_cuts(tmp_path: Path) -> None:
-    path = tmp_path / "cuts.json"
-    path.write_text('{"cuts": {"value": 0.4, "per_category": {"dog": 0.2}, "source": "given"}}')
-    assert read_score_thresholds(path, ["cat", "dog"]) == ScoreThresholds(
-        value=0.4, per_category=(0.4, 0.2)
-    )
-    for content, code in (
-        ('{"per_category": {"dgo": 1}}', "unknown-category"),
-        ('{"per_category": [0.1]}', "score-cuts-invalid"),
-        ('{"value": "high"}', "score-cuts-invalid"),
-        ('{"cut": 1}', "score-cuts-invalid"),
-        ("[1]", "score-cuts-invalid"),
-        ("{", "json-syntax"),
-    ):
-        path.write_text(content)
-        with pytest.raises(TagboxError) as caught:
-            read_score_thresholds(path, ["cat", "dog"])
-        assert caught.value.code == code and caught.value.file == str(path)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from box_data import boxed, detected, pycocotools_eval, random_set
 
+from box_data import boxed, detected, pycocotools_eval, random_set
 from tagbox.data.formats.coco import read_coco
 from tagbox.errors import TagboxError
 from tagbox.evaluation.box_matching import match_boxes

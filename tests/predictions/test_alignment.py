@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from evaluation_data import dataset
 
+from label_data import dataset
 from tagbox.data.categories import NAMES
 from tagbox.errors import TagboxError
 from tagbox.predictions.alignment import align, index_names, restrict

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from tagbox.errors import TagboxError
 from tagbox.predictions.files import (
+    encode_json,
     read_predictions,
     read_predictions_and_thresholds,
     write_csv,
-    write_json,
 )
 from tagbox.predictions.predictions import Predictions
-from tagbox.predictions.thresholds import Thresholds, read_thresholds
+from tagbox.predictions.thresholds import Thresholds
 
 NAMES = ("cat", "dog, small", 'the "hat"')
 
@@ -40,7 +40,7 @@ def test_csv_and_json_round_trip(
         probabilities=np.array(table, np.float32),
     )
     write_csv(folder / "p.csv", predictions)
-    write_json(folder / "p.json", predictions, Thresholds(value=0.25))
+    (folder / "p.json").write_bytes(encode_json(predictions, Thresholds(value=0.25)))
     from_csv, none = read_predictions_and_thresholds(folder / "p.csv", ())
     from_json, thresholds = read_predictions_and_thresholds(folder / "p.json", ())
     assert (none, thresholds) == (None, Thresholds(value=0.25))
@@ -56,10 +56,10 @@ def test_json_holds_the_label_sets(tmp_path: Path) -> None:
         categories=NAMES,
         probabilities=np.array([[0.9, 0.1, 0.6], [0.2, 0.1, 0.0]], np.float32),
     )
-    write_json(tmp_path / "p.json", predictions, Thresholds())
+    (tmp_path / "p.json").write_bytes(encode_json(predictions, Thresholds()))
     written = json.loads((tmp_path / "p.json").read_text())
     assert [image["labels"] for image in written["images"]] == [["cat", 'the "hat"'], []]
-    write_json(tmp_path / "p.json", predictions)
+    (tmp_path / "p.json").write_bytes(encode_json(predictions))
     assert read_predictions_and_thresholds(tmp_path / "p.json", ())[1] is None
 
 
@@ -167,22 +167,3 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(TagboxError) as caught:
         read_predictions(tmp_path / "none.csv", ())
     assert caught.value.code == "file-missing"
-
-
-def test_thresholds_files(tmp_path: Path) -> None:
-    path = tmp_path / "t.json"
-    path.write_text('{"thresholds": {"value": 0.3, "source": "given", "top_k": 2}}')
-    assert read_thresholds(path, NAMES) == Thresholds(value=0.3, top_k=2)
-    path.write_text('{"per_category": {"b": 0.2, "a": 0.1}}')
-    assert read_thresholds(path, ("a", "b")).per_category == (0.1, 0.2)
-    for content, code in (
-        ('{"per_category": {"b": 0.2, "x": 0.1}}', "unknown-category"),
-        ('{"per_category": {"b": 0.2}}', "missing-category"),
-        ('{"per_category": [0.2]}', "thresholds-invalid"),
-        ("[0.2, 0.3]", "thresholds-invalid"),
-        ('{"value": 0.3', "json-syntax"),
-    ):
-        path.write_text(content)
-        with pytest.raises(TagboxError) as caught:
-            read_thresholds(path, ("a", "b"))
-        assert (caught.value.code, caught.value.file) == (code, str(path))

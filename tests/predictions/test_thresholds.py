@@ -1,8 +1,9 @@
-"""`Thresholds`: what is said, fallbacks, and refusing bad values."""
+"""Thresholds: predicted labels, fallbacks, files of them, and refusing bad values."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagbox.errors import TagboxError
-from tagbox.predictions.thresholds import OBJECTIVES, Thresholds
+from tagbox.predictions.thresholds import (
+    OBJECTIVES,
+    ScoreThresholds,
+    Thresholds,
+    read_score_thresholds,
+    read_thresholds,
+)
 
 PROBABILITIES = np.array([[0.9, 0.4, 0.1], [0.2, 0.3, 0.1], [0.6, 0.7, 0.8]], np.float32)
 
@@ -104,3 +111,42 @@ def test_per_category_ones_of_another_model_are_refused() -> None:
         Thresholds(per_category=(0.5, 0.5)).decide(PROBABILITIES, "per_category")
     with pytest.raises(TagboxError, match="0 thresholds for 3 categories"):
         Thresholds().decide(PROBABILITIES, "per_category")
+
+
+def test_a_file_of_thresholds(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"thresholds": {"value": 0.3, "source": "given", "top_k": 2}}')
+    assert read_thresholds(path, ("cat", "dog", "hat")) == Thresholds(value=0.3, top_k=2)
+    path.write_text('{"per_category": {"b": 0.2, "a": 0.1}}')
+    assert read_thresholds(path, ("a", "b")).per_category == (0.1, 0.2)
+    for content, code in (
+        ('{"per_category": {"b": 0.2, "x": 0.1}}', "unknown-category"),
+        ('{"per_category": {"b": 0.2}}', "missing-category"),
+        ('{"per_category": [0.2]}', "thresholds-invalid"),
+        ("[0.2, 0.3]", "thresholds-invalid"),
+        ('{"value": 0.3', "json-syntax"),
+    ):
+        path.write_text(content)
+        with pytest.raises(TagboxError) as caught:
+            read_thresholds(path, ("a", "b"))
+        assert (caught.value.code, caught.value.file) == (code, str(path))
+
+
+def test_a_file_of_score_thresholds(tmp_path: Path) -> None:
+    path = tmp_path / "cuts.json"
+    path.write_text('{"cuts": {"value": 0.4, "per_category": {"dog": 0.2}, "source": "given"}}')
+    assert read_score_thresholds(path, ["cat", "dog"]) == ScoreThresholds(
+        value=0.4, per_category=(0.4, 0.2)
+    )
+    for content, code in (
+        ('{"per_category": {"dgo": 1}}', "unknown-category"),
+        ('{"per_category": [0.1]}', "score-cuts-invalid"),
+        ('{"value": "high"}', "score-cuts-invalid"),
+        ('{"cut": 1}', "score-cuts-invalid"),
+        ("[1]", "score-cuts-invalid"),
+        ("{", "json-syntax"),
+    ):
+        path.write_text(content)
+        with pytest.raises(TagboxError) as caught:
+            read_score_thresholds(path, ["cat", "dog"])
+        assert caught.value.code == code and caught.value.file == str(path)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from box_data import boxed, detected
 
+from box_data import boxed, detected
 from tagbox.config import DataConfig
 from tagbox.data.load import adapt
 from tagbox.errors import TagboxError
