@@ -138,7 +138,7 @@ def test_unlabelled_images_stay_out(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("image,labels\na.jpg,cat\nb.jpg,dog\nc.jpg,?\n")
     done = cli("split", tmp_path / "x.csv", "--out", tmp_path / "out", "--val-fraction", "0.5")
     assert done.returncode == 0, done.stderr
-    assert "1 images without labels stay out" in done.stderr
+    assert "1 images without labels are left out" in done.stderr
     assert len(load_dataset(tmp_path / "out/val.csv")) == 1
     (tmp_path / "y.csv").write_text("image,labels\na.jpg,?\nb.jpg,?\n")
     done = cli("split", tmp_path / "y.csv", "--out", tmp_path / "out2")

@@ -23,28 +23,28 @@ TRAIN_EXTRA = {
 """Modules that only `pip install "tagbox[train]"` brings; the first one missing is what a command meets."""
 
 COMMANDS = {
-    "cache": "The cache of features that runs share: see it, clear it.",
-    "demo": "All steps on generated scenes.",
-    "train": "Train a model on a dataset.",
-    "tune": "Search for the best settings of a recipe.",
-    "check": "Say what is wrong with a dataset, where, and how to mend it; and what is in it.",
-    "download": "Fetch datasets: resumed where they broke off, checked, and unpacked whole or not at all.",
-    "ensemble": "Put runs together, or look at pictures in several ways: test-time augmentation.",
+    "demo": "Run all steps on generated scenes.",
+    "check": "Report what is wrong with a dataset and how to fix it, and what is in it.",
+    "show": "Draw a grid of images with their labels and boxes, and print the file's path.",
+    "split": "Split a dataset into parts or folds, stratified by category.",
+    "train": "Train a classifier or a detector on a dataset.",
     "evaluate": "Evaluate a run, or any file of predictions or detections, on a dataset.",
-    "predict": "Name the categories in pictures; with the run of a detector, also where they are.",
+    "predict": "Predict the categories in images, and with a detector also the boxes.",
+    "tune": "Search for the best settings of a recipe.",
+    "ensemble": "Combine runs, or average the predictions of test-time views of the images.",
     "recipes": "List the training recipes, or show one in full.",
-    "show": "Draw a grid of pictures with their labels and boxes, and print the file's path.",
-    "split": "Split a dataset: seeded, stratified by every category, saved.",
-    "synth": "Write a generated dataset: drawn objects with exact boxes on cluttered backgrounds.",
+    "download": "Download datasets: official COCO archives, other zip files, or a sample.",
+    "synth": "Generate a dataset of drawn objects with exact boxes.",
+    "cache": "Show or clear the cache of features that runs share.",
 }
-"""The first line of each command's help: the root help page and a misspelt name import no command."""
+"""First line of each command's help, with which the root help and a misspelt name import no command."""
 
 
 def command_line(imported: Collection[str] = tuple(COMMANDS)) -> App:
     """The application, with the commands in `imported`; of the others only names and summaries."""
     app = App(
         name="tagbox",
-        help="Recognise what is in pictures: check data, train, evaluate and use classifiers and detectors.",
+        help="Recognise what is in images: check data, train, evaluate and use classifiers and detectors.",
         version=tagbox.__version__,
         # This page's few words have no markup, and reading them as such costs a sixth of its time.
         help_format="plaintext",

@@ -1,4 +1,4 @@
-"""`tagbox cache`: the features that runs share, how much room they take, and how to be rid of them."""
+"""`tagbox cache`: size of the feature cache that runs share, and clearing it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tagbox.cli.console import print_json, say
 cache = App(
     help_format="markdown",
     name="cache",
-    help="The cache of features that runs share: see it, clear it.",
+    help="Show or clear the cache of features that runs share.",
 )
 
 
 @cache.command
 def info(*, folder: Path | None = None, json: bool = False) -> None:
-    """Say where the cache is, how many features it holds and how much room they take.
+    """Print the cache's folder, the number of features in it, and their size.
 
     Parameters
     ----------
     folder
-        Another cache than $TAGBOX_CACHE/features or ~/.cache/tagbox/features.
+        Folder of the cache, instead of $TAGBOX_CACHE/features or ~/.cache/tagbox/features.
     json
-        Write one JSON object to stdout: folder, features, bytes.
+        Print one JSON object: folder, features, bytes.
     """
     from tagbox.atomic_io import cache_folder
     from tagbox.backends.feature_cache import FILE_NAME, FeatureCache
@@ -44,12 +44,12 @@ def info(*, folder: Path | None = None, json: bool = False) -> None:
 
 @cache.command
 def clear(*, folder: Path | None = None) -> None:
-    """Remove every feature and give the disk back; runs that are going on encode again what they need.
+    """Remove all features and free their disk space; runs in progress encode again what they need.
 
     Parameters
     ----------
     folder
-        Another cache than $TAGBOX_CACHE/features or ~/.cache/tagbox/features.
+        Folder of the cache, instead of $TAGBOX_CACHE/features or ~/.cache/tagbox/features.
     """
     from tagbox.atomic_io import cache_folder
     from tagbox.backends.feature_cache import FILE_NAME, FeatureCache

@@ -1,8 +1,9 @@
-"""`tagbox check`: findings and statistics of a dataset, or of the sides of a split."""
+"""`tagbox check`: findings and statistics of a dataset, or of the parts of a split."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,28 +31,27 @@ def check(
     limit: int = 1000,
     json: bool = False,
 ) -> int:
-    """Say what is wrong with a dataset, where, and how to mend it; and what is in it.
+    """Report what is wrong with a dataset and how to fix it, and what is in it.
 
-    Every record and every picture is looked at, and all faults are reported in one run. Given
-    several datasets, they are the sides of a split: categories that one side lacks and pictures
-    that two sides share are found too.
+    Every record and every image is checked, and all findings are reported in one run. Several datasets are
+    the parts of one split: categories that a part lacks and images that two parts share are reported too.
 
-    The exit code is 1 when there is an error (with --strict, also when there is a warning), else 0.
+    The exit code is 1 if there is an error (with --strict, also if there is a warning), else 0.
 
     Parameters
     ----------
     data
-        A dataset: COCO JSON, challenge folder, labels JSON, CSV, YOLO or labelme folder, a folder a class.
+        Dataset: COCO JSON, challenge folder, labels JSON, CSV, YOLO or labelme folder, or one folder per class.
     others
-        Further sides of the split, such as the validation dataset.
+        Further parts of the split, such as the validation dataset.
     split
-        A saved `split.json` of DATA: its parts are compared as sides.
+        Saved `split.json` of DATA, whose parts are compared.
     pictures
-        Read every picture; without, only the labels are checked.
+        Read every image; --no-pictures checks only the labels.
     strict
-        Let warnings count as errors.
+        Count warnings as errors.
     limit
-        Findings listed of each kind in the JSON, 0 for all; the counts are complete.
+        Maximum number of findings per kind in the JSON, 0 for all; the counts are complete.
     json
         Print findings, counts and statistics as one JSON object.
     """
@@ -83,7 +83,7 @@ def check(
 
 
 def _print_findings(findings: Findings) -> None:
-    """One row a code: how often, the first places, the way out."""
+    """Print one row per code: its count, the first places with what was found there, and the hint."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -93,15 +93,15 @@ def _print_findings(findings: Findings) -> None:
         groups.setdefault(finding.code, []).append(finding)
     if not groups:
         return
-    table = Table("count", "finding: where, what, way out", box=SIMPLE_HEAD)
+    table = Table("count", "finding: where, what, how to fix it", box=SIMPLE_HEAD)
     table.columns[0].justify = "right"
     table.columns[1].overflow = "fold"
     for code, group in groups.items():
         severity = group[0].severity
         cell = Text.assemble((severity, _STYLES[severity]), f" {code}\n")
         for finding in group[:_EXAMPLES]:
-            place = ": ".join(part for part in (_short(finding.file), finding.where) if part)
-            cell.append(f"{place}: {finding.found}\n" if place else f"{finding.found}\n")
+            parts = (_short(finding.file), finding.where, finding.found)
+            cell.append(": ".join(part for part in parts if part) + "\n")
         more = findings.counts[code] - len(group[:_EXAMPLES])
         if more:
             cell.append(f"… and {more:,} more\n", "dim")
@@ -114,11 +114,8 @@ def _print_findings(findings: Findings) -> None:
 
 
 def _short(file: str) -> str:
-    """A path as one would type it here, when that is shorter."""
-    if not file:
-        return ""
-    relative = os.path.relpath(file)
-    return relative if len(relative) < len(file) else file
+    """The path relative to the working directory where that is shorter."""
+    return min(file, os.path.relpath(file), key=len) if file else ""
 
 
 def _print_statistics(checked: Checked) -> None:
@@ -126,36 +123,35 @@ def _print_statistics(checked: Checked) -> None:
         return
     counts: dict[str, Any] = checked.statistics
     say(f"{checked.path}: {checked.description}")
-    labels, objects = counts["labels_per_image"], counts["objects"]
     rows: list[tuple[str, str]] = [
         ("images", f"{counts['images']:,}"),
-        ("  pictures decoded", f"{checked.pictures_read:,}"),
+        ("  decoded", f"{checked.pictures_read:,}"),
         ("  labelled", f"{counts['labelled_images']:,}"),
         ("  without a category", f"{counts['empty_images']:,}"),
         ("annotations", f"{counts['annotations']:,}"),
         ("  crowds", f"{counts['crowds']:,}"),
     ]
+
+    def add(statistic: str, template: str, values: Mapping[str, Any] | None) -> None:
+        if values:
+            rows.append((statistic, template.format(**values)))
+
+    labels = counts["labels_per_image"]
     if labels["max"] is not None:
-        said = f"mean {labels['mean']:.2f}, median {labels['median']:g}, most {labels['max']}"
-        rows.append(("categories an image", said))
+        add("categories per image", "mean {mean:.2f}, median {median:g}, max {max}", labels)
     if counts["imbalance"] is not None:
         rows.append(("most frequent over rarest", f"{counts['imbalance']:.1f}"))
     for side in ("widths", "heights"):
-        if counts[side] is not None:
-            said = "{min} to {max}, median {median}".format(**counts[side])
-            rows.append((side, said))
+        add(side, "{min} to {max}, median {median}", counts[side])
     if counts["boxes"]:
-        said = "{small:,} small, {medium:,} medium, {large:,} large".format(**objects)
-        rows.append(("boxes", said))
+        add("boxes", "{small:,} small, {medium:,} medium, {large:,} large", counts["objects"])
     if counts["boxes_per_image"]:
-        said = "mean {mean:.2f}, median {median:g}, most {max:g}".format(
-            **counts["boxes_per_image"]
-        )
-        rows.append(("  an image", said))
-        said = "{p5:.0f} to {p95:.0f} pixels, median {median:.0f}".format(**counts["box_sides"])
-        rows.append(("  side of a square that large", said))
-        said = "{p5:.2f} to {p95:.2f}, median {median:.2f}".format(**counts["aspect_ratios"])
-        rows.append(("  width over height", said))
+        spread = "mean {mean:.2f}, median {median:g}, max {max:g}"
+        add("  per image", spread, counts["boxes_per_image"])
+        spread = "{p5:.0f} to {p95:.0f} pixels, median {median:.0f}"
+        add("  square root of the area", spread, counts["box_sides"])
+        spread = "{p5:.2f} to {p95:.2f}, median {median:.2f}"
+        add("  width over height", spread, counts["aspect_ratios"])
     print_table(checked.path.name, ("statistic", "value"), rows)
     _print_categories(counts["categories"])
     if counts["co_occurrence"]:
@@ -170,7 +166,7 @@ def _print_statistics(checked: Checked) -> None:
 
 
 def _print_categories(categories: list[dict[str, Any]]) -> None:
-    """The most frequent and the rarest categories; all of them where they are few."""
+    """Print the most frequent and the rarest categories; all of them up to 20."""
     ordered = sorted(categories, key=lambda category: -category["images"])
     rows = [
         (c["name"], f"{c['images']:>6,}", f"{c['annotations']:>11,}", f"{c['share']:>6.1%}")

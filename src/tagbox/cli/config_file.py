@@ -28,14 +28,14 @@ SECTIONS: Mapping[str, type[Config]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class SettingsOptions:
-    """Where settings without a flag come from (read by `fill_from_file`), and the output format."""
+    """Recipe and settings file (read by `fill_from_file`), and the output format."""
 
     recipe: str | None = None
-    """One that `tagbox recipes` lists, or a YAML file. A classifier's default is frozen on a CPU and finetune on
-    a GPU, a detector's is dense."""
+    """Recipe that `tagbox recipes` lists, or a YAML file. When not given: for a classifier, frozen on a CPU
+    and finetune on a GPU; for a detector, dense."""
 
     settings: Annotated[Path | None, Parameter(name="--config")] = None
-    """YAML file of settings, such as a run's config.yaml; flags come before it, and it before the recipe."""
+    """YAML file of settings, such as a run's config.yaml; it overrides the recipe, and flags override it."""
 
     json: bool = False
     """Print the result as JSON."""

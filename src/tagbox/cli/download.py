@@ -20,28 +20,30 @@ def download(
     overwrite: bool = False,
     json: bool = False,
 ) -> None:
-    """Fetch datasets: resumed where they broke off, checked, and unpacked whole or not at all.
+    """Download datasets: official COCO archives, other zip files, or a sample.
 
-    NAMES are official COCO archives (without any, they are listed with their sizes), http
-    addresses of other zips, or `coco-sample`, the 470 images that this project measures itself on.
+    An interrupted download is resumed. Archives are verified, and unpacked completely or not at all.
+
+    NAMES are official COCO archives (without names, these are listed with their sizes), http addresses of
+    other zip files, or `coco-sample`, the 470 images that tagbox is measured on.
 
     Parameters
     ----------
     names
-        What to fetch.
+        Archives to download.
     out
-        Folder to unpack in: `coco`, `coco-sample`, or the archive's name when not given.
+        Folder to unpack into; `coco`, `coco-sample`, or the archive's name when not given.
     sha256
-        Digest that the archive must have; the official ones' are known.
+        Digest that the archive must have; those of the official archives are known.
     mirror
-        Address that takes the place of http://images.cocodataset.org, for instance
+        Address that replaces http://images.cocodataset.org, such as
         https://s3.amazonaws.com/images.cocodataset.org.
     keep_archive
-        Leave the zip in OUT when it is unpacked.
+        Keep the zip file in OUT after it is unpacked.
     overwrite
-        Fetch again what is there already, and replace files with another content.
+        Download again what exists already, and replace files with different content.
     json
-        Print what was fetched as one JSON object.
+        Print what was downloaded as one JSON object.
     """
     from tagbox.data.download import (
         COCO_URL,

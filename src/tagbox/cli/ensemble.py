@@ -31,10 +31,10 @@ def ensemble(
     cache: bool = True,
     json: bool = False,
 ) -> None:
-    """Put runs together, or look at pictures in several ways: test-time augmentation.
+    """Combine runs, or average the predictions of test-time views of the images.
 
-    Each run's probabilities are the mean over its views, the ensemble's their weighted mean. Weights and
-    thresholds are tuned on the validation pictures. Writes the folder RUNS/NAME, which holds copies of
+    A run's probabilities are the mean over its views, the ensemble's the weighted mean over its runs. Weights
+    and thresholds are tuned on the validation images. Writes the folder RUNS/NAME, which holds copies of
     all models and is used like any run: `tagbox predict`, `tagbox evaluate`.
 
     Parameters
@@ -42,17 +42,17 @@ def ensemble(
     run
         Folder of a finished run.
     more
-        Further runs, trained on the same categories.
+        Further runs with the same categories.
     val
-        Validation dataset, best the one that the runs were validated on.
+        Validation dataset, preferably that of the runs.
     name
-        Name of the ensemble's own run.
+        Name of the ensemble's run.
     runs
         Folder of the runs.
     overwrite
         Replace a finished run of that name once the new one is complete.
     cache
-        Keep encoded pictures for later runs.
+        Keep the features of the images for later runs.
     json
         Print the ensemble's metrics as JSON.
     """

@@ -38,49 +38,55 @@ def predict(
     precision: Literal["fp32", "bf16"] = "fp32",
     cache: bool = False,
 ) -> int:
-    """Name the categories in pictures; with the run of a detector, also where they are.
+    """Predict the categories in images, and with a detector also the boxes.
 
-    A picture that cannot be read is named, the others go on, and the exit code is 1.
+    An image that cannot be read is reported, the others are predicted, and the exit code is 1.
 
     Parameters
     ----------
     run
         Folder of a finished run.
     images
-        Pictures, folders of pictures, or patterns such as 'photos/*.jpg'; for a detector also one video.
+        Images, folders of images, or patterns such as 'photos/*.jpg'; for a detector also one video.
     format
-        A table for people; probabilities, or a detector's boxes, as JSON or CSV; the challenge's label
-        sets, every picture present; or a detector's boxes of any score as COCO results.
+        table: for people; json or csv: probabilities, or a detector's boxes; challenge: the label sets of all
+        images; coco: a detector's boxes of any score as COCO results.
     json
-        Short for --format json.
+        Same as --format json.
     out
-        Write there instead of to the screen.
+        File to write to, instead of stdout.
     threshold
-        Say a category from this probability on, instead of the run's saved thresholds; where labels are
-        exclusive, the most probable one only if it reaches this.
+        Probability threshold, instead of the run's saved thresholds; where labels are exclusive, the most
+        probable category is predicted only if it reaches this.
     top_k
-        Say the K most probable categories of each picture, whatever their probability (with
+        Predict the K most probable categories of each image, whatever their probability (with
         --threshold, those of them above it).
     score
-        Say a box from this score on, instead of the detector's saved cuts.
+        Score threshold of the boxes, instead of the detector's saved thresholds.
     tiles
-        Look at pictures larger than this in windows of so many pixels, for objects that are small in them.
+        Predict an image larger than this many pixels in tiles of that size, for objects that are small in it.
     tile_overlap
-        Share of a window that its neighbour shows too; 0.25 when not given. Objects smaller than that
-        are found whole.
+        Share of a tile that its neighbour covers too; 0.25 when not given. Objects smaller than that are
+        complete in a tile.
     round
-        Decimals of boxes and scores in files; every digit when not given.
+        Decimals of boxes and scores in files; all digits when not given.
     save_images
-        Folder for each picture with its labels and probabilities, or with a detector's boxes.
+        Folder for the images, drawn with their labels and probabilities, or with a detector's boxes.
     save_video
         File for the video with its boxes, such as out.mp4; without sound.
     evidence
-        Show on the saved pictures where each label came from.
+        Draw on the saved images where the evidence for each label is.
     truth
-        A dataset whose labels or boxes are shown beside the predictions on the saved pictures, and whose
+        Dataset whose labels or boxes are drawn beside the predictions on the saved images, and whose
         image ids COCO results have.
+    engine
+        Inference engine; auto is OpenVINO on a CPU, torch elsewhere.
+    device
+        Device to compute on.
+    precision
+        Floating-point format of a classifier's encoder.
     cache
-        Keep features, for pictures that will be asked about again.
+        Keep the features of the images for later predictions.
     """
     from contextlib import closing, nullcontext
 

@@ -11,7 +11,7 @@ def recipes(name: str | None = None, /, *, json: bool = False) -> None:
     Parameters
     ----------
     name
-        A recipe's name or file; its settings and search ranges are printed as YAML.
+        Name or file of a recipe; its settings and search ranges are printed as YAML.
     json
         Print JSON.
     """

@@ -46,43 +46,43 @@ def show(
     box_augment: BoxAugmentConfig = BoxAugmentConfig(),
     json: bool = False,
 ) -> int:
-    """Draw a grid of pictures with their labels and boxes, and print the file's path.
+    """Draw a grid of images with their labels and boxes, and print the file's path.
 
-    The pictures are a seeded sample, never the first ones. One that cannot be read keeps its place
-    in the grid, is named on stderr, and makes the exit code 1.
+    The images are a seeded sample. An image that cannot be read keeps its cell in the grid and is reported
+    on stderr; the exit code is then 1.
 
     Parameters
     ----------
     data
-        A dataset: COCO JSON, challenge folder, labels JSON, CSV, YOLO or labelme folder, a folder a class.
+        Dataset: COCO JSON, challenge folder, labels JSON, CSV, YOLO or labelme folder, or one folder per class.
     out
         PNG, JPEG or WebP file to write.
     count
-        Pictures to draw.
+        Number of images.
     seed
-        Decides which, and how they are augmented.
+        Random seed of the sample and of the augmentation.
     category
-        Only pictures with this category.
+        Sample only images with this category.
     boxes
-        Draw the boxes, where there are any; pictures augmented for a classifier have labels only.
+        Draw the boxes; images augmented for a classifier have labels only.
     network
-        Show the square that a network sees, or the raw picture.
+        Show the square input of a network, or the original image.
     size
-        Side of that square in pixels; for a detector the longest side of a picture.
+        Side of the square input in pixels; for a detector the longest side of an image.
     geometry
-        How a picture becomes that square.
+        How an image becomes a square: squash, pad, or centre crop.
     columns
-        Pictures a row.
+        Images per row.
     augmented
-        Show that square as training sees it, with the labels that are left, became unknown (?) or
-        were dropped (struck out). Needs the train extra.
+        Show the input as augmented in training, with the labels that remain, became unknown (?) or were
+        dropped (struck out). Requires the train extra.
     task
-        Whose augmentation: a detector's keeps proportions and changes boxes with the picture; what it
-        would have to ignore is hatched.
+        Kind of model to augment for. A detector's augmentation keeps proportions and transforms the boxes;
+        regions to ignore are hatched.
     epoch
-        Another epoch of training, another draw of each augmented picture.
+        Epoch of training whose augmentation is shown.
     json
-        Print the file, the pictures in it and, of augmented ones, their labels or boxes as one JSON object.
+        Print the file, its images and, with --augmented, their labels or boxes as one JSON object.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""`tagbox split`: a dataset in parts that each have their share of every category."""
+"""`tagbox split`: write a dataset as stratified parts or folds."""
 
 from __future__ import annotations
 
@@ -35,18 +35,17 @@ def split(
     overwrite: bool = False,
     json: bool = False,
 ) -> None:
-    """Split a dataset: seeded, stratified by every category, saved.
+    """Split a dataset into parts or folds, stratified by category.
 
-    Writes OUT/split.json and one dataset a part, which opens without flags. Records of a COCO file
-    are copied byte for byte. Images without labels stay out. Without a choice of parts a tenth
-    becomes val.
+    Writes OUT/split.json and one dataset per part, which loads without flags. Records of a COCO file are
+    copied byte for byte. Images without labels are left out. By default a tenth of the images becomes val.
 
     Parameters
     ----------
     data
-        The dataset.
+        Dataset to split.
     out
-        Folder to make.
+        Folder to create.
     fractions
         Shares of two parts (train, val) or three (train, val, test).
     val_fraction
@@ -54,17 +53,17 @@ def split(
     folds
         Number of folds for cross-validation, instead of parts.
     split
-        A saved split.json to apply again, instead of drawing one.
+        Saved split.json to apply, instead of a new split.
     seed
-        Decides the split.
+        Random seed of the split.
     to
         Format of the parts; that of the dataset when not given.
     pictures
-        Leave the pictures where they are (`reference`, the default of coco, labels and csv), make
-        symbolic links to them (`link`, the default of the formats that hold their pictures), or
+        Refer to the images where they are (`reference`, the default of coco, labels and csv), make
+        symbolic links to them (`link`, the default of the formats that hold their images), or
         copy them.
     overwrite
-        Replace OUT once the new parts are whole.
+        Replace OUT once the new parts are complete.
     json
         Print what was written as one JSON object.
     """
@@ -85,26 +84,26 @@ def split(
         raise no_labels(len(dataset), data, "split a labelled dataset")
     unlabelled = len(dataset) - len(labelled)
     if unlabelled:
-        say(f"{unlabelled:,} images without labels stay out")
+        say(f"{unlabelled:,} images without labels are left out")
     drawn = Split.load(split) if split else _draw(labelled, fractions, val_fraction, folds, seed)
     rows = drawn.rows(labelled)
     format = to or cast("Format", dataset.source.format)
-    how: Pictures = pictures or ("reference" if format in FILE_FORMATS else "link")
-    if how == "reference" and format not in FILE_FORMATS:
+    mode: Pictures = pictures or ("reference" if format in FILE_FORMATS else "link")
+    if mode == "reference" and format not in FILE_FORMATS:
         raise TagboxError(
             "config-value",
-            f"the format {format} holds its pictures itself",
+            f"the format {format} holds its images itself",
             where="pictures",
             hint="choose link or copy",
         )
     written = {}
     with atomic_folder(out, overwrite=overwrite) as folder:
         for part, subset in drawn.apply(labelled).items():
-            place = export(subset, folder, part, format, how)
-            written[part] = {"path": str(out / place.relative_to(folder)), "images": len(subset)}
-        # The folder moves to `out` when it is whole, so places are told from there.
+            path = export(subset, folder, part, format, mode)
+            written[part] = {"path": str(out / path.relative_to(folder)), "images": len(subset)}
+        # The folder is moved to `out` when it is complete: paths are relative to that.
         images = "images" if format in FILE_FORMATS else None
-        if how == "reference":
+        if mode == "reference":
             root = os.path.relpath(dataset.images.root.resolve(), out.resolve())
             images = Path(root).as_posix()
         replace(drawn, images=images).save(folder / "split.json")
@@ -118,23 +117,20 @@ def _check_choices(
     folds: int | None,
     split: Path | None,
 ) -> None:
-    given = [
-        name
-        for name, value in (
-            ("--fractions", fractions),
-            ("--val-fraction", val_fraction),
-            ("--folds", folds),
-            ("--split", split),
-        )
-        if value is not None
-    ]
+    flags = {
+        "--fractions": fractions,
+        "--val-fraction": val_fraction,
+        "--folds": folds,
+        "--split": split,
+    }
+    given = [flag for flag, value in flags.items() if value is not None]
     if len(given) > 1:
         raise TagboxError(
             "config-value", f"{' and '.join(given)} are given together", hint="choose one of them"
         )
     if fractions is not None:
         good = len(fractions) in (2, 3) and min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-6
-        require(good, "fractions", fractions, "two or three shares above 0 that sum to 1")
+        require(good, "fractions", fractions, "two or three numbers above 0 that sum to 1")
     if val_fraction is not None:
         require(0 < val_fraction < 1, "val_fraction", val_fraction, "between 0 and 1")
     require(folds is None or folds >= 2, "folds", folds, "at least 2")
@@ -147,19 +143,19 @@ def _draw(
     folds: int | None,
     seed: int,
 ) -> Split:
-    from tagbox.data import split as split_tools
+    from tagbox.data.split import Split, stratified_folds, stratified_parts, stratified_split
 
     if folds is not None:
-        drawn = split_tools.stratified_folds(dataset.labels, folds, seed)
-        parts = {f"fold{k}": held for k, (_, held) in enumerate(drawn, 1)}
-        return split_tools.Split.of(dataset, parts, seed=seed, folds=True)
+        drawn = stratified_folds(dataset.labels, folds, seed)
+        parts = {f"fold{k}": val for k, (_, val) in enumerate(drawn, 1)}
+        return Split.of(dataset, parts, seed=seed, folds=True)
     if fractions is None:
-        share = 0.1 if val_fraction is None else val_fraction
-        sides = list(split_tools.stratified_split(dataset.labels, share, seed))
+        val_share = 0.1 if val_fraction is None else val_fraction
+        rows = list(stratified_split(dataset.labels, val_share, seed))
     else:
-        sides = split_tools.stratified_parts(dataset.labels, fractions, seed)
-    names = ("train", "val", "test")[: len(sides)]
-    return split_tools.Split.of(dataset, dict(zip(names, sides, strict=True)), seed=seed)
+        rows = stratified_parts(dataset.labels, fractions, seed)
+    names = ("train", "val", "test")[: len(rows)]
+    return Split.of(dataset, dict(zip(names, rows, strict=True)), seed=seed)
 
 
 def _report(
@@ -172,13 +168,11 @@ def _report(
     unlabelled: int,
     json: bool,
 ) -> None:
-    """How each category is spread over the parts, and where it is missing."""
+    """Print the images of each category in each part, and which categories a part lacks."""
     names = dataset.categories.names
     total = sum(counts.values())
     absent = {
-        part: [
-            name for name, here, all_ in zip(names, count, total, strict=True) if all_ and not here
-        ]
+        part: [name for name, n, of in zip(names, count, total, strict=True) if of and not n]
         for part, count in counts.items()
     }
     if json:

@@ -21,27 +21,27 @@ def synth(
     overwrite: bool = False,
     json: bool = False,
 ) -> None:
-    """Write a generated dataset: drawn objects with exact boxes on cluttered backgrounds.
+    """Generate a dataset of drawn objects with exact boxes.
 
-    14 categories with long-tailed frequencies, 0 to 8 objects an image, about a third of them
-    small and a third partly covered; texture and hue say nothing about the category. The same
-    seed gives the same bytes, and a longer run begins with the pictures of a shorter one.
+    14 categories with long-tailed frequencies on cluttered backgrounds, 0 to 8 objects per image, about a third
+    of them small and a third partly covered; texture and hue are independent of the category. The same seed
+    gives the same bytes, and a larger dataset begins with the images of a smaller one.
 
     Parameters
     ----------
     out
-        Folder to make.
+        Folder to create.
     workers
-        Processes; as many as there are cores when not given.
+        Number of processes; the number of cores when not given.
     overwrite
-        Replace OUT once the new dataset is whole.
+        Replace OUT once the new dataset is complete.
     json
         Print what was written as one JSON object.
     """
     from tagbox.data.synthetic.generate import generate
 
     total = scenes.images + scenes.val + scenes.test
-    with progress_bar("painting", total) as advance:
+    with progress_bar("drawing", total) as advance:
         done = generate(
             out,
             scenes,

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from tagbox.api import Run
 
 train = App(
-    help_format="markdown", name="train", help="Train a model on a dataset.", config=fill_from_file
+    help_format="markdown",
+    name="train",
+    help="Train a classifier or a detector on a dataset.",
+    config=fill_from_file,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(SettingsOptions):
-    """The run directory, and whether to resume."""
+    """Run directory, and whether to resume."""
 
     name: str
     """Name of the run."""
@@ -37,7 +40,7 @@ class RunOptions(SettingsOptions):
     """Replace a finished run of that name once the new one is complete."""
 
     resume: bool = False
-    """Go on with an unfinished run of that name, from its newest checkpoint and with its settings."""
+    """Resume the unfinished run of that name, from its newest checkpoint and with its settings."""
 
 
 @train.command
@@ -50,18 +53,18 @@ def classifier(
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     cache: bool = True,
 ) -> None:
-    """Train a multi-label classifier: which categories appear in a picture.
+    """Train a multi-label classifier: which categories are present in an image.
 
-    A frozen backbone encodes each picture once and a head is trained on the features; a recipe that
-    fine-tunes then trains the backbone with it. Thresholds are tuned on the validation pictures. Writes the
+    A frozen backbone encodes each image once and a head is trained on the features; a recipe that fine-tunes
+    then trains the backbone together with the head. Thresholds are tuned on the validation images. Writes the
     folder RUNS/NAME with the model, its metrics and report.html. See `tagbox recipes`.
 
     Parameters
     ----------
     data
-        COCO JSON, challenge folder, CSV, YOLO or labelme folder, or a folder a class.
+        Dataset: COCO JSON, challenge folder, CSV, YOLO or labelme folder, or one folder per class.
     cache
-        Keep encoded pictures for later runs.
+        Keep the features of the images for later runs.
     """
     from tagbox.api import train_classifier
     from tagbox.evaluation.evaluate_labels import headline
@@ -83,14 +86,14 @@ def detector(
 ) -> None:
     """Train a detector: where the objects of each category are.
 
-    Pictures without objects are kept as negatives, crowd regions are ignored, categories keep their ids.
-    Score thresholds are tuned on the validation pictures. Writes the folder RUNS/NAME with the model, its
+    Images without objects are kept as negatives, crowd regions are ignored, categories keep their ids.
+    Score thresholds are tuned on the validation images. Writes the folder RUNS/NAME with the model, its
     metrics and report.html. See `tagbox recipes`.
 
     Parameters
     ----------
     data
-        A dataset with boxes: COCO JSON, YOLO or labelme folder.
+        Dataset with boxes: COCO JSON, YOLO or labelme folder.
     """
     from tagbox.api import train_detector
     from tagbox.evaluation.evaluate_detections import box_headline

@@ -136,21 +136,21 @@ def classifier(
     cache: bool = True,
     typed: Typed = (),
 ) -> None:
-    """Search for the best settings of a classifier's recipe, by a metric of the validation pictures.
+    """Search for the best settings of a classifier's recipe, by a validation metric.
 
-    Pictures are encoded once; a trial trains a head, or the full network where the recipe does. A trial that
-    is worse than the median of the others is pruned. The same command again goes on until there are TRIALS
-    in all. Writes STUDIES/NAME with the trials, and best.yaml for `tagbox train classifier --config`.
+    Images are encoded once; a trial trains a head, or the full network where the recipe does. A trial that is
+    worse than the median of the others is pruned. The same command continues the study until it has TRIALS
+    trials in total. Writes STUDIES/NAME with the trials, and best.yaml for `tagbox train classifier --config`.
 
-    A setting whose flag is typed keeps that value and is not searched. `tagbox tune detector` does the same
+    A setting whose flag is given keeps that value and is not searched. `tagbox tune detector` does the same
     with detectors.
 
     Parameters
     ----------
     data
-        COCO JSON, challenge folder, CSV, YOLO or labelme folder, or a folder a class.
+        Dataset: COCO JSON, challenge folder, CSV, YOLO or labelme folder, or one folder per class.
     cache
-        Keep encoded pictures for later runs.
+        Keep the features of the images for later runs.
     """
     _tune(data, config, options, source, settings, typed, cache=cache)
 
@@ -166,18 +166,18 @@ def detector(
     settings: Annotated[SettingsOptions, Parameter(name="*")] = SettingsOptions(),
     typed: Typed = (),
 ) -> None:
-    """Search for the best settings of a detector's recipe, by a metric of the validation pictures.
+    """Search for the best settings of a detector's recipe, by a validation metric.
 
-    A trial is a full training; one that is worse than the median of the others is pruned. The same command
-    again goes on until there are TRIALS in all. Writes STUDIES/NAME with the trials, the run folder of the
-    best one, and best.yaml for `tagbox train detector --config`.
+    A trial is a full training; a trial that is worse than the median of the others is pruned. The same command
+    continues the study until it has TRIALS trials in total. Writes STUDIES/NAME with the trials, the run
+    directory of the best one, and best.yaml for `tagbox train detector --config`.
 
-    A setting whose flag is typed keeps that value and is not searched.
+    A setting whose flag is given keeps that value and is not searched.
 
     Parameters
     ----------
     data
-        A dataset with boxes: COCO JSON, YOLO or labelme folder.
+        Dataset with boxes: COCO JSON, YOLO or labelme folder.
     """
     _tune(data, config, options, source, settings, typed)
 

@@ -1,7 +1,4 @@
-"""How training pictures are varied while the whole network is trained.
-
-How training pictures and their boxes are varied.
-"""
+"""Augmentation of training images, and of images with boxes."""
 
 from __future__ import annotations
 
@@ -15,33 +12,34 @@ Crop = Literal["auto", "boxes", "plain", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig(Config):
-    """Augmentation of pictures; each picture's draws follow from the seed, the epoch and the picture."""
+    """Augmentation of images; the random values follow from the seed, the epoch and the image."""
 
     flip: bool = True
-    """Mirror half of the pictures left to right."""
+    """Mirror half of the images left to right."""
     vertical_flip: bool = False
-    """Turn half of the pictures upside down."""
+    """Flip half of the images upside down."""
     rotate: float = 0.0
-    """Rotate by up to this many degrees."""
+    """Largest angle of the random rotation in degrees."""
     color: float = 0.0
-    """Change brightness, contrast and saturation by up to this share."""
+    """Largest relative change of brightness, contrast and saturation."""
     randaugment: int = 0
-    """RandAugment operations on each picture."""
+    """RandAugment operations per image."""
     randaugment_magnitude: int = 9
-    """Strength of RandAugment's operations, 0 to 30."""
+    """Magnitude of RandAugment's operations, from 0 to 30."""
     crop: Crop = "auto"
-    """Random resized crop. boxes: a label whose objects left the picture is dropped; auto: that where the
-    data has boxes, else none."""
+    """Random resized crop. boxes: labels whose objects are outside the crop are dropped; plain: labels are
+    kept; auto: boxes where the data has boxes, else none."""
     crop_scale: float = 0.5
-    """Smallest share of the picture's area that a crop keeps."""
+    """Smallest area of a crop, as a share of the image's area."""
     crop_visible: float = 0.25
-    """Share of an object that must be in a crop for its label to stay; below it the label is unknown."""
+    """Smallest share of an object that must be inside a crop for its label to stay; below it the label is
+    unknown."""
     cutout: float = 0.0
-    """Side of the grey square cut out of each picture, as a share of the picture's side."""
+    """Side of the grey square cut out of each image, as a share of the image's side; 0 disables it."""
     mixup: float = 0.0
-    """Alpha of mixup; 0 is off."""
+    """Alpha of mixup; 0 disables it."""
     cutmix: float = 0.0
-    """Alpha of CutMix; 0 is off."""
+    """Alpha of CutMix; 0 disables it."""
 
     def __post_init__(self) -> None:
         require(0 <= self.rotate <= 180, "rotate", self.rotate, "from 0 to 180 degrees")
@@ -58,26 +56,28 @@ class AugmentConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class BoxAugmentConfig(Config):
-    """Augmentation with boxes; each picture's draws follow from the seed, the epoch and the picture."""
+    """Augmentation of images with boxes; the random values follow from the seed, the epoch and the image."""
 
     flip: bool = True
-    """Mirror half of the pictures left to right."""
+    """Mirror half of the images left to right."""
     vertical_flip: bool = False
-    """Turn half of the pictures upside down."""
+    """Flip half of the images upside down."""
     rotate: float = 0.0
-    """Rotate by up to this many degrees; boxes become the upright boxes around the turned ones."""
+    """Largest angle of the random rotation in degrees; boxes become the upright boxes around the rotated
+    ones."""
     photometric: float = 0.5
-    """Share of pictures whose brightness, contrast, saturation and hue are changed."""
+    """Probability of a random change of brightness, contrast, saturation and hue."""
     zoom_out: float = 0.0
-    """Share of pictures put on a larger grey canvas."""
+    """Probability of placing an image on a larger grey canvas."""
     iou_crop: float = 0.0
-    """Share of pictures cropped so that at least one box keeps a drawn overlap."""
+    """Probability of a random crop in which at least one box keeps a random minimum IoU."""
     scale_jitter: float = 0.0
-    """Scale pictures by a factor from 1 - this to 1 + this, cropped or padded to the network's size."""
+    """Scale images by a random factor from 1 - `scale_jitter` to 1 + `scale_jitter`, and crop or pad them to
+    the network's size."""
     mosaic: float = 0.0
-    """Share of pictures put together from four."""
+    """Probability of a mosaic of four images."""
     min_visible: float = 0.3
-    """Share of a box that must stay in the picture; below it the box goes, as a region to ignore."""
+    """Smallest share of a box that must stay in the image; a box with less becomes a region to ignore."""
 
     def __post_init__(self) -> None:
         require(0 <= self.rotate <= 180, "rotate", self.rotate, "from 0 to 180 degrees")

@@ -1,7 +1,4 @@
-"""How a classifier is trained.
-
-How saved runs are put together, and how many views of a picture each of them gets.
-"""
+"""Settings of a classifier and its training, and of an ensemble of classifiers."""
 
 from __future__ import annotations
 
@@ -34,76 +31,79 @@ Objective = Literal["challenge_f1", "micro_f1", "macro_f1", "cf1", "of1", "sampl
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig(Config):
-    """How a classifier is trained."""
+    """Settings of a classifier and of its training."""
 
     val: Path | None = None
-    """Validation dataset; without it a stratified part of the training data is held out."""
+    """Validation dataset; when not given, a stratified part of the training data."""
     val_images: Path | None = None
-    """Folder of the validation pictures."""
+    """Folder of the validation images."""
     val_fraction: float = 0.1
-    """Part held out when there is no `val`."""
+    """Share of the training data used for validation when `val` is not given."""
     labels: Literal["auto", "multi", "exclusive"] = "auto"
-    """Whether a picture has any number of categories or exactly one; auto looks at the data."""
+    """Whether an image has any number of categories (multi) or exactly one (exclusive); auto decides by the
+    data."""
     backbone: str = "efficientnet_lite2@448"
-    """Backbone NAME or NAME@SIZE; several joined by + are used side by side."""
+    """Backbone NAME or NAME@SIZE; the features of several joined by + are concatenated."""
     weights: str = "default"
-    """`default`, `packaged`, `none`, or the path of a checkpoint."""
+    """Pretrained weights: `default`, `packaged`, `none`, or the path of a checkpoint."""
     geometry: Geometry = "squash"
-    """How a picture becomes a square: squash, pad, or centre crop."""
+    """How an image becomes a square: squash, pad, or centre crop."""
     pooling: Pooling = "mean+max"
-    """How a feature map becomes a vector; the maximum finds small objects."""
+    """Pooling of the feature map to a vector; the maximum finds small objects."""
     mirror: bool = True
-    """Encode each training picture's mirror image too."""
+    """Encode the mirror image of each training image as well."""
     head: HeadKind = "linear"
-    """Head: linear or mlp on pooled features; ml_decoder or csra, which look at the whole feature map."""
+    """Head: linear or mlp on pooled features; ml_decoder or csra on the whole feature map."""
     hidden: int = 512
     """Width of the MLP's hidden layer, or of ML-Decoder's attention (a multiple of 8)."""
     queries: int | None = None
-    """Group queries of ML-Decoder; one a category, at most 100, when not given."""
+    """Group queries of ML-Decoder; one per category, at most 100, when not given."""
     attention: float = 0.2
-    """Weight of CSRA's class-specific attention beside the mean over the map."""
+    """Weight of CSRA's class-specific attention, which is added to the mean over the feature map."""
     attention_heads: int = 1
-    """CSRA: 1 takes the maximum over the map; 2, 4, 6 or 8 heads sharpen step by step."""
+    """Attention heads of CSRA: 1 takes the maximum over the feature map; 2, 4, 6 or 8 have increasing
+    temperatures."""
     dropout: float = 0.0
-    """Dropout before the head's last layer; inside the layer of ML-Decoder, whose authors use 0.1."""
+    """Dropout before the head's last layer; inside the decoder layer of ML-Decoder, whose authors use 0.1."""
     loss: Literal["auto", "bce", "bce_weighted", "focal", "asymmetric", "cross_entropy"] = "auto"
     """Loss function; auto is bce, or cross_entropy where labels are exclusive."""
     anneal_epochs: int = 0
-    """Epochs in which the asymmetric or focal loss goes from plain bce to its full focus."""
+    """Epochs over which the asymmetric or focal loss goes from plain bce to its full focusing."""
     label_smoothing: float = 0.0
-    """Share by which targets move from 0 and 1 towards the middle."""
+    """Label smoothing; 0 disables it."""
     teacher: Path | None = None
-    """Another run, or a file of its predictions on the training pictures, to learn from as well."""
+    """Run to distil from, or a file of its predictions on the training images."""
     teacher_weight: float = 0.5
-    """Weight of the teacher's probabilities beside the labels; unknown labels are all the teacher's."""
+    """Weight of the teacher's probabilities relative to the labels; an unknown label takes the teacher's
+    alone."""
     epochs: int = 30
-    """Most passes over the training set with a frozen backbone."""
+    """Maximum number of epochs with a frozen backbone."""
     batch_size: int = 64
-    """Images a step with a frozen backbone."""
+    """Images per step with a frozen backbone."""
     learning_rate: float = 5e-4
-    """Highest learning rate of AdamW with a frozen backbone."""
+    """Peak learning rate of AdamW with a frozen backbone."""
     weight_decay: float = 0.05
-    """AdamW weight decay, not on biases."""
+    """Weight decay of AdamW, not applied to biases."""
     patience: int = 10
-    """Epochs without a better `best_by` before training stops."""
+    """Epochs without improvement of `best_by` after which training stops."""
     best_by: Metric = "map"
-    """Validation metric that names the best epoch."""
+    """Validation metric that selects the best epoch."""
     objective: Objective = "challenge_f1"
-    """What the thresholds are tuned for."""
+    """Metric that the thresholds maximise."""
     at_least_one: bool = False
-    """Give every image at least the category nearest to its threshold."""
+    """Predict at least one category per image, the one nearest to its threshold."""
     top_k: int | None = None
-    """Say at most this many categories of an image."""
+    """Predict at most this many categories per image."""
     seed: int = 0
-    """Seed of the split, the head and the order of images."""
+    """Random seed of the split, the head and the order of images."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-    """Where to compute."""
+    """Device to compute on."""
     engine: Literal["auto", "openvino", "torch"] = "auto"
-    """What encodes the pictures: OpenVINO on a CPU, torch elsewhere, when not given."""
+    """Inference engine of the encoder; auto is OpenVINO on a CPU, torch elsewhere."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the encoder."""
+    """Floating-point format of the encoder."""
     tensorboard_categories: bool = False
-    """Write each category's average precision to TensorBoard too."""
+    """Write the average precision of each category to TensorBoard as well."""
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     """Training of the backbone."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -134,19 +134,19 @@ SIZES = range(32, 2049)
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleConfig(Config):
-    """Test-time views and the weights of runs that decide together."""
+    """Settings of an ensemble: test-time views of the images, and weights of the runs."""
 
     flip: bool = False
-    """Look at each picture's mirror image too."""
+    """Predict on the mirror image of each image as well."""
     scales: tuple[int, ...] = ()
-    """Sides in pixels of the squares that each run looks at; its own size when not given."""
+    """Input sizes in pixels at which each run predicts; its own size when not given."""
     weights: Literal["auto", "equal"] = "auto"
-    """Weights of the runs; auto fits them on the validation pictures and keeps them where cross-fitting says
-    that they help."""
+    """Weights of the runs; auto fits them on the validation images, and keeps them where cross-fitting shows
+    a gain."""
     objective: Objective | None = None
-    """What the thresholds are tuned for; that of the first run when not given."""
+    """Metric that the thresholds maximise; that of the first run when not given."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-    """Where to compute."""
+    """Device to compute on."""
 
     def __post_init__(self) -> None:
         for size in self.scales:

@@ -1,4 +1,4 @@
-"""How a dataset is read, and how a generated one is made."""
+"""Settings for reading a dataset and for generating one."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ class DataConfig(Config):
     """How a dataset is read."""
 
     images: Path | None = None
-    """Folder of the pictures; without it they are searched beside the labels."""
+    """Folder of the images; when not given, they are searched for near the labels."""
     format: Literal["auto", "coco", "cls", "labels", "csv", "yolo", "labelme", "folders"] = "auto"
-    """Format of the dataset; recognised when not given."""
+    """Format of the dataset; auto detects it."""
     names: Path | None = None
-    """File of category names, one a line, for formats that only hold indices."""
+    """File of category names, one per line, for formats that hold only indices."""
     categories: tuple[str, ...] = ()
     """Keep only these categories."""
     group_by: Literal["supercategory"] | None = None
-    """Merge categories into their supercategories."""
+    """Merge categories by their supercategory."""
     mapping: Path | None = None
-    """YAML file `old name: new name` that renames and merges categories; `null` drops one."""
+    """YAML file of `old name: new name` that renames and merges categories; `null` drops one."""
     max_images: int | None = None
-    """A seeded, stratified sample of this many images."""
+    """Images in a seeded, stratified sample; all images when not given."""
     sample_seed: int = 0
-    """Seed of that sample."""
+    """Random seed of the sample."""
     crowd_is_present: bool = True
-    """Whether a crowd region counts as its category being in the image."""
+    """Count a crowd region as its category being present in the image."""
 
     def __post_init__(self) -> None:
         require(
@@ -40,22 +40,22 @@ class DataConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class SynthConfig(Config):
-    """A generated dataset."""
+    """Size and format of a generated dataset."""
 
     images: int = 1000
-    """Training images."""
+    """Number of training images."""
     val: int = 0
-    """Validation images, in a part of their own."""
+    """Number of validation images."""
     test: int = 0
-    """Test images, in a part of their own."""
+    """Number of test images."""
     width: int = 640
-    """Width of the pictures in pixels."""
+    """Width of the images in pixels."""
     height: int = 480
-    """Height of the pictures in pixels."""
+    """Height of the images in pixels."""
     seed: int = 0
-    """Seed; the same seed gives the same bytes."""
+    """Random seed; the same seed gives the same bytes."""
     format: Literal["coco", "cls"] = "coco"
-    """COCO JSON files with pictures beside them, or a challenge folder with `.cls` labels."""
+    """COCO JSON files with the images beside them, or a challenge folder with `.cls` labels."""
 
     def __post_init__(self) -> None:
         require(1 <= self.images <= 10**8, "images", self.images, "from 1 to 100000000")

@@ -1,4 +1,4 @@
-"""How a detector is trained."""
+"""Settings of a detector and its training."""
 
 from __future__ import annotations
 
@@ -24,76 +24,77 @@ OF_TORCHVISION = (
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorConfig(Config):
-    """How a detector is trained."""
+    """Settings of a detector and of its training."""
 
     val: Path | None = None
-    """Validation dataset; without it a stratified part of the training data is held out."""
+    """Validation dataset; when not given, a stratified part of the training data."""
     val_images: Path | None = None
-    """Folder of the validation pictures."""
+    """Folder of the validation images."""
     val_fraction: float = 0.1
-    """Part held out when there is no `val`."""
+    """Share of the training data used for validation when `val` is not given."""
     detector: str = "dense"
-    """dense, fcos, retinanet or fasterrcnn on `backbone`; a detector of torchvision's, such as
+    """dense, fcos, retinanet or fasterrcnn on `backbone`; a torchvision detector such as
     fasterrcnn_resnet50_fpn_v2; or huggingface/OWNER/NAME for a transformer."""
     backbone: str = "efficientnet_lite0"
-    """Backbone of the detectors that stand on any: packaged, torchvision's or timm's."""
+    """Backbone of dense, fcos, retinanet and fasterrcnn: packaged, from torchvision or from timm."""
     weights: str = "default"
-    """`default` (COCO weights where the detector has them, else the backbone's), `packaged`, `backbone`,
-    `none`, or the path of a checkpoint."""
+    """Pretrained weights: `default` (COCO weights where the detector has them, else the backbone's),
+    `packaged`, `backbone`, `none`, or the path of a checkpoint."""
     size: int = 320
-    """Longest side of a picture in the network, in pixels: larger ones are scaled down, none is scaled up."""
+    """Longest side of an image in the network, in pixels: larger images are scaled down, none is scaled up."""
     trainable_layers: str = "all"
-    """What of the backbone is trained: none, all, or how many of its last stages."""
+    """Trained part of the backbone: none, all, or the number of its last stages."""
     boxes: Literal["refuse", "drop"] = "refuse"
-    """Training boxes without area or outside their picture: stop and name them, or leave them out."""
+    """Training boxes without area or outside their image: refuse stops and names them, drop leaves them out."""
     epochs: int = 20
-    """Most passes over the training pictures."""
+    """Maximum number of epochs."""
     patience: int = 20
-    """Epochs without a better `best_by` before training stops."""
+    """Epochs without improvement of `best_by` after which training stops."""
     batch_size: int = 8
-    """Images an optimizer step, over all processes and accumulated parts."""
+    """Images per optimizer step, over all processes and accumulated parts."""
     accumulate: int = 1
-    """Parts that a batch is computed in; more parts need less memory."""
+    """Parts that a batch is computed in (gradient accumulation); more parts need less memory."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """Optimizer; sgd has Nesterov momentum of 0.9."""
+    """Optimizer; sgd uses Nesterov momentum of 0.9."""
     learning_rate: float = 2e-3
-    """Highest learning rate of the detector's own layers."""
+    """Peak learning rate of the detector's own layers."""
     backbone_rate: float = 0.25
-    """The backbone's learning rate as a share of it."""
+    """Learning rate of the backbone, as a share of `learning_rate`."""
     layer_decay: float = 1.0
-    """Factor on the rate for each stage further from the head."""
+    """Factor on the learning rate for each stage further from the head."""
     weight_decay: float = 0.02
-    """Weight decay, not on biases and norms."""
+    """Weight decay, not applied to biases and norms."""
     schedule: Literal["one_cycle", "cosine", "step"] = "cosine"
-    """Course of the learning rate: one-cycle, cosine after a warm-up, or a tenth after each third."""
+    """Learning-rate schedule: one_cycle, cosine after a linear warm-up, or step (a tenth after each third)."""
     warmup: float = 0.05
-    """Share of the steps in which the rate rises (one-cycle, cosine)."""
+    """Share of the steps in which the learning rate rises (one_cycle, cosine)."""
     clip: float = 10.0
-    """Largest norm of all gradients together; 0 does not clip."""
+    """Maximum norm of the gradients; 0 disables clipping."""
     ema: float = 0.99
-    """Decay of the moving average of the weights, which is what is evaluated and saved; 0 is off."""
+    """Decay of the moving average of the weights, which is evaluated and saved; 0 disables it."""
     batch_norm: Literal["train", "frozen"] = "frozen"
-    """Whether batch normalisation of the backbone's trained stages follows the batches."""
+    """Whether batch normalisation in the backbone's trained stages updates its statistics (train) or not
+    (frozen)."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic of a training step; auto is bf16 where the device computes it in hardware, else fp32."""
+    """Floating-point format of training; auto is bf16 where the device computes it in hardware, else fp32."""
     channels_last: AutoBool = "auto"
     """Channels-last memory layout; auto is yes on a CPU, and on a GPU in reduced precision."""
     workers: int | None = None
-    """Processes that read pictures; 0 reads in the training process, which is the default on a CPU."""
+    """Processes that read images; 0, the default on a CPU, reads in the training process."""
     checkpoint_seconds: float = 60.0
     """Seconds of training between checkpoints; 0 saves after every step."""
     keep_checkpoints: int = 2
-    """Checkpoints kept, the best epoch's weights aside."""
+    """Checkpoints to keep besides the weights of the best epoch."""
     best_by: DetectionMetric = "ap"
-    """Validation figure that names the best epoch."""
+    """Validation metric that selects the best epoch."""
     seed: int = 0
-    """Seed of the split, the new layers and the order of images."""
+    """Random seed of the split, the new layers and the order of images."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-    """Where to compute."""
+    """Device to compute on."""
     engine: Literal["auto", "openvino", "torch"] = "auto"
-    """What detects once the detector is trained: OpenVINO on a CPU, torch elsewhere, when not given."""
+    """Inference engine of the trained detector; auto is OpenVINO on a CPU, torch elsewhere."""
     augment: BoxAugmentConfig = field(default_factory=BoxAugmentConfig)
-    """Augmentation of pictures and their boxes."""
+    """Augmentation of images and their boxes."""
 
     def __post_init__(self) -> None:
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")

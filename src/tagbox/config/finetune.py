@@ -1,4 +1,4 @@
-"""How the backbone itself is trained, after the head."""
+"""Settings for training the backbone after the head."""
 
 from __future__ import annotations
 
@@ -17,50 +17,53 @@ LARGEST_RATE = 1e36
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(Config):
-    """The stage after the frozen one: all of the backbone or its last stages are trained with the head."""
+    """Training of the backbone, or of its last stages, together with the head."""
 
     unfreeze: str = "none"
-    """What of the backbone is trained: none, all, or how many of its last stages."""
+    """Trained part of the backbone: none, all, or the number of its last stages."""
     epochs: int = 10
-    """Most passes over the training pictures."""
+    """Maximum number of epochs."""
     patience: int = 10
-    """Epochs without a better `best_by` before training stops."""
+    """Epochs without improvement of `best_by` after which training stops."""
     batch_size: int = 32
-    """Images an optimizer step, over all processes and accumulated batches."""
+    """Images per optimizer step, over all processes and accumulated parts."""
     accumulate: int = 1
-    """Parts that a batch is computed in; more parts need less memory and give the same gradients."""
+    """Parts that a batch is computed in (gradient accumulation); more parts need less memory and give the
+    same gradients."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """Optimizer; sgd has Nesterov momentum of 0.9."""
+    """Optimizer; sgd uses Nesterov momentum of 0.9."""
     learning_rate: float = 5e-4
-    """Highest learning rate of the head."""
+    """Peak learning rate of the head."""
     backbone_rate: float = 0.2
-    """The backbone's learning rate as a share of the head's."""
+    """Learning rate of the backbone, as a share of `learning_rate`."""
     layer_decay: float = 1.0
-    """Factor on the rate for each stage further from the head."""
+    """Factor on the learning rate for each stage further from the head."""
     weight_decay: float = 0.02
-    """Weight decay, not on biases and norms."""
+    """Weight decay, not applied to biases and norms."""
     schedule: Literal["one_cycle", "cosine", "step"] = "one_cycle"
-    """Course of the learning rate: one-cycle, cosine after a warm-up, or a tenth after each third."""
+    """Learning-rate schedule: one_cycle, cosine after a linear warm-up, or step (a tenth after each third)."""
     warmup: float = 0.1
-    """Share of the steps in which the rate rises (one-cycle, cosine)."""
+    """Share of the steps in which the learning rate rises (one_cycle, cosine)."""
     clip: float = 1.0
-    """Largest norm of all gradients together; 0 does not clip."""
+    """Maximum norm of the gradients; 0 disables clipping."""
     ema: float = 0.0
-    """Decay of the moving average of the weights, such as 0.9997; it is what is evaluated and saved. 0 is off."""
+    """Decay of the moving average of the weights, such as 0.9997, which is evaluated and saved; 0 disables
+    it."""
     batch_norm: Literal["train", "frozen"] = "frozen"
-    """Whether batch normalisation of trained stages follows the batches; that of frozen stages never does."""
+    """Whether batch normalisation in trained stages updates its statistics (train) or not (frozen); in frozen
+    stages it never does."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic of a training step; auto is bf16 where the device computes it in hardware, else fp32."""
+    """Floating-point format of training; auto is bf16 where the device computes it in hardware, else fp32."""
     channels_last: AutoBool = "auto"
     """Channels-last memory layout; auto is yes on a CPU, and on a GPU in reduced precision."""
     compile: bool = False
     """Compile the network with torch.compile."""
     workers: int | None = None
-    """Processes that read pictures; 0 reads in the training process, which is the default on a CPU."""
+    """Processes that read images; 0, the default on a CPU, reads in the training process."""
     checkpoint_seconds: float = 60.0
     """Seconds of training between checkpoints; 0 saves after every step."""
     keep_checkpoints: int = 2
-    """Checkpoints kept, the best epoch's weights aside."""
+    """Checkpoints to keep besides the weights of the best epoch."""
 
     def __post_init__(self) -> None:
         require_stages(self.unfreeze, "unfreeze")

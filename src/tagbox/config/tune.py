@@ -11,42 +11,43 @@ from tagbox.config.detector import DetectionMetric
 
 @dataclass(frozen=True, kw_only=True)
 class TuneOptions:
-    """How to search, and where the study is stored; not the settings of the model."""
+    """Options of a search, and where its study is stored."""
 
     name: str
     """Name of the study."""
 
     search: tuple[str, ...] = ()
-    """A range to add to the recipe's or to replace one: learning_rate=1e-4..1e-2:log, dropout=0..0.5,
-    loss=bce,focal."""
+    """Range that is added to the recipe's or replaces one of them: learning_rate=1e-4..1e-2:log,
+    dropout=0..0.5, loss=bce,focal."""
 
     fixed: tuple[str, ...] = ()
-    """A setting of the recipe's ranges that keeps its value; its name, such as dropout or ema."""
+    """Setting in the recipe's ranges that is not searched, such as dropout or ema."""
 
     trials: int = 100
-    """Number of trials in all, pruned and failed ones included."""
+    """Total number of trials, including pruned and failed ones."""
 
     minutes: float | None = None
-    """No trial begins after this many minutes."""
+    """Minutes after which no trial starts."""
 
     metric: str | None = None
-    """Validation metric that trials are compared by; best_by when not given."""
+    """Validation metric to compare trials by; best_by when not given."""
 
     repeats: int = 3
-    """Further seeds for the best settings and for those at the start, since the best of many looks too good."""
+    """Further seeds for the best settings and for the initial ones, because the best of many trials is too
+    optimistic."""
 
     test: Path | None = None
-    """A third dataset to compare both on."""
+    """Third dataset on which both are evaluated."""
 
     test_images: Path | None = None
-    """Folder of its pictures."""
+    """Folder of the test images."""
 
     studies: Path = Path("studies")
     """Folder of the studies."""
 
     storage: str | None = None
-    """Address of a database for the trials, such as postgresql://USER@HOST/NAME, in place of study.db; one
-    process at a time."""
+    """Database URL of the trials, such as postgresql://USER@HOST/NAME, instead of study.db; for one process
+    at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class ClassifierTuneOptions(TuneOptions):
     """Options of a search over a classifier's settings."""
 
     metric: Metric | None = None
-    """Validation metric that trials are compared by; best_by when not given."""
+    """Validation metric to compare trials by; best_by when not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ class DetectorTuneOptions(TuneOptions):
     """Options of a search over a detector's settings."""
 
     trials: int = 20
-    """Number of trials in all, pruned and failed ones included."""
+    """Total number of trials, including pruned and failed ones."""
 
     metric: DetectionMetric | None = None
-    """Validation metric that trials are compared by; best_by when not given."""
+    """Validation metric to compare trials by; best_by when not given."""
