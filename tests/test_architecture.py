@@ -22,9 +22,6 @@ LONGEST = 420
 IN_CIRCLES = {
     *("tagbox.models.backbones", "tagbox.models.timm_models"),
     *("tagbox.models.torch_backbones", "tagbox.models.torchvision_models"),
-    *("tagbox.reports.categories", "tagbox.reports.classifier_report"),
-    *("tagbox.reports.label_charts", "tagbox.reports.label_sections"),
-    *("tagbox.reports.detection_sections", "tagbox.reports.detector_report"),
     *("tagbox.training.checkpoint", "tagbox.training.loop"),
     *("tagbox.training.classifier", "tagbox.training.evaluate"),
     *("tagbox.training.finetune", "tagbox.training.saved_run"),
@@ -32,7 +29,6 @@ IN_CIRCLES = {
 }
 ALIKE = {
     ("tagbox.api.detect", "tagbox.api.train"),
-    ("tagbox.reports.classifier_report", "tagbox.reports.detector_report"),
 }
 TOO_LONG = {"tagbox.data.formats.coco_records"}
 

@@ -33,4 +33,4 @@ def test_digits_from_command_to_report(tmp_path: Path) -> None:
         folder = tmp_path / "runs" / way
         assert json.loads((folder / "model.json").read_text())["labels"] == "exclusive"
         page = (folder / "report.html").read_text()
-        assert all(words in page for words in ("accuracy", "Confusion matrix", "Where it fails"))
+        assert all(words in page for words in ("accuracy", "Confusion matrix", "Worst predictions"))

@@ -8,9 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tagbox.images.captions import fit_text, shorten
+from tagbox.images.captions import (
+    COLOURS,
+    LabelOutcome,
+    Outcome,
+    fit_text,
+    label_outcomes,
+    percent,
+    shorten,
+)
 from tagbox.images.draw import annotate, colour_of, grid, overlay_heat
-from tagbox.images.outcomes import COLOURS, Outcome, Verdict, percent, verdicts
 
 
 def rgb(colour: str) -> tuple[int, ...]:
@@ -26,14 +33,14 @@ def grey(height: int, width: int, value: int = 128) -> NDArray[np.uint8]:
 
 
 def test_right_wrong_and_missed() -> None:
-    assert verdicts(["cat", "dog"], [("cat", 0.9), ("bus", 0.4)]) == [
-        Verdict("cat", 0.9, "right"),
-        Verdict("bus", 0.4, "wrong"),
-        Verdict("dog", None, "missed"),
+    assert label_outcomes(["cat", "dog"], [("cat", 0.9), ("bus", 0.4)]) == [
+        LabelOutcome("cat", 0.9, "right"),
+        LabelOutcome("bus", 0.4, "wrong"),
+        LabelOutcome("dog", None, "missed"),
     ]
-    assert verdicts(None, [("cat", 0.9)]) == [Verdict("cat", 0.9, "unjudged")]
-    assert verdicts(["cat"], None) == [Verdict("cat", None, "unjudged")]
-    assert verdicts(None, None) == []
+    assert label_outcomes(None, [("cat", 0.9)]) == [LabelOutcome("cat", 0.9, "unjudged")]
+    assert label_outcomes(["cat"], None) == [LabelOutcome("cat", None, "unjudged")]
+    assert label_outcomes(None, None) == []
 
 
 def test_each_verdict_is_drawn_in_its_colour() -> None:
@@ -44,17 +51,17 @@ def test_each_verdict_is_drawn_in_its_colour() -> None:
 
 
 def test_labels_of_an_augmented_picture() -> None:
-    kept = Verdict("a", None, "unjudged")
+    kept = LabelOutcome("a", None, "unjudged")
     sheet = np.asarray(annotate(grey(60, 80), labels=[kept]))
     assert has_colour(sheet, COLOURS["unjudged"])
     assert not has_colour(sheet, COLOURS["unknown"]) and not has_colour(sheet, COLOURS["dropped"])
-    chips = [kept, Verdict("b", None, "unknown"), Verdict("longer", None, "dropped")]
+    chips = [kept, LabelOutcome("b", None, "unknown"), LabelOutcome("longer", None, "dropped")]
     sheet = np.asarray(annotate(grey(60, 80), labels=chips))
     assert has_colour(sheet, COLOURS["unknown"]) and has_colour(sheet, COLOURS["dropped"])
 
     def widest_white_line(outcome: Outcome) -> int:
         """Pixels of the longest white row in a chip: the line through a dropped name."""
-        chip = np.asarray(annotate(grey(60, 80), labels=[Verdict("longer", None, outcome)]))
+        chip = np.asarray(annotate(grey(60, 80), labels=[LabelOutcome("longer", None, outcome)]))
         return int((chip[-30:, :60] == 255).all(axis=-1)[8:20].sum(axis=1).max())
 
     assert widest_white_line("dropped") > widest_white_line("unjudged") + 15
@@ -139,7 +146,7 @@ def test_no_evidence_leaves_the_picture(value: float) -> None:
 
 def test_a_grid_holds_every_cell() -> None:
     cells = [annotate(grey(30, 40, 50 + i), width=100) for i in range(5)]
-    sheet = grid(cells, 3, title="five", legend=[Verdict("right", None, "right")])
+    sheet = grid(cells, 3, title="five", legend=[LabelOutcome("right", None, "right")])
     pixels = np.asarray(sheet)
     assert sheet.width == 3 * 100 + 4 * 8
     assert has_colour(pixels, COLOURS["right"])

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tagbox.data.dataset import Annotations
+from tagbox.data.dataset import Annotations, Categories, Dataset, Images, memory_source
+from tagbox.evaluation.box_matching import Matches, match_boxes
+from tagbox.evaluation.coco_ground_truth import ground_truth
 from tagbox.predictions.predictions import Detections
-from tagbox.reports.detection_pictures import (
-    BoxPicture,
-    choose_box_pictures,
-    make_box_picture,
-    match_pictures,
+from tagbox.reports.detector_examples import (
+    DetectorExample,
+    choose_examples,
+    make_example,
+    match_images,
 )
-from tagbox.reports.detector_report import DetectorReportData
+from tagbox.reports.detector_sections import DetectorReport
 
 
 def annotations_of(
@@ -34,6 +37,25 @@ def annotations_of(
         crowd=np.array(crowd or [False] * len(table), bool),
         ids=np.arange(1, len(table) + 1),
     )
+
+
+def matches_of(annotations: Annotations, detections: Detections) -> Matches:
+    """The detections matched with the annotations of a dataset of the same images and categories."""
+    images = len(detections.images)
+    dataset = Dataset(
+        images=Images(
+            ids=np.arange(images),
+            files=np.array([f"{name}.jpg" for name in detections.images]),
+            widths=np.full(images, 320, np.int32),
+            heights=np.full(images, 240, np.int32),
+            labelled=np.ones(images, bool),
+            root=Path("images"),
+        ),
+        categories=Categories.from_names(detections.categories),
+        annotations=annotations,
+        source=memory_source(images, len(annotations)),
+    )
+    return match_boxes(ground_truth(dataset), detections)
 
 
 def simulated(
@@ -191,39 +213,39 @@ def detector_history(epochs: int) -> list[dict[str, float | int | None]]:
     return rows
 
 
-def detector_pictures(
+def detector_examples(
     categories: tuple[str, ...], *, images: int = 16, found: float = 0.7, count: int = 7
-) -> list[BoxPicture]:
-    """The best and the worst of simulated pictures."""
+) -> list[DetectorExample]:
+    """The best and the worst of simulated images."""
     truth, detections = simulated(categories, images, found=found)
     random = np.random.default_rng(1)
-    judged = match_pictures(truth, detections, 0.3)
-    best, worst = choose_box_pictures(judged, count)
+    matches = matches_of(truth, detections)
+    best, worst = choose_examples(match_images(matches, 0.3), count)
     return [
-        make_box_picture(
+        make_example(
             np.tile(random.integers(60, 220, (240, 1, 3), dtype=np.uint8), (1, 320, 1)),
-            f"<i>{picture.row:012d}.jpg",
+            f"<i>{matched.row:012d}.jpg",
             kind,
-            picture,
-            truth,
+            matched,
+            matches,
             detections,
         )
         for kind, chosen in (("best", best), ("worst", worst))
-        for picture in chosen
+        for matched in chosen
     ]
 
 
-def detector_report(categories: tuple[str, ...], *, epochs: int = 12) -> DetectorReportData:
+def detector_report(categories: tuple[str, ...], *, epochs: int = 12) -> DetectorReport:
     """A report with every section."""
     truth, _ = simulated(categories, 200)
     labels = np.bincount(truth.category_rows, minlength=len(categories))
-    return DetectorReportData(
+    return DetectorReport(
         title="run <i>1</i>",
         categories=categories,
         metrics=detector_metrics(categories),
         history=detector_history(epochs),
         best_epoch=max(epochs - 1, 1),
-        pictures=detector_pictures(categories),
+        images=detector_examples(categories),
         statistics={
             "images": 200,
             "labelled_images": 200,
@@ -242,7 +264,7 @@ def detector_report(categories: tuple[str, ...], *, epochs: int = 12) -> Detecto
             "heights": {"min": 240, "median": 240, "max": 240},
             "objects": {"small": 210, "medium": 350, "large": 40},
         },
-        box_sides=truth.boxes[:, 2:],
+        box_sizes=truth.boxes[:, 2:],
         config={"detector": "dense", "augment": {"mirror": 0.5}, "val": None, "size": 320},
         notes=["2 pictures could not be read & were left out."],
         versions={"tagbox": "0"},

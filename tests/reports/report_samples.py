@@ -8,8 +8,8 @@ import numpy as np
 
 from tagbox.evaluation.evaluate_labels import evaluate_labels
 from tagbox.evaluation.tuning import tune
-from tagbox.reports.classifier_report import ReportData
-from tagbox.reports.pictures import choose_pictures, make_picture
+from tagbox.reports.classifier_examples import choose_examples, make_example
+from tagbox.reports.classifier_sections import ClassifierReport
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -31,7 +31,7 @@ def report_data(
     label_sets: bool = False,
     unknown: float = 0.0,
     pictures: int = 6,
-) -> ReportData:
+) -> ClassifierReport:
     """A report of simulated probabilities, with everything a real run has."""
     random = np.random.default_rng(seed)
     categories = len(names)
@@ -48,9 +48,9 @@ def report_data(
         thresholds=None if label_sets else tuned.thresholds,
         **scored,
     )
-    best, worst = choose_pictures(truth, said, probabilities, pictures)
+    best, worst = choose_examples(truth, said, probabilities, pictures)
     shown = [
-        make_picture(
+        make_example(
             random.integers(0, 255, (24 + 7 * (row % 3), 40, 3), dtype=np.uint8),
             f"{row:012d}<b>.jpg",
             int(row),
@@ -73,14 +73,14 @@ def report_data(
         }
         for e in range(1, 9)
     ]
-    return ReportData(
+    return ClassifierReport(
         title="run <i>1</i>",
         categories=names,
         truth=truth,
         metrics=metrics,
         history=history,
         best_epoch=7,
-        pictures=shown,
+        images=shown,
         config={"backbone": "<b>x</b>", "images": None, "mirror": True, "keep": ["a", "b"]},
         baselines={"colour <i>": {"map": 0.1}},
         notes=["see http://example.invalid/<x>"],
@@ -100,7 +100,7 @@ def words(count: int) -> tuple[str, ...]:
 
 def exclusive_data(
     names: tuple[str, ...], images: int, *, skill: float = 3.0, label_sets: bool = False
-) -> ReportData:
+) -> ClassifierReport:
     """The same with one category an image, named by the softmax of noisy logits."""
     random = np.random.default_rng(0)
     rows = random.integers(0, len(names), images)
@@ -111,9 +111,9 @@ def exclusive_data(
     truth = (rows[:, None] == np.arange(len(names))).astype(np.int8)
     said = probabilities >= probabilities.max(axis=1, keepdims=True)
     scored = {"decisions": said} if label_sets else {"probabilities": probabilities}
-    best, worst = choose_pictures(truth, said, probabilities, 4)
+    best, worst = choose_examples(truth, said, probabilities, 4)
     shown = [
-        make_picture(
+        make_example(
             random.integers(0, 255, (24, 32, 3), dtype=np.uint8),
             f"{row}.png",
             int(row),
@@ -142,5 +142,5 @@ def exclusive_data(
         thresholds=None,
         tuning=None,
         history=history,
-        pictures=shown,
+        images=shown,
     )

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import pytest
-from detector_samples import annotations_of, simulated
+from detector_samples import annotations_of, matches_of, simulated
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
@@ -15,12 +15,12 @@ from pycocotools.cocoeval import COCOeval
 
 from tagbox.data.dataset import Annotations
 from tagbox.predictions.predictions import Detections
-from tagbox.reports.detection_pictures import (
+from tagbox.reports.detector_examples import (
     IGNORED,
     WRONG,
-    choose_box_pictures,
-    make_box_picture,
-    match_pictures,
+    choose_examples,
+    make_example,
+    match_images,
 )
 
 NAMES = ("a", "b")
@@ -108,7 +108,7 @@ def test_counts_are_those_of_pycocotools(
 ) -> None:
     truth = annotations_of(*([one[i] for one in there] for i in range(4)))  # type: ignore[arg-type]
     detections = detections_of(said)
-    judged = match_pictures(truth, detections, 0.0)
+    judged = match_images(matches_of(truth, detections), 0.0)
     assert {p.row: [p.right, p.wrong, p.missed] for p in judged} == counted_by_pycocotools(
         truth, detections
     )
@@ -116,7 +116,7 @@ def test_counts_are_those_of_pycocotools(
 
 def test_counts_of_many_boxes_are_those_of_pycocotools() -> None:
     truth, detections = simulated(NAMES, 60, found=0.8)
-    judged = match_pictures(truth, detections, 0.0)
+    judged = match_images(matches_of(truth, detections), 0.0)
     assert {p.row: [p.right, p.wrong, p.missed] for p in judged} == counted_by_pycocotools(
         truth, detections
     )
@@ -140,16 +140,16 @@ def test_a_picture_worked_by_hand() -> None:
             (1, 1, (10.0, 10.0, 8.0, 8.0), 0.3),  # Of another category; at its cut.
         ]
     )
-    first, second, third = match_pictures(truth, detections, [0.5, 0.3])
-    assert first.found.tolist() == [1, 2, 0]
-    assert first.matches.tolist() == [0, WRONG, WRONG]
+    first, second, third = match_images(matches_of(truth, detections), [0.5, 0.3])
+    assert first.detections.tolist() == [1, 2, 0]
+    assert first.found.tolist() == [0, WRONG, WRONG]
     assert (first.right, first.wrong, first.missed) == (1, 2, 2)
     assert first.f1 == pytest.approx(2 / 6)
-    assert second.matches.tolist() == [IGNORED, WRONG]
+    assert second.found.tolist() == [IGNORED, WRONG]
     assert (second.right, second.wrong, second.missed, second.f1) == (0, 1, 0, 0.0)
     # Without a box there is nothing to find.
     assert (third.right, third.wrong, third.missed, third.f1) == (0, 0, 0, 1.0)
-    best, worst = choose_box_pictures([first, second, third])
+    best, worst = choose_examples([first, second, third])
     assert [p.row for p in best] == [0]
     assert [p.row for p in worst] == [1]
 
@@ -158,7 +158,8 @@ def test_the_choice_is_the_same_whatever_the_order_of_the_rows() -> None:
     truth, detections = simulated(NAMES, 40)
     shuffled = detections.take(np.random.default_rng(4).permutation(len(detections)))
     one, other = (
-        choose_box_pictures(match_pictures(truth, said, 0.3), 6) for said in (detections, shuffled)
+        choose_examples(match_images(matches_of(truth, said), 0.3), 6)
+        for said in (detections, shuffled)
     )
     for side, same in zip(one, other, strict=True):
         assert [p.row for p in side] == [p.row for p in same]
@@ -171,9 +172,9 @@ def test_the_choice_is_the_same_whatever_the_order_of_the_rows() -> None:
 
 def test_no_detection_is_a_normal_answer() -> None:
     truth, detections = simulated(NAMES, 5)
-    judged = match_pictures(truth, detections.take(np.zeros(0, np.intp)), 0.5)
+    judged = match_images(matches_of(truth, detections.take(np.zeros(0, np.intp))), 0.5)
     assert [p.f1 for p in judged] == [0.0] * 5
-    best, worst = choose_box_pictures(judged)
+    best, worst = choose_examples(judged)
     assert (len(best), len(worst)) == (0, 5)
 
 
@@ -182,9 +183,10 @@ def test_a_picture_names_what_was_right_wrong_and_missed() -> None:
     detections = detections_of(
         [(0, 0, (1.0, 2.0, 10.0, 11.0), 0.9), (0, 0, (60.0, 60.0, 5.0, 5.0), 0.7)], images=1
     )
-    (judged,) = match_pictures(truth, detections, 0.5)
+    matches = matches_of(truth, detections)
+    (judged,) = match_images(matches, 0.5)
     image = np.zeros((80, 80, 3), np.uint8)
-    picture = make_box_picture(image, "x.jpg", "worst", judged, truth, detections)
+    picture = make_example(image, "x.jpg", "worst", judged, matches, detections)
     assert (picture.right, picture.wrong, picture.missed) == (("a",), ("a",), ("b",))
     assert picture.score == pytest.approx(0.5)
     # What was found is named by its detection.

@@ -17,9 +17,9 @@ from tagbox.reports.charts import (
     Series,
     histogram,
     line_chart,
-    matrix,
     ticks,
 )
+from tagbox.reports.matrix_chart import co_occurrence_chart
 
 BAD = "<b>&\"' {x}"
 
@@ -100,7 +100,14 @@ def test_names_are_text_everywhere() -> None:
     figures = [
         line_chart(BAD, lines, x=axis, y=axis, marks=[Mark(x=0.5, label=BAD)]),
         histogram(BAD, [3, 0, 2], x=BAD, y=BAD),
-        matrix(BAD, [BAD, "b", "c"], np.arange(9).reshape(3, 3), row=BAD, column=BAD),
+        co_occurrence_chart(
+            BAD,
+            [BAD, "b", "c"],
+            np.arange(9).reshape(3, 3),
+            row=BAD,
+            column=BAD,
+            describe=lambda row, column: f"{row} and {column}",
+        ),
     ]
     for figure in figures:
         assert BAD in "".join(svg(figure).itertext()) or BAD in (
@@ -111,13 +118,23 @@ def test_names_are_text_everywhere() -> None:
 
 
 def test_matrix_cells_say_their_counts() -> None:
-    counts = np.array([[9, 2, 0], [0, 9, 5], [1, 0, 9]])
+    # The category with the largest counts comes first.
+    counts = np.array([[0, 2, 0], [0, 0, 5], [1, 0, 0]])
     chart = svg(
-        matrix("t", ["a", "b", "c"], counts, row="r", column="c", tip="{row}>{column}={value}")
+        co_occurrence_chart(
+            "t",
+            ["a", "b", "c"],
+            counts,
+            row="r",
+            column="c",
+            describe=lambda row, column: f"{row}>{column}",
+        )
     )
-    assert [g.findtext("title") for g in chart.findall("g")] == ["a>b=2", "b>c=5", "c>a=1"]
+    assert [g.findtext("title") for g in chart.findall("g")] == [
+        *("b>c: 5 images", "c>a: 1 images", "a>b: 2 images")
+    ]
     shades = [float(g.find("rect").get("fill-opacity")) for g in chart.findall("g")]  # type: ignore[union-attr, arg-type]
-    assert shades == pytest.approx([0.12 + 0.88 * v / 5 for v in (2, 5, 1)], abs=0.005)
+    assert shades == pytest.approx([0.12 + 0.88 * v / 5 for v in (5, 1, 2)], abs=0.005)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import f1_score, precision_recall_curve
 
 from tagbox.metrics.multilabel import average_precision, label_metrics
-from tagbox.reports.label_charts import precision_recall, threshold_curves
+from tagbox.reports.classifier_charts import precision_recall, threshold_curves
 
 scores = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
 

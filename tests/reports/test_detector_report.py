@@ -12,22 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 from detector_samples import (
+    detector_examples,
     detector_history,
     detector_metrics,
-    detector_pictures,
     detector_report,
 )
 from page_browser import PageReader, open_browser
 from report_samples import HOSTILE, words
 
-from tagbox.reports.detector_report import (
-    DetectorReportData,
-    render_detector_report,
-    write_detector_report,
-)
+from tagbox.reports.detector_sections import DetectorReport
+from tagbox.reports.report import render_report, write_report
 
 
-def without_detections(names: tuple[str, ...]) -> DetectorReportData:
+def without_detections(names: tuple[str, ...]) -> DetectorReport:
     """What a detector that finds nothing leaves: zeros, empty columns, missing keys."""
     data = detector_report(names)
     metrics = detector_metrics(names)
@@ -58,22 +55,20 @@ def without_detections(names: tuple[str, ...]) -> DetectorReportData:
         },
         "reasons": ["There are no detections at all, and 9 boxes to find."],
     }
-    return replace(data, metrics=metrics, pictures=detector_pictures(names, found=0.0))
+    return replace(data, metrics=metrics, images=detector_examples(names, found=0.0))
 
 
-def bare(names: tuple[str, ...]) -> DetectorReportData:
+def bare(names: tuple[str, ...]) -> DetectorReport:
     """Nothing but what a report must have, of images without a box."""
     absent = {"ap": "there is no box to find", "intervals": "they need two images"}
-    return DetectorReportData(
-        title="bare", categories=names, metrics={"ap": None, "absent": absent}
-    )
+    return DetectorReport(title="bare", categories=names, metrics={"ap": None, "absent": absent})
 
 
-def one_epoch(names: tuple[str, ...]) -> DetectorReportData:
+def one_epoch(names: tuple[str, ...]) -> DetectorReport:
     return replace(detector_report(names), history=detector_history(1), best_epoch=1)
 
 
-PAGES: dict[str, Callable[[], DetectorReportData]] = {
+PAGES: dict[str, Callable[[], DetectorReport]] = {
     "usual": lambda: detector_report(words(12)),
     "hostile names": lambda: detector_report(HOSTILE),
     "one category": lambda: detector_report(words(1)),
@@ -88,7 +83,7 @@ PAGES: dict[str, Callable[[], DetectorReportData]] = {
 
 @pytest.mark.parametrize("case", PAGES)
 def test_the_detector_s_page_refers_to_nothing_outside(case: str) -> None:
-    page = render_detector_report(PAGES[case]())
+    page = render_report(PAGES[case]())
     links = PageReader()
     links.feed(page)
     assert all(r.startswith(("#", "data:")) for r in links.references)
@@ -125,7 +120,7 @@ class Elements(HTMLParser):
 @pytest.mark.parametrize("case", PAGES)
 def test_every_element_is_closed(case: str) -> None:
     elements = Elements()
-    elements.feed(render_detector_report(PAGES[case]()))
+    elements.feed(render_report(PAGES[case]()))
     assert (elements.open, elements.wrong) == ([], [])
 
 
@@ -133,12 +128,12 @@ def headings(page: str) -> list[str]:
     return re.findall(r"<h2 id=\"(.*?)-title\">", page)
 
 
-ALL = ["figures", "pictures", "training", "scores", "categories", "errors", "confusion", "data"]
+ALL = ["metrics", "examples", "training", "scores", "categories", "errors", "confusion", "data"]
 
 
 def test_every_section_is_there_and_in_the_contents() -> None:
-    page = render_detector_report(detector_report(words(12)))
-    assert headings(page) == [*ALL, "run"]
+    page = render_report(detector_report(words(12)))
+    assert headings(page) == [*ALL, "configuration"]
     assert re.findall(r'<a href="#(.*?)">', page) == headings(page)
 
 
@@ -146,20 +141,20 @@ def test_every_section_is_there_and_in_the_contents() -> None:
     ("case", "missing"),
     [
         ("no history", {"training"}),
-        ("bare", set(ALL) - {"figures"}),
+        ("bare", {*ALL, "configuration"} - {"metrics"}),
         ("no statistics", set()),
         ("one category", set()),
         ("no detection", set()),
     ],
 )
 def test_what_is_missing_is_left_out(case: str, missing: set[str]) -> None:
-    page = render_detector_report(PAGES[case]())
-    assert set(headings(page)) == {*ALL, "run"} - missing
+    page = render_report(PAGES[case]())
+    assert set(headings(page)) == {*ALL, "configuration"} - missing
     assert re.findall(r'<a href="#(.*?)">', page) == headings(page)
 
 
 def test_names_and_sentences_are_text() -> None:
-    page = render_detector_report(detector_report(HOSTILE))
+    page = render_report(detector_report(HOSTILE))
     links = PageReader()
     links.feed(page)
     assert set(HOSTILE) <= set(links.row_headers)
@@ -173,7 +168,7 @@ def test_names_and_sentences_are_text() -> None:
 def test_the_page_says_what_the_metrics_say() -> None:
     data = detector_report(words(12))
     metrics = data.metrics
-    page = render_detector_report(data)
+    page = render_report(data)
     tiles = re.findall(r"<h3>(.*?)</h3>\n<p class=\"value\">(.*?)</p>", page)
     names = {"AP": "ap", "AP50": "ap50", "AP75": "ap75", "AP small": "ap_small"}
     names |= {"AP medium": "ap_medium", "AR 100": "ar100"}
@@ -181,7 +176,7 @@ def test_the_page_says_what_the_metrics_say() -> None:
     interval = metrics["intervals"]["ap"]
     assert f"90% interval {interval['low']:.3f} to {interval['high']:.3f}" in page
     assert f"interval not reliable: {interval['reason']}" in page
-    assert "<b>AP large</b> is not here: there is no large box to find." in page
+    assert "<b>AP large</b> is missing: there is no large box to find." in page
     assert '<th scope="row">AR 10</th>' in page
     for key in ("tp", "fp", "fn"):
         assert f"<dd>{metrics['at_cuts'][key]:,}</dd>" in page
@@ -191,15 +186,15 @@ def test_the_page_says_what_the_metrics_say() -> None:
 
 def test_the_matrix_has_missed_and_invented_boxes() -> None:
     data = detector_report(words(4))
-    page = render_detector_report(data)
+    page = render_report(data)
     matrix = data.metrics["confusion"]["matrix"]
     for i, row in enumerate(matrix):
         for j, number in enumerate(row):
             name, other = f"category {i}", f"category {j}"
-            said = f"{name}: right" if i == j else f"{name}: said to be {other}"
-            said = f"{name}: missed" if j == 4 else said
-            said = f"{other} where there is nothing" if i == 4 else said
-            tip = f"<title>{said}, {number} of {sum(row)} boxes</title>"
+            cell = f"{name} correct" if i == j else f"{name} predicted as {other}"
+            cell = f"{name} missed" if j == 4 else cell
+            cell = f"{other} predicted on background" if i == 4 else cell
+            tip = f"<title>{cell}: {number} of {sum(row)} boxes</title>"
             assert (tip in page) == (number > 0)
 
 
@@ -209,10 +204,10 @@ def charts(page: str) -> dict[str, str]:
 
 
 def test_losses_are_on_their_true_scale() -> None:
-    page = render_detector_report(detector_report(words(3)))
+    page = render_report(detector_report(words(3)))
     drawn = charts(page)
     assert list(drawn)[:6] == [
-        *("AP and AR on validation", "Loss", "Loss: class", "Loss: box", "Loss: centre"),
+        *("AP and AR on the validation images", "Loss", "Loss: class", "Loss: box", "Loss: centre"),
         "Learning rate",
     ]
     # The values themselves, on an axis from zero; small ones in a power of ten that the axis names.
@@ -223,12 +218,12 @@ def test_losses_are_on_their_true_scale() -> None:
     assert "learning rate, in 10⁻³" in drawn["Learning rate"]
     for title in ("Loss", "Loss: class", "Loss: box", "Loss: centre", "Learning rate"):
         assert re.search(r'text-anchor="end">0(\.0+)?</text>', drawn[title]), title
-        assert ">kept</text>" in drawn[title]
+        assert ">best</text>" in drawn[title]
 
 
 def test_the_same_values_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.html", "b.html"):
-        write_detector_report(detector_report(words(3)), tmp_path / name)
+        write_report(detector_report(words(3)), tmp_path / name)
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
@@ -237,7 +232,7 @@ def test_values_that_do_not_fit_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must be \(5, 5\)"):
         replace(data, categories=words(4))
     with pytest.raises(ValueError, match=r"must be \(M, 2\)"):
-        replace(data, box_sides=np.zeros((3, 4)))
+        replace(data, box_sizes=np.zeros((3, 4)))
 
 
 CASES = [(case, 390) for case in PAGES]
@@ -247,7 +242,7 @@ CASES += [(case, 1280) for case in ("usual", "hostile names", "80 categories")]
 @pytest.fixture(scope="module")
 def looked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     look = open_browser(tmp_path_factory.mktemp("browser"))
-    pages = {case: render_detector_report(make()) for case, make in PAGES.items()}
+    pages = {case: render_report(make()) for case, make in PAGES.items()}
     return look(
         {f"{case.replace(' ', '-')}-{width}": (pages[case], width) for case, width in CASES}
     )

@@ -11,9 +11,10 @@ import pytest
 from page_browser import PageReader, open_browser
 from report_samples import HOSTILE, exclusive_data, report_data, words
 
-from tagbox.reports.classifier_report import ReportData, render_report, write_report
+from tagbox.reports.classifier_sections import ClassifierReport
+from tagbox.reports.report import render_report, write_report
 
-PAGES: dict[str, Callable[[], ReportData]] = {
+PAGES: dict[str, Callable[[], ClassifierReport]] = {
     "usual": lambda: report_data(words(20), 60),
     "hostile names": lambda: report_data(HOSTILE, 40),
     "no positives": lambda: report_data(words(5), 20, share=0.0),
@@ -87,8 +88,8 @@ def test_exclusive_labels_have_their_own_page() -> None:
     for i, row in enumerate(data.metrics["confusion_matrix"]):
         for j, count in enumerate(row):
             name, other = f"category {i}", f"category {j}"
-            words_of = f"{name}: right" if i == j else f"{name}: said to be {other}"
-            tip = f"<title>{words_of}, {count} of {sum(row)} pictures</title>"
+            words_of = f"{name} correct" if i == j else f"{name} predicted as {other}"
+            tip = f"<title>{words_of}: {count} of {sum(row)} images</title>"
             assert (tip in page) == (count > 0)
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tagbox.reports.pictures import (
-    choose_pictures,
+from tagbox.reports.classifier_examples import (
+    choose_examples,
     heat_layer,
-    make_picture,
-    picture_scores,
-    thumbnail,
+    image_scores,
+    make_example,
 )
+from tagbox.reports.page import thumbnail
 
 
 def opened(uri: str) -> Image.Image:
@@ -25,13 +25,13 @@ SAID = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 0], [1, 1, 1], [0, 0, 1
 
 
 def test_scores_are_each_picture_s_f1() -> None:
-    assert picture_scores(TRUTH, SAID) == pytest.approx([1, 2 / 3, 1, 0, 1, 1])
+    assert image_scores(TRUTH, SAID) == pytest.approx([1, 2 / 3, 1, 0, 1, 1])
 
 
 def test_best_and_worst() -> None:
     probabilities = np.where(SAID, 0.7, 0.2).astype(np.float32)
     probabilities[5, 2] = 0.99
-    best, worst = choose_pictures(TRUTH, SAID, probabilities)
+    best, worst = choose_examples(TRUTH, SAID, probabilities)
     # The surer of the right ones first; the empty picture and the unknown one are neither.
     assert best.tolist() == [5, 0, 1]
     assert worst.tolist() == [3]
@@ -41,16 +41,16 @@ def test_best_and_worst_share_no_picture_and_hold_to_the_count() -> None:
     random = np.random.default_rng(0)
     truth = random.integers(0, 2, (50, 4)).astype(np.int8)
     said = random.random((50, 4)) < 0.5
-    best, worst = choose_pictures(truth, said, None, 12)
+    best, worst = choose_examples(truth, said, None, 12)
     assert (len(best), len(worst)) == (12, 12)
     assert not set(best.tolist()) & set(worst.tolist())
-    scores = picture_scores(truth, said)
+    scores = image_scores(truth, said)
     assert scores[best].min() >= scores[worst].max()
 
 
 def test_a_picture_says_what_was_right_and_what_was_missed() -> None:
     probabilities = np.array([[0.6, 0.3, 0.9]] * 6, np.float32)
-    picture = make_picture(
+    picture = make_example(
         np.zeros((4, 5, 3), np.uint8),
         "x.jpg",
         1,

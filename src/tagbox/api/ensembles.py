@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagbox.api.pictures import report_pictures
+from tagbox.api.report_examples import classifier_examples
 from tagbox.api.run import Run
 from tagbox.config import DataConfig, EnsembleConfig
 from tagbox.data.dataset import UNKNOWN, Dataset
@@ -146,7 +146,8 @@ def _write(
     from tagbox.models.ensembles import save_ensemble
     from tagbox.predictions.files import write_csv
     from tagbox.predictions.predictions import Predictions
-    from tagbox.reports.classifier_report import ReportData, write_report
+    from tagbox.reports.classifier_sections import ClassifierReport
+    from tagbox.reports.report import write_report
     from tagbox.training.saved_run import versions, write_metrics
 
     made = replace(judged.ensemble, versions=versions())
@@ -171,7 +172,7 @@ def _write(
     }
     write_metrics(run_dir, metrics)
     thresholds = judged.tuned.thresholds
-    report = ReportData(
+    report = ClassifierReport(
         title=name,
         categories=categories,
         truth=judged.images.labels,
@@ -179,7 +180,7 @@ def _write(
         metrics=judged.metrics,
         thresholds=thresholds.to_dict(),
         tuning=judged.tuned.report,
-        pictures=report_pictures(
+        images=classifier_examples(
             EnsembleClassifier(made), judged.images, judged.probabilities, thresholds
         ),
         config={**settings["data"], **settings["ensemble"]},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tagbox.api.pictures import box_report_pictures, report_pictures
+from tagbox.api.report_examples import classifier_examples, detector_examples
 from tagbox.api.run import Run, finished_run
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
@@ -17,7 +17,7 @@ from tagbox.progress import Progress, Silent
 from tagbox.training.resolve_config import Training
 
 if TYPE_CHECKING:
-    from tagbox.reports.pictures import ReportPicture
+    from tagbox.reports.classifier_examples import ClassifierExample
     from tagbox.training.classifier import TrainedClassifier
     from tagbox.training.detector import TrainedDetector
     from tagbox.training.distributed import Runtime
@@ -112,24 +112,25 @@ def train_classifier(
         trained: TrainedClassifier, facts: Mapping[str, Any], log: TensorBoardLog, path: Path
     ) -> None:
         from tagbox.inference.classifier import Classifier
-        from tagbox.reports.classifier_report import ReportData, write_report
+        from tagbox.reports.classifier_sections import ClassifierReport
+        from tagbox.reports.report import write_report
 
         probabilities = trained.predictions.probabilities
         assert probabilities is not None
-        pictures = report_pictures(
+        examples = classifier_examples(
             Classifier(trained.bundle, encoders=trained.encoders),
             trained.validation,
             probabilities,
             trained.bundle.thresholds,
         )
-        _log_pictures(log, pictures, trained.best_epoch)
-        data = ReportData(
+        _log_examples(log, examples, trained.best_epoch)
+        data = ClassifierReport(
             **facts,
             truth=trained.validation.labels,
             probabilities=probabilities,
             thresholds=trained.bundle.thresholds.to_dict(),
             tuning=trained.tuning,
-            pictures=pictures,
+            images=examples,
             baselines=baselines or {},
         )
         write_report(data, path)
@@ -205,18 +206,17 @@ def train_detector(
     def report(
         trained: TrainedDetector, facts: Mapping[str, Any], log: TensorBoardLog, path: Path
     ) -> None:
-        from tagbox.reports.detector_report import DetectorReportData, write_detector_report
+        from tagbox.reports.detector_sections import DetectorReport
+        from tagbox.reports.report import write_report
 
         annotations = trained.train.annotations
         boxes = annotations.boxes[annotations.has_box & ~annotations.crowd]
-        data = DetectorReportData(
+        data = DetectorReport(
             **facts,
-            pictures=box_report_pictures(
-                trained.validation, trained.predictions, trained.bundle.cuts
-            ),
-            box_sides=boxes[:, 2:],
+            images=detector_examples(trained.validation, trained.predictions, trained.bundle.cuts),
+            box_sizes=boxes[:, 2:],
         )
-        write_detector_report(data, path)
+        write_report(data, path)
 
     return _train_run(
         data,
@@ -324,18 +324,18 @@ def _report_facts(name: str, trained: Trained, source: DataConfig, command: str)
     }
 
 
-def _log_pictures(log: TensorBoardLog, pictures: Sequence[ReportPicture], epoch: int) -> None:
-    """The first few best and worst images, with truth and prediction, for TensorBoard."""
+def _log_examples(log: TensorBoardLog, examples: Sequence[ClassifierExample], epoch: int) -> None:
+    """The first best and worst images, with truth and prediction, for TensorBoard."""
     from tagbox.images.draw import annotate
 
     for kind in ("best", "worst"):
-        chosen = [picture for picture in pictures if picture.kind == kind][:TENSORBOARD_PICTURES]
-        for number, picture in enumerate(chosen, start=1):
+        chosen = [example for example in examples if example.kind == kind][:TENSORBOARD_PICTURES]
+        for number, example in enumerate(chosen, start=1):
             drawn = annotate(
-                picture.image,
-                truth=picture.truth,
-                predicted=picture.predicted,
-                title=picture.name,
+                example.image,
+                truth=example.truth,
+                predicted=example.predicted,
+                title=example.name,
                 width=360,
             )
             log.picture(epoch, f"{kind}/{number}", np.asarray(drawn))

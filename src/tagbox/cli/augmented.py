@@ -14,18 +14,18 @@ from tagbox.config import BoxAugmentConfig
 from tagbox.data.boxes import training_boxes
 from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN, Dataset
 from tagbox.errors import TagboxError
+from tagbox.images.captions import LabelOutcome
 from tagbox.images.decode import read_image
 from tagbox.images.draw import annotate
-from tagbox.images.outcomes import Verdict
 from tagbox.training.augment import Augment
 from tagbox.training.box_batches import BoxReader
 from tagbox.training.crop import ObjectsByImage
 from tagbox.training.mixup import mix
 
 LEGEND = (
-    Verdict("still there", None, "unjudged"),
-    Verdict("too little is left: unknown", None, "unknown"),
-    Verdict("out of the picture: dropped", None, "dropped"),
+    LabelOutcome("still there", None, "unjudged"),
+    LabelOutcome("too little is left: unknown", None, "unknown"),
+    LabelOutcome("out of the picture: dropped", None, "dropped"),
 )
 """Says what the chips below the pictures mean."""
 
@@ -74,7 +74,7 @@ def augmented_cells(
 
 def fates(
     names: Sequence[str], before: NDArray[np.int8], after: NDArray[np.float32]
-) -> list[Verdict]:
+) -> list[LabelOutcome]:
     """What became of a picture's labels: the present, then the newly unknown, then the dropped.
 
     Parameters
@@ -89,7 +89,7 @@ def fates(
     """
     had = before == PRESENT
     present = [
-        Verdict(names[k], None if after[k] == PRESENT else float(after[k]), "unjudged")
+        LabelOutcome(names[k], None if after[k] == PRESENT else float(after[k]), "unjudged")
         for k in np.flatnonzero(after > 0).tolist()
     ]
     unknown, dropped = (
@@ -98,12 +98,12 @@ def fates(
     )
     return [
         *present,
-        *(Verdict(name, None, "unknown") for name in unknown),
-        *(Verdict(name, None, "dropped") for name in dropped),
+        *(LabelOutcome(name, None, "unknown") for name in unknown),
+        *(LabelOutcome(name, None, "dropped") for name in dropped),
     ]
 
 
-def _summary(chips: Sequence[Verdict]) -> Mapping[str, Any]:
+def _summary(chips: Sequence[LabelOutcome]) -> Mapping[str, Any]:
     """The same for a program: name to target of the present, names of the others."""
     present = {chip.name: chip.probability for chip in chips if chip.outcome == "unjudged"}
     return {

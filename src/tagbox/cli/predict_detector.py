@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from tagbox.atomic_io import atomic_path, atomic_write
 from tagbox.cli.console import print_table, progress_bar, say, say_error
 from tagbox.errors import TagboxError, bad_value
-from tagbox.images.outcomes import percent
+from tagbox.images.captions import percent
 from tagbox.inference.detector_outputs import (
     coco_target,
     encode_boxes_csv,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tagbox.data.dataset import Dataset
-    from tagbox.images.outcomes import Verdict
+    from tagbox.images.captions import LabelOutcome
 
 Task = Literal["classifier", "detector"]
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -106,7 +106,7 @@ def show(
     title += f" with {category}" if category else ""
     if (network or augmented) and task == "classifier":
         title += f", {geometry} to {size}x{size}"
-    legend: Sequence[Verdict] = ()
+    legend: Sequence[LabelOutcome] = ()
     with progress_bar("drawing", len(chosen)) as advance:
         if augmented and task == "detector":
             from tagbox.cli.augmented import augmented_box_cells

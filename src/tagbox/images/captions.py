@@ -1,23 +1,78 @@
-"""Captions below pictures: lines of text and chips, one a label.
-
-A chip's meaning is told by its colour and by a symbol: a check mark, a cross, an open circle, a question
-mark, a line through the name.
-
-A font for any text without fetching one: Pillow's own, else the system's, else plain letters.
-"""
+"""Captions below images: lines of text, and labels whose colour and symbol say whether they are right."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from PIL import ImageDraw, ImageFont
 
-from tagbox.images.outcomes import COLOURS, Outcome, Verdict, percent
-
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
+
+Outcome = Literal["right", "wrong", "missed", "unjudged", "unknown", "dropped"]
+
+COLOURS: dict[Outcome, str] = {
+    "right": "#00734f",
+    "wrong": "#b34700",
+    "missed": "#0062a3",
+    "unjudged": "#3f4954",
+    "unknown": "#7a6000",
+    "dropped": "#6b7178",
+}
+"""Okabe and Ito's colour-blind safe hues, darkened until white text on them has a contrast of 4.5."""
+
+
+@dataclass(frozen=True)
+class LabelOutcome:
+    """A label of an image: its name, its probability if it has one, and whether it is right.
+
+    ``unjudged`` is a label without a truth to compare with. Augmentation makes labels ``unknown`` or
+    ``dropped``.
+    """
+
+    name: str
+    probability: float | None
+    outcome: Outcome
+
+
+def label_outcomes(
+    truth: Sequence[str] | None, predicted: Sequence[tuple[str, float | None]] | None
+) -> list[LabelOutcome]:
+    """Compare predicted labels with the true ones.
+
+    Parameters
+    ----------
+    truth
+        Names of the categories in the image; None when they are unknown.
+    predicted
+        (name, probability) of the predicted labels; the probability is None for label sets.
+
+    Returns
+    -------
+    list of LabelOutcome
+        The predicted labels in their order (``right`` or ``wrong``; ``unjudged`` without truth), then the
+        ``missed`` ones. Without predictions the true labels, ``unjudged``.
+    """
+    if predicted is None:
+        return [LabelOutcome(name, None, "unjudged") for name in truth or ()]
+    if truth is None:
+        return [LabelOutcome(name, probability, "unjudged") for name, probability in predicted]
+    names = {name for name, _ in predicted}
+    outcomes = [LabelOutcome(n, p, "right" if n in set(truth) else "wrong") for n, p in predicted]
+    return outcomes + [LabelOutcome(name, None, "missed") for name in truth if name not in names]
+
+
+def percent(probability: float) -> str:
+    """``42%``; one decimal below 1 and above 99, so that only 0 and 1 are written ``0%`` and ``100%``."""
+    value = 100 * probability
+    if 0 < value < 1 or 99 < value < 100:
+        return f"{min(max(value, 0.1), 99.9):.1f}%"
+    return f"{value:.0f}%"
+
 
 _SYSTEM = (
     "DejaVuSans.ttf",
@@ -32,15 +87,15 @@ _SYSTEM = (
     "NotoSansArabic-Regular.ttf",
     "NotoSansDevanagari-Regular.ttf",
 )
-"""Fonts of the usual systems, in the order they are tried for a text Pillow's own cannot write."""
+"""Fonts of common systems, in the order they are tried for text that Pillow's own font lacks."""
 
 
 def fit_text(text: str, size: int) -> tuple[str, FreeTypeFont]:
-    """The text and a font of `size` pixels that can write it.
+    """The text and a font of `size` pixels that has its characters.
 
-    Pillow's built-in font holds little more than ASCII. For other texts the fonts of the usual
-    systems are tried; where none can write it, accents are dropped (``café`` becomes ``cafe``), and
-    what remains unknown shows as the font's empty box. Control characters become spaces.
+    Pillow's built-in font holds little more than ASCII. For other texts the fonts of common systems are
+    tried; where none has all characters, accents are dropped (``café`` becomes ``cafe``) and unknown
+    characters are drawn as the font's empty box. Control characters become spaces.
     """
     text = "".join(" " if unicodedata.category(char)[0] == "C" else char for char in text)
     fonts = [_builtin(size), *(font for name in _SYSTEM if (font := _system(name, size)))]
@@ -53,7 +108,7 @@ def fit_text(text: str, size: int) -> tuple[str, FreeTypeFont]:
 
 
 def shorten(text: str, size: int, width: float) -> tuple[str, FreeTypeFont]:
-    """`fit_text`, cut with an ellipsis so that it is at most `width` pixels long."""
+    """`fit_text`, shortened with an ellipsis to at most `width` pixels."""
     text, font = fit_text(text, size)
     if font.getlength(text) <= width:
         return text, font
@@ -84,24 +139,23 @@ def _system(name: str, size: int) -> FreeTypeFont | None:
 
 @lru_cache(maxsize=4096)
 def _writes(font: FreeTypeFont, text: str) -> bool:
-    """Whether every character has a glyph of its own, unlike the one fonts show for U+FFFF."""
+    """Whether every character has a glyph of its own, other than that of U+FFFF, which no font has."""
     unknown = bytes(font.getmask("\uffff"))
     return all(char.isspace() or bytes(font.getmask(char)) != unknown for char in set(text))
 
 
-QUIET = "#5c6670"
-"""Colour of lines that are not the news."""
+_TEXT_COLOUR = "#5c6670"
 
 
 class Caption:
-    """Lines of text and chips that flow from left to right below a picture.
+    """Lines of text and labels that flow from left to right below an image.
 
     Parameters
     ----------
     width
-        Pixels that they have.
+        Of the caption in pixels.
     size
-        Of the text, in pixels.
+        Of the text in pixels.
     margin
         Pixels left free on every side; half of `size` when not given.
     """
@@ -110,87 +164,86 @@ class Caption:
         self._width, self._size = width, size
         self._margin = max(4, size // 2) if margin is None else margin
         self._lines: list[tuple[int, str]] = []
-        self._chips: list[tuple[int, int, Verdict, str | None]] = []
+        self._labels: list[tuple[int, int, LabelOutcome, str | None]] = []
         self._x, self._y = self._margin, self._margin
 
     def line(self, text: str) -> None:
-        """Add a line of text, cut to fit."""
+        """Add a line of text, shortened to fit."""
         self._lines.append((self._y, text))
         self._y += round(self._size * 1.5)
 
-    def chip(self, verdict: Verdict, colour: str | None = None) -> None:
-        """Add a chip, in its outcome's colour when no other is given."""
-        width = _chip_width(verdict, self._size, self._width - 2 * self._margin)
+    def label(self, label: LabelOutcome, colour: str | None = None) -> None:
+        """Add a label, in the colour of its outcome when no other is given."""
+        width = _label_width(label, self._size, self._width - 2 * self._margin)
         if self._x > self._margin and self._x + width > self._width - self._margin:
             self._x = self._margin
             self._y += round(self._size * 2)
-        self._chips.append((self._x, self._y, verdict, colour))
+        self._labels.append((self._x, self._y, label, colour))
         self._x += width + self._size // 3
 
     @property
     def height(self) -> int:
-        """Pixels that everything added takes; 0 for nothing."""
-        if not self._lines and not self._chips:
+        """Pixels of everything added; 0 for nothing."""
+        if not self._lines and not self._labels:
             return 0
-        return self._y + (round(self._size * 1.7) if self._chips else 0) + self._margin
+        return self._y + (round(self._size * 1.7) if self._labels else 0) + self._margin
 
     def draw(self, draw: ImageDraw.ImageDraw, top: int) -> None:
-        """Draw everything, from row `top` of the sheet down."""
+        """Draw everything, from row `top` of the drawing down."""
         room = self._width - 2 * self._margin
         for y, text in self._lines:
             text, font = shorten(text, self._size, room)
             middle = top + y + self._size * 0.6
-            draw.text((self._margin, middle), text, font=font, fill=QUIET, anchor="lm")
-        for x, y, verdict, colour in self._chips:
-            _draw_chip(draw, x, top + y, verdict, self._size, room, colour)
+            draw.text((self._margin, middle), text, font=font, fill=_TEXT_COLOUR, anchor="lm")
+        for x, y, label, colour in self._labels:
+            _draw_label(draw, x, top + y, label, self._size, room, colour)
 
 
-def _chip_parts(verdict: Verdict, size: int, room: float) -> tuple[str, str, int]:
-    """The name cut to fit, the probability's text, and the room the symbol takes."""
-    share = "" if verdict.probability is None else f" {percent(verdict.probability)}"
-    symbol = 0 if verdict.outcome in ("unjudged", "dropped") else size
+def _label_parts(label: LabelOutcome, size: int, room: float) -> tuple[str, str, int]:
+    """The shortened name, the probability's text, and the width of the symbol in pixels."""
+    share = "" if label.probability is None else f" {percent(label.probability)}"
+    symbol = 0 if label.outcome in ("unjudged", "dropped") else size
     padding = size
     share_width = fit_text(share, size)[1].getlength(share) if share else 0
-    name, _ = shorten(verdict.name, size, room - share_width - symbol - padding)
+    name, _ = shorten(label.name, size, room - share_width - symbol - padding)
     return name, share, symbol
 
 
-def _chip_width(verdict: Verdict, size: int, room: float) -> int:
-    name, share, symbol = _chip_parts(verdict, size, room)
+def _label_width(label: LabelOutcome, size: int, room: float) -> int:
+    name, share, symbol = _label_parts(label, size, room)
     font = fit_text(name, size)[1]
     share_width = fit_text(share, size)[1].getlength(share)
     return round(float(font.getlength(name) + share_width)) + symbol + size
 
 
-def _draw_chip(
+def _draw_label(
     draw: ImageDraw.ImageDraw,
     x: float,
     y: float,
-    verdict: Verdict,
+    label: LabelOutcome,
     size: int,
     room: float,
-    colour: str | None = None,
-) -> int:
-    name, share, symbol = _chip_parts(verdict, size, room)
-    width, height = _chip_width(verdict, size, room), round(size * 1.7)
+    colour: str | None,
+) -> None:
+    name, share, symbol = _label_parts(label, size, room)
+    width, height = _label_width(label, size, room), round(size * 1.7)
     draw.rounded_rectangle(
         (x, y, x + width, y + height),
         radius=size * 0.35,
-        fill=colour or COLOURS[verdict.outcome],
+        fill=colour or COLOURS[label.outcome],
     )
     middle = y + height / 2
     text_x = x + size / 2
     if symbol:
-        _draw_symbol(draw, text_x, middle, size, verdict.outcome)
+        _draw_symbol(draw, text_x, middle, size, label.outcome)
         text_x += symbol
     font = fit_text(name, size)[1]
     draw.text((text_x, middle), name, font=font, fill="#ffffff", anchor="lm")
     name_ends = text_x + font.getlength(name)
-    if verdict.outcome == "dropped":
+    if label.outcome == "dropped":
         draw.line((text_x, middle, name_ends, middle), fill="#ffffff", width=max(1, size // 10))
-    text_x = name_ends
-    draw.text((text_x, middle), share, font=fit_text(share, size)[1], fill="#ffffff", anchor="lm")
-    return width
+    font = fit_text(share, size)[1]
+    draw.text((name_ends, middle), share, font=font, fill="#ffffff", anchor="lm")
 
 
 def _draw_symbol(

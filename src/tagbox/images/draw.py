@@ -1,11 +1,4 @@
-"""Boxes drawn over a picture: predicted ones with names and scores, true ones dashed.
-
-Evidence maps as colour: where in a picture a label came from.
-
-Pictures of pictures: labels, probabilities, boxes and evidence drawn for a person to look at.
-
-Labels that differ in meaning differ by colour and by a symbol (`images.captions`).
-"""
+"""Images drawn for people to look at: labels, boxes and evidence maps, and grids of them."""
 
 from __future__ import annotations
 
@@ -17,8 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from tagbox.images.captions import Caption, fit_text, shorten
-from tagbox.images.outcomes import Verdict, percent, verdicts
+from tagbox.images.captions import (
+    Caption,
+    LabelOutcome,
+    fit_text,
+    label_outcomes,
+    percent,
+    shorten,
+)
 
 _HEAT = np.array(
     # Seven colours of the inferno map from a third of the way up: light grows with evidence.
@@ -255,7 +254,7 @@ def annotate(
     *,
     truth: Sequence[str] | None = None,
     predicted: Sequence[tuple[str, float | None]] | None = None,
-    labels: Sequence[Verdict] | None = None,
+    labels: Sequence[LabelOutcome] | None = None,
     boxes: Sequence[Box] = (),
     evidence: NDArray[np.float32] | None = None,
     title: str = "",
@@ -269,9 +268,9 @@ def annotate(
     image
         (H, W, 3) uint8 RGB of any size; scaled to fit `width` and `max_height`.
     truth, predicted
-        As for `verdicts`.
+        As for `label_outcomes`.
     labels
-        Drawn in place of what `verdicts` makes of `truth` and `predicted`.
+        Drawn in place of the outcomes of `truth` and `predicted`.
     boxes
         Category names and boxes in pixels of `image`.
     evidence
@@ -295,12 +294,14 @@ def annotate(
     caption = Caption(width, size)
     if title:
         caption.line(title)
-    chips = verdicts(truth, predicted) if labels is None else labels
-    # Without anything to judge, a label has the colour of its boxes.
+    # Without an outcome, a label has the colour of its boxes.
     as_boxes = bool(boxes) and predicted is None and labels is None
-    for verdict in chips:
-        caption.chip(verdict, colour_of(verdict.name) if as_boxes else None)
-    if not chips and not (truth is None and predicted is None and labels is None):
+    known = not (truth is None and predicted is None and labels is None)
+    if labels is None:
+        labels = label_outcomes(truth, predicted)
+    for label in labels:
+        caption.label(label, colour_of(label.name) if as_boxes else None)
+    if known and not labels:
         caption.line("no labels")
     sheet = Image.new("RGB", (width, picture.height + caption.height), _PAPER)
     sheet.paste(_LETTERBOX, (0, 0, width, picture.height))
@@ -316,7 +317,7 @@ def grid(
     columns: int,
     *,
     title: str = "",
-    legend: Sequence[Verdict] = (),
+    legend: Sequence[LabelOutcome] = (),
 ) -> Image.Image:
     """Lay pictures in rows of `columns` on one sheet.
 
@@ -329,7 +330,7 @@ def grid(
     title
         A line at the top.
     legend
-        Chips at the bottom that say what those of the pictures mean.
+        Labels at the bottom that explain those of the images.
     """
     if not pictures:
         raise ValueError("a grid needs at least one picture")
@@ -342,8 +343,8 @@ def grid(
     width = columns * cell + (columns + 1) * gap
     top = gap + (size * 2 if title else 0)
     meaning = Caption(width, size, gap)
-    for verdict in legend:
-        meaning.chip(verdict)
+    for label in legend:
+        meaning.label(label)
     # The caption brings a margin of its own, the last row has left one.
     height = top + sum(heights) + gap * len(rows) + max(meaning.height - gap, 0)
     sheet = Image.new("RGB", (width, height), "#e9ecef")

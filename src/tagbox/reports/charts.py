@@ -1,16 +1,14 @@
 """Charts as inline SVG: pure functions from numbers to markup, coloured by the page's style sheet.
 
-Drawn here and not by a plotting library because a report is part of every training run: the import of
-one costs as much as the page, and its pictures know nothing of dark mode.
-
-All text goes through `markupsafe.escape`; category names are anybody's text.
+They are drawn without a plotting library because a report is part of every training run: importing one takes
+as long as writing the page, and its images do not follow the browser's dark mode. All text is escaped.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,10 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 380, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 20, 40
+LEFT, RIGHT, TOP, BOTTOM = 46, WIDTH - 12, 20, HEIGHT - 40
+"""Edges of the plotting area."""
+_MOST_DOTS = 120
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,17 +66,31 @@ class Mark:
     label: str
 
 
-@dataclass(frozen=True)
-class _Scale:
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """A linear map from values (`low` to `high`) to pixels (`start` to `end`), with ticks and their labels."""
+
     low: float
     high: float
     start: float
     end: float
-    ticks: tuple[float, ...] = field(default=())
+    ticks: Sequence[float]
+    labels: Sequence[str]
 
     def __call__(self, value: float) -> float:
+        """The pixel of `value`."""
         share = (value - self.low) / ((self.high - self.low) or 1.0)
         return self.start + share * (self.end - self.start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A bar from `start` to `end` on the x axis."""
+
+    start: float
+    end: float
+    count: int
+    tooltip: str
 
 
 def ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> tuple[float, ...]:
@@ -95,122 +110,154 @@ def line_chart(
     title: str, series: Sequence[Series], *, x: Axis, y: Axis, marks: Iterable[Mark] = ()
 ) -> Markup:
     """Lines on one pair of axes, as a ``<figure>`` with title and legend."""
-    xs, ys = _finite(s.x for s in series), _finite(s.y for s in series)
-    across = _scale(x, xs, _LEFT, WIDTH - _RIGHT, 6)
-    up = _scale(y, ys, HEIGHT - _BOTTOM, _TOP, 5)
-    parts = [_axes(across, up, x, y)]
-    for mark in marks:
-        parts.append(_mark(mark, across))
-    for one in series:
-        parts.append(_line(one, across, up, x.label))
-    summary = "; ".join(_say(one, y.label) for one in series if one.name)
-    return framed(title, "".join(parts), summary, series)
+    across = _scale(x, _finite(s.x for s in series), LEFT, RIGHT, 6)
+    up = _scale(y, _finite(s.y for s in series), BOTTOM, TOP, 5)
+    parts = [_axes(across, up, x.label, y.label)]
+    parts += [_mark(mark, across) for mark in marks]
+    parts += [_line(one, across, up, x.label) for one in series]
+    summary = "; ".join(_range(one, y.label) for one in series if one.name)
+    return framed(title, "".join(parts), summary, series=series)
 
 
-def histogram(title: str, counts: Sequence[int], *, x: str, y: str) -> Markup:
-    """Bars over 0, 1, 2, ..., as a ``<figure>``; every bar has a tooltip."""
-    across = _Scale(-0.5, max(len(counts), 1) - 0.5, _LEFT, WIDTH - _RIGHT)
-    shown = ticks(0, max(len(counts) - 1, 1), 10, whole=True)
-    across = _Scale(across.low, across.high, across.start, across.end, shown)
-    up = _scale(Axis(label=y, low=0), [float(max(counts, default=1))], HEIGHT - _BOTTOM, _TOP, 5)
-    wide = (across(1) - across(0)) * 0.82
-    bars = [
-        f'<rect class="bar" x="{coordinate(across(i) - wide / 2)}" y="{coordinate(up(count))}" width="{coordinate(wide)}"'
-        f' height="{coordinate(up(0) - up(count))}"><title>{i} {escape(x)}: {count} {escape(y)}</title></rect>'
-        for i, count in enumerate(counts)
-    ]
-    axes = _axes(across, up, Axis(label=x), Axis(label=y))
-    total = sum(counts)
-    return framed(title, axes + "".join(bars), f"{total} {y} in {len(counts)} bars", ())
-
-
-def matrix(
-    title: str,
-    names: Sequence[str],
-    values: NDArray[Any],
-    *,
-    row: str,
-    column: str,
-    tip: str = "{row}, {column}: {value}",
+def bar_chart(
+    title: str, bars: Sequence[Bar], across: Scale, *, x: str, y: str, summary: str, above: str = ""
 ) -> Markup:
-    """A square table of counts as shaded cells; zeros stay empty.
+    """Bars of counts over the x axis `across`, as a ``<figure>``; every bar has a tooltip.
 
     Parameters
     ----------
-    names
-        n category names, of rows and columns alike.
-    values
-        (n, n) counts; the diagonal is left empty.
-    row, column
-        What rows and columns are.
-    tip
-        Tooltip of a cell, with ``{row}``, ``{column}`` and ``{value}``.
+    x, y
+        Labels of the axes.
+    summary
+        The chart in words.
+    above
+        SVG of two lines of text above the plotting area, which is lower by that.
     """
-    cell, left, top = 26, 112, 104
-    side = cell * len(names)
-    width, height = left + side + 34, top + side + 8
-    highest = max(float(values[~np.eye(len(names), dtype=bool)].max(initial=0)), 1.0)
-    parts = [
-        f'<text class="axis" x="{left - 8}" y="{top - 26}" text-anchor="end">{escape(row)} ↓</text>',
-        f'<text class="axis" x="{left - 8}" y="{top - 10}" text-anchor="end">{escape(column)} →</text>',
+    highest = max((bar.count for bar in bars), default=0) or 1
+    shown = ticks(0, highest, 5, whole=True)
+    step = shown[1] - shown[0] if len(shown) > 1 else 1.0
+    high = math.ceil(highest / step) * step
+    top = TOP + 20 if above else TOP
+    shown = ticks(0, high, 5, whole=True)
+    up = Scale(low=0, high=high, start=BOTTOM, end=top, ticks=shown, labels=_labels(shown))
+    rectangles = [
+        f'<rect class="bar" x="{coordinate(across(bar.start) + 0.5)}" y="{coordinate(up(bar.count))}"'
+        f' width="{coordinate(across(bar.end) - across(bar.start) - 1)}"'
+        f' height="{coordinate(up(0) - up(bar.count))}"><title>{escape(bar.tooltip)}</title></rect>'
+        for bar in bars
+        if bar.count
     ]
-    for i, name in enumerate(names):
-        middle = cell * i + cell / 2
-        short = shortened(name, 16)
-        full = f"<title>{escape(name)}</title>"
-        parts.append(
-            f'<text class="tick" x="{left - 6}" y="{coordinate(top + middle + 4)}" text-anchor="end">{full}{escape(short)}</text>'
-            f'<text class="tick" transform="translate({coordinate(left + middle + 4)} {top - 6}) rotate(-60)">{full}{escape(short)}</text>'
-        )
-        for j, other in enumerate(names):
-            value = 0 if i == j else int(values[i, j])
-            x, y = left + cell * j, top + cell * i
-            shade = value / highest
-            classes = "cell none" if i == j else "cell"
-            said = escape(tip.format_map(_Braces(row=name, column=other, value=value)))
-            inner = "" if i == j else f"<title>{said}</title>"
-            parts.append(
-                f'<rect class="{classes}" x="{x}" y="{y}" width="{cell - 1}" height="{cell - 1}"/>'
-            )
-            if value:
-                loud = " loud" if shade > 0.5 else ""
-                parts.append(
-                    f'<g><rect class="shade" x="{x}" y="{y}" width="{cell - 1}" height="{cell - 1}"'
-                    f' fill-opacity="{0.12 + 0.88 * shade:.2f}"/><text class="count{loud}"'
-                    f' x="{coordinate(x + cell / 2 - 0.5)}" y="{coordinate(y + cell / 2 + 4)}" text-anchor="middle">{value}</text>{inner}</g>'
-                )
-    summary = f"{len(names)} by {len(names)} categories, highest {highest:.0f}"
-    return framed(title, "".join(parts), summary, (), width, height, "chart matrix")
+    axes = _axes(across, up, x, y)
+    return framed(title, "".join([axes, *rectangles, above]), summary)
 
 
-class _Braces(dict[str, Any]):
-    """Values for `str.format_map`; names with braces in them are values, never fields."""
+def histogram(title: str, counts: Sequence[int], *, x: str, y: str) -> Markup:
+    """Bars over 0, 1, 2, ..., as a ``<figure>``."""
+    shown = ticks(0, max(len(counts) - 1, 1), 10, whole=True)
+    across = Scale(
+        low=-0.5,
+        high=max(len(counts), 1) - 0.5,
+        start=LEFT,
+        end=RIGHT,
+        ticks=shown,
+        labels=_labels(shown),
+    )
+    bars = [
+        Bar(start=i - 0.42, end=i + 0.42, count=n, tooltip=f"{i} {x}: {n} {y}")
+        for i, n in enumerate(counts)
+    ]
+    return bar_chart(
+        title, bars, across, x=x, y=y, summary=f"{sum(counts)} {y} in {len(counts)} bars"
+    )
+
+
+def calibration_chart(
+    confidence: Iterable[float], accuracy: Iterable[float], *, x: str, y: str
+) -> Markup:
+    """A reliability diagram: the accuracy of predictions over their confidence, beside the diagonal."""
+    diagonal = Series(name="perfectly calibrated", x=[0.0, 1.0], y=[0.0, 1.0], style="faint")
+    model = Series(name="this model", x=list(confidence), y=list(accuracy), dots=True)
+    return line_chart(
+        "Reliability diagram",
+        [diagonal, model],
+        x=Axis(label=x, low=0.0, high=1.0),
+        y=Axis(label=y, low=0.0, high=1.0),
+    )
+
+
+def history_chart(
+    title: str,
+    label: str,
+    columns: Mapping[str, str],
+    rows: Sequence[Mapping[str, float | int | None]],
+    best_epoch: int | None,
+) -> Markup:
+    """Columns of a history over the epochs, on an axis from zero; empty where no column has a value.
+
+    Parameters
+    ----------
+    label
+        Of the y axis; values below 0.05 are shown in a power of ten, which is added to it.
+    columns
+        Column to name in the legend.
+    rows
+        Of ``history.csv``.
+    best_epoch
+        The epoch to mark.
+    """
+    epochs = [float(row.get("epoch") or index + 1) for index, row in enumerate(rows)]
+    series: list[Series] = []
+    for column, name in columns.items():
+        values = floats(row.get(column) for row in rows)
+        if np.isfinite(values).any():
+            style, dots = f"s{len(series)}", len(rows) <= _MOST_DOTS
+            series.append(Series(name=name, x=epochs, y=values, style=style, dots=dots))
+    if not series:
+        return Markup()
+    highest = max(_finite(one.y for one in series))
+    power = math.floor(math.log10(highest)) if 0 < highest < 0.05 else 0
+    if power:
+        label = f"{label}, in 10⁻{str(-power).translate(_SUPERSCRIPTS)}"
+        series = [replace(one, y=np.asarray(one.y) / 10.0**power) for one in series]
+    return line_chart(
+        title,
+        series,
+        x=Axis(label="epoch", whole=True),
+        y=Axis(label=label, low=0.0),
+        marks=[] if best_epoch is None else [Mark(x=best_epoch, label="best")],
+    )
+
+
+def floats(values: Iterable[float | int | None]) -> NDArray[np.float64]:
+    """float64 with NaN for None."""
+    return np.array([math.nan if v is None else float(v) for v in values], np.float64)
 
 
 def framed(
     title: str,
     body: str,
     summary: str,
-    series: Sequence[Series],
+    *,
+    series: Sequence[Series] = (),
     width: float = WIDTH,
     height: float = HEIGHT,
-    classes: str = "chart",
-    least: float | None = None,
+    style: str = "chart",
+    min_width: float | None = None,
 ) -> Markup:
-    """A drawing with its title, in words for those who hear the page, and the legend of its named series.
+    """A ``<figure>`` of a drawing with its title and the legend of its named series.
 
     Parameters
     ----------
     body, width, height
-        SVG elements, and the size of the picture they make.
+        SVG elements, and the size of their drawing.
     summary
-        What the drawing says, in words.
-    least
-        Width in pixels on the screen below which it may not shrink; the page then scrolls it sideways.
+        The drawing in words, for screen readers.
+    min_width
+        Width in pixels on the screen below which the page scrolls the drawing sideways.
     """
     limits = f"max-width:{coordinate(width * 1.35)}px"
-    if least is not None:
-        limits += f";min-width:{coordinate(least)}px"
+    if min_width is not None:
+        limits += f";min-width:{coordinate(min_width)}px"
     named = [one for one in series if one.name]
     legend = "".join(
         f'<span class="key"><svg viewBox="0 0 24 10" width="24" height="10" aria-hidden="true">'
@@ -220,13 +267,13 @@ def framed(
     legend = f'<span class="legend">{legend}</span>' if len(named) > 1 else ""
     return Markup(
         f"<figure><figcaption><b>{escape(title)}</b>{legend}</figcaption>"
-        f'<svg class="{classes}" viewBox="0 0 {coordinate(width)} {coordinate(height)}" role="img"'
+        f'<svg class="{style}" viewBox="0 0 {coordinate(width)} {coordinate(height)}" role="img"'
         f' style="{limits}"'
         f' aria-label="{escape(title)}: {escape(summary)}">{body}</svg></figure>'
     )
 
 
-def _scale(axis: Axis, values: Sequence[float], start: float, end: float, most: int) -> _Scale:
+def _scale(axis: Axis, values: Sequence[float], start: float, end: float, most: int) -> Scale:
     low = axis.low if axis.low is not None else min(values, default=0.0)
     high = axis.high if axis.high is not None else max(values, default=1.0)
     if high <= low:
@@ -236,32 +283,40 @@ def _scale(axis: Axis, values: Sequence[float], start: float, end: float, most: 
         step = steps[1] - steps[0] if len(steps) > 1 else high - low
         high = math.ceil(high / step - 1e-9) * step
         low = math.floor(low / step + 1e-9) * step if axis.low is None else low
-    return _Scale(low, high, start, end, ticks(low, high, most, whole=axis.whole))
+    shown = ticks(low, high, most, whole=axis.whole)
+    return Scale(low=low, high=high, start=start, end=end, ticks=shown, labels=_labels(shown))
 
 
-def _axes(across: _Scale, up: _Scale, x: Axis, y: Axis) -> str:
-    bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
+def _labels(values: Sequence[float]) -> list[str]:
+    """Ticks in as many decimals as their step has."""
+    step = abs(values[1] - values[0]) if len(values) > 1 else 1.0
+    if step >= 1000:
+        return [f"{value / 1000:g}k" for value in values]
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [f"{value:.{decimals}f}" for value in values]
+
+
+def _axes(across: Scale, up: Scale, x: str, y: str) -> str:
     parts = []
-    for value in up.ticks:
+    for value, label in zip(up.ticks, up.labels, strict=True):
         parts.append(
-            f'<path class="rule" d="M{_LEFT} {coordinate(up(value))}H{right}"/>'
-            f'<text class="tick" x="{_LEFT - 6}" y="{coordinate(up(value) + 4)}" text-anchor="end">{_tick(value, up)}</text>'
+            f'<path class="rule" d="M{LEFT} {coordinate(up(value))}H{RIGHT}"/>'
+            f'<text class="tick" x="{LEFT - 6}" y="{coordinate(up(value) + 4)}" text-anchor="end">{label}</text>'
         )
-    for value in across.ticks:
+    for value, label in zip(across.ticks, across.labels, strict=True):
         parts.append(
-            f'<path class="mark" d="M{coordinate(across(value))} {bottom}v4"/>'
-            f'<text class="tick" x="{coordinate(across(value))}" y="{bottom + 16}" text-anchor="middle">{_tick(value, across)}</text>'
+            f'<path class="mark" d="M{coordinate(across(value))} {BOTTOM}v4"/>'
+            f'<text class="tick" x="{coordinate(across(value))}" y="{BOTTOM + 16}" text-anchor="middle">{label}</text>'
         )
-    middle = (_TOP + bottom) / 2
     parts.append(
-        f'<path class="base" d="M{_LEFT} {bottom}H{right}"/>'
-        f'<text class="axis" x="{(_LEFT + right) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x.label)}</text>'
-        f'<text class="axis" transform="translate(11 {coordinate(middle)}) rotate(-90)" text-anchor="middle">{escape(y.label)}</text>'
+        f'<path class="base" d="M{LEFT} {BOTTOM}H{RIGHT}"/>'
+        f'<text class="axis" x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x)}</text>'
+        f'<text class="axis" transform="translate(11 {coordinate((up.end + BOTTOM) / 2)}) rotate(-90)" text-anchor="middle">{escape(y)}</text>'
     )
     return "".join(parts)
 
 
-def _line(series: Series, across: _Scale, up: _Scale, x_label: str) -> str:
+def _line(series: Series, across: Scale, up: Scale, x_label: str) -> str:
     path, pen_down, dots = [], False, []
     for x, y in zip(series.x, series.y, strict=True):
         if not (math.isfinite(x) and math.isfinite(y)):
@@ -285,17 +340,17 @@ def _line(series: Series, across: _Scale, up: _Scale, x_label: str) -> str:
     return f'<path class="line {series.style}" d="{"".join(path)}">{tip}</path>{"".join(dots)}'
 
 
-def _mark(mark: Mark, across: _Scale) -> str:
+def _mark(mark: Mark, across: Scale) -> str:
     x = across(min(max(mark.x, across.low), across.high))
-    middle = min(max(x, _LEFT + 30), WIDTH - _RIGHT - 30)
+    middle = min(max(x, LEFT + 30), RIGHT - 30)
     return (
-        f'<path class="chosen" d="M{coordinate(x)} {_TOP - 4}V{HEIGHT - _BOTTOM}"/>'
-        f'<text class="tick" x="{coordinate(middle)}" y="{_TOP - 8}" text-anchor="middle">{escape(mark.label)}</text>'
+        f'<path class="chosen" d="M{coordinate(x)} {TOP - 4}V{BOTTOM}"/>'
+        f'<text class="tick" x="{coordinate(middle)}" y="{TOP - 8}" text-anchor="middle">{escape(mark.label)}</text>'
     )
 
 
-def _say(series: Series, label: str) -> str:
-    """The line in words, for those who hear the page."""
+def _range(series: Series, label: str) -> str:
+    """The values of a line in words, for screen readers."""
     values = _finite([series.y])
     if not values:
         return f"{series.name}: no values"
@@ -307,19 +362,12 @@ def _finite(columns: Iterable[Iterable[float]]) -> list[float]:
     return [float(v) for column in columns for v in column if math.isfinite(v)]
 
 
-def _tick(value: float, scale: _Scale) -> str:
-    step = abs(scale.ticks[1] - scale.ticks[0]) if len(scale.ticks) > 1 else 1.0
-    if step >= 1000:
-        return f"{value / 1000:g}k"
-    return f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
-
-
 def _plain(value: float) -> str:
     return f"{value:g}" if value == int(value) else f"{value:.4g}"
 
 
 def coordinate(value: float) -> str:
-    """A coordinate: one decimal, no trailing zero."""
+    """A coordinate with one decimal and no trailing zero."""
     return f"{value:.1f}".removesuffix(".0")
 
 

@@ -1,39 +1,36 @@
-"""How a report words its figures.
-
-From a template and its values to one HTML file.
-"""
+"""HTML blocks of a report's page, and the format of its metrics, numbers and settings."""
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tagbox.images.outcomes import percent
+import numpy as np
+import simplejpeg
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+from tagbox.images.captions import percent
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 METRIC_NAMES = {
     "map": "mAP",
     "challenge_f1": "challenge F1",
-    "challenge_precision": "challenge precision",
-    "challenge_recall": "challenge recall",
-    "challenge_accuracy": "challenge accuracy",
     "micro_f1": "micro F1",
-    "micro_precision": "micro precision",
-    "micro_recall": "micro recall",
     "macro_f1": "macro F1",
-    "macro_precision": "macro precision",
-    "macro_recall": "macro recall",
     "weighted_f1": "weighted F1",
     "samples_f1": "samples F1",
     "cf1": "CF1",
     "of1": "OF1",
     "hamming_loss": "Hamming loss",
-    "subset_accuracy": "subset accuracy",
-    "loss": "loss",
     "top5_accuracy": "top-5 accuracy",
-    "log_loss": "log loss",
-    "calibration_error": "calibration error",
     "ap": "AP",
     "ap50": "AP50",
     "ap75": "AP75",
@@ -47,28 +44,28 @@ METRIC_NAMES = {
     "ar_medium": "AR medium",
     "ar_large": "AR large",
 }
-"""Metrics as people write them; others show with spaces for underscores."""
+"""Metrics whose names have capitals or hyphens; the others are written with spaces for underscores."""
 
-MEANINGS = {
-    "map": "mean average precision over the categories",
-    "challenge_f1": "weighted towards rare categories",
-    "micro_f1": "all labels alike; also OF1",
-    "macro_f1": "mean of the categories' F1",
-    "cf1": "F1 of mean precision and mean recall",
-    "samples_f1": "mean of the images' F1",
-    "hamming_loss": "share of wrong label decisions; lower is better",
-    "subset_accuracy": "share of images with every label right",
-    "accuracy": "share of pictures whose category is right",
-    "top5_accuracy": "the right category is among the five most probable",
-    "log_loss": "-log of the right category's probability; lower is better",
-    "calibration_error": "how far sureness is from being right; lower is better",
-    "ap": "mean over the categories and IoU 0.50 to 0.95",
-    "ap50": "boxes count as right from IoU 0.50",
-    "ap75": "boxes count as right from IoU 0.75",
-    "ap_small": "objects below 32² pixels",
+METRIC_DESCRIPTIONS = {
+    "map": "mean of the per-category average precision",
+    "challenge_f1": "F1 with categories weighted by inverse frequency",
+    "micro_f1": "F1 over all labels together (OF1)",
+    "macro_f1": "mean of the per-category F1",
+    "cf1": "F1 of the mean precision and the mean recall",
+    "samples_f1": "mean of the per-image F1",
+    "hamming_loss": "fraction of incorrect labels; lower is better",
+    "subset_accuracy": "fraction of images with every label correct",
+    "accuracy": "fraction of images with the correct category",
+    "top5_accuracy": "the correct category is among the five most probable",
+    "log_loss": "cross-entropy of the predicted probabilities; lower is better",
+    "calibration_error": "expected calibration error; lower is better",
+    "ap": "mean over categories and IoU 0.50 to 0.95",
+    "ap50": "average precision at IoU 0.50",
+    "ap75": "average precision at IoU 0.75",
+    "ap_small": "objects smaller than 32² pixels",
     "ap_medium": "objects of 32² to 96² pixels",
-    "ap_large": "objects above 96² pixels",
-    "ar100": "objects found by at most 100 boxes a picture, mean over IoU",
+    "ap_large": "objects larger than 96² pixels",
+    "ar100": "average recall with at most 100 detections per image",
 }
 
 
@@ -77,33 +74,34 @@ def metric_name(key: str) -> str:
     return METRIC_NAMES.get(key, key.replace("_", " "))
 
 
-def figure(value: float | None, digits: int = 3) -> str:
-    """A number for the page; a dash where there is none."""
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with `digits` decimals; a dash for None, NaN and infinity."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.{digits}f}"
 
 
-def count(number: int, one: str, many: str = "") -> str:
+def count(items: int, singular: str, plural: str = "") -> str:
     """``1 category``, ``1,234 categories``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{items:,} {singular if items == 1 else plural or singular + 's'}"
 
 
-def plain(value: Any) -> str:
-    """A setting as a person writes it."""
+def setting(value: Any) -> str:
+    """The value of a setting in words."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {plain(v)}" for name, v in value.items()) or "–"
+        return ", ".join(f"{name}: {setting(v)}" for name, v in value.items()) or "–"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "–"
     return str(value)
 
 
-def render_page(template: str, values: Mapping[str, Any]) -> str:
-    """One HTML document; every value that is not `Markup` is escaped, and one that is missing is an error."""
+@cache
+def templates() -> Environment:
+    """The templates; values that are not `Markup` are escaped, and an undefined one is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -114,9 +112,23 @@ def render_page(template: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent
-    return environment.get_template(template).render(values)
+    return environment
 
 
-def page_bytes(page: str) -> bytes:
-    """UTF-8; a lone surrogate can come in with a file name that is not."""
-    return page.encode("utf-8", "replace")
+def block(macro: str, **values: Any) -> Markup:
+    """The HTML of a macro of ``templates/blocks.html.j2``."""
+    module = templates().get_template("blocks.html.j2").module
+    html: Markup = getattr(module, macro)(**values)
+    return html
+
+
+def thumbnail(image: NDArray[np.uint8], side: int = 320) -> tuple[str, int, int]:
+    """A JPEG data URI whose longer side is at most `side` pixels, its width and its height."""
+    height, width = image.shape[:2]
+    scale = min(1.0, side / max(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if size != (width, height):
+        smaller = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+        image = np.asarray(smaller)
+    jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=78, colorsubsampling="420")
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}", size[0], size[1]

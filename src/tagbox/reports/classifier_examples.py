@@ -1,28 +1,28 @@
-"""Which pictures a report shows, and the small pictures that go into its page."""
+"""Example predictions of a classifier's report: the best and the worst images, and their cards."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
 from tagbox.data.dataset import PRESENT, UNKNOWN
+from tagbox.images.captions import label_outcomes
 from tagbox.images.draw import heat_colours, heat_strength
 from tagbox.metrics.multilabel import ratio
-
-Kind = Literal["best", "worst"]
+from tagbox.reports.page import number, thumbnail
+from tagbox.reports.report import Kind
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ReportPicture:
-    """A picture of the report with what is in it and what was said of it.
+class ClassifierExample:
+    """An image of the report with its true and predicted labels.
 
     Attributes
     ----------
@@ -31,17 +31,17 @@ class ReportPicture:
     name
         The file's name.
     truth
-        Names of the categories in it.
+        Names of the true labels.
     predicted
-        (name, probability) of the labels given, highest first; the probability is None for label sets.
+        (name, probability) of the predicted labels, highest first; the probability is None for label sets.
     kind
         ``best`` or ``worst``.
     score
-        The picture's F1.
+        The F1 of its labels.
     missed
-        (name, probability) of the labels not given, where the probabilities are known.
+        (name, probability) of the true labels that were not predicted; as in `predicted`.
     evidence
-        (category name, (h, w) float32) maps that cover the whole picture; the first three are shown.
+        (category name, (h, w) float32) maps that cover the whole image; the first three are shown.
     """
 
     image: NDArray[np.uint8]
@@ -54,16 +54,16 @@ class ReportPicture:
     evidence: tuple[tuple[str, NDArray[np.float32]], ...] = ()
 
 
-def choose_pictures(
+def choose_examples(
     truth: NDArray[np.int8],
     decisions: NDArray[np.bool_],
     probabilities: NDArray[np.float32] | None = None,
     count: int = 12,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows of the pictures a model got most right and most wrong.
+    """Select the images with the best and the worst predictions.
 
     They are ordered by the F1 of their labels, then by the mean log loss of their probabilities. The
-    best have at least one label that was said: an empty picture of which nothing is said teaches nothing.
+    best have at least one correct label: an empty image without a prediction shows nothing.
 
     Parameters
     ----------
@@ -74,15 +74,15 @@ def choose_pictures(
     probabilities
         (N, K) float32, or None.
     count
-        Most of each kind.
+        The most images of each kind.
 
     Returns
     -------
     best, worst
-        Rows, the very best and the very worst first; no row is in both, and pictures of which
-        nothing is known are in neither.
+        Rows, the very best and the very worst first; no row is in both, and images without a known
+        label are in neither.
     """
-    scores = picture_scores(truth, decisions)
+    scores = image_scores(truth, decisions)
     loss = np.zeros(len(truth)) if probabilities is None else _log_loss(truth, probabilities)
     order = np.lexsort((loss, -scores))
     known = (truth != UNKNOWN).any(axis=1)
@@ -90,23 +90,23 @@ def choose_pictures(
     best = order[good[order]][:count]
     left = known.copy()
     left[best] = False
-    # Where there are few pictures, those without a fault are not among the worst.
+    # Images without an error are not among the worst, however few there are.
     left &= scores < 1
     worst = order[::-1]
     return best, worst[left[worst]][:count]
 
 
-def picture_scores(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(N,) F1 of each picture's labels; 1 where nothing is there and nothing was said."""
+def image_scores(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(N,) F1 of each image's labels; 1 where no label is true and none predicted."""
     present = truth == PRESENT
-    said = (decisions & (truth != UNKNOWN)).sum(axis=1)
-    total = said + present.sum(axis=1)
+    predicted = (decisions & (truth != UNKNOWN)).sum(axis=1)
+    total = predicted + present.sum(axis=1)
     scores = ratio(2 * (decisions & present).sum(axis=1), total)
     scores[total == 0] = 1.0
     return scores
 
 
-def make_picture(
+def make_example(
     image: NDArray[np.uint8],
     name: str,
     row: int,
@@ -117,9 +117,9 @@ def make_picture(
     probabilities: NDArray[np.float32] | None,
     categories: Sequence[str],
     evidence: Sequence[tuple[str, NDArray[np.float32]]] = (),
-) -> ReportPicture:
-    """The `ReportPicture` of image `row` of the tables (N, K) that `choose_pictures` took."""
-    said, present = np.flatnonzero(decisions[row]), np.flatnonzero(truth[row] == PRESENT)
+) -> ClassifierExample:
+    """The `ClassifierExample` of image `row` of the tables (N, K) that `choose_examples` took."""
+    predicted, present = np.flatnonzero(decisions[row]), np.flatnonzero(truth[row] == PRESENT)
     missed = present[~decisions[row, present]]
 
     def labels(columns: NDArray[np.intp]) -> tuple[tuple[str, float | None], ...]:
@@ -128,32 +128,50 @@ def make_picture(
         ranked = columns[np.argsort(-probabilities[row, columns], kind="stable")].tolist()
         return tuple((categories[k], float(probabilities[row, k])) for k in ranked)
 
-    return ReportPicture(
+    return ClassifierExample(
         image=image,
         name=name,
         truth=tuple(categories[k] for k in present.tolist()),
-        predicted=labels(said),
+        predicted=labels(predicted),
         kind=kind,
-        score=float(picture_scores(truth[[row]], decisions[[row]])[0]),
+        score=float(image_scores(truth[[row]], decisions[[row]])[0]),
         missed=labels(missed),
         evidence=tuple(evidence),
     )
 
 
-def thumbnail(image: NDArray[np.uint8], side: int = 320) -> tuple[str, int, int]:
-    """A JPEG data URI whose longer side is at most `side` pixels, its width and its height."""
-    height, width = image.shape[:2]
-    scale = min(1.0, side / max(width, height))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if size != (width, height):
-        smaller = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-        image = np.asarray(smaller)
-    jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=78, colorsubsampling="420")
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}", size[0], size[1]
+def example_card(example: ClassifierExample, id: str, *, score: bool) -> dict[str, Any]:
+    """The values of a card of the page.
+
+    Parameters
+    ----------
+    id
+        Unique on the page.
+    score
+        Whether its F1 is shown.
+    """
+    uri, width, height = thumbnail(example.image)
+    missed = dict(example.missed)
+    outcomes = label_outcomes(example.truth, example.predicted)
+    return {
+        "id": id,
+        "uri": uri,
+        "width": width,
+        "height": height,
+        "name": example.name,
+        "score": number(example.score, 2) if score else None,
+        "labels": [
+            replace(label, probability=missed.get(label.name))
+            if label.outcome == "missed"
+            else label
+            for label in outcomes
+        ],
+        "evidence": [(name, heat_layer(heat)) for name, heat in example.evidence[:3]],
+    }
 
 
 def heat_layer(heat: NDArray[np.floating[Any]], side: int = 48) -> str:
-    """An evidence map as a small transparent PNG data URI, to be stretched over the picture."""
+    """An evidence map as a small transparent PNG data URI, to be stretched over the image."""
     strength = heat_strength(np.asarray(heat, np.float32))
     height, width = strength.shape
     scale = side / max(height, width)
@@ -167,8 +185,8 @@ def heat_layer(heat: NDArray[np.floating[Any]], side: int = 48) -> str:
 
 
 def _log_loss(truth: NDArray[np.int8], probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(N,) mean over the known labels of -log of the probability given to what is true."""
-    held = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
-    loss = -np.log(np.where(truth == PRESENT, held, 1 - held))
+    """(N,) binary cross-entropy, mean over the known labels."""
+    clipped = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
+    loss = -np.log(np.where(truth == PRESENT, clipped, 1 - clipped))
     known = truth != UNKNOWN
     return ratio(np.where(known, loss, 0.0).sum(axis=1), known.sum(axis=1))

@@ -1,4 +1,4 @@
-"""The best and the worst validation images, as a report shows them."""
+"""The best and the worst predictions on the validation images, as a report shows them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ if TYPE_CHECKING:
     from tagbox.inference.load import Model
     from tagbox.predictions.predictions import Detections
     from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
-    from tagbox.reports.detection_pictures import BoxPicture
-    from tagbox.reports.pictures import Kind, ReportPicture
+    from tagbox.reports.classifier_examples import ClassifierExample
+    from tagbox.reports.detector_examples import DetectorExample
+    from tagbox.reports.report import Kind
 
-REPORT_PICTURES = 12
+EXAMPLES = 12
 """Best images of a report, and as many worst ones."""
 EVIDENCE_LABELS = 3
 
 
-def report_pictures(
+def classifier_examples(
     model: Model,
     validation: Dataset,
     probabilities: NDArray[np.float32],
     thresholds: Thresholds,
-) -> list[ReportPicture]:
+) -> list[ClassifierExample]:
     """The images whose labels are predicted best and worst, with evidence maps where the model has any.
 
     Parameters
@@ -41,20 +42,20 @@ def report_pictures(
         In the same order.
     """
     from tagbox.images.decode import read_image
-    from tagbox.reports.pictures import choose_pictures, make_picture
+    from tagbox.reports.classifier_examples import choose_examples, make_example
 
     images, labels = validation.images, validation.labels
     names = validation.categories.names
     decisions = thresholds.decide(probabilities)
-    best, worst = choose_pictures(labels, decisions, probabilities, REPORT_PICTURES)
-    pictures = []
+    best, worst = choose_examples(labels, decisions, probabilities, EXAMPLES)
+    examples = []
     for rows, kind in ((best, "best"), (worst, "worst")):
         for row in rows.tolist():
             image = read_image(images.path(row))
             by_probability = np.argsort(-probabilities[row]).tolist()
             predicted = [names[k] for k in by_probability if decisions[row, k]][:EVIDENCE_LABELS]
-            pictures.append(
-                make_picture(
+            examples.append(
+                make_example(
                     image,
                     str(images.files[row]),
                     row,
@@ -66,7 +67,7 @@ def report_pictures(
                     evidence=_evidence(model, image, predicted),
                 )
             )
-    return pictures
+    return examples
 
 
 def _evidence(
@@ -79,9 +80,9 @@ def _evidence(
     return list(zip(predicted, maps, strict=True))
 
 
-def box_report_pictures(
+def detector_examples(
     validation: Dataset, detections: Detections, thresholds: ScoreThresholds
-) -> list[BoxPicture]:
+) -> list[DetectorExample]:
     """The images with the best and with the worst detections, without those that cannot be read.
 
     Parameters
@@ -90,26 +91,22 @@ def box_report_pictures(
         Score thresholds of the detector.
     """
     from tagbox.errors import TagboxError
+    from tagbox.evaluation.box_matching import match_boxes
+    from tagbox.evaluation.coco_ground_truth import ground_truth
     from tagbox.images.decode import read_image
-    from tagbox.reports.detection_pictures import (
-        choose_box_pictures,
-        make_box_picture,
-        match_pictures,
-    )
+    from tagbox.reports.detector_examples import choose_examples, make_example, match_images
 
-    levels = np.asarray(thresholds.levels(len(validation.categories)))
-    matched = match_pictures(validation.annotations, detections, levels)
-    best, worst = choose_box_pictures(matched, REPORT_PICTURES)
+    matches = match_boxes(ground_truth(validation), detections)
+    levels = thresholds.levels(len(validation.categories))
+    best, worst = choose_examples(match_images(matches, levels), EXAMPLES)
     chosen: list[tuple[Kind, Any]] = [("best", each) for each in best]
     chosen += [("worst", each) for each in worst]
-    pictures = []
-    for kind, each in chosen:
+    examples = []
+    for kind, matched in chosen:
         try:
-            image = read_image(validation.images.path(each.row))
+            image = read_image(validation.images.path(matched.row))
         except TagboxError:
             continue
-        name = Path(str(validation.images.files[each.row])).name
-        pictures.append(
-            make_box_picture(image, name, kind, each, validation.annotations, detections)
-        )
-    return pictures
+        name = Path(str(validation.images.files[matched.row])).name
+        examples.append(make_example(image, name, kind, matched, matches, detections))
+    return examples

@@ -1,0 +1,376 @@
+"""The report of a multi-label or single-label classifier: its data and its sections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from tagbox.checks.statistics import co_occurrence_counts
+from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN
+from tagbox.metrics.multilabel import average_precision
+from tagbox.metrics.single_label import (
+    calibration,
+    confusion_matrix,
+    most_probable,
+    one_said,
+    said_rows,
+    sums_to_one,
+    true_rows,
+)
+from tagbox.predictions.thresholds import Thresholds
+from tagbox.reports.charts import calibration_chart
+from tagbox.reports.classifier_charts import threshold_charts
+from tagbox.reports.classifier_examples import ClassifierExample, example_card
+from tagbox.reports.matrix_chart import co_occurrence_chart
+from tagbox.reports.page import block, count, metric_name, number
+from tagbox.reports.report import Report, Section
+from tagbox.reports.shared_sections import (
+    category_table,
+    confusion_section,
+    data_section,
+    examples_section,
+    metrics_section,
+    top_pairs,
+    training_section,
+)
+
+_HEADLINE = (
+    "map",
+    "challenge_f1",
+    "micro_f1",
+    "macro_f1",
+    "cf1",
+    "samples_f1",
+    "hamming_loss",
+    "subset_accuracy",
+)
+_SINGLE_LABEL_HEADLINE = (
+    "accuracy",
+    "top5_accuracy",
+    "macro_f1",
+    "log_loss",
+    "calibration_error",
+    "map",
+)
+_SINGLE_LABEL_HISTORY = ("loss", "accuracy", "macro_f1", "map")
+"""Metrics that have a chart over the epochs; most others equal the accuracy."""
+_THRESHOLD_METRICS = (
+    "challenge_f1",
+    "challenge_precision",
+    "challenge_recall",
+    "micro_f1",
+    "macro_f1",
+    "cf1",
+    "samples_f1",
+    "hamming_loss",
+)
+_COLUMNS = {
+    "support": "support",
+    "ap": "AP",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "threshold": "threshold",
+    "tp": "TP",
+    "fp": "FP",
+    "fn": "FN",
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClassifierReport(Report):
+    """The report of a classifier.
+
+    Attributes
+    ----------
+    metrics
+        As `evaluation.evaluate_labels.evaluate_labels` returns them.
+    truth
+        (N, K) int8 of the validation images: 1 present, 0 absent, -1 unknown.
+    probabilities, decisions
+        (N, K) float32 and (N, K) bool; at least one of them. Without decisions, `thresholds` decide.
+    thresholds
+        `Thresholds.to_dict()` of the model.
+    tuning
+        `Tuned.report`: the objective at the tuned thresholds, and cross-fitted.
+    images
+        Example predictions (`reports.classifier_examples`).
+    baselines
+        Metrics of other models on the same images: model to metric to value.
+    """
+
+    truth: NDArray[np.int8]
+    probabilities: NDArray[np.float32] | None = None
+    decisions: NDArray[np.bool_] | None = None
+    thresholds: Mapping[str, Any] | None = None
+    tuning: Mapping[str, Any] | None = None
+    images: Sequence[ClassifierExample] = ()
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.probabilities is None and self.decisions is None:
+            raise ValueError("a report needs probabilities or decisions")
+        shape = (len(self.truth), len(self.categories))
+        for table in (self.truth, self.probabilities, self.decisions):
+            if table is not None and table.shape != shape:
+                raise ValueError(f"a table is {table.shape}, the report's are {shape}")
+
+    @property
+    def single_label(self) -> bool:
+        """Whether every image has exactly one category."""
+        return self.metrics.get("labels") == "exclusive"
+
+    @cached_property
+    def predicted(self) -> NDArray[np.bool_]:
+        """(N, K) bool predicted labels: the decisions, else probabilities at the thresholds, or their maximum."""
+        if self.decisions is not None:
+            return self.decisions
+        assert self.probabilities is not None
+        if self.single_label:
+            return one_said(most_probable(self.probabilities), len(self.categories))
+        return Thresholds.from_dict(self.thresholds or {}).decide(self.probabilities)
+
+    def facts(self) -> list[str]:
+        """Number of images, categories and labels."""
+        images, categories = self.truth.shape
+        positives = int((self.truth == PRESENT).sum())
+        unknown = int((self.truth == UNKNOWN).sum())
+        facts = [
+            count(images, "validation image"),
+            count(categories, "category", "categories"),
+            "one category per image" if self.single_label else count(positives, "label"),
+        ]
+        return [*facts, f"{count(unknown, 'unknown label')} ignored"] if unknown else facts
+
+    def sections(self) -> list[Section]:
+        """Metrics, examples, training, thresholds or calibration, categories, confusion, data."""
+        single = self.single_label
+        skipped = self.metrics.get("map_skipped") or []
+        absent = ("thresholds", "at_0.5", "at_global", "at_per_category")
+        return [
+            metrics_section(
+                self,
+                _SINGLE_LABEL_HEADLINE if single else _HEADLINE,
+                tables=[_baselines(self)],
+                notes=[
+                    f"mAP leaves out {count(len(skipped), 'category', 'categories')} without a "
+                    f"positive image: {', '.join(skipped)}."
+                ]
+                if skipped
+                else [],
+                hidden=absent if single else (),
+            ),
+            _examples(self),
+            training_section(self, only=_SINGLE_LABEL_HISTORY if single else None),
+            _calibration(self) if single else _thresholds(self),
+            Section(
+                id="categories",
+                label="Categories",
+                title="Metrics per category",
+                blocks=[
+                    *_bars(self),
+                    category_table(self, _COLUMNS, "images", "training images"),
+                ],
+            ),
+            _confusion(self) if single else _co_occurrence(self),
+            data_section(self, histogram_of_labels=not single),
+        ]
+
+
+def _baselines(report: ClassifierReport) -> Markup:
+    """The metrics of other models beside those of this one."""
+    if not report.baselines:
+        return Markup()
+    keys = list(dict.fromkeys(key for metrics in report.baselines.values() for key in metrics))
+    models = {"this model": report.metrics, **report.baselines}
+    return block(
+        "table",
+        caption="Comparison with other models on the same images",
+        headers=("model", *map(metric_name, keys)),
+        rows=[(name, *(number(m.get(key)) for key in keys)) for name, m in models.items()],
+    )
+
+
+def _examples(report: ClassifierReport) -> Section:
+    single = report.single_label
+    text = "Ordered by log loss." if single else "Ordered by the F1 of the image's labels."
+    if any(image.evidence for image in report.images):
+        text += " The maps show which regions of the image support a label."
+    return examples_section(
+        {
+            kind: [
+                example_card(image, f"{kind}{i}", score=not single)
+                for i, image in enumerate(each for each in report.images if each.kind == kind)
+            ]
+            for kind in ("worst", "best")
+        },
+        text,
+        shown=4,
+    )
+
+
+def _calibration(report: ClassifierReport) -> Section:
+    """How often the predicted category is correct, against its probability."""
+    blocks = []
+    probabilities = report.probabilities
+    if probabilities is not None and len(report.truth) and sums_to_one(probabilities):
+        bins = calibration(true_rows(report.truth), probabilities)
+        filled = bins.counts > 0
+        chart = calibration_chart(
+            bins.confidence[filled],
+            bins.accuracy[filled],
+            x="mean probability of the predicted category",
+            y="accuracy",
+        )
+        text = (
+            "Points below the diagonal are overconfident predictions, points above it underconfident "
+            "ones. Points of few images are noisy."
+        )
+        blocks = [block("paragraph", text=text), block("charts", figures=[chart])]
+    return Section(id="calibration", label="Calibration", title="Calibration", blocks=blocks)
+
+
+def _thresholds(report: ClassifierReport) -> Section:
+    """The metrics over one threshold, at each kind of threshold, and how far tuning overstates them."""
+    blocks = []
+    if charts := threshold_charts(report.truth, report.probabilities, report.thresholds):
+        blocks.append(block("charts", figures=charts))
+    thresholds = report.thresholds or {}
+    if thresholds:
+        value = number(thresholds.get("value"))
+        text = (
+            "A label is predicted when its probability reaches the threshold of its category (in the "
+            f"table below); the best single threshold is {value}."
+            if thresholds.get("use_per_category")
+            else f"A label is predicted when its probability is at least {value}."
+        )
+        blocks.append(block("paragraph", text=text, style=""))
+    tuning = report.tuning or report.metrics.get("tuning") or {}
+    tuned = [
+        (
+            words,
+            *(number(tuning[key].get(name)) for name in ("tuned", "cross_fitted", "overstated")),
+            "✓" if tuning.get("kept") == key else "",
+        )
+        for key, words in (("global", "one for all"), ("per_category", "per category"))
+        if isinstance(tuning.get(key), Mapping)
+    ]
+    if tuned:
+        objective = metric_name(str(tuning.get("objective", "")))
+        caption = f"Tuned {objective}, and its estimate on images that were not used for tuning"
+        columns = ("thresholds", "tuned", "cross-fitted", "difference", "selected")
+        blocks.append(block("table", caption=caption, headers=columns, rows=tuned))
+    if tuning.get("reason"):
+        text = f"Selected: {tuning['kept'].replace('_', ' ')} ({tuning['reason']})."
+        blocks.append(block("paragraph", text=text, style="note"))
+    rows = [
+        (words, *(number(metrics.get(name)) for name in _THRESHOLD_METRICS))
+        for words, metrics in (
+            ("as saved with the model", report.metrics),
+            ("0.5 for all", report.metrics.get("at_0.5")),
+            ("tuned, one for all", report.metrics.get("at_global")),
+            ("tuned per category", report.metrics.get("at_per_category")),
+        )
+        if metrics and any(metrics.get(name) is not None for name in _THRESHOLD_METRICS)
+    ]
+    if len(rows) > 1:
+        headers = ("thresholds", *map(metric_name, _THRESHOLD_METRICS))
+        caption = "Metrics at different thresholds"
+        blocks.append(block("table", caption=caption, headers=headers, rows=rows))
+    return Section(id="thresholds", label="Thresholds", title="Thresholds", blocks=blocks)
+
+
+def _bars(report: ClassifierReport) -> list[Markup]:
+    """Average precision of each category; F1 where there are only label sets, or for single labels."""
+    support = (report.truth == PRESENT).sum(axis=0)
+    known = np.maximum((report.truth != UNKNOWN).sum(axis=0), 1)
+    text = "The number beside a name is its support: the number of images with that category."
+    if report.probabilities is not None and not report.single_label:
+        values = average_precision(report.truth, report.probabilities)
+        chance = 100 * support / known
+        text = f"Average precision. The line in a bar is that of random scores. {text}"
+    else:
+        f1 = {row["name"]: row.get("f1") for row in report.metrics.get("per_category") or ()}
+        values = np.array([f1.get(name) for name in report.categories], np.float64)
+        values = np.where(support > 0, values, np.nan)
+        chance = None
+        text = f"F1. {text}"
+    order = np.argsort(-np.nan_to_num(values, nan=-1.0), kind="stable")
+    rows = [
+        {
+            "name": report.categories[k],
+            "value": number(values[k], 2),
+            "width": 0.0 if np.isnan(values[k]) else 100 * float(values[k]),
+            "chance": None if chance is None else float(chance[k]),
+            "support": int(support[k]),
+        }
+        for k in order
+    ]
+    return [block("paragraph", text=text), block("bars", rows=rows, unit="images")]
+
+
+def _confusion(report: ClassifierReport) -> Section:
+    true = true_rows(report.truth)
+    count_of = len(report.categories)
+    return confusion_section(
+        report.categories,
+        confusion_matrix(true, said_rows(report.predicted), count_of),
+        np.bincount(true, minlength=count_of),
+        unit="images",
+    )
+
+
+def _co_occurrence(report: ClassifierReport) -> Section:
+    """Which category is predicted where another is missed, and which categories share images."""
+    names, predicted = report.categories, report.predicted
+    missed = ((report.truth == PRESENT) & ~predicted).astype(np.float32)
+    wrong = ((report.truth == ABSENT) & predicted).astype(np.float32)
+    confused = (missed.T @ wrong).astype(np.int64)
+    truth = co_occurrence_counts(report.truth == PRESENT)
+    both = co_occurrence_counts(predicted & (report.truth != UNKNOWN))
+    blocks = []
+    for chart, caption, headers, rows in (
+        (
+            co_occurrence_chart(
+                "False positives in images with a false negative",
+                names,
+                confused,
+                row="missed",
+                column="predicted",
+                describe=lambda row, column: f"{row} missed, {column} predicted",
+            ),
+            "Most frequent wrong predictions where a category is missed",
+            ("missed", "wrongly predicted", "images", "all missed"),
+            [
+                (names[i], names[j], int(confused[i, j]), int(missed[:, i].sum()))
+                for i, j in top_pairs(confused)
+            ],
+        ),
+        (
+            co_occurrence_chart(
+                "Co-occurrence in the truth",
+                names,
+                truth * (1 - np.eye(len(truth), dtype=np.int64)),
+                row="category",
+                column="with",
+                describe=lambda row, column: f"{row} and {column}",
+            ),
+            "Images with both categories",
+            ("category", "other category", "true", "predicted"),
+            [
+                (names[i], names[j], int(truth[i, j]), int(both[i, j]))
+                for i, j in top_pairs(np.triu(truth, 1))
+            ],
+        ),
+    ):
+        if rows:
+            table = block("table", caption=caption, headers=headers, rows=rows, text=(1,))
+            blocks.append(block("pair", blocks=[chart, table]))
+    title = "Confusion and co-occurrence"
+    return Section(id="confusion", label="Confusion", title=title, blocks=blocks)

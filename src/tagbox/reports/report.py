@@ -1,0 +1,129 @@
+"""The HTML report of a run: what every kind of model reports, and the page that shows its sections."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from markupsafe import Markup
+
+from tagbox.atomic_io import atomic_write
+from tagbox.reports.page import block, setting, templates
+
+Kind = Literal["best", "worst"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Section:
+    """A section of the page.
+
+    Attributes
+    ----------
+    id
+        Anchor of its heading.
+    label, title
+        Its name in the navigation bar, and its heading.
+    blocks
+        HTML from top to bottom; a section without any is left out, and so are empty blocks.
+    """
+
+    id: str
+    label: str
+    title: str
+    blocks: Sequence[Markup]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Report(ABC):
+    """What the report of every kind of model shows; only the first three are required.
+
+    Attributes
+    ----------
+    title
+        The run's name.
+    categories
+        K names.
+    metrics
+        Metrics on the validation images; a section whose keys are missing or None is left out.
+    history
+        The rows of ``history.csv``; ``train_NAME`` and ``val_NAME`` share a chart.
+    best_epoch
+        The epoch whose weights were kept.
+    statistics
+        `checks.statistics.statistics` of the training data.
+    config
+        Every setting of the run.
+    notes
+        Sentences, such as which images were left out and why.
+    versions
+        Library to version.
+    command
+        The command that reproduces the run.
+    """
+
+    title: str
+    categories: Sequence[str]
+    metrics: Mapping[str, Any]
+    history: Sequence[Mapping[str, float | int | None]] = ()
+    best_epoch: int | None = None
+    statistics: Mapping[str, Any] | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+
+    @abstractmethod
+    def facts(self) -> list[str]:
+        """What the header counts: images, categories, labels."""
+
+    @abstractmethod
+    def sections(self) -> list[Section]:
+        """The sections between the header and the configuration."""
+
+
+def render_report(report: Report) -> str:
+    """The report as one HTML document without a reference to anything outside it."""
+    sections = [*report.sections(), _configuration_section(report)]
+    return (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            title=report.title,
+            facts=report.facts(),
+            sections=[section for section in sections if any(section.blocks)],
+        )
+    )
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write the report to `path`, atomically.
+
+    Raises
+    ------
+    TagboxError
+        ``cannot-write`` when the operating system refuses.
+    """
+    # A file name that is not UTF-8 brings in lone surrogates.
+    atomic_write(path, render_report(report).encode("utf-8", "replace"))
+
+
+def _configuration_section(report: Report) -> Section:
+    tables = [
+        block("table", rows=rows, caption=caption, text=(1,), style="compact words")
+        for rows, caption in (
+            ([(name, setting(value)) for name, value in report.config.items()], "Settings"),
+            (list(report.versions.items()), "Library versions"),
+        )
+        if rows
+    ]
+    blocks = [block("pair", blocks=tables)] if tables else []
+    if report.command:
+        blocks = [
+            block("subtitle", text="Command"),
+            block("code", text=report.command),
+            *blocks,
+        ]
+    return Section(id="configuration", label="Configuration", title="Configuration", blocks=blocks)
