@@ -1,4 +1,4 @@
-"""How long work tells whoever waits: the command line shows bars, the Python API is silent."""
+"""Progress of long work: the command line shows bars, the Python API is silent by default."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Protocol
 
 
 class Advance(Protocol):
-    """How a bar hears that more is done, and what should stand beside it from now on."""
+    """Callback that advances a progress bar."""
 
     def __call__(self, count: int = 1, /, *, note: str | None = None) -> None:
-        """`count` more are done."""
+        """Advance by `count`; `note` replaces the text beside the description."""
 
 
 class Progress(Protocol):
-    """What long work says while it runs."""
+    """Receiver of messages and progress."""
 
     def say(self, message: str) -> None:
-        """One line that a person should read."""
+        """Show a message of one line."""
 
     def bar(self, description: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """A bar; the value it yields is called with how much more is done."""
+        """Open a bar of `total` units, and yield the callback that advances it."""
 
 
 class Silent:
-    """Says nothing."""
+    """A `Progress` without output."""
 
     def say(self, message: str) -> None:
-        """Nothing."""
+        """Ignore the message."""
 
     def bar(self, description: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """No bar."""
+        """Yield a callback that does nothing."""
         return nullcontext(_nothing)
 
 
 def _nothing(count: int = 1, /, *, note: str | None = None) -> None:
-    """Nobody is told."""
+    pass

@@ -1,4 +1,4 @@
-"""What the commands print: people read stderr, programs read stdout."""
+"""Output of the commands: messages and progress on stderr, results on stdout."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-OWN_FAULTS = frozenset({"worker-killed", "memory-full"})
-"""Codes of what befalls one process of a group and not the others."""
+ERRORS_OF_ONE_PROCESS = frozenset({"worker-killed", "memory-full"})
+"""Codes of errors that concern one process of a distributed run and not the others."""
 
 
 def console(*, stderr: bool = True) -> Console:
-    """A rich console; stderr unless the output is the command's result."""
+    """Return a rich console on stderr or stdout."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
-def speaks() -> bool:
-    """Whether this process is the one of its group that talks; the only one, where no launcher started several."""
+def is_main_process() -> bool:
+    """Whether this is the process of rank 0, or the only one."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def say(message: str) -> None:
-    """One line for the person at the terminal."""
-    if speaks():
+    """Print one line on stderr."""
+    if is_main_process():
         print(message, file=sys.stderr)
 
 
 def say_error(error: TagboxError) -> None:
-    """The error's one sentence, with its code; of a group, what befell all of them is said once."""
-    if speaks() or error.code in OWN_FAULTS:
+    """Print the error with its code on stderr; of a distributed run, once if it concerns all processes."""
+    if is_main_process() or error.code in ERRORS_OF_ONE_PROCESS:
         print(f"tagbox: error [{error.code}]: {error}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on stdout; NaN and infinities never appear."""
+    """Print one JSON value on stdout; NaN and infinities become null."""
     import msgspec
 
-    if not speaks():
+    if not is_main_process():
         return
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
 def print_table(title: str, headers: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A table on stdout; columns after the first are right-aligned when they hold numbers."""
+    """Print a table on stdout; columns of numbers are right-aligned."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
@@ -72,7 +72,7 @@ def _cell(value: object) -> str:
 
 @contextmanager
 def progress_bar(description: str, total: int, unit: str = "images") -> Iterator[Any]:
-    """Yield `advance(n)`: a bar with rate and time left on a terminal, nothing in a log file."""
+    """Show a bar with rate and time left on a terminal, and yield its `Advance`; silent without a terminal."""
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -108,12 +108,12 @@ def progress_bar(description: str, total: int, unit: str = "images") -> Iterator
 
 
 class TerminalProgress:
-    """`tagbox.progress.Progress` on stderr."""
+    """A `tagbox.progress.Progress` on stderr."""
 
     def say(self, message: str) -> None:
-        """One line."""
+        """See `say`."""
         say(message)
 
     def bar(self, description: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """A `progress_bar`."""
+        """See `progress_bar`."""
         return progress_bar(description, total, unit)
