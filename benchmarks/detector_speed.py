@@ -24,7 +24,7 @@ from tagbox.data.load import load_dataset
 from tagbox.data.synthetic.generate import generate
 from tagbox.images.decode import read_image
 from tagbox.inference.detector import DetectorModel
-from tagbox.models.detectors.bundle import DetectorBundle
+from tagbox.models.bundle import DetectorBundle
 from tagbox.models.detectors.create import create_detector
 from tagbox.predictions.thresholds import ScoreThresholds
 from tagbox.training.box_batches import BoxBatches

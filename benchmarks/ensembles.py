@@ -38,7 +38,7 @@ from tagbox.evaluation.ensemble_weights import (
 from tagbox.evaluation.tuning import tune
 from tagbox.inference.ensemble import EnsembleClassifier
 from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
-from tagbox.models.ensembles import View, put_together
+from tagbox.models.ensembles import View, combine_runs
 from timing import say
 
 MEMBERS = {
@@ -154,7 +154,7 @@ def one_fold(
             ClassifierConfig(), val=folder / "val.json", val_images=root, seed=seed, **settings
         )
         train_classifier(training, config, name=name, runs=folder)
-    views = put_together([folder / name for name in MEMBERS], ALL_VIEWS)
+    views = combine_runs([folder / name for name in MEMBERS], ALL_VIEWS)
     model = EnsembleClassifier(views)
     tables = [
         model.predict_views([d.images.path(row) for row in range(len(d))], cache=cache).tables

@@ -19,7 +19,7 @@ from tagbox.config import SynthConfig
 from tagbox.data.load import load_dataset
 from tagbox.data.synthetic.generate import generate
 from tagbox.inference.detector import DetectorModel
-from tagbox.models.detectors.bundle import DetectorBundle, load_detector_bundle
+from tagbox.models.bundle import DetectorBundle
 from tagbox.predictions.predictions import Detections
 from timing import alternated, machine, ratio, report, run, seconds_of, summary, tagbox_command
 
@@ -56,7 +56,7 @@ def main() -> None:
                 *("--batch-size", 2, "--learning-rate", 5e-4),
             ]
         )
-        bundle = load_detector_bundle(folder / "runs" / "scenes")
+        bundle = DetectorBundle.load(folder / "runs" / "scenes")
         validation = load_dataset(made.parts["val"])
         paths = [validation.images.path(row) for row in range(len(validation))]
         figures, ways = {}, {}

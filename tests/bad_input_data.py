@@ -176,7 +176,7 @@ def run(spoil: Callable[[Path], object] = lambda folder: None, *, categories: in
     def build(folder: Path) -> None:
         from tagbox.data.dataset import Categories
         from tagbox.models.backbones import BackboneSpec
-        from tagbox.models.bundle import Bundle, save_bundle
+        from tagbox.models.bundle import ClassifierBundle
         from tagbox.predictions.thresholds import Thresholds
 
         coco()(folder)
@@ -198,18 +198,16 @@ def run(spoil: Callable[[Path], object] = lambda folder: None, *, categories: in
             "output.bias": np.zeros(categories, np.float32),
         }
         (folder / "run").mkdir()
-        save_bundle(
-            Bundle(
-                backbones=((spec, {}),),
-                head=head,
-                head_kind="linear",
-                categories=Categories.from_names(["elk", "yak"]),
-                geometry="squash",
-                pooling="mean",
-                thresholds=Thresholds(),
-            ),
-            folder / "run",
+        bundle = ClassifierBundle(
+            backbones=((spec, {}),),
+            head=head,
+            head_kind="linear",
+            categories=Categories.from_names(["elk", "yak"]),
+            geometry="squash",
+            pooling="mean",
+            thresholds=Thresholds(),
         )
+        bundle.save(folder / "run")
         spoil(folder / "run")
 
     return build
@@ -234,12 +232,12 @@ def runs(*categories: str) -> Build:
         from dataclasses import replace
 
         from tagbox.data.dataset import Categories
-        from tagbox.models.bundle import load_bundle, save_bundle
+        from tagbox.models.bundle import ClassifierBundle
 
         run()(folder)
         (folder / "other").mkdir()
-        named = replace(load_bundle(folder / "run"), categories=Categories.from_names(categories))
-        save_bundle(named, folder / "other")
+        bundle = ClassifierBundle.load(folder / "run")
+        replace(bundle, categories=Categories.from_names(categories)).save(folder / "other")
 
     return build
 
@@ -248,12 +246,12 @@ def ensemble(spoil: Callable[[Path], object] = lambda folder: None) -> Build:
     """A COCO dataset and the folder `both` of an ensemble of two runs, spoilt."""
 
     def build(folder: Path) -> None:
-        from tagbox.models.bundle import load_bundle
+        from tagbox.models.bundle import ClassifierBundle
         from tagbox.models.ensembles import Ensemble, Member, save_ensemble
         from tagbox.predictions.thresholds import Thresholds
 
         run()(folder)
-        bundle = load_bundle(folder / "run")
+        bundle = ClassifierBundle.load(folder / "run")
         members = tuple(Member(bundle=bundle, run=name, weight=0.5) for name in ("a", "b"))
         save_ensemble(Ensemble(members=members, thresholds=Thresholds()), folder / "both")
         spoil(folder / "both")

@@ -12,8 +12,8 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from tagbox.data.dataset import Categories
+from tagbox.models.bundle import DetectorBundle
 from tagbox.models.detectors.base import Detector, DetectorSpec, Found, Target
-from tagbox.models.detectors.bundle import DetectorBundle
 from tagbox.predictions.thresholds import ScoreThresholds
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}

@@ -17,7 +17,7 @@ from tagbox.data.synthetic.generate import generate
 from tagbox.errors import TagboxError
 from tagbox.inference import classifier as predict
 from tagbox.inference.classifier import Classifier
-from tagbox.models.bundle import load_bundle
+from tagbox.models.bundle import ClassifierBundle
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def test_evaluating_the_run_gives_the_figures_of_its_training(
 @pytest.mark.parametrize("name", HEADS)
 def test_the_run_holds_its_head_and_a_report_without_evidence(place: Path, name: str) -> None:
     folder = place / "runs" / name
-    bundle = load_bundle(folder)
+    bundle = ClassifierBundle.load(folder)
     assert bundle.head_kind == name
     if name == "csra":
         assert bundle.head["temperatures"].tolist() == [1, 99]

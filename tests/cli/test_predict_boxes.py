@@ -23,7 +23,7 @@ from tagbox.data.dataset import Categories
 from tagbox.data.load import load_dataset
 from tagbox.data.synthetic.generate import generate
 from tagbox.inference.detector import DetectorModel
-from tagbox.models.detectors.bundle import DetectorBundle, load_detector_bundle, save_detector
+from tagbox.models.bundle import DetectorBundle
 from tagbox.models.detectors.create import create_detector
 from tagbox.predictions.thresholds import ScoreThresholds
 
@@ -45,7 +45,7 @@ def save_untrained(folder: Path, categories: Categories) -> None:
     bundle = DetectorBundle(
         spec=spec, weights=weights, categories=categories, cuts=ScoreThresholds(value=1.0)
     )
-    save_detector(bundle, folder)
+    bundle.save(folder)
 
 
 @pytest.fixture(scope="module")
@@ -263,11 +263,11 @@ def test_what_means_nothing_to_a_video_is_refused(
 
 
 def test_weights_that_are_not_the_detectors_are_named(place: Path, cli: Cli) -> None:
-    bundle = load_detector_bundle(place / "runs/first")
+    bundle = DetectorBundle.load(place / "runs/first")
     name = next(key for key in bundle.weights if key.endswith(".weight"))
     weights = {key: value for key, value in bundle.weights.items() if key != name}
     (place / "runs/other").mkdir()
-    save_detector(replace(bundle, weights=weights), place / "runs/other")
+    replace(bundle, weights=weights).save(place / "runs/other")
     done = run(cli, place, "predict", "runs/other", "scenes/train")
     assert done.returncode == 1 and "[bundle-mismatch]" in done.stderr
     assert name in done.stderr and len(done.stderr.strip().splitlines()) == 1

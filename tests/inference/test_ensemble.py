@@ -24,7 +24,7 @@ from tagbox.inference.classifier import Classifier
 from tagbox.inference.ensemble import EnsembleClassifier
 from tagbox.inference.load import load_model
 from tagbox.models.backbones import BackboneRequest, create_backbone, load_backbone
-from tagbox.models.bundle import Bundle, save_bundle
+from tagbox.models.bundle import ClassifierBundle
 from tagbox.models.ensembles import Ensemble, Member, View, save_ensemble
 from tagbox.predictions.thresholds import Thresholds
 
@@ -33,11 +33,11 @@ NAMES = ("elk", "yak", "gnu")
 
 def bundle(
     seed: int, *, size: int = 64, names: tuple[str, ...] = NAMES, geometry: str = "squash"
-) -> Bundle:
+) -> ClassifierBundle:
     """Packaged weights and a random head."""
     backbone = create_backbone(BackboneRequest("efficientnet_lite0", size))
     random = np.random.default_rng(seed)
-    return Bundle(
+    return ClassifierBundle(
         backbones=((backbone.spec, backbone.arrays()),),
         head={
             "mean": np.zeros(2560, np.float32),
@@ -67,7 +67,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def by_hand(one: Bundle, path: Path, size: int | None, mirror: bool) -> dict[str, float]:
+def by_hand(one: ClassifierBundle, path: Path, size: int | None, mirror: bool) -> dict[str, float]:
     """One model's probabilities of one view of one picture, from the square on."""
     spec, arrays = one.backbones[0]
     backbone = load_backbone(replace(spec, size=size or spec.size), arrays)
@@ -220,7 +220,7 @@ def test_a_convolutional_network_is_tried_at_each_size() -> None:
 
 def test_whatever_a_folder_holds_is_loaded_as_it_is(pictures: list[Path], tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
-    save_bundle(bundle(1), tmp_path / "one")
+    bundle(1).save(tmp_path / "one")
     member = Member(bundle=bundle(1), run="a", weight=1.0)
     save_ensemble(Ensemble(members=(member,), thresholds=Thresholds(value=0.2)), tmp_path / "all")
     single, many = load_model(tmp_path / "one"), load_model(str(tmp_path / "all"))

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from tagbox.errors import TagboxError
-from tagbox.models.bundle import load_bundle
-from tagbox.models.detectors.bundle import is_detector, load_detector_bundle, save_detector
+from tagbox.models.bundle import ClassifierBundle, DetectorBundle, is_detector
 from tagbox.predictions.thresholds import ScoreThresholds
 from toy_detectors import PatchDetector, patch_bundle
 
@@ -21,13 +20,13 @@ from toy_detectors import PatchDetector, patch_bundle
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     cuts = ScoreThresholds(value=1 / 3, per_category=(0.1, 0.25, 0.7))
-    save_detector(patch_bundle(cuts=cuts), tmp_path)
+    patch_bundle(cuts=cuts).save(tmp_path)
     return tmp_path
 
 
 def test_what_was_saved_comes_back(saved: Path) -> None:
     given = patch_bundle(cuts=ScoreThresholds(value=1 / 3, per_category=(0.1, 0.25, 0.7)))
-    found = load_detector_bundle(saved)
+    found = DetectorBundle.load(saved)
     assert is_detector(saved)
     assert found.spec == given.spec and found.cuts == given.cuts
     assert found.categories.names == given.categories.names
@@ -82,7 +81,7 @@ def test_every_damage_is_named(
 ) -> None:
     damage(saved)
     with pytest.raises(TagboxError) as caught:
-        load_detector_bundle(saved)
+        DetectorBundle.load(saved)
     assert caught.value.code == code
     assert str(saved / "model.") in str(caught.value)
     if where is not None:
@@ -91,6 +90,6 @@ def test_every_damage_is_named(
 
 def test_a_classifiers_reader_says_what_it_found(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(TagboxError, match="tagbox-detector") as caught:
-        load_bundle(saved)
+        ClassifierBundle.load(saved)
     assert caught.value.code == "bundle-version"
     assert not is_detector(tmp_path / "nowhere")

@@ -16,22 +16,22 @@ from tagbox.atomic_io import sha256_of
 from tagbox.data.dataset import Categories
 from tagbox.errors import TagboxError
 from tagbox.models.backbones import BackboneSpec
-from tagbox.models.bundle import Bundle, load_bundle, save_bundle
+from tagbox.models.bundle import ClassifierBundle
 from tagbox.models.ensembles import (
     Ensemble,
     Member,
     View,
+    combine_runs,
     differing_name,
     is_ensemble,
     load_ensemble,
-    put_together,
     save_ensemble,
     views_of,
 )
 from tagbox.predictions.thresholds import Thresholds
 
 
-def bundle(seed: int = 0, names: tuple[str, ...] = ("elk", "yak")) -> Bundle:
+def bundle(seed: int = 0, names: tuple[str, ...] = ("elk", "yak")) -> ClassifierBundle:
     """A model whose numbers are its seed's; its backbone has no weights, nothing is computed here."""
     random = np.random.default_rng(seed)
     spec = BackboneSpec(
@@ -45,7 +45,7 @@ def bundle(seed: int = 0, names: tuple[str, ...] = ("elk", "yak")) -> Bundle:
         weights_sha256="0" * 64,
         mean_pooled=True,
     )
-    return Bundle(
+    return ClassifierBundle(
         backbones=((spec, {"stem": random.random((3, 3), np.float32)}),),
         head={
             "mean": np.zeros(8, np.float32),
@@ -99,7 +99,7 @@ def test_what_is_written_comes_back(saved: Path) -> None:
 
 
 def test_a_member_is_a_run_and_its_weights_are_named(saved: Path) -> None:
-    assert load_bundle(saved / "members" / "1").categories.names == ("yak", "elk")
+    assert ClassifierBundle.load(saved / "members" / "1").categories.names == ("yak", "elk")
     description = json.loads((saved / "ensemble.json").read_text())
     for index, member in enumerate(description["members"]):
         weights = saved / "members" / str(index) / "model.safetensors"
@@ -107,7 +107,7 @@ def test_a_member_is_a_run_and_its_weights_are_named(saved: Path) -> None:
 
 
 def test_runs_are_put_together_and_ensembles_taken_apart(saved: Path, tmp_path: Path) -> None:
-    save_bundle(bundle(2, ("yak", "elk")), tmp_path)
+    bundle(2, ("yak", "elk")).save(tmp_path)
     views = views_of((96, 64, 96), mirrored=True)
     assert views == (
         View(size=96),
@@ -116,7 +116,7 @@ def test_runs_are_put_together_and_ensembles_taken_apart(saved: Path, tmp_path: 
         View(size=64, mirror=True),
     )
     assert views_of((), mirrored=False) == (View(),)
-    found = put_together([tmp_path, saved], views)
+    found = combine_runs([tmp_path, saved], views)
     assert [m.run for m in found.members] == [
         str(tmp_path),
         str(saved / "members" / "0"),
@@ -130,15 +130,15 @@ def test_runs_are_put_together_and_ensembles_taken_apart(saved: Path, tmp_path: 
 def test_runs_with_other_categories_are_refused_by_name(tmp_path: Path) -> None:
     for name, categories in (("a", ("elk", "yak")), ("b", ("elk", "yak", "gnu"))):
         (tmp_path / name).mkdir()
-        save_bundle(bundle(0, categories), tmp_path / name)
+        bundle(0, categories).save(tmp_path / name)
     for order in (["a", "b"], ["b", "a"]):
         with pytest.raises(TagboxError) as caught:
-            put_together([tmp_path / name for name in order], (View(),))
+            combine_runs([tmp_path / name for name in order], (View(),))
         assert caught.value.code == "categories-differ"
         sentence = f"{tmp_path / 'b'} has the category 'gnu', {tmp_path / 'a'} has not"
         assert sentence in str(caught.value)
     with pytest.raises(TagboxError, match="at least one run"):
-        put_together([], (View(),))
+        combine_runs([], (View(),))
     assert differing_name(("a", "b"), ("b", "a")) is None
 
 
@@ -212,16 +212,16 @@ def test_damage_is_named(
 
 
 def test_base_rates_are_optional_and_checked(tmp_path: Path) -> None:
-    save_bundle(bundle(), tmp_path)
+    bundle().save(tmp_path)
     path = tmp_path / "model.json"
     content = json.loads(path.read_text())
     for rates, fine in (((0.1, 0.2), True), (None, True), ((0.1,), False), ((0.1, 0.0), False)):
         path.write_text(json.dumps({**content, "base_rates": rates}))
         if fine:
-            assert load_bundle(tmp_path).base_rates == rates
+            assert ClassifierBundle.load(tmp_path).base_rates == rates
         else:
             with pytest.raises(TagboxError, match="base_rates"):
-                load_bundle(tmp_path)
+                ClassifierBundle.load(tmp_path)
     del content["base_rates"]
     path.write_text(json.dumps(content))
-    assert load_bundle(tmp_path).base_rates is None
+    assert ClassifierBundle.load(tmp_path).base_rates is None

@@ -69,7 +69,7 @@ def ensemble(
     from tagbox.data.image_files import require_images
     from tagbox.data.load import describe, load_dataset
     from tagbox.inference.ensemble import EnsembleClassifier
-    from tagbox.models.ensembles import put_together, views_of
+    from tagbox.models.ensembles import combine_runs, views_of
     from tagbox.training.evaluate import evaluate_ensemble, with_plain
     from tagbox.training.run_dir import run_folder
 
@@ -77,7 +77,7 @@ def ensemble(
     progress = progress or Silent()
     runs = Path(runs)
     views = views_of(config.scales, mirrored=config.flip)
-    candidates = put_together([Path(member) for member in members], views)
+    candidates = combine_runs([Path(member) for member in members], views)
     dataset = val if isinstance(val, Dataset) else load_dataset(val, source)
     progress.say(describe(dataset))
     _require_fitting(dataset, candidates.categories)

@@ -90,7 +90,7 @@ def predict(
     """
     from contextlib import closing, nullcontext
 
-    from tagbox.models.detectors.bundle import is_detector
+    from tagbox.models.bundle import is_detector
 
     if not images:
         raise TagboxError("no-images", "no pictures given", hint="name pictures or folders of them")

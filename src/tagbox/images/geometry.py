@@ -112,7 +112,7 @@ LEAST = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """What a detector takes; see `models.detectors.bundle.DetectorSpec` for its fields."""
+    """What a detector takes; see `models.bundle.DetectorSpec` for its fields."""
 
     size: int
     fixed: bool

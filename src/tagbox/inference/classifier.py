@@ -20,8 +20,7 @@ from tagbox.errors import TagboxError
 from tagbox.images.geometry import placement, to_square
 from tagbox.inference.evidence import combined, evidence, over_picture, require_linear
 from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
-from tagbox.models.bundle import Bundle, load_bundle
-from tagbox.models.bundle_io import Arrays
+from tagbox.models.bundle import Arrays, ClassifierBundle
 from tagbox.models.ensembles import is_ensemble
 from tagbox.models.heads import activate, head_logits, wants_map
 from tagbox.predictions.thresholds import Thresholds
@@ -64,7 +63,7 @@ class Classifier:
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: ClassifierBundle,
         *,
         engine: Engine = "auto",
         device: Device = "auto",
@@ -90,7 +89,7 @@ class Classifier:
         Raises
         ------
         TagboxError
-            The ``bundle-…`` codes of `models.bundle.load_bundle`; ``run-ensemble``.
+            The ``bundle-…`` codes of `models.bundle.Bundle.load`; ``run-ensemble``.
         """
         if is_ensemble(Path(run)):
             raise TagboxError(
@@ -99,7 +98,9 @@ class Classifier:
                 file=run,
                 hint="load it with tagbox.load_model",
             )
-        return cls(load_bundle(Path(run)), engine=engine, device=device, precision=precision)
+        return cls(
+            ClassifierBundle.load(Path(run)), engine=engine, device=device, precision=precision
+        )
 
     @property
     def categories(self) -> tuple[str, ...]:

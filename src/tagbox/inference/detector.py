@@ -20,7 +20,7 @@ from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import Fit
 from tagbox.inference.views import PictureBoxes, Prepared, Tiles, boxes_of, prepare, read_prepared
-from tagbox.models.detectors.bundle import DetectorBundle, load_detector_bundle
+from tagbox.models.bundle import DetectorBundle
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import ScoreThresholds
 
@@ -89,9 +89,9 @@ class DetectorModel:
         Raises
         ------
         TagboxError
-            The codes of `models.detectors.bundle.load_detector_bundle`.
+            The codes of `models.bundle.Bundle.load`.
         """
-        return cls(load_detector_bundle(Path(run)), engine=engine, device=device)
+        return cls(DetectorBundle.load(Path(run)), engine=engine, device=device)
 
     @property
     def categories(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from tagbox.inference.classifier import (
     Classifier,
     ClassifierOutput,
 )
-from tagbox.models.bundle import Bundle
+from tagbox.models.bundle import ClassifierBundle
 from tagbox.models.ensembles import Ensemble, Member, load_ensemble
 from tagbox.predictions.thresholds import Thresholds
 
@@ -296,7 +296,7 @@ class EnsembleClassifier:
         return classifier
 
 
-def resized(bundle: Bundle, size: int | None) -> Bundle:
+def resized(bundle: ClassifierBundle, size: int | None) -> ClassifierBundle:
     """The same model with every backbone looking at squares of `size` pixels; None leaves it as it is."""
     if size is None:
         return bundle

@@ -19,7 +19,7 @@ from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
 from tagbox.inference.classifier import Classifier, ClassifierOutput
 from tagbox.inference.ensemble import EnsembleClassifier
-from tagbox.models.detectors.bundle import is_detector
+from tagbox.models.bundle import is_detector
 from tagbox.models.ensembles import is_ensemble
 from tagbox.predictions.predictions import Predictions
 from tagbox.predictions.thresholds import Thresholds
@@ -102,7 +102,7 @@ def load_detector(
     Raises
     ------
     TagboxError
-        The codes of `models.detectors.bundle.load_detector_bundle`.
+        The codes of `models.bundle.Bundle.load`.
     """
     from tagbox.inference.detector import DetectorModel
 
@@ -121,7 +121,7 @@ def load_classifier(
     Raises
     ------
     TagboxError
-        ``run-detector``; the codes of `models.bundle.load_bundle` and `models.ensembles.load_ensemble`.
+        ``run-detector``; the codes of `models.bundle.Bundle.load` and `models.ensembles.load_ensemble`.
     """
     if is_detector(Path(run)):
         raise TagboxError(

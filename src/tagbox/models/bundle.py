@@ -1,42 +1,151 @@
-"""The saved model: `model.safetensors` + `model.json`, which load with no pickle and no network.
+"""Saved models: ``model.safetensors`` and ``model.json``, which load with no pickle, no network and no torch.
 
-The bundle holds all that using a model needs: every backbone's weights, the head, category names and
-original ids, input size, geometry and normalisation, thresholds, versions, the data's fingerprint.
+A bundle holds all that using a model needs: its weights and structure, category names and original ids, input
+size and normalisation, thresholds, versions, and the fingerprint of its training data.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from tagbox.config import Geometry, LabelKind, Pooling
+from tagbox.atomic_io import atomic_path, atomic_write, sha256_of
+from tagbox.config import Geometry, HeadKind, LabelKind, Pooling
 from tagbox.data.dataset import Categories
+from tagbox.errors import TagboxError
 from tagbox.models.backbones import BackboneSpec
-from tagbox.models.bundle_io import (
-    JSON_NAME,
-    WEIGHTS_NAME,
-    Arrays,
-    Description,
-    mismatch,
-    read_categories,
-    read_description,
-    read_weights,
-    save_categories,
-    save_model,
-)
-from tagbox.models.heads import HeadKind, kind_of
-from tagbox.predictions.thresholds import Thresholds
+from tagbox.models.heads import kind_of
+from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
 
-FORMAT, FORMAT_VERSION = "tagbox-classifier", 1
+JSON_NAME, WEIGHTS_NAME = "model.json", "model.safetensors"
+FORMAT_VERSION = 1
+
+Arrays = dict[str, NDArray[Any]]
+Colour = tuple[float, float, float]
+D = TypeVar("D")
+
+
+class _Categories(msgspec.Struct, forbid_unknown_fields=True):
+    names: list[str]
+    ids: list[int]
+    supercategories: list[str]
+
+
+class _Description(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The fields of ``model.json`` that every kind of model has."""
+
+    format: str
+    format_version: int
+    categories: _Categories
+    weights_sha256: str
+    ema: float = 0.0
+    data_fingerprint: str
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Bundle:
-    """A classifier, whole.
+class Bundle(ABC):
+    """A model with everything that using it needs.
+
+    Attributes
+    ----------
+    categories
+        Of the K outputs.
+    ema
+        Decay of the moving average of the weights; 0 for the weights of the last step.
+    versions
+        Library to version at training time.
+    data_fingerprint
+        `Dataset.fingerprint` of the training images.
+    """
+
+    categories: Categories
+    ema: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    data_fingerprint: str = ""
+
+    _format: ClassVar[str]
+    _description_type: ClassVar[type[_Description]]
+
+    @abstractmethod
+    def _arrays(self) -> Arrays:
+        """All weights, by their names in ``model.safetensors``."""
+
+    @abstractmethod
+    def _description(self) -> dict[str, Any]:
+        """``model.json`` without format, version and checksum of the weights."""
+
+    @classmethod
+    @abstractmethod
+    def _fields_from(cls, description: Any, arrays: Arrays, path: Path) -> dict[str, Any]:
+        """The kind's own fields; ``bundle-mismatch`` where they do not fit each other."""
+
+    def save(self, folder: Path) -> None:
+        """Write the two files into `folder`, each atomically, the description last."""
+        from safetensors.numpy import save_file
+
+        # `np.ascontiguousarray` would give a counter, which has no dimension, one.
+        plain = {name: np.asarray(value, order="C") for name, value in self._arrays().items()}
+        with atomic_path(folder / WEIGHTS_NAME) as temporary:
+            save_file(plain, temporary)
+        description = {
+            "format": self._format,
+            "format_version": FORMAT_VERSION,
+            **self._description(),
+            "weights_sha256": sha256_of(folder / WEIGHTS_NAME),
+        }
+        content = msgspec.json.encode(description, enc_hook=lambda ids: ids.tolist())
+        atomic_write(folder / JSON_NAME, msgspec.json.format(content, indent=2))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the model in a run directory.
+
+        Raises
+        ------
+        TagboxError
+            ``bundle-missing``; ``bundle-json``, with the field; ``bundle-version``; ``bundle-weights`` for
+            weights other than those described; ``bundle-mismatch`` where parts do not fit each other;
+            ``thresholds-invalid``, ``score-cuts-invalid``.
+        """
+        path = folder / JSON_NAME
+        description = read_description(path, cls._description_type, cls._format, FORMAT_VERSION)
+        arrays = _read_weights(folder / WEIGHTS_NAME, description.weights_sha256)
+        return cls(
+            categories=_read_categories(description.categories, path),
+            ema=description.ema,
+            versions=description.versions,
+            data_fingerprint=description.data_fingerprint,
+            **cls._fields_from(description, arrays, path),
+        )
+
+
+class _Head(msgspec.Struct, forbid_unknown_fields=True):
+    kind: HeadKind
+
+
+class _ClassifierDescription(_Description, kw_only=True):
+    backbones: list[BackboneSpec]
+    geometry: Geometry
+    pooling: Pooling
+    head: _Head
+    thresholds: dict[str, Any]
+    base_rates: list[float] | None = None
+    # Absent in bundles that are older than exclusive labels.
+    labels: LabelKind = "multi"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClassifierBundle(Bundle):
+    """A classifier.
 
     Attributes
     ----------
@@ -46,124 +155,264 @@ class Bundle:
         The head's state; see `models.heads.head_logits`.
     head_kind
         ``linear``, ``mlp``, ``ml_decoder`` or ``csra``.
-    categories
-        What the K outputs mean.
     geometry, pooling
-        How a picture becomes a square, and a feature map a vector (unless the head takes the map).
+        From image to square, and from feature map to vector (unless the head takes the map).
     thresholds
-        Where a probability becomes a label.
-    ema
-        Decay of the moving average that the weights are; 0 for weights as the last step left them.
-    versions
-        Library to version at training time.
-    data_fingerprint
-        `Dataset.fingerprint` of the training images.
+        From probabilities to labels.
     base_rates
-        K parts of the training images in which each category is present; None in bundles that are older.
+        K shares of the training images in which each category is present; None in older bundles.
     labels
-        Whether a picture has any number of categories, or exactly one: sigmoid or softmax.
+        ``multi`` (sigmoid) or ``exclusive`` (softmax).
     """
 
     backbones: tuple[tuple[BackboneSpec, Arrays], ...]
     head: Arrays
     head_kind: HeadKind
-    categories: Categories
     geometry: Geometry
     pooling: Pooling
     thresholds: Thresholds
-    ema: float = 0.0
-    versions: dict[str, str] = field(default_factory=dict)
-    data_fingerprint: str = ""
     base_rates: tuple[float, ...] | None = None
     labels: LabelKind = "multi"
 
+    _format = "tagbox-classifier"
+    _description_type = _ClassifierDescription
 
-class _Head(msgspec.Struct, forbid_unknown_fields=True):
-    kind: HeadKind
+    def _arrays(self) -> Arrays:
+        found = {f"head.{name}": value for name, value in self.head.items()}
+        for index, (_, weights) in enumerate(self.backbones):
+            found |= {f"backbones.{index}.{name}": value for name, value in weights.items()}
+        return found
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "backbones": [spec for spec, _ in self.backbones],
+            "geometry": self.geometry,
+            "pooling": self.pooling,
+            "labels": self.labels,
+            "head": {"kind": self.head_kind},
+            "categories": self.categories,
+            "thresholds": self.thresholds.to_dict(),
+            "ema": self.ema,
+            "data_fingerprint": self.data_fingerprint,
+            "versions": self.versions,
+            "base_rates": self.base_rates,
+        }
+
+    @classmethod
+    def _fields_from(
+        cls, description: _ClassifierDescription, arrays: Arrays, path: Path
+    ) -> dict[str, Any]:
+        count, rates = len(description.categories.names), description.base_rates
+        if rates is not None and not (len(rates) == count and all(0 < r < 1 for r in rates)):
+            found = f"not a number between 0 and 1 for each of the {count} categories"
+            raise _mismatch(path, "base_rates", found)
+        head = _under("head.", arrays)
+        outputs = head.get("output.bias", np.zeros(0)).shape
+        if outputs != (count,):
+            found = f"the head has {outputs[0] if outputs else 0} outputs for {count} categories"
+            raise _mismatch(path, "categories.names", found)
+        if kind_of(head) != description.head.kind:
+            raise _mismatch(path, "head.kind", f"the weights are those of the head {kind_of(head)}")
+        return {
+            "backbones": tuple(
+                (spec, _under(f"backbones.{index}.", arrays))
+                for index, spec in enumerate(description.backbones)
+            ),
+            "head": head,
+            "head_kind": description.head.kind,
+            "geometry": description.geometry,
+            "pooling": description.pooling,
+            "thresholds": Thresholds.from_dict(description.thresholds, file=path),
+            "base_rates": None if rates is None else tuple(rates),
+            "labels": description.labels,
+        }
 
 
-class _Description(Description):
-    """`model.json`, field for field."""
+@dataclass(frozen=True, kw_only=True)
+class DetectorSpec:
+    """The structure of a detector; with its weights it can be built without a network.
 
-    backbones: list[BackboneSpec]
-    geometry: Geometry
-    pooling: Pooling
-    head: _Head
-    thresholds: dict[str, Any]
-    ema: float = 0.0
-    base_rates: list[float] | None = None
-    # Bundles from before there were exclusive labels do not say.
-    labels: LabelKind = "multi"
+    Attributes
+    ----------
+    detector, backbone
+        As in `DetectorConfig`; `backbone` is empty for detectors with one of their own.
+    categories
+        K, without a background.
+    size
+        Longest side of an image in the network, in pixels.
+    fixed
+        Whether images are stretched to `size` x `size` (SSD) or keep their aspect ratio.
+    multiple
+        Height and width of a batch are multiples of it.
+    mean, std
+        Of each colour in 0..1, subtracted and divided by.
+    options
+        Further arguments of its construction, as plain JSON values.
+    """
 
-
-def save_bundle(bundle: Bundle, folder: Path) -> None:
-    """Write the two files into `folder`, each atomically, the description last."""
-    arrays = {f"head.{name}": value for name, value in bundle.head.items()}
-    for index, (_, weights) in enumerate(bundle.backbones):
-        arrays |= {f"backbones.{index}.{name}": value for name, value in weights.items()}
-    description = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "backbones": [asdict(spec) for spec, _ in bundle.backbones],
-        "geometry": bundle.geometry,
-        "pooling": bundle.pooling,
-        "labels": bundle.labels,
-        "head": {"kind": bundle.head_kind},
-        "categories": save_categories(bundle.categories),
-        "thresholds": bundle.thresholds.to_dict(),
-        "ema": bundle.ema,
-        "data_fingerprint": bundle.data_fingerprint,
-        "versions": bundle.versions,
-        "base_rates": bundle.base_rates,
-    }
-    save_model(folder, arrays, description)
+    detector: str
+    backbone: str
+    categories: int
+    size: int
+    fixed: bool
+    multiple: int
+    mean: Colour
+    std: Colour
+    options: dict[str, Any]
 
 
-def load_bundle(folder: Path) -> Bundle:
-    """Read a run folder's bundle.
+class _DetectorDescription(_Description, kw_only=True):
+    spec: DetectorSpec
+    cuts: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DetectorBundle(Bundle):
+    """A detector.
+
+    Attributes
+    ----------
+    spec
+        Its structure.
+    weights
+        Its state, under the names of `torch.nn.Module.state_dict`.
+    cuts
+        Score thresholds.
+    """
+
+    spec: DetectorSpec
+    weights: Arrays
+    cuts: ScoreThresholds
+
+    _format = "tagbox-detector"
+    _description_type = _DetectorDescription
+
+    def _arrays(self) -> Arrays:
+        return self.weights
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "spec": self.spec,
+            "categories": self.categories,
+            "cuts": self.cuts.to_dict(),
+            "ema": self.ema,
+            "data_fingerprint": self.data_fingerprint,
+            "versions": self.versions,
+        }
+
+    @classmethod
+    def _fields_from(
+        cls, description: _DetectorDescription, arrays: Arrays, path: Path
+    ) -> dict[str, Any]:
+        count, spec = len(description.categories.names), description.spec
+        if spec.categories != count:
+            found = f"{spec.categories} outputs for {count} categories"
+            raise _mismatch(path, "spec.categories", found)
+        cuts = ScoreThresholds.from_dict(description.cuts, file=path)
+        if cuts.per_category is not None and len(cuts.per_category) != count:
+            found = f"{len(cuts.per_category)} cuts for {count} categories"
+            raise _mismatch(path, "cuts.per_category", found)
+        return {"spec": spec, "weights": arrays, "cuts": cuts}
+
+
+class _Header(msgspec.Struct):
+    format: str
+    format_version: int
+
+
+def is_detector(folder: Path) -> bool:
+    """Whether the model in a run directory is a detector; False where it cannot be read."""
+    try:
+        return _decode(folder / JSON_NAME, _Header).format == DetectorBundle._format
+    except TagboxError:
+        return False
+
+
+def read_description(path: Path, kind: type[D], format_name: str, version: int) -> D:
+    """The JSON file `path` as the msgspec struct `kind`, which must be of that format and version.
 
     Raises
     ------
     TagboxError
-        ``bundle-missing`` where one of the two files is not there; ``bundle-json`` for a description
-        that cannot be read, with the field; ``bundle-version``; ``bundle-weights`` for weights that
-        are not those the description names; ``bundle-mismatch`` where their shapes do not fit it.
+        ``bundle-missing``; ``bundle-json``, with the field; ``bundle-version``.
     """
-    path = folder / JSON_NAME
-    description = read_description(folder, _Description, FORMAT, FORMAT_VERSION)
-    names, rates = description.categories.names, description.base_rates
-    if rates is not None and not (len(rates) == len(names) and all(0 < r < 1 for r in rates)):
-        raise mismatch(
-            path,
-            "base_rates",
-            f"not a number between 0 and 1 for each of the {len(names)} categories",
+    header = _decode(path, _Header)
+    if (header.format, header.format_version) != (format_name, version):
+        raise TagboxError(
+            "bundle-version",
+            f"{header.format} version {header.format_version}; this tagbox reads {format_name} version "
+            f"{version}",
+            file=path,
+            where="format" if header.format != format_name else "format_version",
+            hint="use the tagbox that wrote it, or make it again",
         )
-    arrays = read_weights(folder / WEIGHTS_NAME, description.weights_sha256)
-    head = _under("head.", arrays)
-    outputs = head.get("output.bias", np.zeros(0)).shape
-    if outputs != (len(names),):
-        said = f"the head has {outputs[0] if outputs else 0} outputs for {len(names)} categories"
-        raise mismatch(path, "categories.names", said)
-    if kind_of(head) != description.head.kind:
-        raise mismatch(path, "head.kind", f"the weights are those of the head {kind_of(head)}")
-    return Bundle(
-        backbones=tuple(
-            (spec, _under(f"backbones.{index}.", arrays))
-            for index, spec in enumerate(description.backbones)
-        ),
-        head=head,
-        head_kind=description.head.kind,
-        categories=read_categories(description.categories, path),
-        geometry=description.geometry,
-        pooling=description.pooling,
-        thresholds=Thresholds.from_dict(description.thresholds, file=path),
-        ema=description.ema,
-        versions=description.versions,
-        data_fingerprint=description.data_fingerprint,
-        base_rates=None if rates is None else tuple(rates),
-        labels=description.labels,
+    return _decode(path, kind)
+
+
+def _decode(path: Path, kind: type[D]) -> D:
+    content = _bytes(path)
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        what, _, where = str(error).partition(" - at `")
+        raise TagboxError(
+            "bundle-json",
+            what[0].lower() + what[1:],
+            file=path,
+            where=where.rstrip("`").removeprefix("$.") or None,
+            hint="restore the file, or train again",
+        ) from error
+
+
+def _read_weights(path: Path, expected: str) -> Arrays:
+    """The arrays of a safetensors file whose SHA-256 is `expected`."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    content = _bytes(path)
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise TagboxError(
+            "bundle-weights",
+            f"its SHA-256 begins {found[:12]}, the description names {expected[:12]}",
+            file=path,
+            where="weights_sha256 of model.json",
+            hint="restore both files from the same run",
+        )
+    try:
+        return dict(load(content))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise TagboxError(
+            "bundle-weights", f"not a safetensors file ({error})", file=path, hint="train again"
+        ) from error
+
+
+def _read_categories(given: _Categories, path: Path) -> Categories:
+    if not len(given.names) == len(given.ids) == len(given.supercategories):
+        raise _mismatch(path, "categories", "names, ids and supercategories differ in number")
+    return Categories(
+        names=tuple(given.names),
+        ids=np.array(given.ids, np.int64),
+        supercategories=tuple(given.supercategories),
     )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TagboxError(
+            "bundle-missing",
+            error.strerror or str(error),
+            file=path,
+            hint="give the folder of a finished run, such as runs/NAME",
+        ) from error
 
 
 def _under(prefix: str, arrays: Arrays) -> Arrays:
     return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _mismatch(path: Path, where: str, found: str) -> TagboxError:
+    hint = "restore both files from the same run"
+    return TagboxError("bundle-mismatch", found, file=path, where=where, hint=hint)

@@ -1,6 +1,6 @@
-"""The saved ensemble: `ensemble.json` and its members, each a complete bundle in `members/N`.
+"""Ensembles, saved as ``ensemble.json`` and a complete bundle of each member in ``members/N``.
 
-Nothing outside the folder is referred to, so the runs it was made of may move or go.
+The folder refers to nothing outside it, so the runs of the members may be moved or removed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from tagbox.config import LabelKind, require
 from tagbox.config.classifier import SIZES
 from tagbox.errors import TagboxError
 from tagbox.evaluation.ensemble_weights import equal_weights
-from tagbox.models.bundle import Bundle, load_bundle, save_bundle
-from tagbox.models.bundle_io import WEIGHTS_NAME, read_json
+from tagbox.models.bundle import WEIGHTS_NAME, ClassifierBundle, read_description
 from tagbox.predictions.thresholds import Thresholds
 
 FORMAT, FORMAT_VERSION = "tagbox-ensemble", 1
@@ -28,14 +27,14 @@ ENSEMBLE_NAME, MEMBERS_NAME = "ensemble.json", "members"
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One way of looking at a picture.
+    """A test-time view of an image.
 
     Attributes
     ----------
     size
-        Side in pixels of the square that each backbone is given; its own where None.
+        Side in pixels of the square input of each backbone; its own where None.
     mirror
-        Whether left and right are exchanged.
+        Whether the image is mirrored left to right.
     """
 
     size: int | None = None
@@ -44,21 +43,21 @@ class View:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Member:
-    """A model that has a say.
+    """A model of an ensemble.
 
     Attributes
     ----------
     bundle
         The model.
     run
-        The folder it was saved from, for people.
+        The run directory it was taken from.
     weight
-        Its part of the whole, >= 0.
+        Of its probabilities; at least 0.
     views
-        What it looks at; its probabilities are the mean over these.
+        Its probabilities are the mean over these.
     """
 
-    bundle: Bundle
+    bundle: ClassifierBundle
     run: str
     weight: float
     views: tuple[View, ...] = (View(),)
@@ -66,18 +65,18 @@ class Member:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Ensemble:
-    """Members whose weighted mean of probabilities is the answer.
+    """Models whose probabilities are averaged.
 
     Attributes
     ----------
     members
-        One or more. All have the same categories, in whatever order; the first one's order is the ensemble's.
+        One or more, with the same categories in any order; the first one's order is the ensemble's.
     thresholds
-        Where a combined probability becomes a label.
+        From combined probabilities to labels.
     versions
         Library to version when it was made.
     data_fingerprint
-        `Dataset.fingerprint` of the images that weights and thresholds were found on.
+        `Dataset.fingerprint` of the images that weights and thresholds were fitted on.
     """
 
     members: tuple[Member, ...]
@@ -126,12 +125,12 @@ def is_ensemble(folder: Path) -> bool:
 
 
 def views_of(sizes: Sequence[int], *, mirrored: bool) -> tuple[View, ...]:
-    """A view at each size, or at a run's own where there is none, and with `mirrored` each one's mirror image."""
+    """A view at each size, or at a run's own without `sizes`, and with `mirrored` the mirrored one of each."""
     mirrors = (False, True) if mirrored else (False,)
     return tuple(View(size=s, mirror=m) for s in dict.fromkeys(sizes or (None,)) for m in mirrors)
 
 
-def put_together(folders: Sequence[Path], views: tuple[View, ...]) -> Ensemble:
+def combine_runs(folders: Sequence[Path], views: tuple[View, ...]) -> Ensemble:
     """The runs in `folders` with equal weights and thresholds of 0.5; of an ensemble, its members.
 
     Raises
@@ -141,13 +140,13 @@ def put_together(folders: Sequence[Path], views: tuple[View, ...]) -> Ensemble:
         runs has; ``labels-differ``; the codes of `load_ensemble`.
     """
     require(len(folders) > 0, "members", [], "at least one run")
-    found: list[tuple[str, Bundle]] = []
+    found: list[tuple[str, ClassifierBundle]] = []
     for folder in folders:
         if is_ensemble(folder):
             for index, member in enumerate(load_ensemble(folder).members):
                 found.append((str(member_folder(folder, index)), member.bundle))
         else:
-            found.append((str(folder), load_bundle(folder)))
+            found.append((str(folder), ClassifierBundle.load(folder)))
     first, names = found[0][0], found[0][1].categories.names
     for run, bundle in found[1:]:
         other = differing_name(names, bundle.categories.names)
@@ -158,7 +157,7 @@ def put_together(folders: Sequence[Path], views: tuple[View, ...]) -> Ensemble:
                 f"{has} has the category {other!r}, {lacks} has not",
                 file=run,
                 where="categories",
-                hint="put runs together that were trained on the same categories",
+                hint="combine runs that were trained on the same categories",
             )
         if bundle.labels != found[0][1].labels:
             raise TagboxError(
@@ -166,7 +165,7 @@ def put_together(folders: Sequence[Path], views: tuple[View, ...]) -> Ensemble:
                 f"its labels are {bundle.labels}, those of {first} are {found[0][1].labels}",
                 file=run,
                 where="labels",
-                hint="put runs together that were trained with the same --labels",
+                hint="combine runs that were trained with the same --labels",
             )
     weights = equal_weights(len(found))
     members = tuple(
@@ -182,7 +181,7 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
     for index, member in enumerate(ensemble.members):
         inside = member_folder(folder, index)
         inside.mkdir(parents=True)
-        save_bundle(member.bundle, inside)
+        member.bundle.save(inside)
         rows.append(
             {
                 "run": member.run,
@@ -212,24 +211,15 @@ def load_ensemble(folder: Path) -> Ensemble:
     TagboxError
         ``bundle-missing``, ``bundle-json`` and ``bundle-version`` for the description or a member's;
         ``bundle-mismatch`` where a member is not the one that was saved; the other codes of
-        `models.bundle.load_bundle`; ``thresholds-invalid``.
+        `models.bundle.Bundle.load`; ``thresholds-invalid``.
     """
     path = folder / ENSEMBLE_NAME
-    description = read_json(path, _Description)
-    if (description.format, description.format_version) != (FORMAT, FORMAT_VERSION):
-        raise TagboxError(
-            "bundle-version",
-            f"{description.format} version {description.format_version}; this tagbox reads "
-            f"{FORMAT} version {FORMAT_VERSION}",
-            file=path,
-            where="format_version",
-            hint="use the tagbox that wrote it, or make the ensemble again",
-        )
+    description = read_description(path, _Description, FORMAT, FORMAT_VERSION)
     _check(description, path)
     members = []
     for index, saved in enumerate(description.members):
         inside = member_folder(folder, index)
-        bundle = load_bundle(inside)
+        bundle = ClassifierBundle.load(inside)
         found = sha256_of(inside / WEIGHTS_NAME)
         if found != saved.weights_sha256:
             raise _mismatch(
@@ -255,18 +245,18 @@ def load_ensemble(folder: Path) -> Ensemble:
 
 
 def member_folder(folder: Path, index: int) -> Path:
-    """Where an ensemble's folder keeps member `index`: itself a folder that can be used as a run."""
+    """The folder of member `index` in an ensemble's, which can itself be used as a run."""
     return folder / MEMBERS_NAME / str(index)
 
 
 def differing_name(names: Sequence[str], others: Sequence[str]) -> str | None:
-    """A name that only one of the two lists has; None where they have the same names."""
+    """A name that is in only one of the two lists; None where they have the same names."""
     only = sorted(set(names) ^ set(others))
     return only[0] if only else None
 
 
 def _check(description: _Description, path: Path) -> None:
-    """Refuse numbers that no ensemble can have."""
+    """Refuse invalid members, views and weights."""
     if not description.members:
         raise _json_error(path, "members", "there is none")
     for index, member in enumerate(description.members):

@@ -17,7 +17,7 @@ from tagbox.config import ClassifierConfig
 from tagbox.data.formats.coco import rows_of
 from tagbox.device import choose_device
 from tagbox.evaluation.class_priors import class_priors
-from tagbox.models.bundle import Bundle
+from tagbox.models.bundle import ClassifierBundle
 from tagbox.models.heads import activate, head_logits
 from tagbox.predictions.predictions import Predictions
 from tagbox.progress import Progress
@@ -41,7 +41,7 @@ class TrainedClassifier(Trained):
     """A trained classifier with its `encoders`, the trained backbones."""
 
     config: ClassifierConfig
-    bundle: Bundle
+    bundle: ClassifierBundle
     predictions: Predictions
     encoders: Sequence[Encoder]
 
@@ -140,7 +140,7 @@ def _evaluated(stage: Stage) -> TrainedClassifier:
     tuned, metrics = evaluate_classifier(validation, probabilities, priors, config)
     return TrainedClassifier(
         config=config,
-        bundle=Bundle(
+        bundle=ClassifierBundle(
             backbones=tuple((e.backbone.spec, e.backbone.arrays()) for e in stage.encoders),
             head=dict(stage.head),
             head_kind=config.head,

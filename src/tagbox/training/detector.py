@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tagbox.config import DetectorConfig
 from tagbox.data.boxes import TrainingBoxes, training_boxes
-from tagbox.models.detectors.bundle import DetectorBundle, DetectorSpec
+from tagbox.models.bundle import DetectorBundle, DetectorSpec
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import ScoreThresholds
 from tagbox.progress import Progress

@@ -27,7 +27,7 @@ from tagbox.inference.detector import DetectorModel
 from tagbox.inference.ensemble import ViewOutput
 from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
 from tagbox.metrics.single_label import MOST_PROBABLE
-from tagbox.models.detectors.bundle import DetectorBundle
+from tagbox.models.bundle import DetectorBundle
 from tagbox.models.ensembles import Ensemble, Member, View
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import Thresholds

@@ -15,8 +15,7 @@ from tagbox.atomic_io import atomic_write
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
-from tagbox.models.bundle import Bundle, save_bundle
-from tagbox.models.detectors.bundle import DetectorBundle, save_detector
+from tagbox.models.bundle import ClassifierBundle, DetectorBundle
 from tagbox.predictions.coco_results import write_results
 from tagbox.predictions.files import write_csv
 from tagbox.predictions.predictions import Detections, Predictions
@@ -54,7 +53,7 @@ class Trained:
     """
 
     config: ClassifierConfig | DetectorConfig
-    bundle: Bundle | DetectorBundle
+    bundle: ClassifierBundle | DetectorBundle
     train: Dataset
     validation: Dataset
     predictions: Predictions | Detections
@@ -85,10 +84,7 @@ def write_run(
     write_config(folder, trained.config, source, command=command)
     if train_val.split is not None:
         train_val.split.save(folder / "split.json")
-    if isinstance(trained.bundle, DetectorBundle):
-        save_detector(trained.bundle, folder)
-    else:
-        save_bundle(trained.bundle, folder)
+    trained.bundle.save(folder)
     write_history(trained.history, folder / "history.csv")
     if isinstance(trained.predictions, Detections):
         write_results(folder / "predictions.json", trained.predictions, trained.validation)
