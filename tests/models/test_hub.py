@@ -39,7 +39,7 @@ def checkpoint() -> bytes:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAGBOX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("tagbox.data.fetch.time.sleep", lambda _: None)
+    monkeypatch.setattr("tagbox.data.http_download.time.sleep", lambda _: None)
 
 
 def named(content: bytes) -> str:

@@ -15,9 +15,16 @@ from sklearn.metrics import accuracy_score
 from torch.nn import functional
 
 from tagbox.config import ClassifierConfig
-from tagbox.data.dataset import Annotations, Categories, Dataset, Images, memory_source
+from tagbox.data.dataset import (
+    Annotations,
+    Categories,
+    Dataset,
+    Images,
+    exclusive,
+    memory_source,
+    require_single_label,
+)
 from tagbox.data.load import load_dataset
-from tagbox.data.single_label import exclusive, require_single_label
 from tagbox.errors import TagboxError
 from tagbox.evaluation.class_priors import class_priors
 from tagbox.metrics.single_label import MOST_PROBABLE, one_said

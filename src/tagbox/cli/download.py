@@ -45,7 +45,7 @@ def download(
     json
         Print what was downloaded as one JSON object.
     """
-    from tagbox.data.download import (
+    from tagbox.data.coco_archives import (
         COCO_URL,
         SAMPLE,
         default_folder,
@@ -102,7 +102,7 @@ def download(
 
 
 def _list(json: bool) -> None:
-    from tagbox.data.download import ARCHIVES, SAMPLE
+    from tagbox.data.coco_archives import ARCHIVES, SAMPLE
     from tagbox.data.unzip import human
 
     if json:

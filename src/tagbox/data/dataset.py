@@ -288,3 +288,41 @@ def _same_length(value: object, *names: str) -> None:
     lengths = {name: len(getattr(value, name)) for name in names}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"columns of {type(value).__name__} differ in length: {lengths}")
+
+
+def exclusive(dataset: Dataset) -> bool:
+    """Whether labels exclude each other: exactly one category in every image, and no boxes.
+
+    Boxes are annotations of objects; where each image has one of them, that may be chance.
+    """
+    one_each = len(_not_single(dataset)) == 0 and len(dataset) > 0
+    boxes = bool(dataset.annotations.has_box.any())
+    return one_each and not boxes and len(dataset.categories) > 1
+
+
+def require_single_label(dataset: Dataset) -> None:
+    """Refuse data in which an image has no category, several, or unknown ones.
+
+    Raises
+    ------
+    TagboxError
+        ``labels-not-exclusive``, which names the first such image.
+    """
+    wrong = _not_single(dataset)
+    if len(wrong):
+        row = int(wrong[0])
+        count = int((dataset.labels[row] == PRESENT).sum())
+        raise TagboxError(
+            "labels-not-exclusive",
+            f"{len(wrong):,} of {len(dataset):,} images do not have exactly one category, "
+            f"such as {dataset.images.files[row]} with {count if count != 1 else 'unknown ones'}",
+            file=dataset.source.path,
+            hint="give every image one category, or pass --labels multi",
+        )
+
+
+def _not_single(dataset: Dataset) -> NDArray[np.intp]:
+    """Rows of the images without exactly one present category and all others absent."""
+    labels = dataset.labels
+    one = ((labels == PRESENT).sum(axis=1) == 1) & (labels >= 0).all(axis=1)
+    return np.flatnonzero(~one)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Literal
 
+from tagbox.atomic_io import cannot_write
 from tagbox.data.dataset import Dataset
 from tagbox.data.formats.challenge import write_cls, write_labels
 from tagbox.data.formats.class_folders import class_of_each
@@ -12,7 +15,8 @@ from tagbox.data.formats.coco_write import write_coco
 from tagbox.data.formats.csv import write_csv
 from tagbox.data.formats.labelme import write_labelme
 from tagbox.data.formats.yolo import write_yolo
-from tagbox.data.image_files import flat_names, place_picture
+from tagbox.data.image_files import flat_names
+from tagbox.errors import TagboxError
 
 Format = Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "folders"]
 Pictures = Literal["reference", "link", "copy"]
@@ -76,3 +80,25 @@ def export(dataset: Dataset, folder: Path, part: str, format: Format, pictures: 
             if not target.exists():
                 place_picture(dataset.images.path(row), target, pictures)
     return written
+
+
+def place_picture(source: Path, target: Path, how: Literal["link", "copy"]) -> None:
+    """Copy a picture to `target`, or make `target` a symbolic link to it.
+
+    Raises
+    ------
+    TagboxError
+        ``image-missing`` when there is no such picture, ``cannot-write``.
+    """
+    if not source.is_file():
+        raise TagboxError(
+            "image-missing", "no such picture", file=source, hint="name its folder with --images"
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if how == "copy":
+            shutil.copy2(source, target)
+        else:
+            os.symlink(source.resolve(), target)
+    except OSError as error:
+        raise cannot_write(target, error) from error

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import msgspec
 import numpy as np
 
-from tagbox.atomic_io import cannot_write
 from tagbox.data.dataset import Dataset
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
@@ -238,28 +235,6 @@ def picture_size(path: Path) -> tuple[int, int]:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return 0, 0
     return (height, width) if turned else (width, height)
-
-
-def place_picture(source: Path, target: Path, how: Literal["link", "copy"]) -> None:
-    """Copy a picture to `target`, or make `target` a symbolic link to it.
-
-    Raises
-    ------
-    TagboxError
-        ``image-missing`` when there is no such picture, ``cannot-write``.
-    """
-    if not source.is_file():
-        raise TagboxError(
-            "image-missing", "no such picture", file=source, hint="name its folder with --images"
-        )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if how == "copy":
-            shutil.copy2(source, target)
-        else:
-            os.symlink(source.resolve(), target)
-    except OSError as error:
-        raise cannot_write(target, error) from error
 
 
 def flat_names(files: list[str]) -> list[str]:

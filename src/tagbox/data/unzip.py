@@ -1,7 +1,7 @@
-"""Unpacking a zip from a stranger: every entry is checked before a byte is written.
+"""Unpacking of untrusted zip files: every entry is checked before a byte is written.
 
-The entries land in a folder of their own and move to their places only when all of them are whole,
-so a kill leaves the old files or the new ones.
+The entries are unpacked into a temporary folder and moved to their places when all of them are complete,
+so that a kill leaves the old files or the new ones.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tagbox.errors import TagboxError
 
 MOST_ENTRIES = 2_000_000
 MOST_RATIO = 200
-"""A whole archive that unpacks to more than this many times its size is refused as a bomb."""
-_RATIO_FROM_BYTES = 64 << 20  # Small archives may shrink as they like.
+"""An archive that unpacks to more than this many times its size is refused as a zip bomb."""
+_RATIO_FROM_BYTES = 64 << 20  # Archives that unpack to less may have any ratio.
 _BLOCK = 1 << 20
 
 
@@ -34,7 +34,7 @@ def unzip(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
-    """Unpack the zip `path` into `folder`, beside whatever is there already.
+    """Unpack the zip `path` into `folder`, which may hold other files already.
 
     Parameters
     ----------
@@ -61,24 +61,17 @@ def unzip(
     with _opened(path) as archive:
         entries = _checked(archive, path)
         total = sum(entry.file_size for entry in entries)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            require_space(folder, total, path)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=folder))
-        except OSError as error:
-            raise cannot_write(folder, error) from error
-        try:
-            written = 0
-            for entry in entries:
-                _extract(archive, entry, temporary, path)
-                written += entry.file_size
-                if progress is not None:
-                    progress(written, total)
-            _move(temporary, [entry.filename for entry in entries], folder, overwrite)
-        except OSError as error:
-            raise cannot_write(folder, error) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with _temporary_folder(folder, total, path) as temporary:
+            try:
+                written = 0
+                for entry in entries:
+                    _extract(archive, entry, temporary, path)
+                    written += entry.file_size
+                    if progress is not None:
+                        progress(written, total)
+                _move(temporary, [entry.filename for entry in entries], folder, overwrite)
+            except OSError as error:
+                raise cannot_write(folder, error) from error
     counts: dict[str, int] = {}
     for entry in entries:
         top = PurePosixPath(entry.filename).parts[0]
@@ -88,7 +81,7 @@ def unzip(
 
 @contextmanager
 def extract_one(path: Path, name: str, folder: Path) -> Iterator[Path]:
-    """The file `name` of the zip `path`, unpacked into a folder of its own for the block's time.
+    """Yield the file `name` of the zip `path`, unpacked into a temporary folder that is removed afterwards.
 
     Raises
     ------
@@ -101,19 +94,27 @@ def extract_one(path: Path, name: str, folder: Path) -> Iterator[Path]:
             raise TagboxError(
                 "zip-member", "no such file in it", file=path, where=name, hint="check the archive"
             )
-        try:
-            require_space(folder, entry.file_size, path)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=folder))
-        except OSError as error:
-            raise cannot_write(folder, error) from error
-        try:
+        with _temporary_folder(folder, entry.file_size, path) as temporary:
             try:
                 _extract(archive, entry, temporary, path)
             except OSError as error:
                 raise cannot_write(folder, error) from error
             yield temporary / name
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _temporary_folder(folder: Path, needed: int, path: Path) -> Iterator[Path]:
+    """Yield an empty folder in `folder`, whose disk has room for `needed` bytes; it is removed afterwards."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        require_space(folder, needed, path)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=folder))
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def require_space(folder: Path, needed: int, file: Path | str) -> None:
@@ -129,7 +130,7 @@ def require_space(folder: Path, needed: int, file: Path | str) -> None:
 
 
 def human(size: float) -> str:
-    """A number of bytes as people say it: ``778 MB`` (of 1000² bytes)."""
+    """A number of bytes with a decimal unit, such as ``778 MB``."""
     for unit in ("bytes", "kB", "MB"):
         if size < 999.5:
             return f"{size:.0f} {unit}"
@@ -142,13 +143,13 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise _corrupt(path, _what_it_is(path) or str(error)) from error
+        raise _corrupt(path, _looks_like(path) or str(error)) from error
     with archive:
         yield archive
 
 
-def _what_it_is(path: Path) -> str | None:
-    """What a file that is no zip looks like; None when it begins as a zip does."""
+def _looks_like(path: Path) -> str | None:
+    """What a file that is no zip seems to be; None when it begins as a zip does."""
     try:
         with open(path, "rb") as opened:
             start = opened.read(64)
@@ -166,7 +167,7 @@ def _corrupt(path: Path, found: str, where: str | None = None) -> TagboxError:
 
 
 def _checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
-    """The archive's files (folders are made as needed), after every check that reads no content."""
+    """The entries that are files, after all checks that need no content."""
     entries = archive.infolist()
     if len(entries) > MOST_ENTRIES:
         raise _refused("zip-bomb", f"it has {len(entries)} entries", path)
@@ -203,7 +204,7 @@ def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
 
 
 def _check_names(files: list[zipfile.ZipInfo], path: Path) -> None:
-    """No name stands twice, also where the disk does not tell cases apart, and no file is a folder."""
+    """Refuse a name that stands twice (also on a disk that ignores case), and a file that is a folder too."""
     seen: set[str] = set()
     folders: set[str] = set()
     for entry in files:
@@ -220,7 +221,7 @@ def _check_names(files: list[zipfile.ZipInfo], path: Path) -> None:
 
 
 def _check_overlap(files: list[zipfile.ZipInfo], path: Path) -> None:
-    """Entries that share bytes unpack the same content again and again."""
+    """Refuse entries that share bytes: such an archive unpacks the same content again and again."""
     end = 0
     for entry in sorted(files, key=lambda entry: entry.header_offset):
         if entry.header_offset < end:
@@ -262,15 +263,15 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, pat
 
 
 def _move(temporary: Path, names: list[str], folder: Path, overwrite: bool) -> None:
-    """Move whole folders where nothing is in the way, else file by file; each rename is atomic."""
+    """Move whole top-level folders where none is there yet, else single files; each rename is atomic."""
     if not overwrite:
         for name in names:
-            there = folder / name
-            if there.is_symlink() or (there.exists() and not _same(there, temporary / name)):
+            target = folder / name
+            if target.is_symlink() or (target.exists() and not _same(target, temporary / name)):
                 raise TagboxError(
                     "exists",
                     "already there with another content",
-                    file=there,
+                    file=target,
                     hint="choose another folder with --out, or pass --overwrite",
                 )
     for top in sorted({PurePosixPath(name).parts[0] for name in names}):
@@ -284,7 +285,7 @@ def _move(temporary: Path, names: list[str], folder: Path, overwrite: bool) -> N
 
 
 def _require_real_folders(folder: Path, name: str) -> None:
-    """A link among the folders that are there would lead the file elsewhere."""
+    """Refuse to follow a symbolic link among the existing folders: it may lead out of `folder`."""
     for parent in PurePosixPath(name).parents:
         if (folder / parent).is_symlink() and str(parent) != ".":
             raise TagboxError(

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tagbox.config import LabelKind, ScoreSettings
-from tagbox.data.dataset import Dataset
-from tagbox.data.single_label import exclusive, require_single_label
+from tagbox.data.dataset import Dataset, exclusive, require_single_label
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.evaluation.evaluate_detections import evaluate_boxes

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import cache_folder, sha256_of
-from tagbox.data.fetch import fetch
+from tagbox.data.http_download import download_file
 from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def download_weights(url: str) -> Path:
     Raises
     ------
     TagboxError
-        The ``download-…`` codes of `data.fetch.fetch`.
+        The ``download-…`` codes of `tagbox.data.http_download.download_file`.
     """
     parts = urlsplit(url)
     # Model pages call every file model.safetensors; the whole path keeps them apart.
@@ -45,7 +45,7 @@ def download_weights(url: str) -> Path:
     if path.is_file() and (prefix is None or sha256_of(path).startswith(prefix)):
         return path
     source = mirrored(url)
-    return fetch(
+    return download_file(
         source,
         path,
         sha256_prefix=prefix,

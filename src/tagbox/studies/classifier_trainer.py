@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from tagbox.backends.create import create_encoders
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig, DataConfig
-from tagbox.data.dataset import Dataset
-from tagbox.data.single_label import require_single_label
+from tagbox.data.dataset import Dataset, require_single_label
 from tagbox.device import choose_device
 from tagbox.inference.classifier import Classifier
 from tagbox.models.heads import wants_map

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig, LabelKind
 from tagbox.config.finetune import FREE
-from tagbox.data.single_label import exclusive, require_single_label
+from tagbox.data.dataset import exclusive, require_single_label
 from tagbox.device import available_precisions, cpu_flags
 from tagbox.errors import TagboxError
 from tagbox.training.train_val import TrainVal

@@ -33,7 +33,7 @@ OFFICIAL = "/models/ssdlite320_mobilenet_v3_large_coco-a79551df.pth"
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.setenv("TAGBOX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("tagbox.data.fetch.time.sleep", lambda _: None)
+    monkeypatch.setattr("tagbox.data.http_download.time.sleep", lambda _: None)
 
 
 def published(name: str, classes: int = 91) -> Any:

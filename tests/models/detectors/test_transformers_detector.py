@@ -268,7 +268,7 @@ def from_hub() -> Any:
 @pytest.fixture
 def _own_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAGBOX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("tagbox.data.fetch.time.sleep", lambda _: None)
+    monkeypatch.setattr("tagbox.data.http_download.time.sleep", lambda _: None)
 
 
 @pytest.mark.usefixtures("_own_hub")

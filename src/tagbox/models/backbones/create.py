@@ -76,7 +76,7 @@ def create_backbone(request: BackboneRequest, weights: str = "default") -> Backb
     TagboxError
         ``backbone-unknown``, with near names; ``weights-packaged`` where that backbone has no packaged
         weights; ``extra-missing``; ``weights-missing``, ``weights-corrupt``, ``weights-mismatch``; the
-        ``download-…`` codes of `data.fetch`.
+        ``download-…`` codes of `tagbox.data.http_download.download_file`.
     """
     name = request.name.removeprefix("tf_")
     if name in PACKAGES:

@@ -41,7 +41,7 @@ def model_folder(name: str, *, weights: bool) -> Path:
     ------
     TagboxError
         ``weights-missing`` where a folder lacks a file; ``detector-unknown`` for a name that is not
-        OWNER/NAME; the ``download-…`` codes of `data.fetch.fetch`.
+        OWNER/NAME; the ``download-…`` codes of `tagbox.data.http_download.download_file`.
     """
     wanted = (NEEDED, WEIGHTS) if weights else (NEEDED,)
     if not name.startswith(HUGGINGFACE):

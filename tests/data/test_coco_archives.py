@@ -16,8 +16,8 @@ import pytest
 
 from loopback_server import Site, closed_port_url, serve
 from tagbox.data import download as module
-from tagbox.data import fetch as fetching
-from tagbox.data.download import (
+from tagbox.data import http_download as fetching
+from tagbox.data.coco_archives import (
     ARCHIVES,
     MANIFEST,
     Archive,

@@ -1,12 +1,8 @@
-"""Official archives, any zip by its address, and a sample of COCO by its ids: fetched, checked, unpacked.
+"""Downloads of the official COCO archives, of any other zip, and of a sample of COCO by image ids.
 
-What was fetched is written down in ``downloads.json`` beside it, so that a second call finds what is
-there, and a reader finds the digest of what was used.
-
-The official COCO archives: where they lie, how long they are, and their SHA-256.
-
-The digests are those that several public projects have published for these files, all in agreement;
-COCO itself publishes none.
+What was downloaded into a folder is recorded in its ``downloads.json``, so that a later call does not
+download it again. The SHA-256 digests of the official archives are those that several public projects
+publish, all in agreement; COCO itself publishes none.
 """
 
 from __future__ import annotations
@@ -24,10 +20,10 @@ import msgspec
 import numpy as np
 
 from tagbox.atomic_io import atomic_write, sha256_of
-from tagbox.data.fetch import Progress as FetchProgress
-from tagbox.data.fetch import fetch
 from tagbox.data.formats.coco import read_coco
 from tagbox.data.formats.coco_write import write_coco
+from tagbox.data.http_download import Progress as FetchProgress
+from tagbox.data.http_download import download_file
 from tagbox.data.unzip import extract_one, human, require_space, unzip
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress, Silent
@@ -118,18 +114,18 @@ _BY_HAND = "fetch it in another way and put it there"
 
 @dataclass(frozen=True)
 class Downloaded:
-    """One archive that was fetched and unpacked.
+    """One archive that was downloaded and unpacked.
 
     Attributes
     ----------
     url, sha256, size
-        What was fetched: the address, the hex digest and the bytes of the archive.
+        Address, hex digest and size in bytes of the archive.
     folder
         Where it was unpacked.
     files
         Number of files under each top-level name.
     there_already
-        Whether an earlier call had done all of it.
+        Whether an earlier call had downloaded and unpacked it.
     """
 
     url: str
@@ -141,7 +137,7 @@ class Downloaded:
 
 
 def resolve(name: str, mirror: str = COCO_URL) -> tuple[str, Archive | None]:
-    """The address of an official archive's name or of an address, and what is known of the archive.
+    """The address of an archive, and its entry in `ARCHIVES`; None for an address of the user's own.
 
     Raises
     ------
@@ -169,7 +165,7 @@ def download_archive(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Downloaded:
-    """Fetch a zip and unpack it into `out`.
+    """Download a zip and unpack it into `out`.
 
     Parameters
     ----------
@@ -180,16 +176,16 @@ def download_archive(
     sha256
         Hex digest that the archive must have; official ones have theirs in `ARCHIVES`.
     mirror
-        Address that takes the place of `COCO_URL`.
+        Address used in place of `COCO_URL`.
     keep_archive
-        Leave the zip in `out` when it is unpacked.
+        Keep the zip in `out` after it is unpacked.
     overwrite
-        Fetch again what is there already, and replace files with another content.
+        Download again what is there already, and replace files of other content.
 
     Raises
     ------
     TagboxError
-        ``download-name``, ``disk-full``, and the codes of `tagbox.data.fetch.fetch` and
+        ``download-name``, ``disk-full``, and the codes of `tagbox.data.http_download.download_file` and
         `tagbox.data.unzip.unzip`.
     """
     progress = progress or Silent()
@@ -205,19 +201,23 @@ def download_archive(
     wanted = sha256 or (entry.get("sha256") if same else None)
     digest = sha256_of(path) if wanted and path.is_file() else None
     if digest is None or digest != wanted or (overwrite and sha256 is None):
-        with _byte_bar(progress, f"fetching {path.name}", out) as told:
+        with _byte_bar(progress, f"fetching {path.name}", out) as report:
             size = known.size if known else None
-            fetch(url, path, sha256=sha256, expected_size=size, progress=told, hint=_BY_HAND)
+            download_file(
+                url, path, sha256=sha256, expected_size=size, progress=report, hint=_BY_HAND
+            )
         digest = sha256 or sha256_of(path)
     size = path.stat().st_size
     manifest.record(path.name, url=url, bytes=size, sha256=digest, files=None)
 
     try:
-        with _byte_bar(progress, f"unpacking {path.name}", out) as told:
-            counts = unzip(path, out, overwrite=overwrite, progress=told)
+        with _byte_bar(progress, f"unpacking {path.name}", out) as report:
+            counts = unzip(path, out, overwrite=overwrite, progress=report)
     except TagboxError as error:
         if error.code.startswith("zip-"):
-            manifest.forget(path.name)  # It stays to be looked at, and the next call fetches anew.
+            manifest.remove(
+                path.name
+            )  # The zip is kept for inspection; the next call downloads it again.
         raise
     manifest.record(path.name, url=url, bytes=size, sha256=digest, files=counts)
     if not keep_archive:
@@ -234,22 +234,22 @@ def download_sample(
     archive: Archive = ARCHIVES["annotations_trainval2017"],
     listed: dict[str, dict[int, str]] | None = None,
 ) -> Path:
-    """Rebuild the 470-image sample of COCO: the pictures one by one, their records from the annotations.
+    """Download a sample of 470 COCO images: each image by itself, and its records from the annotations archive.
 
     Parameters
     ----------
     out
-        Folder; gets ``train2017/``, ``val2017/`` and ``annotations/``. What is there already and
-        has the right digest is not fetched again.
+        Folder; gets ``train2017/``, ``val2017/`` and ``annotations/``. A file that is there already
+        with the right digest is not downloaded again.
     archive
         The annotations archive.
     listed
-        For each split the images' ids and SHA-256; `sample_ids` unless given.
+        Ids and SHA-256 of the images of each split; `sample_ids` unless given.
 
     Raises
     ------
     TagboxError
-        ``sample-ids`` when the annotations lack an image, ``disk-full``, and the codes of `fetch`,
+        ``sample-ids`` when the annotations lack an image, ``disk-full``, and the codes of `download_file`,
         `unzip` and `read_coco`.
     """
     progress = progress or Silent()
@@ -262,15 +262,15 @@ def download_sample(
                 name = f"{image_id:012d}.jpg"
                 path = out / split / name
                 if not (path.is_file() and sha256_of(path) == sha256):
-                    fetch(f"{mirror}/{split}/{name}", path, sha256=sha256, hint=_BY_HAND)
+                    download_file(f"{mirror}/{split}/{name}", path, sha256=sha256, hint=_BY_HAND)
                 advance(1)
 
     path = out / Path(archive.path).name
     if not (path.is_file() and sha256_of(path) == archive.sha256):
-        with _byte_bar(progress, f"fetching {path.name}", out) as told:
+        with _byte_bar(progress, f"fetching {path.name}", out) as report:
             url, size = f"{mirror}/{archive.path}", archive.size
-            fetch(
-                url, path, sha256=archive.sha256, expected_size=size, progress=told, hint=_BY_HAND
+            download_file(
+                url, path, sha256=archive.sha256, expected_size=size, progress=report, hint=_BY_HAND
             )
     for split, images in listed.items():
         progress.say(f"picking {len(images)} images from instances_{split}.json")
@@ -281,7 +281,7 @@ def download_sample(
 
 
 def sample_ids() -> dict[str, dict[int, str]]:
-    """For each split of the sample, the images' ids and the SHA-256 of their files."""
+    """Image id to SHA-256 of the file, for each split of the sample."""
     lines = files("tagbox.data").joinpath("coco_sample.csv").read_text().splitlines()[1:]
     result: dict[str, dict[int, str]] = {split: {} for split in SAMPLE_SPLITS}
     for line in lines:
@@ -310,7 +310,7 @@ def _write_subset(archive: Path, split: str, ids: np.ndarray[Any, Any], out: Pat
 
 @dataclass(frozen=True)
 class _Manifest:
-    """``downloads.json``: for each archive its address, bytes, digest and what it unpacked to."""
+    """``downloads.json``: address, size, digest and unpacked files of each archive."""
 
     path: Path
 
@@ -331,7 +331,7 @@ class _Manifest:
     def record(self, name: str, **entry: Any) -> None:
         self._write({**self.entries, name: entry})
 
-    def forget(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         self._write({known: entry for known, entry in self.entries.items() if known != name})
 
     def _write(self, entries: dict[str, dict[str, Any]]) -> None:
@@ -340,7 +340,7 @@ class _Manifest:
 
 
 def _all_there(folder: Path, counts: dict[str, int] | None) -> bool:
-    """Whether under each name there are at least as many files as the archive had."""
+    """Whether each top-level name holds at least as many files as in the archive."""
     return counts is not None and all(
         (folder / top).is_file()
         or sum(path.is_file() for path in (folder / top).rglob("*")) >= count
@@ -350,25 +350,25 @@ def _all_there(folder: Path, counts: dict[str, int] | None) -> bool:
 
 @contextmanager
 def _byte_bar(progress: Progress, description: str, folder: Path) -> Iterator[FetchProgress]:
-    """A bar that opens when the server has said how long the file is; the disk must have the room."""
+    """A progress bar that opens with the first report; raises ``disk-full`` if the total does not fit."""
     with ExitStack() as stack:
         advance: Any = None
-        before = 0
+        reported = 0
 
-        def told(held: int, total: int | None) -> None:
-            nonlocal advance, before
+        def report(received: int, total: int | None) -> None:
+            nonlocal advance, reported
             if advance is None:
                 if total is not None:
-                    require_space(folder, total - held, description)
+                    require_space(folder, total - received, description)
                 advance = stack.enter_context(progress.bar(description, total or 0, "bytes"))
-            advance(held - before)
-            before = held
+            advance(received - reported)
+            reported = received
 
-        yield told
+        yield report
 
 
 def default_folder(name: str) -> Path:
-    """Where `name` goes when nobody says where: official archives share a folder."""
+    """Folder for `name` when the user gives none: official archives share one."""
     if name == SAMPLE or name in ARCHIVES:
         return Path(SAMPLE if name == SAMPLE else "coco")
     return Path(Path(_file_name(name)).stem)
@@ -381,7 +381,7 @@ def _file_name(url: str) -> str:
 
 
 def describe(done: Downloaded) -> str:
-    """One line: what came, and where it is."""
+    """One line: what was downloaded, and where it is."""
     parts = ", ".join(f"{top} ({count} files)" for top, count in done.files.items())
     verb = "there already" if done.there_already else f"{human(done.size)}, sha256 {done.sha256}"
     return f"{_file_name(done.url)}: {verb}; {done.folder}: {parts}"

@@ -1,4 +1,4 @@
-"""Fetching one file over HTTP: resumed, checked, and either whole at its place or not there."""
+"""Download of one file over HTTP: resumed after breaks, checked, and moved to its path only when complete."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tagbox.errors import TagboxError
 BLOCK = 1 << 18
 TIMEOUT_SECONDS = 30.0
 ATTEMPTS = 3
-PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
-"""Answers that another try may mend."""
+TRANSIENT_STATUS = frozenset({429, 500, 502, 503, 504})
+"""HTTP statuses after which the request is tried again."""
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes held so far and the bytes in all (None when the server does not say)."""
+"""Called with the bytes received so far and the total (None when the server does not state it)."""
 
 
-def fetch(
+def download_file(
     url: str,
     path: Path,
     *,
@@ -38,28 +38,29 @@ def fetch(
     progress: Progress | None = None,
     hint: str = "download it in another way and put it there",
 ) -> Path:
-    """Download `url` to `path` and check it; `path` appears only once it is whole and right.
+    """Download `url` to `path` and check it; `path` appears only when it is complete and verified.
 
-    The bytes gather in ``.NAME.part`` beside `path`. A connection that breaks off is continued from
-    there, in this call or the next one, when the server proves that it still has the same file
-    (``If-Range``); otherwise the download starts again.
+    The bytes are collected in ``.NAME.part`` beside `path`. After a broken connection the download
+    continues from there, in this call or the next one, if the server confirms that the file has not
+    changed (``If-Range``); otherwise it starts again.
 
     Parameters
     ----------
     sha256, sha256_prefix
-        Hex digest of the file, or the first digits of it.
+        Hex digest of the file, or its first digits.
     expected_size
         Size in bytes.
     resume
-        Whether to continue a part that an earlier call left.
+        Whether to continue the part of an earlier call.
     progress
         See `Progress`.
     hint
-        The way out that every error of this function ends with.
+        Hint of every error of this function.
 
     Returns
     -------
-    `path`.
+    Path
+        `path`.
 
     Raises
     ------
@@ -81,12 +82,12 @@ def fetch(
             if _identity(path) != before:
                 return path  # Another process fetched it while this one waited.
             if not resume:
-                request.forget()
-            _gather_checked(request, prefix)
+                request.discard()
+            _complete_and_check(request, prefix)
             with open(part, "rb") as written:
                 os.fsync(written.fileno())
             os.replace(part, path)
-            request.forget()
+            request.discard()
     except OSError as error:
         raise cannot_write(path, error) from error
     return path
@@ -94,7 +95,7 @@ def fetch(
 
 @dataclass(frozen=True)
 class _Request:
-    """One download: where from, where to, and what to say when it fails."""
+    """One download: its address, paths, expected size and the hint of its errors."""
 
     url: str
     path: Path
@@ -105,73 +106,73 @@ class _Request:
 
     @property
     def validator_file(self) -> Path:
-        """Holds the ETag or date of the file that the part is a part of."""
+        """Holds the ETag or modification date of the file on the server."""
         return self.part.with_name(f"{self.part.name}.etag")
 
-    def held(self) -> int:
-        """Bytes of the part that may be continued; 0 without a validator to continue it by."""
+    def resumable(self) -> int:
+        """Bytes of the part that a request can continue; 0 without a validator for ``If-Range``."""
         return self.part.stat().st_size if self.part.exists() and self.validator() else 0
 
     def validator(self) -> str:
         return self.validator_file.read_text() if self.validator_file.exists() else ""
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         self.part.unlink(missing_ok=True)
         self.validator_file.unlink(missing_ok=True)
 
-    def say(self, held: int, total: int | None) -> None:
+    def report(self, received: int, total: int | None) -> None:
         if self.progress:
-            self.progress(held, total)
+            self.progress(received, total)
 
     def error(self, code: str, found: str) -> TagboxError:
         return TagboxError(code, f"{self.url}: {found}", file=self.path, hint=self.hint)
 
 
-def _gather_checked(request: _Request, prefix: str) -> None:
-    """Bring the part to its full length and check its digest; a bad continuation is started over."""
-    resumed = request.held() > 0
-    _gather(request)
+def _complete_and_check(request: _Request, prefix: str) -> None:
+    """Complete the part and check its digest; a resumed part with another digest is downloaded again."""
+    resumed = request.resumable() > 0
+    _complete(request)
     if resumed and not _hash_matches(request.part, prefix):
-        request.forget()
-        _gather(request)
+        request.discard()
+        _complete(request)
     if not _hash_matches(request.part, prefix):
         digest = sha256_of(request.part)
-        request.forget()
+        request.discard()
         raise request.error(
             "download-hash",
             f"SHA-256 begins {digest[: max(16, len(prefix))]} where {prefix} was expected",
         )
 
 
-def _gather(request: _Request) -> None:
-    """Bring the part to its full length, continuing after breaks and passing server errors."""
+def _complete(request: _Request) -> None:
+    """Complete the part, with further requests after broken connections and transient server errors."""
     for attempt in range(ATTEMPTS):
         try:
             _attempt(request)
             return
         except TagboxError as error:
-            passing = error.code == "download-truncated" or isinstance(error, _PassingError)
-            if not passing or attempt == ATTEMPTS - 1:
+            transient = error.code == "download-truncated" or isinstance(error, _TransientError)
+            if not transient or attempt == ATTEMPTS - 1:
                 raise
         time.sleep(0.2 * 2**attempt)
 
 
-class _PassingError(TagboxError):
-    """A refusal that another try may mend."""
+class _TransientError(TagboxError):
+    """An error after which the request is tried again."""
 
 
 def _attempt(request: _Request) -> None:
-    """One request: append what the server sends to the part, or start it anew."""
-    held = request.held()
+    """Send one request; append the answer to the part, or start the part again."""
+    received = request.resumable()
     try:
-        response = _open(request, held)
+        response = _open(request, received)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416 and held:
-            # The part is as long as the file or longer: the file changed, or only the checks are left.
-            request.forget()
+        if error.code == 416 and received:
+            # The part is as long as the file or longer: the file on the server changed.
+            request.discard()
             return _attempt(request)
-        kind = _PassingError if error.code in PASSING_STATUS else TagboxError
+        kind = _TransientError if error.code in TRANSIENT_STATUS else TagboxError
         raise kind(
             "download-status",
             f"{request.url}: the server answered {error.code} {error.reason}",
@@ -182,7 +183,7 @@ def _attempt(request: _Request) -> None:
         reason = getattr(error, "reason", None) or error or type(error).__name__
         raise request.error("download-network", f"no connection ({reason})") from error
     with response:
-        start = _start_of(response, held, request)
+        start = _offset_of(response, received, request)
         length = response.headers.get("Content-Length")
         total = start + int(length) if length and length.isdigit() else None
         expected = request.expected_size
@@ -193,7 +194,7 @@ def _attempt(request: _Request) -> None:
         with open(request.part, "ab" if start else "wb") as part:
             got = _copy(response, part, start, total, request)
     if expected is not None and got > expected:
-        request.forget()
+        request.discard()
         raise request.error("download-size", f"more than the expected {expected} bytes")
     whole = total if total is not None else expected
     if whole is not None and got < whole:
@@ -201,47 +202,51 @@ def _attempt(request: _Request) -> None:
     return None
 
 
-def _open(request: _Request, held: int) -> Any:
+def _open(request: _Request, received: int) -> Any:
     # Compressed transfer would make lengths and ranges mean something else.
     headers = {"Accept-Encoding": "identity", "User-Agent": "tagbox"}
-    if held:
-        headers |= {"Range": f"bytes={held}-", "If-Range": request.validator()}
+    if received:
+        headers |= {"Range": f"bytes={received}-", "If-Range": request.validator()}
     return urllib.request.urlopen(
         urllib.request.Request(request.url, headers=headers), timeout=TIMEOUT_SECONDS
     )
 
 
-def _start_of(response: Any, held: int, request: _Request) -> int:
-    """Where the answer's bytes begin: `held` when the server continues the part, else 0."""
+def _offset_of(response: Any, received: int, request: _Request) -> int:
+    """Offset of the answer's first byte: `received` when the server continues the part, else 0."""
     if response.status != 206:
         return 0
     given = str(response.headers.get("Content-Range", ""))
-    if held and given.startswith(f"bytes {held}-"):
-        return held
-    request.forget()
+    if received and given.startswith(f"bytes {received}-"):
+        return received
+    request.discard()
     raise request.error("download-truncated", f"the server sent another part, {given!r}")
 
 
-def _copy(response: Any, part: IO[bytes], held: int, total: int | None, request: _Request) -> int:
-    """Copy the answer's bytes; the length then held. A connection that breaks ends the copy."""
+def _copy(
+    response: Any, part: IO[bytes], received: int, total: int | None, request: _Request
+) -> int:
+    """Append the answer's bytes to `part` and return its length; raises when the connection breaks."""
     limit = request.expected_size
-    request.say(held, total)
-    while limit is None or held <= limit:
+    request.report(received, total)
+    while limit is None or received <= limit:
         try:
             block = response.read(BLOCK)
         except (OSError, http.client.HTTPException) as error:
             part.flush()
-            raise request.error("download-truncated", f"broke off after {held} bytes") from error
+            raise request.error(
+                "download-truncated", f"broke off after {received} bytes"
+            ) from error
         if not block:
             break
         part.write(block)
-        held += len(block)
-        request.say(held, total)
-    return held
+        received += len(block)
+        request.report(received, total)
+    return received
 
 
 def _validator(headers: Message) -> str:
-    """A strong ETag, else the date; only these may stand in ``If-Range`` (RFC 9110, 13.1.5)."""
+    """A strong ETag, else the modification date: what ``If-Range`` allows (RFC 9110, 13.1.5)."""
     etag = headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from loopback_server import Site, closed_port_url, serve
-from tagbox.data import fetch as module
-from tagbox.data.fetch import fetch
+from tagbox.data import http_download as module
+from tagbox.data.http_download import download_file
 from tagbox.errors import TagboxError
 
 CONTENT = os.urandom(1 << 20)
@@ -25,7 +25,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_arrives_whole_and_progress_is_told(tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     with serve(Site({"/a": CONTENT})) as site:
-        path = fetch(
+        path = download_file(
             f"{site.url}/a",
             tmp_path / "new" / "a",
             sha256=DIGEST,
@@ -40,7 +40,7 @@ def test_a_file_arrives_whole_and_progress_is_told(tmp_path: Path) -> None:
 
 def test_a_break_is_continued_in_the_same_call(tmp_path: Path) -> None:
     with serve(Site({"/a": CONTENT}, break_after=[300_000, 400_000])) as site:
-        path = fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+        path = download_file(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
     assert path.read_bytes() == CONTENT
     assert [asked for _, asked in site.requests] == [None, "bytes=300000-", "bytes=700000-"]
 
@@ -49,10 +49,10 @@ def test_a_break_is_continued_in_the_next_call(tmp_path: Path) -> None:
     site = Site({"/a": CONTENT}, break_after=[100_000, 100_000, 100_000])
     with serve(site):
         with pytest.raises(TagboxError) as raised:
-            fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+            download_file(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
         assert raised.value.code == "download-truncated"
         assert not (tmp_path / "a").exists()
-        fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+        download_file(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert site.requests[-1][1] == "bytes=300000-"
 
@@ -70,7 +70,7 @@ def test_a_server_that_does_not_continue_costs_a_restart_only(
 ) -> None:
     site = Site({"/a": CONTENT}, break_after=[300_000], **misbehaviour)  # type: ignore[arg-type]
     with serve(site):
-        path = fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+        path = download_file(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
     assert path.read_bytes() == CONTENT
 
 
@@ -79,9 +79,9 @@ def test_a_file_that_changed_between_calls_is_not_mixed(tmp_path: Path) -> None:
     other = os.urandom(len(CONTENT))
     with serve(site):
         with pytest.raises(TagboxError):
-            fetch(f"{site.url}/a", tmp_path / "a")
+            download_file(f"{site.url}/a", tmp_path / "a")
         site.files["/a"], site.etag = other, '"two"'
-        fetch(f"{site.url}/a", tmp_path / "a")
+        download_file(f"{site.url}/a", tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == other
 
 
@@ -89,7 +89,7 @@ def test_a_bad_part_is_started_over(tmp_path: Path) -> None:
     (tmp_path / ".a.part").write_bytes(b"x" * 5000)
     (tmp_path / ".a.part.etag").write_text('"one"')
     with serve(Site({"/a": CONTENT})) as site:
-        fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+        download_file(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert len(site.requests) == 2
 
@@ -98,13 +98,13 @@ def test_a_part_longer_than_the_file_is_started_over(tmp_path: Path) -> None:
     (tmp_path / ".a.part").write_bytes(CONTENT + b"more")
     (tmp_path / ".a.part.etag").write_text('"one"')
     with serve(Site({"/a": CONTENT})) as site:
-        fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+        download_file(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
     assert (tmp_path / "a").read_bytes() == CONTENT
 
 
 def test_a_busy_server_is_asked_again(tmp_path: Path) -> None:
     with serve(Site({"/a": CONTENT}, statuses=[503, 429])) as site:
-        fetch(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+        download_file(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
     assert len(site.requests) == 3
 
 
@@ -126,7 +126,7 @@ def test_failures_are_named_and_leave_the_old_file(
 ) -> None:
     (tmp_path / "a").write_bytes(b"old")
     with serve(site), pytest.raises(TagboxError) as raised:
-        fetch(f"{site.url}/a", tmp_path / "a", hint="ask a friend", **settings)  # type: ignore[arg-type]
+        download_file(f"{site.url}/a", tmp_path / "a", hint="ask a friend", **settings)  # type: ignore[arg-type]
     assert raised.value.code == code
     assert site.url in str(raised.value)
     assert "ask a friend" in str(raised.value)
@@ -135,12 +135,12 @@ def test_failures_are_named_and_leave_the_old_file(
 
 def test_no_network(tmp_path: Path) -> None:
     with pytest.raises(TagboxError) as raised:
-        fetch(f"{closed_port_url()}/a", tmp_path / "a")
+        download_file(f"{closed_port_url()}/a", tmp_path / "a")
     assert raised.value.code == "download-network"
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/a", "file:///etc/hosts", "nonsense"])
 def test_only_web_addresses(tmp_path: Path, url: str) -> None:
     with pytest.raises(TagboxError) as raised:
-        fetch(url, tmp_path / "a")
+        download_file(url, tmp_path / "a")
     assert raised.value.code == "download-url"
