@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from loopback_server import Site, closed_port_url, serve
-from tagbox.data import download as module
+from tagbox.data import coco_archives as module
 from tagbox.data import http_download as fetching
 from tagbox.data.coco_archives import (
     ARCHIVES,

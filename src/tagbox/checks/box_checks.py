@@ -19,10 +19,10 @@ from tagbox.data.boxes import (
     look_normalised,
     outside,
     said_box,
-    stated_sizes,
     without_area,
 )
 from tagbox.data.dataset import Dataset
+from tagbox.data.image_files import image_sizes
 from tagbox.data.segmentation import SegmentationError
 
 TINY = 1.0
@@ -71,7 +71,7 @@ def columns_of(dataset: Dataset) -> BoxColumns:
         boxes=at.boxes,
         outlines=np.full_like(at.boxes, np.nan),
         faults=[None] * len(at),
-        sizes=stated_sizes(dataset)[at.image_rows],
+        sizes=image_sizes(dataset)[at.image_rows],
         image_of=at.image_rows,
         category_of=at.category_rows,
         crowd=at.crowd,

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tagbox.checks.box_checks import check_boxes, columns_of
-from tagbox.checks.coco_checks import best_effort, check_records
-from tagbox.checks.coco_records import read_records
+from tagbox.checks.coco_checks import best_effort, check_records, read_records
 from tagbox.checks.findings import Finding, Findings
 from tagbox.checks.image_checks import check_duplicates, check_pictures
 from tagbox.checks.label_checks import check_labels, check_lines

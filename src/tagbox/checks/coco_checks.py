@@ -1,23 +1,126 @@
-"""What is wrong between the records of a COCO file: ids, references, boxes, file names."""
+"""Checks of a COCO file: its records one by one, then between them ids, references, boxes and file names.
+
+`tagbox.data.formats.coco_records` decides what is accepted, repaired or refused, here as in `read_coco`,
+which raises at the first fault; here every fault becomes a finding, and reading goes on.
+"""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.checks.box_checks import BoxColumns, check_boxes
-from tagbox.checks.coco_records import CocoRecords
 from tagbox.checks.findings import Findings
-from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
-from tagbox.data.formats.coco import annotation_place, rows_of
-from tagbox.data.formats.coco_records import NO_ID
-from tagbox.data.image_files import check_relative, locate_images
+from tagbox.data.dataset import Dataset
+from tagbox.data.formats.coco import annotation_place, dataset_of, rows_of, top_level
+from tagbox.data.formats.coco_records import (
+    NO_ID,
+    NOT_FINITE,
+    Columns,
+    RecordReader,
+    SegmentedRecord,
+    annotation_columns,
+)
+from tagbox.data.image_files import leads_outside
+from tagbox.data.json_files import mapped
+from tagbox.data.segmentation import SegmentationError, segmentation_box
 from tagbox.errors import TagboxError
 
-_NOWHERE = Path()
+
+@dataclass(frozen=True, kw_only=True)
+class CocoRecords(Columns):
+    """The readable records of a COCO file, with what their segmentations say.
+
+    Attributes
+    ----------
+    outlines, segmentation_faults
+        (M, 4) float64 xywh around the segmentations, NaN where there is none; and why one cannot be
+        read, None where it can.
+    """
+
+    outlines: NDArray[np.float64]
+    segmentation_faults: list[SegmentationError | None]
+
+
+class _NotingReader(RecordReader):
+    """A reader that notes what it refuses or repairs as findings."""
+
+    def __init__(self, path: Path, findings: Findings) -> None:
+        super().__init__(path)
+        self.findings = findings
+
+    def refuse(self, code: str, found: str, where: str, hint: str) -> None:
+        """Note an error."""
+        self.findings.add_error(TagboxError(code, found, file=self.path, where=where, hint=hint))
+
+    def repaired(self, code: str, found: str, where: str) -> None:
+        """Note a warning."""
+        self.findings.add(code, self.path, found, where)
+
+    @staticmethod
+    def annotation_columns(records: list[SegmentedRecord]) -> dict[str, Any]:
+        """The columns of annotations with those of their segmentations."""
+        outlines = np.full((len(records), 4), np.nan)
+        faults: list[SegmentationError | None] = [None] * len(records)
+        for row, record in enumerate(records):
+            if len(memoryview(record.segmentation)):
+                try:
+                    box = segmentation_box(msgspec.json.decode(record.segmentation))
+                except SegmentationError as error:
+                    faults[row] = error.with_traceback(None)
+                else:
+                    outlines[row] = np.nan if box is None else box
+        return annotation_columns(records) | {"outlines": outlines, "segmentation_faults": faults}
+
+
+def read_records(path: Path, findings: Findings) -> CocoRecords | None:
+    """Read every record that can be read; what cannot is noted in `findings`.
+
+    Returns
+    -------
+    CocoRecords or None
+        None when the file cannot be read, is not JSON, or is not an object.
+    """
+    try:
+        with mapped(path) as content:
+            sections, fault = _sections(content, path)
+            known = findings.counts["json-number"]
+            records = CocoRecords(**_NotingReader(path, findings).columns(sections))
+            # In a field that nobody reads; the file is not JSON all the same.
+            if fault is not None and findings.counts["json-number"] == known:
+                findings.add_error(fault)
+            return records
+    except TagboxError as error:
+        findings.add_error(error)
+        return None
+
+
+_LITERALS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b', re.DOTALL)
+
+
+def _sections(content: memoryview, path: Path) -> tuple[dict[str, msgspec.Raw], TagboxError | None]:
+    """The top-level values undecoded, and the fault when NaN or an infinity is among them.
+
+    Those literals are read as an object with the key `NOT_FINITE`, so that the reader can name the
+    record that holds them.
+    """
+    try:
+        return top_level(content, path), None
+    except TagboxError as fault:
+        if fault.code != "json-number":
+            raise
+        return top_level(memoryview(_LITERALS.sub(_as_object, content)), path), fault
+
+
+def _as_object(match: re.Match[bytes]) -> bytes:
+    text = match.group()
+    return text if text.startswith(b'"') else b'{"%s":"%s"}' % (NOT_FINITE.encode(), text)
 
 
 def check_records(records: CocoRecords, path: Path, findings: Findings) -> None:
@@ -30,61 +133,48 @@ def check_records(records: CocoRecords, path: Path, findings: Findings) -> None:
 
 
 def best_effort(records: CocoRecords, path: Path, images: Path | None = None) -> Dataset:
-    """The dataset that is left when faulty records are passed over.
+    """The dataset without the faulty records.
 
-    Of records with the same id or name the first stays; annotations that refer to nothing go;
-    boxes are those of segmentations where there are none; pictures are searched as the reader does (`images` is the folder the user named).
+    Of images and categories with the same id or name the first is kept; annotations that refer to none
+    are left out; where there is no box, it is that of the segmentation. The pictures are searched as
+    `read_coco` does (`images` is the folder that the user named).
     """
-    kept_images = _first_of(records.image_ids)
-    outside = _outside(records.files)
-    kept_images = kept_images[~np.isin(kept_images, list(outside))]
-    kept_categories = _first_of(records.category_ids)
-    names = [records.names[row] for row in kept_categories.tolist()]
-    unique = _first_of(np.array(names, dtype=object)) if names else np.zeros(0, np.intp)
-    image_ids, category_ids = records.image_ids[kept_images], records.category_ids[kept_categories]
-    # A name that stands twice is one category: later ids point at the first row of that name.
-    row_of_name = {names[row]: index for index, row in enumerate(unique.tolist())}
-    merged = np.array([row_of_name[name] for name in names] + [-1], np.int32)
-    image_rows = rows_of(records.image_of, image_ids)
-    category_rows = merged[rows_of(records.category_of, category_ids)]
-    kept = np.flatnonzero((image_rows >= 0) & (category_rows >= 0))
+    image_rows = _first_of(records.image_ids)
+    image_rows = image_rows[[not leads_outside(records.files[row]) for row in image_rows.tolist()]]
+    category_rows = _first_of(records.category_ids)
+    # A name that stands twice is one category: its later ids become the first.
+    first_of_name: dict[str, int] = {}
+    own_ids = records.category_ids[category_rows]
+    merged_ids = [
+        records.category_ids[first_of_name.setdefault(records.names[row], row)]
+        for row in category_rows.tolist()
+    ]
+    # The last entry is for the -1 of an unknown category.
+    category_of = np.array([*merged_ids, NO_ID])[rows_of(records.category_of, own_ids)]
+    known_image = rows_of(records.image_of, records.image_ids[image_rows]) >= 0
+    kept = np.flatnonzero(known_image & (category_of != NO_ID))
+    category_rows = np.array([*first_of_name.values()], np.intp)
     boxes = records.boxes[kept]
-    boxes = np.where(np.isnan(boxes[:, :1]), records.outlines[kept], boxes)
-    has_box = ~np.isnan(boxes[:, 0])
-    own = records.annotation_ids[kept]
-    root, files = locate_images(path, [records.files[row] for row in kept_images.tolist()], images)
-    return Dataset(
-        images=Images(
-            ids=image_ids,
-            files=np.array(files, dtype=np.str_),
-            widths=records.widths[kept_images],
-            heights=records.heights[kept_images],
-            labelled=np.full(len(files), records.labelled),
-            root=root,
-        ),
-        categories=Categories(
-            names=tuple(row_of_name),
-            ids=category_ids[unique],
-            supercategories=tuple(
-                records.supercategories[row] for row in kept_categories[unique].tolist()
-            ),
-        ),
-        annotations=Annotations(
-            image_rows=image_rows[kept],
-            category_rows=category_rows[kept],
-            boxes=boxes,
-            has_box=has_box,
-            areas=records.areas[kept],
-            crowd=records.crowd[kept] == 1,
-            ids=np.where(own == NO_ID, kept + 1, own),
-        ),
-        source=Source(
-            path=path,
-            format="coco",
-            image_positions=records.image_positions[kept_images],
-            annotation_positions=records.annotation_positions[kept],
-        ),
+    columns = Columns(
+        labelled=records.labelled,
+        image_ids=records.image_ids[image_rows],
+        image_positions=records.image_positions[image_rows],
+        files=[records.files[row] for row in image_rows.tolist()],
+        widths=records.widths[image_rows],
+        heights=records.heights[image_rows],
+        category_ids=records.category_ids[category_rows],
+        category_positions=records.category_positions[category_rows],
+        names=[records.names[row] for row in category_rows.tolist()],
+        supercategories=[records.supercategories[row] for row in category_rows.tolist()],
+        annotation_ids=records.annotation_ids[kept],
+        annotation_positions=records.annotation_positions[kept],
+        image_of=records.image_of[kept],
+        category_of=category_of[kept],
+        boxes=np.where(np.isnan(boxes[:, :1]), records.outlines[kept], boxes),
+        areas=records.areas[kept],
+        crowd=records.crowd[kept],
     )
+    return dataset_of(columns, path, images)
 
 
 def _first_of(values: NDArray[Any]) -> NDArray[np.intp]:
@@ -98,9 +188,6 @@ def repeats(values: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     earlier = first[inverse]
     rows = np.flatnonzero(earlier != np.arange(len(values)))
     return rows, earlier[rows]
-
-
-# What is checked
 
 
 def _check_unique(records: CocoRecords, path: Path, findings: Findings) -> None:
@@ -156,18 +243,15 @@ def _check_unique(records: CocoRecords, path: Path, findings: Findings) -> None:
 
 
 def _check_file_names(records: CocoRecords, path: Path, findings: Findings) -> None:
-    def where(row: int) -> str:
-        return f"images[{records.image_positions[row]}] (id {records.image_ids[row]}).file_name"
-
-    outside = _outside(records.files)
-    for row, name in enumerate(records.files):
-        if row in outside:
-            findings.add(
-                "file-name-outside",
-                path,
-                f"{name!r} leads out of the folder of pictures",
-                where(row),
-            )
+    findings.add_rows(
+        "file-name-outside",
+        path,
+        np.array([leads_outside(name) for name in records.files], bool),
+        lambda row: (
+            f"images[{records.image_positions[row]}] (id {records.image_ids[row]}).file_name",
+            f"{records.files[row]!r} leads out of the folder of pictures",
+        ),
+    )
 
 
 def _check_references(records: CocoRecords, path: Path, findings: Findings) -> None:
@@ -218,18 +302,3 @@ def _box_columns(records: CocoRecords) -> BoxColumns:
         areas=records.areas,
         place=lambda row, field: f"{annotation_place(records, row)}.{field}",
     )
-
-
-def _outside(files: list[str]) -> set[int]:
-    """Rows of the names that lead out of the folder of pictures."""
-    if not _leads_outside(files):
-        return set()
-    return {row for row, name in enumerate(files) if _leads_outside([name])}
-
-
-def _leads_outside(files: list[str]) -> bool:
-    try:
-        check_relative(files, _NOWHERE, "")
-    except TagboxError:
-        return True
-    return False

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from tagbox.checks.findings import Findings
 from tagbox.checks.perceptual_hash import CELLS, fingerprint, nearest_earlier
 from tagbox.data.dataset import Dataset
+from tagbox.data.image_files import upright_size
 from tagbox.errors import TagboxError
-from tagbox.images.decode import ORIENTATION_TAG, decode_bytes, default_threads, read_bytes
+from tagbox.images.decode import decode_bytes, default_threads, read_bytes
 
-_SIDEWAYS = (5, 6, 7, 8)
 # A JPEG may be decoded to an eighth: every byte is still read, and a fingerprint needs no more.
 _MIN_SIZE = 8 * CELLS
 _AHEAD = 64
@@ -133,7 +133,7 @@ def _read(file: Path) -> _Read:
     except TagboxError as error:
         return _Read(error, digest)
     bits, grid = fingerprint(image)
-    return _Read(None, digest, *_header(content), bits, grid)
+    return _Read(None, digest, *upright_size(io.BytesIO(content)), bits, grid)
 
 
 def _check_size(dataset: Dataset, row: int, read: _Read, findings: Findings) -> None:
@@ -152,22 +152,6 @@ def _check_size(dataset: Dataset, row: int, read: _Read, findings: Findings) -> 
         if swapped:
             said += ": width and height are swapped, as when a rotation by EXIF got lost"
     findings.add(code, dataset.images.path(row), said, image_place(dataset, row))
-
-
-def _header(content: bytes) -> tuple[int, int, bool]:
-    """Upright width and height of a sound picture, and whether EXIF turns it sideways."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(content)) as picture:
-        width, height = picture.size
-        try:
-            sideways = picture.getexif().get(ORIENTATION_TAG, 1) in _SIDEWAYS
-        except Exception:  # Broken EXIF raises nearly anything, and turns nothing.
-            sideways = False
-    return (height, width, True) if sideways else (width, height, False)
-
-
-# The same picture twice
 
 
 def check_duplicates(dataset: Dataset, pictures: Pictures, findings: Findings) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import Dataset
-from tagbox.data.image_files import picture_size
+from tagbox.data.image_files import image_sizes
 from tagbox.errors import TagboxError
 
 Boxes = NDArray[np.float64]
@@ -196,7 +196,7 @@ def training_boxes(dataset: Dataset, policy: Literal["refuse", "drop"] = "refuse
     asked = dataset.images.labelled[at.image_rows]
     boxed = asked & at.has_box
     _require_boxes(dataset, bool((boxed & ~at.crowd).any()))
-    sizes = stated_sizes(dataset, np.unique(at.image_rows[boxed]))[at.image_rows]
+    sizes = image_sizes(dataset, np.unique(at.image_rows[boxed]))[at.image_rows]
     _require_pixels(dataset, at.boxes[boxed])
     if policy == "refuse":
         _require_no_corners(dataset, at.boxes[boxed], sizes[boxed])
@@ -234,19 +234,6 @@ def training_boxes(dataset: Dataset, policy: Literal["refuse", "drop"] = "refuse
         crowd=at.crowd[rows],
         starts=np.searchsorted(at.image_rows[rows], np.arange(len(dataset) + 1)),
     )
-
-
-def stated_sizes(dataset: Dataset, rows: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
-    """(N, 2) width and height of every image; of `rows`, those that the dataset leaves open are read.
-
-    0 where they cannot be read either.
-    """
-    images = dataset.images
-    sizes = np.column_stack([images.widths, images.heights]).astype(np.float64)
-    if rows is not None:
-        for row in rows[(sizes[rows] == 0).any(axis=1)].tolist():
-            sizes[row] = picture_size(images.path(row))
-    return sizes
 
 
 def annotation_place(dataset: Dataset, row: int, field: str) -> str:

@@ -9,13 +9,16 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tagbox.data.dataset import Dataset
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
+from tagbox.images.decode import ORIENTATION_TAG
 
 IMAGE_SUFFIXES = frozenset(
     (
@@ -149,7 +152,7 @@ def require_images(dataset: Dataset) -> None:
 def check_relative(names: Sequence[str], path: Path, where: str) -> None:
     """Refuse file names that lead out of the folder of pictures.
 
-    `where` is the place of a name with ``{}`` for its position.
+    `where` is the place of a name in the file `path`, with ``{}`` for its position.
 
     Raises
     ------
@@ -157,11 +160,7 @@ def check_relative(names: Sequence[str], path: Path, where: str) -> None:
         ``file-name-outside``.
     """
     for position, name in enumerate(names):
-        # Nearly every name has neither, and a dataset has 100,000 of them.
-        if ".." not in name and name[:1] not in "/\\~" and name[1:2] != ":":
-            continue
-        posix = PurePosixPath(name.replace("\\", "/"))
-        if posix.is_absolute() or ".." in posix.parts or re.match(r"[A-Za-z]:", name):
+        if leads_outside(name):
             raise TagboxError(
                 "file-name-outside",
                 f"{name!r} leads out of the folder of pictures",
@@ -169,6 +168,15 @@ def check_relative(names: Sequence[str], path: Path, where: str) -> None:
                 where=where.format(position),
                 hint="write it relative to that folder, without '..'",
             )
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a file name is absolute or has ``..`` among its folders, with ``/`` or ``\\`` between them."""
+    # Nearly every name has neither, and a dataset has 100,000 of them.
+    if ".." not in name and name[:1] not in "/\\~" and name[1:2] != ":":
+        return False
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", name))
 
 
 def list_images(folder: Path, *, recursive: bool = True) -> list[str]:
@@ -221,20 +229,39 @@ def _sample(names: Sequence[str]) -> list[str]:
     return [names[row] for row in rows]
 
 
-_ORIENTATION = 0x0112
+def image_sizes(dataset: Dataset, rows: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
+    """(N, 2) width and height of every image as the dataset states them, 0 where it does not.
+
+    For the images `rows`, sizes that are not stated are read from the files; 0 where that fails.
+    """
+    images = dataset.images
+    sizes = np.column_stack([images.widths, images.heights]).astype(np.float64)
+    if rows is not None:
+        for row in rows[(sizes[rows] == 0).any(axis=1)].tolist():
+            sizes[row] = picture_size(images.path(row))
+    return sizes
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels, upright by EXIF, from the header; (0, 0) when it cannot be read."""
+    """Upright width and height in pixels, read from the header; (0, 0) when it cannot be read."""
+    try:
+        width, height, _ = upright_size(path)
+    except Exception:  # Pillow's plug-ins raise nearly anything on damaged files.
+        return 0, 0
+    return width, height
+
+
+def upright_size(image: Path | IO[bytes]) -> tuple[int, int, bool]:
+    """Upright width and height of an image, and whether EXIF turns it by a quarter; raises what Pillow does."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return 0, 0
-    return (height, width) if turned else (width, height)
+    with Image.open(image) as opened:
+        width, height = opened.size
+        try:
+            sideways = opened.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8)
+        except Exception:  # Broken EXIF raises nearly anything, and turns nothing.
+            sideways = False
+    return (height, width, True) if sideways else (width, height, False)
 
 
 def flat_names(files: list[str]) -> list[str]:

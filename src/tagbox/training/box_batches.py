@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import BoxAugmentConfig
-from tagbox.data.boxes import ImageBoxes, TrainingBoxes, stated_sizes
+from tagbox.data.boxes import ImageBoxes, TrainingBoxes
 from tagbox.data.dataset import Dataset
-from tagbox.data.image_files import picture_size
+from tagbox.data.image_files import image_sizes, picture_size
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import PAD_VALUE, Fit, fitted_size
@@ -209,7 +209,7 @@ class BoxBatches(LoadedBatches[ReadBoxes, BoxBatch]):
 
 def _by_canvas(dataset: Dataset, rows: NDArray[np.intp], fit: Fit) -> NDArray[np.intp]:
     """The rows sorted by canvas."""
-    sizes = stated_sizes(dataset, rows)[rows].astype(int).tolist()
+    sizes = image_sizes(dataset, rows)[rows].astype(int).tolist()
     canvases = [fit.canvas(*fit.inner(width or 1, height or 1)) for width, height in sizes]
     return rows[np.lexsort(np.array(canvases, int).reshape(-1, 2).T)]
 

@@ -89,12 +89,23 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
             _fill_in_boxes(content, columns, path)
     _check_unique(columns, path)
     check_relative(columns.files, path, "images[{}].file_name")
+    return dataset_of(columns, path, images)
+
+
+def dataset_of(columns: Columns, path: Path, images: Path | None) -> Dataset:
+    """The dataset of columns with unique ids and names; `images` is the folder that the user named.
+
+    Raises
+    ------
+    TagboxError
+        ``unknown-image-id``, ``unknown-category-id``; ``images-folder-missing``.
+    """
     image_rows = rows_of(columns.image_of, columns.image_ids)
     category_rows = rows_of(columns.category_of, columns.category_ids)
     _check_known(image_rows, columns.image_of, path, "image")
     _check_known(category_rows, columns.category_of, path, "category")
     root, files = locate_images(path, columns.files, images)
-    own = columns.annotation_ids
+    ids = columns.annotation_ids
     return Dataset(
         images=Images(
             ids=columns.image_ids,
@@ -116,7 +127,7 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
             has_box=~np.isnan(columns.boxes[:, 0]),
             areas=columns.areas,
             crowd=columns.crowd == 1,
-            ids=np.where(own == NO_ID, columns.annotation_positions + 1, own),
+            ids=np.where(ids == NO_ID, columns.annotation_positions + 1, ids),
         ),
         source=Source(
             path=path,

@@ -16,7 +16,7 @@ import numpy as np
 
 from tagbox.atomic_io import atomic_path
 from tagbox.data.dataset import Dataset
-from tagbox.data.image_files import picture_size
+from tagbox.data.image_files import image_sizes
 from tagbox.data.json_files import mapped
 from tagbox.errors import TagboxError
 
@@ -130,12 +130,10 @@ def _built(dataset: Dataset) -> Iterator[tuple[str, msgspec.Raw | list[Any]]]:
     """New records, for a dataset that came from another format."""
     images, annotations = dataset.images, dataset.annotations
     records = []
-    for row, (number, name) in enumerate(
-        zip(images.ids.tolist(), images.files.tolist(), strict=True)
+    sizes = image_sizes(dataset, np.arange(len(dataset))).astype(int).tolist()
+    for number, name, (width, height) in zip(
+        images.ids.tolist(), images.files.tolist(), sizes, strict=True
     ):
-        width, height = int(images.widths[row]), int(images.heights[row])
-        if not (width and height):
-            width, height = picture_size(images.path(row))
         record = {"id": number, "file_name": name}
         records.append(record | ({"width": width, "height": height} if width and height else {}))
     yield "images", [msgspec.json.encode(record) for record in records]

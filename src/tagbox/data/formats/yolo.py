@@ -24,7 +24,7 @@ from tagbox.data.formats.common import (
     require_known_labels,
     write_small,
 )
-from tagbox.data.image_files import flat_names, list_images, picture_size
+from tagbox.data.image_files import flat_names, image_sizes, list_images, picture_size
 from tagbox.data.text import read_text, read_yaml
 from tagbox.errors import TagboxError
 
@@ -293,11 +293,10 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
     require_known_labels(dataset, "YOLO files")
     names = flat_names(images.files.tolist())
     annotations, starts = dataset.annotations.by_image(len(dataset))
+    sizes = image_sizes(dataset, np.flatnonzero(images.labelled)).tolist()
     for row in np.flatnonzero(images.labelled).tolist():
         rows = range(starts[row], starts[row + 1])
-        width, height = int(images.widths[row]), int(images.heights[row])
-        if not width or not height:
-            width, height = picture_size(images.path(row))
+        width, height = sizes[row]
         if annotations.has_box[rows.start : rows.stop].any() and not (width and height):
             raise TagboxError(
                 "image-size",
