@@ -131,7 +131,8 @@ def test_reading_by_record_gives_the_same_columns(shared_data: Path) -> None:
     from dataclasses import fields
 
     from tagbox.data.formats.coco import _decode, mapped, top_level
-    from tagbox.data.formats.coco_records import Columns, RecordReader
+    from tagbox.data.formats.coco_columns import Columns
+    from tagbox.data.formats.coco_records import RecordReader
 
     path = shared_data / "coco-sample/annotations/instances_val2017.json"
     with mapped(path) as content:

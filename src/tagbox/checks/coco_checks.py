@@ -19,14 +19,8 @@ from tagbox.checks.box_checks import BoxColumns, check_boxes
 from tagbox.checks.findings import Findings
 from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco import annotation_place, dataset_of, rows_of, top_level
-from tagbox.data.formats.coco_records import (
-    NO_ID,
-    NOT_FINITE,
-    Columns,
-    RecordReader,
-    SegmentedRecord,
-    annotation_columns,
-)
+from tagbox.data.formats.coco_columns import NO_ID, Columns, SegmentedRecord, annotation_columns
+from tagbox.data.formats.coco_records import NOT_FINITE, RecordReader
 from tagbox.data.image_files import leads_outside
 from tagbox.data.json_files import mapped
 from tagbox.data.segmentation import SegmentationError, segmentation_box

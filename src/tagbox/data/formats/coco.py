@@ -20,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
-from tagbox.data.formats.coco_records import (
+from tagbox.data.formats.coco_columns import (
     NO_ID,
     AnnotationRecord,
     CategoryRecord,
     Columns,
     ImageRecord,
-    RecordReader,
     annotation_columns,
     category_columns,
     image_columns,
 )
+from tagbox.data.formats.coco_records import RecordReader
 from tagbox.data.image_files import check_relative, locate_images
 from tagbox.data.json_files import mapped, syntax_error
 from tagbox.data.segmentation import SegmentationError, segmentation_box

@@ -1,0 +1,145 @@
+"""What is read of a COCO file: its records as structs that msgspec decodes, and all of them as columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+NO_ID = -(2**63)
+"""Stands for a missing annotation id; records may not hold it."""
+
+_Id = Annotated[int, msgspec.Meta(gt=NO_ID, le=2**63 - 1)]
+_Pixels = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Box(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
+    """xywh in pixels."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+NO_BOX = Box(np.nan, np.nan, np.nan, np.nan)
+
+
+class ImageRecord(msgspec.Struct, gc=False):
+    """What is read of a record of ``images``; a size of 0 is not stated."""
+
+    id: _Id
+    file_name: _Text
+    width: _Pixels = 0
+    height: _Pixels = 0
+
+
+class CategoryRecord(msgspec.Struct, gc=False):
+    """What is read of a record of ``categories``."""
+
+    id: _Id
+    name: _Text
+    supercategory: str | None = None
+
+
+class AnnotationRecord(msgspec.Struct, gc=False):
+    """What is read of a record of ``annotations``; -1 stands for a missing ``iscrowd``."""
+
+    image_id: _Id
+    category_id: _Id
+    id: _Id = NO_ID
+    bbox: Box | None = None
+    area: float | None = None
+    iscrowd: Annotated[int, msgspec.Meta(ge=0, le=1)] = -1
+
+
+class SegmentedRecord(AnnotationRecord, gc=False):
+    """The same with its segmentation, undecoded."""
+
+    segmentation: msgspec.Raw = msgspec.Raw()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The records of a COCO file as columns, before they are checked against each other.
+
+    Attributes
+    ----------
+    labelled
+        Whether there is a list of annotations at all; without one the images are unlabelled.
+    image_ids, image_positions
+        (N,) int64; ids, and positions in the file's own list.
+    files, widths, heights
+        N names; (N,) int32 pixels, 0 where not stated.
+    category_ids, category_positions, names, supercategories
+        Likewise for K categories.
+    annotation_ids, annotation_positions
+        (M,) int64; `NO_ID` where there is no id.
+    image_of, category_of
+        (M,) int64; the ids that annotations refer to.
+    boxes
+        (M, 4) float64 xywh; all NaN where there is none, x alone NaN where it was refused.
+    areas, crowd
+        (M,) float64, NaN where missing; (M,) int8, -1 where missing.
+    """
+
+    labelled: bool
+    image_ids: NDArray[np.int64]
+    image_positions: NDArray[np.int64]
+    files: list[str]
+    widths: NDArray[np.int32]
+    heights: NDArray[np.int32]
+    category_ids: NDArray[np.int64]
+    category_positions: NDArray[np.int64]
+    names: list[str]
+    supercategories: list[str]
+    annotation_ids: NDArray[np.int64]
+    annotation_positions: NDArray[np.int64]
+    image_of: NDArray[np.int64]
+    category_of: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    crowd: NDArray[np.int8]
+
+
+def column_of(records: list[Any], name: str, dtype: type[np.generic]) -> NDArray[Any]:
+    """One attribute of every record as an array; OverflowError when a value does not fit."""
+    return np.fromiter(map(attrgetter(name), records), dtype, len(records))
+
+
+def image_columns(records: list[ImageRecord]) -> dict[str, Any]:
+    """The columns of image records, without their positions."""
+    return {
+        "image_ids": column_of(records, "id", np.int64),
+        "files": [r.file_name for r in records],
+        "widths": column_of(records, "width", np.int32),
+        "heights": column_of(records, "height", np.int32),
+    }
+
+
+def category_columns(records: list[CategoryRecord]) -> dict[str, Any]:
+    """The columns of category records, without their positions."""
+    return {
+        "category_ids": column_of(records, "id", np.int64),
+        "names": [r.name for r in records],
+        "supercategories": [r.supercategory or "" for r in records],
+    }
+
+
+def annotation_columns(records: list[Any]) -> dict[str, Any]:
+    """The columns of annotation records, without their positions."""
+    boxes = [r.bbox or NO_BOX for r in records]
+    areas = [np.nan if r.area is None else r.area for r in records]
+    return {
+        "annotation_ids": column_of(records, "id", np.int64),
+        "image_of": column_of(records, "image_id", np.int64),
+        "category_of": column_of(records, "category_id", np.int64),
+        "boxes": np.column_stack([column_of(boxes, side, np.float64) for side in "xywh"]),
+        "areas": np.fromiter(areas, np.float64, len(areas)),
+        "crowd": column_of(records, "iscrowd", np.int8),
+    }
