@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -25,7 +24,7 @@ from tagbox.data.synthetic.shapes import shapes
 
 PARTS = ("train", "val", "test")
 _FIRST_ID = {"train": 1, "val": 100_000_001, "test": 200_000_001}
-_CHUNK = 16  # Images a task: the pictures are written by the worker, only the truth comes back.
+_CHUNK = 16  # Images a job: a worker writes the images and returns their objects.
 _JPEG = {"quality": 90, "subsampling": 2}
 
 
@@ -38,8 +37,8 @@ class Generated:
     folder
         The folder that was made.
     parts
-        What to hand to other commands for each part: a COCO JSON each; or a challenge folder each,
-        and for its unlabelled test pictures the JSON file of their labels.
+        The path of each part as a dataset: a COCO JSON; or a challenge folder, and for its unlabelled
+        test images the JSON file of their labels.
     images, objects
         How many there are, over all parts.
     small, covered
@@ -87,7 +86,7 @@ def generate(
     truth: dict[str, list[tuple[SceneObject, ...]]] = {}
     with atomic_folder(out, overwrite=overwrite) as folder:
         jobs = [
-            _Job(config.seed, part, start, min(start + _CHUNK, count), config.width, config.height)
+            _Job(config, folder, part, range(start, min(start + _CHUNK, count)))
             for part, count in counts.items()
             for start in range(0, count, _CHUNK)
         ]
@@ -95,58 +94,55 @@ def generate(
             if count:
                 _picture_folder(folder, config, part).mkdir(parents=True)
         workers = max(1, min(workers, math.ceil(sum(counts.values()) / (4 * _CHUNK))))
-        for job, objects in zip(jobs, _run(jobs, folder, config, workers), strict=True):
+        for job, objects in zip(jobs, _run(jobs, workers), strict=True):
             truth.setdefault(job.part, []).extend(objects)
             if progress is not None:
                 progress(len(objects))
         write = _write_coco if config.format == "coco" else _write_cls
         relative = {part: write(folder, part, objects, config) for part, objects in truth.items()}
-    every = [o for scenes in truth.values() for scene in scenes for o in scene]
+    drawn = [o for scenes in truth.values() for scene in scenes for o in scene]
     small = SMALL_AREA * config.width * config.height
     return Generated(
         folder=out,
         parts={part: out / path for part, path in relative.items()},
         images=sum(counts.values()),
-        objects=len(every),
-        small=sum(o.area < small for o in every) / max(1, len(every)),
-        covered=sum(o.visible < COVERED_BELOW for o in every) / max(1, len(every)),
+        objects=len(drawn),
+        small=sum(o.area < small for o in drawn) / max(1, len(drawn)),
+        covered=sum(o.visible < COVERED_BELOW for o in drawn) / max(1, len(drawn)),
     )
 
 
 @dataclass(frozen=True)
 class _Job:
-    """Images `start` to `stop` of one part."""
+    """Some images of one part of the dataset that is written to `folder`."""
 
-    seed: int
+    config: SynthConfig
+    folder: Path
     part: str
-    start: int
-    stop: int
-    width: int
-    height: int
+    indices: range
 
 
-def _run(
-    jobs: list[_Job], folder: Path, config: SynthConfig, workers: int
-) -> Iterator[list[tuple[SceneObject, ...]]]:
-    folders = [_picture_folder(folder, config, job.part) for job in jobs]
+def _run(jobs: list[_Job], workers: int) -> Iterator[list[tuple[SceneObject, ...]]]:
     if workers == 1:
-        yield from map(_paint, jobs, folders)
+        yield from map(_paint, jobs)
         return
     # Spawned, not forked: the caller may have started threads (torch does).
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:
-            yield from pool.map(_paint, jobs, folders)
+            yield from pool.map(_paint, jobs)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _paint(job: _Job, folder: Path) -> list[tuple[SceneObject, ...]]:
-    """Paint and write the pictures of a job; runs in a worker process."""
+def _paint(job: _Job) -> list[tuple[SceneObject, ...]]:
+    """Paint and write the images of a job; returns the objects of each. Runs in a worker process."""
+    config, folder = job.config, _picture_folder(job.folder, job.config, job.part)
     result = []
-    for index in range(job.start, job.stop):
-        scene = make_scene(job.seed, PARTS.index(job.part), index, job.width, job.height)
+    for index in job.indices:
+        part = PARTS.index(job.part)
+        scene = make_scene(config.seed, part, index, config.width, config.height)
         path = folder / f"{_stem(job.part, index)}.jpg"
         try:
             scene.picture.save(path, "JPEG", **_JPEG)
@@ -167,7 +163,7 @@ def _picture_folder(folder: Path, config: SynthConfig, part: str) -> Path:
 
 
 def _challenge_folder(part: str) -> Path:
-    """Validation is a challenge folder of its own: whoever reads one takes all its labels."""
+    """Validation is a challenge folder of its own, since a reader takes all labels of one."""
     return Path("val") if part == "val" else Path()
 
 
@@ -175,41 +171,37 @@ def _write_coco(
     folder: Path, part: str, scenes: list[tuple[SceneObject, ...]], config: SynthConfig
 ) -> Path:
     """Write a part's instances JSON; returns its path relative to `folder`."""
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for index, objects in enumerate(scenes):
-        image_id = _FIRST_ID[part] + index
-        images.append(
-            {
-                "id": image_id,
-                "file_name": f"{_stem(part, index)}.jpg",
-                "width": config.width,
-                "height": config.height,
-            }
-        )
-        for thing in objects:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": thing.category + 1,
-                    "bbox": list(thing.box),
-                    "area": thing.area,
-                    "iscrowd": 0,
-                    "segmentation": [],
-                    "visible": round(thing.visible, 4),
-                }
-            )
+    objects = [(index, drawn) for index, scene in enumerate(scenes) for drawn in scene]
     description = f"tagbox generated scenes, spec v{SPEC_VERSION}, seed {config.seed}, {part}"
     document = {
         "info": {"description": description, "version": str(SPEC_VERSION)},
         "licenses": [],
-        "images": images,
+        "images": [
+            {
+                "id": _FIRST_ID[part] + index,
+                "file_name": f"{_stem(part, index)}.jpg",
+                "width": config.width,
+                "height": config.height,
+            }
+            for index in range(len(scenes))
+        ],
         "categories": [
             {"id": row + 1, "name": shape.name, "supercategory": shape.supercategory}
             for row, shape in enumerate(shapes())
         ],
-        "annotations": annotations,
+        "annotations": [
+            {
+                "id": number,
+                "image_id": _FIRST_ID[part] + index,
+                "category_id": drawn.category + 1,
+                "bbox": drawn.box,
+                "area": drawn.area,
+                "iscrowd": 0,
+                "segmentation": [],
+                "visible": round(drawn.visible, 4),
+            }
+            for number, (index, drawn) in enumerate(objects, 1)
+        ],
     }
     path = Path("annotations") / f"instances_{part}.json"
     (folder / path).parent.mkdir(exist_ok=True)
@@ -225,8 +217,8 @@ def _write_cls(
     names = "".join(f"{shape.name}\n" for shape in shapes())
     (folder / relative / "classes.txt").write_text(names)
     rows = {
-        _stem(part, index): sorted({thing.category for thing in objects})
-        for index, objects in enumerate(scenes)
+        _stem(part, index): sorted({drawn.category for drawn in scene})
+        for index, scene in enumerate(scenes)
     }
     if part == "test":
         path = relative / "test_labels.json"

@@ -1,7 +1,7 @@
-"""One generated scene, spec v1: which objects, how large, where, what covers them, and the exact truth.
+"""One generated scene, spec v1: its objects, their sizes and places, what covers them, and the exact boxes.
 
-A scene depends on the seed, the part and the image's index only, so a longer run of the same seed
-begins with the pictures of a shorter one.
+A scene depends on the seed, the part and the index of the image only, so that a larger dataset of the
+same seed begins with the images of a smaller one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COVERED_BELOW = 0.95
 """An object counts as partly covered when less than this share of its in-frame pixels is visible."""
 
 MOST_OBJECTS = 8
-_TAIL = 0.6  # The frequency of the category of rank r goes as r to the power of minus this.
+_TAIL = 0.6  # The frequency of the category of rank r is proportional to r ** -_TAIL.
 _LEAST_VISIBLE = 0.6
 _LEAST_IN_FRAME = 0.85
 _LEAST_SIDE = 6.0  # Pixels; smaller drawings are dust.
@@ -56,7 +56,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and its truth; `owners` (H, W) uint8 says which object owns a pixel, 1-based."""
+    """An image and its objects; `owners` (H, W) uint8 is the object of each pixel from 1, 0 for none."""
 
     picture: Image.Image
     objects: tuple[SceneObject, ...]
@@ -64,13 +64,13 @@ class Scene:
 
 
 def make_scene(seed: int, part: int, index: int, width: int, height: int) -> Scene:
-    """Paint image `index` of a part (0 train, 1 val, 2 test) of the data set of `seed`."""
+    """Paint image `index` of a part (0 train, 1 val, 2 test) of the dataset of `seed`."""
     rng = Generator(PCG64(SeedSequence([SPEC_VERSION, seed, part, index])))
     unit = math.sqrt(width * height / (640 * 480))
     canvas = _Canvas(rng, width, height, unit)
     for _ in range(int(rng.integers(0, 4))):
         canvas.scatter(rng.uniform(25, 90))
-    for category, side in _cast(rng):
+    for category, side in _draw_objects(rng):
         canvas.add_object(category, side)
     for row in range(len(canvas.categories)):
         if rng.random() < 0.25:
@@ -79,28 +79,28 @@ def make_scene(seed: int, part: int, index: int, width: int, height: int) -> Sce
 
 
 def category_weights() -> NDArray[np.float64]:
-    """(K,) float64, sum 1; how often each category is cast."""
+    """(K,) float64, sum 1: the probability of each category."""
     weights: NDArray[np.float64] = np.arange(1, len(shapes()) + 1, dtype=np.float64) ** -_TAIL
     return weights / float(weights.sum())
 
 
-def _cast(rng: Generator) -> list[tuple[int, float]]:
-    """Category rows and sides in pixels of a 640×480 picture; small ones mostly follow a larger kin."""
+def _draw_objects(rng: Generator) -> list[tuple[int, float]]:
+    """Category rows and sides in pixels of a 640×480 image; most small objects follow a large one of their category."""
     weights = category_weights()
     kinds = int(rng.choice(4, p=(0.05, 0.45, 0.35, 0.15)))
-    cast: list[tuple[int, float]] = []
+    drawn: list[tuple[int, float]] = []
     for category in rng.choice(len(weights), kinds, replace=False, p=weights).tolist():
         count = 1 + int(rng.choice(4, p=(0.5, 0.24, 0.15, 0.11)))
         for rank in range(count):
             small = rng.random() < (0.03 if rank == 0 else 0.7)
             low, high = (21, 29) if small else (150, 280)
-            cast.append((category, low * (high / low) ** rng.random()))
-    rng.shuffle(cast)
-    return cast[:MOST_OBJECTS]
+            drawn.append((category, low * (high / low) ** rng.random()))
+    rng.shuffle(drawn)
+    return drawn[:MOST_OBJECTS]
 
 
 class _Canvas:
-    """The picture while it is painted, with the owner of every pixel."""
+    """The image while it is painted, with the owner of every pixel."""
 
     def __init__(self, rng: Generator, width: int, height: int, unit: float) -> None:
         self.rng, self.width, self.height, self.unit = rng, width, height, unit
@@ -110,13 +110,13 @@ class _Canvas:
         self.in_frame: list[int] = []
 
     def scatter(self, side: float) -> None:
-        """Put a distractor of `side` pixels (of a 640×480 picture) anywhere; no object is there yet."""
+        """Paint a distractor of `side` pixels (of a 640×480 image) anywhere, before there are objects."""
         sprite = make_sprite(self.rng, blob(self.rng), max(_LEAST_SIDE, side * self.unit))
         x, y = self.rng.uniform(0, self.width), self.rng.uniform(0, self.height)
         self._paint(sprite, *_corner(sprite, x, y), owner=_NOTHING)
 
     def add_object(self, category: int, side: float) -> None:
-        """Place an object, on free ground or over an earlier one; leave it out where neither works."""
+        """Paint an object in a free place or over an earlier one, or leave it out when 30 trials find none."""
         rng = self.rng
         side = max(_LEAST_SIDE, min(side * self.unit, 0.8 * min(self.width, self.height)))
         sprite = make_sprite(rng, shapes()[category], side)
@@ -140,7 +140,7 @@ class _Canvas:
                 return
 
     def cover(self, row: int) -> None:
-        """Lay a distractor over a part of object `row`; do nothing where it would hide too much."""
+        """Paint a distractor over a part of object `row`, or nothing when it would hide too much."""
         rng = self.rng
         left, top, width, height = self._extent(row)
         side = max(_LEAST_SIDE, max(width, height) * rng.uniform(0.3, 0.45))
@@ -165,8 +165,8 @@ class _Canvas:
 
     def _extent(self, row: int) -> tuple[int, int, int, int]:
         """The tight box xywh of the visible pixels of object `row`."""
-        mine = self.owners == row + 1
-        ys, xs = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
+        visible = self.owners == row + 1
+        ys, xs = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
         left, top = int(xs[0]), int(ys[0])
         return left, top, int(xs[-1]) + 1 - left, int(ys[-1]) + 1 - top
 

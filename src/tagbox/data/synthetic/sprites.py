@@ -1,14 +1,14 @@
-"""Colours, textures and backgrounds of generated scenes; none of them knows a category.
+"""Sprites of generated scenes: a shape scaled, turned, outlined and painted, with an exact mask.
 
-Pictures are painted by Pillow in whole numbers, so the same seed gives the same pixels everywhere.
-
-From a shape to pixels: scaled, turned, mirrored, outlined and painted, with an exact mask.
+Colours, textures and backgrounds do not depend on the category. Images are painted by Pillow in whole
+numbers, so that a seed gives the same pixels on every machine.
 """
 
 from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ Colour = tuple[int, int, int]
 
 
 def colour(rng: Generator, saturation: tuple[float, float], value: tuple[float, float]) -> Colour:
-    """A colour of any hue, with saturation and value drawn from the two ranges."""
+    """A colour of random hue, with saturation and value drawn from the two ranges."""
     red, green, blue = colorsys.hsv_to_rgb(
         rng.random(), rng.uniform(*saturation), rng.uniform(*value)
     )
@@ -30,7 +30,7 @@ def colour(rng: Generator, saturation: tuple[float, float], value: tuple[float, 
 
 
 def distance(a: Colour, b: Colour) -> int:
-    """How far two colours are apart: the sum of the channels' differences, 0..765."""
+    """Sum of the absolute differences of the channels, 0..765."""
     return sum(abs(x - y) for x, y in zip(a, b, strict=True))
 
 
@@ -41,8 +41,8 @@ def shade(base: Colour, factor: float) -> Colour:
     return _rgb(255 - (255 - channel) / factor for channel in base)
 
 
-def _rgb(channels: object) -> Colour:
-    red, green, blue = (round(channel) for channel in channels)  # type: ignore[attr-defined]
+def _rgb(channels: Iterable[float]) -> Colour:
+    red, green, blue = map(round, channels)
     return red, green, blue
 
 
@@ -55,7 +55,7 @@ def average(picture: Image.Image, frame: tuple[int, int, int, int]) -> Colour:
 def fill(rng: Generator, size: tuple[int, int], base: Colour, scale: float) -> Image.Image:
     """A patch of `size` in one of six textures: solid, gradient, stripes, checks, dots or noise.
 
-    `scale` is the side in pixels of the object that wears it: periods follow it.
+    `scale` is the side of the object in pixels, which the periods of patterns are a share of.
     """
     width, height = size
     other = shade(base, rng.uniform(0.6, 0.85) if rng.random() < 0.5 else rng.uniform(1.2, 2.0))
@@ -135,7 +135,7 @@ _DIRECTIONS = [(math.cos(math.pi * i / 6), math.sin(math.pi * i / 6)) for i in r
 
 @dataclass(frozen=True)
 class Sprite:
-    """A drawing that has its form but not yet its place and colours.
+    """A drawn shape without its position and colours.
 
     Attributes
     ----------
@@ -159,7 +159,7 @@ class Sprite:
     second: Image.Image | None
 
     def paint(self, rng: Generator, behind: Colour) -> Image.Image:
-        """The patch in a texture and colours of any hue that stand out from `behind`."""
+        """The patch in a random texture and colours that contrast with `behind`, the colour of the background."""
         base = colour(rng, (0.2, 1.0), (0.25, 1.0))
         for _ in range(8):
             if distance(base, behind) > 180:
@@ -176,7 +176,7 @@ class Sprite:
 
 
 def blob(rng: Generator) -> Shape:
-    """A shape that is no category: a bar, a rounded lump or an angular one."""
+    """A shape of no category: a bar, a rounded polygon or an angular one."""
     kind = rng.random()
     if kind < 0.25:
         half = rng.uniform(0.1, 0.3)
