@@ -197,26 +197,20 @@ def test_colour_multiplies_brightness_contrast_and_saturation() -> None:
 
 
 @pytest.mark.parametrize("magnitude", [0, 9, 30])
-def test_randaugment_does_what_torchvision_s_does(magnitude: int) -> None:
-    """Both are asked so often that every operation in every direction has come up: the same pictures."""
+def test_randaugment_is_torchvision_s(magnitude: int) -> None:
+    """So many draws that every operation in every direction has come up: the same images."""
     image = (photo(40, 40) * 0.8 + 25).astype(np.uint8)
     theirs = v2.RandAugment(
         1, magnitude, interpolation=v2.InterpolationMode.BILINEAR, fill=[PAD_VALUE] * 3
     )
-    torch.random.default_generator.manual_seed(0)
-    expected = {np.asarray(theirs(Image.fromarray(image))).tobytes() for _ in range(400)}
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(0)
+        expected = {np.asarray(theirs(Image.fromarray(image))).tobytes() for _ in range(400)}
     config = AugmentConfig(flip=False, randaugment=1, randaugment_magnitude=magnitude)
     found = {square.tobytes() for square in squares(config, image, 400, size=40)}
+    assert found == expected
     # Nine operations go two ways, four go one, and one does nothing; at strength 0 so do most.
-    assert len(found) == len(expected) == {0: 3, 9: 23, 30: 23}[magnitude]
-    # torchvision's strengths are single precision, ours double: a pixel differs here and there.
-    ours, others = (
-        np.array([np.frombuffer(picture, np.uint8) for picture in pictures], float)
-        for pictures in (found, expected)
-    )
-    apart = np.abs(ours[:, None] - others[None]).mean(axis=-1)
-    assert sorted(apart.argmin(axis=1)) == list(range(len(expected)))
-    assert apart.min(axis=1).max() < 0.05
+    assert len(found) == {0: 3, 9: 23, 30: 23}[magnitude]
 
 
 def test_several_operations_of_randaugment_follow_each_other() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tagbox.api import train_classifier
+from tagbox.config import ClassifierConfig
 from tagbox.errors import TagboxError
+from tagbox.progress import Silent
 from tagbox.training.run_dir import run_folder
 
 
@@ -96,3 +101,40 @@ def test_names_that_are_no_plain_names(tmp_path: Path, name: str) -> None:
         pass
     assert raised.value.code == "run-name"
     assert list(tmp_path.iterdir()) == []
+
+
+class StoppedError(Exception):
+    pass
+
+
+class StopsInItsSecondEpoch(Silent):
+    def say(self, message: str) -> None:
+        if message.startswith("epoch 2"):
+            raise StoppedError
+
+
+def test_a_run_of_the_former_randaugment_is_not_resumed(
+    scenes: Path, small: ClassifierConfig, tmp_path: Path
+) -> None:
+    config = replace(
+        small,
+        epochs=1,
+        finetune=replace(small.finetune, unfreeze="1", epochs=2, checkpoint_seconds=0),
+        augment=replace(small.augment, randaugment=1),
+    )
+    data = scenes / "annotations/instances_train.json"
+    with pytest.raises(StoppedError):
+        train_classifier(data, config, name="run", runs=tmp_path, progress=StopsInItsSecondEpoch())
+    for path in (tmp_path / ".run.partial/checkpoints").glob("*/state.json"):
+        content = path.read_text()
+        assert '["randaugment","torchvision"],' in content
+        path.write_text(content.replace('["randaugment","torchvision"],', ""))
+        json.loads(path.read_text())
+    with pytest.raises(TagboxError, match="an earlier RandAugment") as raised:
+        train_classifier(data, config, name="run", runs=tmp_path, resume=True)
+    assert (raised.value.code, raised.value.where) == ("resume-changed", "augment.randaugment")
+    # What does not use it goes on.
+    plain = replace(config, augment=small.augment)
+    with pytest.raises(StoppedError):
+        train_classifier(data, plain, name="plain", runs=tmp_path, progress=StopsInItsSecondEpoch())
+    assert train_classifier(data, plain, name="plain", runs=tmp_path, resume=True).metrics

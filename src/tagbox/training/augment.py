@@ -1,13 +1,13 @@
 """Augmentation of classification images: crop, flips, rotation, colour jitter, RandAugment, cutout.
 
-Pixels are transformed by torchvision (`transforms.v2.functional`) on Pillow images, which at this size are
-faster than tensors and leave torch's threads to the training step. Random numbers come from NumPy generators
-seeded per image: torchvision's random transforms draw from torch's global generator.
+Pixels are transformed by torchvision (`transforms.v2`) on Pillow images, which at this size are faster than
+tensors and leave torch's threads to the training step. Random numbers come from NumPy generators seeded per
+image, as does the seed of torchvision's RandAugment.
 """
 
 from __future__ import annotations
 
-import math
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,100 +18,19 @@ from tagbox.images.geometry import PAD_VALUE, to_square
 from tagbox.training.crop import Objects, draw_crop, labels_in_region, seen_region
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL.Image import Image as Picture
-
-_STRONGEST = 30
-_SIGNED = (
-    "shear_x",
-    "shear_y",
-    "translate_x",
-    "translate_y",
-    "rotate",
-    "brightness",
-    "saturation",
-    "contrast",
-    "sharpness",
-)
-_UNSIGNED = ("posterize", "solarize", "autocontrast", "equalize", "identity")
-
-
-def rand_augment(
-    picture: Picture, random: np.random.Generator, operations: int, magnitude: int
-) -> Picture:
-    """RandAugment (Cubuk et al., arXiv 1909.13719): some of fourteen operations, one after the other.
-
-    Parameters
-    ----------
-    picture
-        RGB.
-    random
-        Source of all draws.
-    operations
-        How many, each drawn from all fourteen; one of them does nothing.
-    magnitude
-        Strength of all of them, 0 to 30, as in ``torchvision.transforms.v2.RandAugment``; those that
-        have a direction go either way.
-
-    Returns
-    -------
-    PIL.Image.Image
-        Of the same size; what comes from outside the picture is grey.
-    """
-    for _ in range(operations):
-        which = int(random.integers(len(_SIGNED) + len(_UNSIGNED)))
-        sign = 1 if random.random() < 0.5 else -1
-        strength = magnitude / _STRONGEST
-        if which < len(_SIGNED):
-            picture = _signed(picture, _SIGNED[which], sign * strength)
-        else:
-            picture = _unsigned(picture, _UNSIGNED[which - len(_SIGNED)], strength)
-    return picture
-
-
-def _signed(picture: Picture, name: str, strength: float) -> Picture:
-    from torchvision.transforms.v2 import InterpolationMode, functional
-
-    if name in ("brightness", "saturation", "contrast", "sharpness"):
-        return getattr(functional, f"adjust_{name}")(picture, 1 + 0.9 * strength)
-    how = {"interpolation": InterpolationMode.BILINEAR, "fill": [PAD_VALUE] * 3}
-    if name == "rotate":
-        return functional.rotate(picture, 30 * strength, **how)
-    along_x = name.endswith("x")
-    if name.startswith("shear"):
-        angle = math.degrees(math.atan(0.3 * strength))
-        shear, shift, centre = ([angle, 0.0] if along_x else [0.0, angle]), [0, 0], [0, 0]
-    else:
-        pixels = int(150 / 331 * (picture.width if along_x else picture.height) * strength)
-        shear, shift, centre = [0.0, 0.0], ([pixels, 0] if along_x else [0, pixels]), None
-    return functional.affine(
-        picture, angle=0.0, translate=shift, scale=1.0, shear=shear, center=centre, **how
-    )
-
-
-def _unsigned(picture: Picture, name: str, strength: float) -> Picture:
-    from torchvision.transforms.v2 import functional
-
-    if name == "identity":
-        return picture
-    if name == "posterize":
-        return functional.posterize(picture, round(8 - 4 * strength))
-    if name == "solarize":
-        return functional.solarize(picture, 255 * (1 - strength))
-    return (
-        functional.autocontrast(picture) if name == "autocontrast" else functional.equalize(picture)
-    )
-
 
 _STREAM = 1
 """Sets these draws apart from others that are seeded with the same numbers."""
+_GLOBAL_GENERATOR = threading.Lock()
+"""torchvision's RandAugment draws from torch's global generator, one for all threads."""
 
 
 class Augment:
     """Augmentation as a deterministic function of (image, epoch, row).
 
     Every draw for an image follows from (seed, epoch, row) alone, whatever the order, process or thread
-    in which images are loaded. No global generator is read or written.
+    in which images are loaded. Global generators are left as they were.
 
     Parameters
     ----------
@@ -202,7 +121,7 @@ class Augment:
             if config.color:
                 picture = _colour(picture, random, config.color)
             if config.randaugment:
-                picture = rand_augment(
+                picture = _rand_augment(
                     picture, random, config.randaugment, config.randaugment_magnitude
                 )
             square = np.asarray(picture)
@@ -237,6 +156,22 @@ def _colour(picture: Picture, random: np.random.Generator, most: float) -> Pictu
     for which in random.permutation(3).tolist():
         picture = changes[which](picture, float(factors[which]))
     return picture
+
+
+def _rand_augment(
+    picture: Picture, random: np.random.Generator, operations: int, magnitude: int
+) -> Picture:
+    """RandAugment (Cubuk et al., arXiv 1909.13719); bared pixels are grey."""
+    import torch
+    from torchvision.transforms import v2
+
+    augment = v2.RandAugment(
+        operations, magnitude, interpolation=v2.InterpolationMode.BILINEAR, fill=[PAD_VALUE] * 3
+    )
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
+        # Not `torch.manual_seed`, which would seed the generators of GPUs too.
+        torch.default_generator.manual_seed(int(random.integers(2**63)))
+        return augment(picture)
 
 
 def _cut_out(square: NDArray[np.uint8], random: np.random.Generator, share: float) -> None:

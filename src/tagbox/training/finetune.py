@@ -22,7 +22,7 @@ from tagbox.training.frozen import Stage
 from tagbox.training.network import train_network
 from tagbox.training.optim import optimizer_of
 from tagbox.training.resolve_config import label_kind
-from tagbox.training.run_dir import RunDir, require_same_data
+from tagbox.training.run_dir import RANDAUGMENT, RunDir, require_same_data, require_same_randaugment
 from tagbox.training.teacher import mixed_targets
 from tagbox.training.tensorboard import TensorBoardLog, watch_labels
 from tagbox.training.train_val import TrainVal
@@ -55,7 +55,7 @@ def finetune(
     Raises
     ------
     TagboxError
-        ``finetune-backbones``; ``resume-data``; the codes of `training.network.train_network`.
+        ``finetune-backbones``; ``resume-data``, ``resume-changed``; the codes of `training.network.train_network`.
     """
     import torch
 
@@ -75,6 +75,7 @@ def finetune(
     else:
         assert run_dir.state is not None
         require_same_data(run_dir.state, train_val)
+        require_same_randaugment(run_dir.state, config)
         about = run_dir.state["about"]
         rows = (about["rows"][0], about["rows"][1])
         train, validation = train_val.train.take(rows[0]), train_val.validation.take(rows[1])
@@ -111,6 +112,7 @@ def finetune(
         about={
             "rows": [rows[0], rows[1]],
             "features": int(network.head.state_dict()["mean"].shape[0]),
+            **({"randaugment": RANDAUGMENT} if config.augment.randaugment else {}),
         },
         left_out=left_out,
         start=start,

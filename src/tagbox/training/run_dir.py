@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tagbox.training.distributed import Runtime
 
 CONFIG = "config.yaml"
+RANDAUGMENT = "torchvision"
+"""The implementation of RandAugment, which checkpoints of runs that use it name."""
 
 
 @contextmanager
@@ -266,6 +268,23 @@ def require_same_data(state: Mapping[str, Any], train_val: TrainVal) -> None:
                 file=train_val.train.source.path,
                 hint="restore the data, or start anew with --overwrite",
             )
+
+
+def require_same_randaugment(state: Mapping[str, Any], config: ClassifierConfig) -> None:
+    """Refuse to resume a run that was begun with the RandAugment before torchvision's.
+
+    Raises
+    ------
+    TagboxError
+        ``resume-changed``.
+    """
+    if config.augment.randaugment and state["about"].get("randaugment") != RANDAUGMENT:
+        raise TagboxError(
+            "resume-changed",
+            "the run was begun with an earlier RandAugment, which augments images differently",
+            where="augment.randaugment",
+            hint="resume with the tagbox that it was begun with, or start anew with --overwrite",
+        )
 
 
 def say_other_machine(state: Mapping[str, Any], now: Mapping[str, Any], progress: Progress) -> None:
