@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from box_data import boxed, detected, pycocotools_eval, random_set
+from box_data import boxed, detected, in_their_order, pycocotools_eval, random_set
 from tagbox.evaluation.box_matching import match_boxes
 from tagbox.evaluation.coco_ground_truth import GroundTruth, ground_truth
 from tagbox.evaluation.coco_metrics import score_boxes
@@ -95,8 +95,10 @@ def test_every_cut_counts_as_if_matched_anew(seed: int) -> None:
 def test_precision_against_recall(seed: int) -> None:
     dataset, detections = random_set(seed)
     truth = ground_truth(dataset)
-    curves = recall_curves(score_boxes(truth, detections))
+    scores = score_boxes(truth, detections)
+    curves = recall_curves(scores)
     theirs = pycocotools_eval(truth, detections).eval["precision"][:, :, :, 0, 2]
+    assert np.array_equal(in_their_order(scores.values("ap")[:, :, scores.columns], truth), theirs)
     there = theirs[:, :, theirs[0, 0] > -1]
     assert curves.at_50 == pytest.approx(there[0].mean(axis=1))
     assert curves.over_ious.mean() == pytest.approx(there.mean())

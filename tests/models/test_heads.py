@@ -11,7 +11,7 @@ from heads_data import features, maps, state, stir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagbox.evaluation.class_priors import class_priors
+from tagbox.metrics.multilabel import class_priors
 from tagbox.models.heads import (
     FeatureScale,
     HeadKind,

@@ -26,7 +26,7 @@ from tagbox.data.dataset import (
 )
 from tagbox.data.load import load_dataset
 from tagbox.errors import TagboxError
-from tagbox.evaluation.class_priors import class_priors
+from tagbox.metrics.multilabel import class_priors
 from tagbox.metrics.single_label import MOST_PROBABLE, one_said
 from tagbox.models.heads import FeatureScale, HeadKind, activate, create_head
 from tagbox.training.evaluate import evaluate_classifier

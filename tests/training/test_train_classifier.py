@@ -21,11 +21,10 @@ from tagbox.data.load import load_dataset
 from tagbox.data.split import Split
 from tagbox.data.synthetic.generate import generate
 from tagbox.errors import TagboxError
-from tagbox.evaluation.class_priors import class_priors
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import to_square
 from tagbox.inference.classifier import Classifier
-from tagbox.metrics.multilabel import average_precision
+from tagbox.metrics.multilabel import average_precision, class_priors
 from tagbox.models.backbones import normalise, pool
 from tagbox.models.heads import FeatureScale, create_head
 from tagbox.training.batches import FeatureBatches

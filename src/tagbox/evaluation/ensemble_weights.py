@@ -1,11 +1,10 @@
-"""Several models' probabilities as one, and weights that a small validation set can bear.
+"""Weights of an ensemble's members, fitted on validation images and kept where cross-fitting shows that they help.
 
-The mean of probabilities is the linear opinion pool (Stone, "The Opinion Pool", 1961), what deep ensembles
-average (Lakshminarayanan, Pritzel and Blundell, NeurIPS 2017). Its log loss is convex in the weights, so there
-is one best set of them; expectation maximisation climbs to it from equal weights, never leaves the simplex and
-never gives equal members different shares (Jelinek and Mercer, "Interpolated estimation of Markov source
-parameters from sparse data", 1980). There is one free number for each further model. The alternative is to select
-greedily by the metric itself (Caruana et al., "Ensemble selection from libraries of models", ICML 2004).
+Combination is the linear opinion pool, the weighted mean of probabilities (Stone, "The Opinion Pool", 1961), with
+equal weights what deep ensembles average (Lakshminarayanan, Pritzel and Blundell, NeurIPS 2017). Its log loss is convex
+in the weights, and expectation maximisation from equal weights climbs to the optimum, stays on the simplex and never
+gives equal members different weights (Jelinek and Mercer, "Interpolated estimation of Markov source parameters from
+sparse data", 1980). Each further model adds one free parameter.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import PRESENT, UNKNOWN
-from tagbox.data.stratify import stratify
+from tagbox.evaluation.tuning import fold_setup, held_out_folds
 from tagbox.metrics.multilabel import average_precision, mean_average_precision
 
 Tables = Sequence[NDArray[np.float32]]
 
 LEAST = 0.05
-"""Part of an equal weight below which a model is left out: it would cost as much as the others for nothing."""
+"""Part of an equal weight below which a model is left out: it costs as much time as the others and adds nothing."""
 FLOOR = 1e-7
-"""Least probability a model is taken to have given to what is true; float32 may say zero."""
+"""Least probability that the likelihood takes a model to give to the true label; in float32 it may be zero."""
 STEPS = 1000
 TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weighted:
-    """Weights of M models, and what is known of their worth.
+    """Weights of M models, and their mAP under cross-fitting.
 
     Attributes
     ----------
@@ -54,7 +53,7 @@ class Weighted:
 def weighted_mean(tables: Tables, weights: Sequence[float] | None = None) -> NDArray[np.float32]:
     """The weighted mean of probabilities.
 
-    Each entry depends on nothing but its own M values, so parts of a table give the same bits as the whole.
+    It is computed entry by entry, so that parts of a table give the same bits as the whole.
 
     Parameters
     ----------
@@ -82,10 +81,11 @@ def equal_weights(count: int) -> tuple[float, ...]:
 
 
 def fit_weights(truth: NDArray[np.int8], tables: Tables) -> tuple[float, ...]:
-    """The weights with the least log loss on these images, nearly: see the module.
+    """The weights with nearly the least log loss on these images, by expectation maximisation.
 
-    With r the share of a model in the probability that the mean gives to what is true, each step sets a
-    model's weight to its mean share over the known labels. A weight under `LEAST` of an equal one ends as 0.
+    With ``p_m`` the probability that model m gives to the true value of a known label, the responsibility of model m for it
+    is ``w_m · p_m / Σ w · p`` (E step), and its new weight is the mean of its responsibilities over the known labels
+    (M step). A weight under `LEAST` of an equal one ends as 0.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def choose_weights(
     folds: int = 5,
     repeats: int | None = None,
 ) -> Weighted:
-    """Fitted weights where cross-fitting says that they rank better than equal ones, else those.
+    """Fitted weights where their cross-fitted mAP is above that of equal weights, else equal ones.
 
     Parameters
     ----------
@@ -128,50 +128,47 @@ def choose_weights(
     seed
         Seed of the folds.
     folds, repeats
-        Cross-fitting splits the images in `folds` parts, `repeats` times over; without `repeats`, four
+        Cross-fitting splits the images into `folds` folds, `repeats` times over; where `repeats` is None, four
         times up to 1,000 images and once above.
     """
     equal = equal_weights(len(tables))
-    folds = max(2, min(folds, len(truth)))
-    judged = (truth == PRESENT).sum(axis=0) >= folds
     if len(tables) == 1:
         return Weighted(weights=equal, report={"kept": "equal", "reason": "there is one model"})
-    if not judged.any():
+    folds, repeats, evaluated = fold_setup(truth, folds, repeats)
+    if not evaluated.any():
         reason = f"no category has the {folds} positives that {folds}-fold cross-fitting needs"
         return Weighted(weights=equal, report={"kept": "equal", "reason": reason})
-    if repeats is None:
-        repeats = 4 if len(truth) <= 1000 else 1
 
-    def score(table: NDArray[np.float32]) -> float:
-        ap = average_precision(truth[:, judged], table[:, judged])
+    def metric(table: NDArray[np.float32]) -> float:
+        ap = average_precision(truth[:, evaluated], table[:, evaluated])
         return mean_average_precision(ap) or 0.0
 
     fitted = fit_weights(truth, tables)
-    crossed = [
-        score(cross_fitted_mean(truth, tables, folds=folds, seed=seed + repeat))
-        for repeat in range(repeats)
-    ]
-    plain, tuned, held_out = (
-        score(weighted_mean(tables, equal)),
-        score(weighted_mean(tables, fitted)),
-        float(np.mean(crossed)),
+    cross_fitted = float(
+        np.mean(
+            [
+                metric(cross_fitted_mean(truth, tables, folds=folds, seed=seed + repeat))
+                for repeat in range(repeats)
+            ]
+        )
     )
-    helps = held_out > plain
+    plain, tuned = (metric(weighted_mean(tables, weights)) for weights in (equal, fitted))
+    helps = cross_fitted > plain
     report = {
         "images": len(truth),
         "folds": folds,
         "repeats": repeats,
-        "judged_categories": int(judged.sum()),
+        "judged_categories": int(evaluated.sum()),
         "equal": plain,
         "fitted": {
             "weights": list(fitted),
             "tuned": tuned,
-            "cross_fitted": held_out,
-            "overstated": tuned - held_out,
+            "cross_fitted": cross_fitted,
+            "overstated": tuned - cross_fitted,
         },
         "kept": "fitted" if helps else "equal",
-        "reason": f"mAP cross-fitted over {int(judged.sum())} categories: "
-        f"{held_out:.4f} fitted, {plain:.4f} equal",
+        "reason": f"mAP cross-fitted over {int(evaluated.sum())} categories: "
+        f"{cross_fitted:.4f} fitted, {plain:.4f} equal",
     }
     return Weighted(weights=fitted if helps else equal, report=report)
 
@@ -179,12 +176,9 @@ def choose_weights(
 def cross_fitted_mean(
     truth: NDArray[np.int8], tables: Tables, *, folds: int = 5, seed: int = 0
 ) -> NDArray[np.float32]:
-    """(N, K): each image's weighted mean at weights that were fitted on the other folds."""
-    folds = max(2, min(folds, len(truth)))
-    part = stratify(truth, [1 / folds] * folds, seed)
+    """(N, K) float32: each image's weighted mean, with weights fitted on the other folds."""
     result = np.zeros(truth.shape, np.float32)
-    for fold in np.unique(part):
-        held = part == fold
-        weights = fit_weights(truth[~held], [table[~held] for table in tables])
-        result[held] = weighted_mean([table[held] for table in tables], weights)
+    for held_out in held_out_folds(truth, folds, seed):
+        weights = fit_weights(truth[~held_out], [table[~held_out] for table in tables])
+        result[held_out] = weighted_mean([table[held_out] for table in tables], weights)
     return result

@@ -27,6 +27,8 @@ Array = NDArray[np.float64]
 
 SLACK = 0.05
 """Part of the objective's greatest value that a smoother place may cost."""
+POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Exponents of the class priors that `search_scaled` tries."""
 
 
 def objective_value(
@@ -139,6 +141,43 @@ def _telescoped(group: NDArray[np.intp], values: Array) -> Array:
     change = np.empty_like(values)
     change[by_group] = step
     return np.cumsum(change)
+
+
+def search_scaled(
+    truth: NDArray[np.int8],
+    probabilities: NDArray[np.floating[Any]],
+    objective: Objective,
+    rates: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The best per-category thresholds of the form ``t · rate^a`` with `a` one of `POWERS`.
+
+    The probabilities of a rare category are low throughout, so a global threshold leaves it unpredicted, while a
+    validation set holds too few of its positives to fit a threshold of its own. These have two parameters for all
+    categories together: a = 0 is the global threshold, and a = 1 compares the probability with the category's prior.
+
+    Parameters
+    ----------
+    truth
+        (N, K) int8: 1 present, 0 absent, -1 unknown.
+    probabilities
+        (N, K) floats in [0, 1].
+    rates
+        (K,) class priors, best those of the training images.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        (K,) thresholds in [0, 1].
+    """
+    best_value, best = -1.0, np.full(len(rates), 0.5)
+    for power in POWERS:
+        scale = rates**power
+        levels, values = sweep_global(truth, probabilities / scale, objective)
+        if len(levels) and values.max() > best_value:
+            highest = int(np.argmax(values))
+            below = levels[highest + 1] if highest + 1 < len(levels) else 0.0
+            best_value, best = float(values[highest]), (levels[highest] + below) / 2 * scale
+    return np.asarray(np.clip(best, 0.0, 1.0))
 
 
 def search_per_category(

@@ -1,14 +1,8 @@
-"""Tuning thresholds, and saying by cross-fitting how much the tuning flatters itself.
-
-From which score on a detection had best be said: one cut a category, chosen for the best F1.
-
-AP looks at every detection, a picture shows those above a cut. The cut is where F1 at an IoU of 0.5 is
-greatest on validation images. The best cut of a category with three boxes is luck, so each category's own is
-averaged with the cut that is best for all of them together, weighted by its boxes against `SCORE_SHRINKAGE`.
-"""
+"""Tuning thresholds of labels and of detections, and measuring by cross-fitting how far tuning overstates the metric."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,75 +13,76 @@ from tagbox.config import Objective
 from tagbox.data.dataset import PRESENT
 from tagbox.data.stratify import stratify
 from tagbox.evaluation.box_matching import Matches
-from tagbox.evaluation.class_priors import class_priors, search_scaled
 from tagbox.evaluation.threshold_search import (
     expit,
     logit,
     objective_value,
     search_per_category,
+    search_scaled,
     smoothed_maximum,
 )
-from tagbox.metrics.multilabel import count_labels
+from tagbox.metrics.multilabel import class_priors, count_labels
 from tagbox.predictions.thresholds import Mode, ScoreThresholds, Thresholds
 
 Array = NDArray[np.float64]
 
-SCORE_SHRINKAGE = 20.0
-"""Boxes of a category at which its own cut and the one for all weigh the same; as for thresholds of labels."""
+# Both were chosen on out-of-fold predictions of real images. Looser fits reach the same challenge F1 by predicting
+# three times as many labels as there are.
+SHRINKAGE = 20.0
+"""Positives (boxes) of a category at which its own threshold and the one shared by all categories weigh the same."""
+WIDTH = 0.5
+"""Neighbourhood over which the global objective is averaged, up to 500 images; see `smoothed_maximum`."""
+TUNED_MODES: tuple[Mode, Mode] = ("global", "per_category")
 
 
 def tune_score_thresholds(matches: Matches) -> ScoreThresholds:
-    """The cuts of best F1 at an IoU of 0.5 on these very images.
+    """Select per-category score thresholds that maximise F1 at an IoU of 0.5 on these images.
 
-    A category without a box to find keeps the cut for all; without any detection to cut that is 0.5.
+    The best threshold of a category with three boxes is chance, so each category's own is averaged with the one that
+    is best for all categories together: with n boxes, ``(n · own + s · shared) / (n + s)``, s = `SHRINKAGE`. A category
+    without a box to find keeps the shared one; without any detection that finds a box that is 0.5.
     """
     counted = ~matches.ignored[0]
-    right = matches.right[0]
+    correct = matches.right[0]
     positives = matches.positives
-    for_all = _best_cut(matches.scores[counted], right[counted], int(positives.sum()))
-    if for_all is None:
+    shared = _best_score_threshold(matches.scores[counted], correct[counted], int(positives.sum()))
+    if shared is None:
         return ScoreThresholds()
     levels = []
-    for row, boxes in enumerate(positives.tolist()):
-        part = matches.of_category(row)
+    for category, boxes in enumerate(positives.tolist()):
+        part = matches.of_category(category)
         rows = counted[part]
-        own = _best_cut(matches.scores[part][rows], right[part][rows], boxes)
+        own = _best_score_threshold(matches.scores[part][rows], correct[part][rows], boxes)
         if own is None:
-            levels.append(for_all)
+            levels.append(shared)
         else:
-            levels.append((boxes * own + SCORE_SHRINKAGE * for_all) / (boxes + SCORE_SHRINKAGE))
-    return ScoreThresholds(value=for_all, per_category=tuple(levels))
+            levels.append((boxes * own + SHRINKAGE * shared) / (boxes + SHRINKAGE))
+    return ScoreThresholds(value=shared, per_category=tuple(levels))
 
 
-def _best_cut(scores: Array, right: NDArray[np.bool_], positives: int) -> float | None:
-    """Midway between the last score said and the first not said where F1 is greatest; None without a hit."""
-    if not positives or not right.any():
+def _best_score_threshold(
+    scores: Array, correct: NDArray[np.bool_], positives: int
+) -> float | None:
+    """The threshold of greatest F1, midway between two scores; None without a correct detection."""
+    if not positives or not correct.any():
         return None
+    # By descending score, a threshold after the i-th detection keeps i of them, so that all candidates' true
+    # positives are one running sum: F1 = 2·TP / (predicted + positives).
     order = np.argsort(-scores, kind="stable")
-    scores, right = scores[order], right[order]
-    said = np.arange(1, len(scores) + 1)
-    f1 = 2 * np.cumsum(right) / (said + positives)
-    f1[:-1][scores[:-1] == scores[1:]] = -1.0  # A cut does not divide a tie.
+    scores, correct = scores[order], correct[order]
+    predicted = np.arange(1, len(scores) + 1)
+    f1 = 2 * np.cumsum(correct) / (predicted + positives)
+    f1[:-1][scores[:-1] == scores[1:]] = -1.0  # A threshold does not divide a tie.
     best = int(np.argmax(f1))
     below = scores[best + 1] if best + 1 < len(scores) else scores[best]
-    cut = float((scores[best] + below) / 2)
-    # Of two neighbouring floats the mean is one of the two.
-    return cut if cut > below else float(scores[best])
-
-
-TUNED_MODES: tuple[Mode, Mode] = ("global", "per_category")
-
-# Both were chosen on out-of-fold predictions of real pictures. Looser fits reach the same challenge F1
-# by saying three times as many labels as there are.
-SHRINKAGE = 20.0
-"""Positives of a category at which its own threshold and the one by its base rate weigh the same."""
-WIDTH = 0.5
-"""Neighbourhood over which the global objective is averaged, up to 500 images; see `smoothed_maximum`."""
+    threshold = float((scores[best] + below) / 2)
+    # The mean of two neighbouring floats is one of the two.
+    return threshold if threshold > below else float(scores[best])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """Tuned thresholds and what cross-fitting says of them.
+    """Tuned thresholds, and their metric under cross-fitting.
 
     Attributes
     ----------
@@ -95,7 +90,7 @@ class Tuned:
         The thresholds, tuned on everything given.
     report
         ``objective``, ``images``, ``categories``, ``folds``, ``repeats``; ``judged_categories``: how many have
-        at least as many positives as there are folds, the ones the figures are of; ``at_0.5``: the objective
+        at least as many positives as there are folds, which all metrics here are of; ``at_0.5``: the objective
         at 0.5; ``global`` and ``per_category``: ``tuned`` (on the images they were tuned on),
         ``cross_fitted`` (tuned on the other folds, scored on the held-out one, pooled; mean of the
         repeats), ``overstated`` (their difference); ``kept``: ``"global"`` or ``"per_category"``; ``reason``.
@@ -117,9 +112,9 @@ def tune(
     at_least_one: bool = False,
     top_k: int | None = None,
 ) -> Tuned:
-    """Tune a global threshold and one a category for `objective`, and check both by cross-fitting.
+    """Tune a global threshold and per-category thresholds for `objective`, and check both by cross-fitting.
 
-    Both are held back as far as the images are few; see `SHRINKAGE` and `WIDTH`.
+    Both are regularised the more, the fewer images there are; see `SHRINKAGE` and `WIDTH`.
 
     Parameters
     ----------
@@ -130,11 +125,11 @@ def tune(
     objective
         The metric to maximise.
     rates
-        (K,) base rates of the training images; without them those of `truth` serve.
+        (K,) class priors of the training images; those of `truth` where None.
     seed
         Seed of the folds.
     folds, repeats
-        Cross-fitting splits the images in `folds` parts, `repeats` times over; without `repeats`, four
+        Cross-fitting splits the images into `folds` folds, `repeats` times over; where `repeats` is None, four
         times up to 1,000 images and once above.
     at_least_one, top_k
         Fallbacks to put in the thresholds; the tuning itself does not see them.
@@ -157,8 +152,6 @@ def tune(
     probabilities = np.asarray(probabilities, np.float32)
     rates = class_priors(truth) if rates is None else rates
     fitted = _fit(truth, probabilities, objective, rates)
-    if repeats is None:
-        repeats = 4 if len(truth) <= 1000 else 1
     report = _cross_fit(truth, probabilities, fitted, rates, folds, repeats, seed)
     kept = replace(
         fitted,
@@ -175,11 +168,10 @@ def _fit(
     objective: Objective,
     rates: NDArray[np.float64],
 ) -> Thresholds:
-    """Both kinds of thresholds, held back as far as the images are few.
+    """The global threshold and the per-category ones, fitted on these images.
 
-    A category with three positives has no use for the threshold that is best on those three: what
-    suits its own images is drawn, in log-odds, towards the threshold in proportion to a power of its
-    base rate, the more so the fewer positives it has.
+    The threshold that is best for a category's own images is averaged, in log-odds, with the one that follows from its
+    prior (`search_scaled`), weighted by its positives against `SHRINKAGE`: three positives cannot bear a threshold.
     """
     width = WIDTH * min(1.0, (500 / len(truth)) ** 0.5)
     value = smoothed_maximum(truth, probabilities, objective, width)
@@ -195,6 +187,28 @@ def _fit(
     )
 
 
+def fold_setup(
+    truth: NDArray[np.int8], folds: int, repeats: int | None
+) -> tuple[int, int, NDArray[np.bool_]]:
+    """The number of folds and of repeats that these images allow, and the (K,) categories to compute metrics of.
+
+    A category with fewer positives than folds has none in some of the parts that are fitted on, and the fit there is
+    not the one on all images: cross-fitting cannot evaluate it, and in a mean over categories it would drown the rest.
+    """
+    folds = max(2, min(folds, len(truth)))
+    if repeats is None:
+        repeats = 4 if len(truth) <= 1000 else 1
+    return folds, repeats, (truth == PRESENT).sum(axis=0) >= folds
+
+
+def held_out_folds(truth: NDArray[np.int8], folds: int, seed: int) -> Iterator[NDArray[np.bool_]]:
+    """(N,) bool masks of stratified folds; every image is in one of them."""
+    folds = max(2, min(folds, len(truth)))
+    fold_of = stratify(truth, [1 / folds] * folds, seed)
+    for fold in np.unique(fold_of):
+        yield fold_of == fold
+
+
 def cross_fitted_decisions(
     truth: NDArray[np.int8],
     probabilities: NDArray[np.floating[Any]],
@@ -204,26 +218,24 @@ def cross_fitted_decisions(
     folds: int = 5,
     seed: int = 0,
 ) -> dict[Mode, NDArray[np.bool_]]:
-    """What thresholds tuned on the other folds say of each image: decisions that no tuning has seen.
+    """Predicted labels of each image at thresholds that were tuned on the other folds.
 
     Returns
     -------
     dict
-        ``"global"`` and ``"per_category"``, (N, K) bool each. One image alone is judged at 0.5.
+        ``"global"`` and ``"per_category"``, (N, K) bool each. A single image is decided at 0.5.
     """
-    said = {mode: np.zeros(truth.shape, bool) for mode in TUNED_MODES}
-    folds = max(2, min(folds, len(truth)))
-    part = stratify(truth, [1 / folds] * folds, seed)
-    for fold in np.unique(part):
-        held = part == fold
-        other = Thresholds(per_category=(0.5,) * truth.shape[1], objective=objective)
-        if (truth[~held] == PRESENT).any():
-            seen = np.asarray(probabilities[~held], np.float32)
-            known_rates = class_priors(truth[~held]) if rates is None else rates
-            other = _fit(truth[~held], seen, objective, known_rates)
+    decisions = {mode: np.zeros(truth.shape, bool) for mode in TUNED_MODES}
+    for held_out in held_out_folds(truth, folds, seed):
+        thresholds = Thresholds(per_category=(0.5,) * truth.shape[1], objective=objective)
+        others = truth[~held_out]
+        if (others == PRESENT).any():
+            fitted_on = np.asarray(probabilities[~held_out], np.float32)
+            priors = class_priors(others) if rates is None else rates
+            thresholds = _fit(others, fitted_on, objective, priors)
         for mode in TUNED_MODES:
-            said[mode][held] = other.decide(probabilities[held], mode)
-    return said
+            decisions[mode][held_out] = thresholds.decide(probabilities[held_out], mode)
+    return decisions
 
 
 def _cross_fit(
@@ -232,53 +244,48 @@ def _cross_fit(
     fitted: Thresholds,
     rates: NDArray[np.float64],
     folds: int,
-    repeats: int,
+    repeats: int | None,
     seed: int,
 ) -> dict[str, Any]:
+    """`Tuned.report` of thresholds `fitted` on all these images."""
     objective = fitted.objective
-    folds = max(2, min(folds, len(truth)))
-    # A category with fewer positives than folds has none in some tuning side, and its thresholds there are not
-    # those that tuning on everything gives: it cannot be judged this way, and would drown the rest.
-    judged = (truth == PRESENT).sum(axis=0) >= folds
-
-    def score(said: NDArray[np.bool_]) -> float:
-        seen, claimed = truth[:, judged], said[:, judged]
-        return float(objective_value(objective, seen, claimed, count_labels(seen, claimed)))
-
-    crossed: dict[Mode, list[float]] = {mode: [] for mode in TUNED_MODES}
-    for repeat in range(repeats if judged.any() else 0):
-        said = cross_fitted_decisions(
-            truth, probabilities, objective, rates=rates, folds=folds, seed=seed + repeat
-        )
-        for mode in TUNED_MODES:
-            crossed[mode].append(score(said[mode]))
+    folds, repeats, evaluated = fold_setup(truth, folds, repeats)
     report: dict[str, Any] = {
         "objective": objective,
         "images": len(truth),
         "categories": truth.shape[1],
-        "judged_categories": int(judged.sum()),
+        "judged_categories": int(evaluated.sum()),
         "folds": folds,
         "repeats": repeats,
     }
-    if not judged.any():
+    if not evaluated.any():
         reason = f"no category has the {folds} positives that {folds}-fold cross-fitting needs"
         return report | {"kept": "global", "reason": reason}
-    report["at_0.5"] = score(fitted.decide(probabilities, 0.5))
-    for mode in TUNED_MODES:
-        tuned, held_out = (
-            score(fitted.decide(probabilities, mode)),
-            float(np.mean(crossed[mode])),
+
+    def metric(decisions: NDArray[np.bool_]) -> float:
+        there, predicted = truth[:, evaluated], decisions[:, evaluated]
+        return float(objective_value(objective, there, predicted, count_labels(there, predicted)))
+
+    crossed: dict[Mode, list[float]] = {mode: [] for mode in TUNED_MODES}
+    for repeat in range(repeats):
+        decisions = cross_fitted_decisions(
+            truth, probabilities, objective, rates=rates, folds=folds, seed=seed + repeat
         )
+        for mode in TUNED_MODES:
+            crossed[mode].append(metric(decisions[mode]))
+    report["at_0.5"] = metric(fitted.decide(probabilities, 0.5))
+    for mode in TUNED_MODES:
+        tuned = metric(fitted.decide(probabilities, mode))
+        cross_fitted = float(np.mean(crossed[mode]))
         report[mode] = {
             "tuned": tuned,
-            "cross_fitted": held_out,
-            "overstated": tuned - held_out,
+            "cross_fitted": cross_fitted,
+            "overstated": tuned - cross_fitted,
         }
-    one, many = (report[mode]["cross_fitted"] for mode in TUNED_MODES)
-    helps = many > one
-    report["kept"] = "per_category" if helps else "global"
+    shared, own = (report[mode]["cross_fitted"] for mode in TUNED_MODES)
+    report["kept"] = "per_category" if own > shared else "global"
     report["reason"] = (
         f"{objective} cross-fitted over {report['judged_categories']} categories: "
-        f"{many:.4f} per category, {one:.4f} global"
+        f"{own:.4f} per category, {shared:.4f} global"
     )
     return report

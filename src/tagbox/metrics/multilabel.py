@@ -319,3 +319,19 @@ def mean_average_precision(ap: NDArray[np.float64]) -> float | None:
     """Mean over the categories that have an average precision; None when none has."""
     defined = ap[~np.isnan(ap)]
     return float(defined.mean()) if len(defined) else None
+
+
+def class_priors(labels: NDArray[np.int8]) -> NDArray[np.float64]:
+    """(K,) float64; the share of images in which each category is present.
+
+    Half a positive and half a negative are added (the Jeffreys prior's posterior mean), so that it is never 0 or 1
+    and its log-odds are finite.
+
+    Parameters
+    ----------
+    labels
+        (N, K) int8: 1 present, 0 absent, -1 unknown (left out).
+    """
+    present = (labels == PRESENT).sum(axis=0)
+    known = (labels != UNKNOWN).sum(axis=0)
+    return np.asarray((present + 0.5) / (known + 1.0))

@@ -16,7 +16,7 @@ from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig
 from tagbox.data.formats.coco import rows_of
 from tagbox.device import choose_device
-from tagbox.evaluation.class_priors import class_priors
+from tagbox.metrics.multilabel import class_priors
 from tagbox.models.bundle import ClassifierBundle
 from tagbox.models.heads import activate, head_logits
 from tagbox.predictions.predictions import Predictions

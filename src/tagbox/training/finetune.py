@@ -15,7 +15,7 @@ from tagbox.backends.features import as_head_takes, encode_images
 from tagbox.config import ClassifierConfig, FinetuneConfig, HeadKind
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
-from tagbox.evaluation.class_priors import class_priors
+from tagbox.metrics.multilabel import class_priors
 from tagbox.models.backbones import Arrays, Backbone, trained_backbone
 from tagbox.progress import Progress
 from tagbox.training.frozen import Stage

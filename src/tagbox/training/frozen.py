@@ -18,7 +18,7 @@ from tagbox.config import ClassifierConfig, HeadKind
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
 from tagbox.errors import TagboxError, no_readable_images
-from tagbox.evaluation.class_priors import class_priors
+from tagbox.metrics.multilabel import class_priors
 from tagbox.models.backbones import Arrays
 from tagbox.progress import Progress
 from tagbox.training.memory import train_val_in_memory

@@ -36,7 +36,7 @@ def create_head(
     scale
         `FeatureScale.of` the training features.
     rates
-        (K,) float64 in (0, 1); see `evaluation.base_rates.base_rate`.
+        (K,) float64 in (0, 1); see `metrics.multilabel.class_priors`.
     hidden
         Width of the MLP's hidden layer, or of ML-Decoder's embedding (a multiple of 8).
     queries
