@@ -11,9 +11,9 @@ from tagbox.metrics.intervals import (
     RankedScores,
     allowed_resamples,
     bootstrap,
+    group_jackknife,
     intervals,
     jackknife_errors,
-    jackknife_map,
     reliable,
     resample_weights,
     thin_categories,
@@ -78,9 +78,12 @@ def test_jackknife_equals_leaving_images_out() -> None:
     for name, error in jackknife_errors(truth, decisions).items():
         values = np.array([metrics[name] for metrics in left])
         assert error == pytest.approx(np.sqrt(24 * values.var()), abs=1e-9)
-    found = jackknife_map(truth, scores)
+    ranked = RankedScores(truth, scores)
+    found = group_jackknife(
+        lambda weights: {"map": ranked.mean_average_precision(weights)}, np.ones(25, bool), seed=0
+    )
     assert found is not None
-    value, error, bias = found
+    value, error, bias = found["map"]
     maps = [
         mean_average_precision(
             average_precision(np.delete(truth, row, axis=0), np.delete(scores, row, axis=0))
@@ -148,7 +151,7 @@ def test_reliability_goes_by_support() -> None:
 def test_few_or_no_images() -> None:
     one = np.ones((1, 2), np.int8)
     assert intervals(one, one.astype(bool)) == {}
-    assert jackknife_map(one, one.astype(float)) is None
+    assert group_jackknife(lambda weights: {}, np.ones(1, bool), seed=0) is None
     # All positives in one image: leaving it out leaves no mAP.
     alone = np.array([[1], [0], [0]], np.int8)
     assert "map" not in intervals(alone, alone.astype(bool), alone.astype(float), resamples=50)

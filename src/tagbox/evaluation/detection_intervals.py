@@ -1,12 +1,12 @@
-"""How far AP would move with other images of the same kind.
+"""Confidence intervals of AP: how far it would move with other images of the same kind.
 
-Detections are matched once; leaving images out is a weight of 0 each, and AP of weighted images is a running
-sum over detections in the order of their scores.
+Detections are matched once; leaving images out gives them the weight 0, and AP of weighted images is a running sum
+over detections by descending score.
 
-The interval is that of the label metrics' mAP, a jackknife over 100 parts of the images whose low end is
-lowered by its estimate of the bias: AP of few boxes is too high on average, and a bootstrap repeats the
-error, because the twin of a detection that is right raises its precision. `benchmarks/box_interval_coverage.py`
-counts both: percentiles hold the value of the population in as few as 60 of 100 samples where 95 are meant.
+The method is that of the label metrics' mAP, a jackknife over 100 groups of images whose low end is lowered by its
+estimate of the bias: AP of few boxes is too high on average, and a bootstrap repeats the error, because the twin of a
+correct detection raises its precision. `benchmarks/box_interval_coverage.py` counts both: percentiles hold the value
+of the population in as few as 60 of 100 samples where 95 are meant.
 """
 
 from __future__ import annotations
@@ -19,17 +19,22 @@ from numpy.typing import NDArray
 
 from tagbox.evaluation.box_matching import Matches
 from tagbox.evaluation.coco_metrics import IOUS, RECALLS
-from tagbox.metrics.intervals import GROUPS, IMAGES, THIN, THIN_SHARE, thin_categories
+from tagbox.metrics.intervals import (
+    IMAGES,
+    THIN,
+    THIN_SHARE,
+    bias_lowered_ends,
+    group_jackknife,
+    thin_categories,
+)
 
 Array = NDArray[np.float64]
-
-METRICS = ("ap", "ap50", "ap75")
 
 
 class WeightedAP:
     """COCO's AP of weighted images; with every weight 1 it is AP itself.
 
-    A weight of 2 is the image twice: its detections stand beside their twins, and each finds its own boxes.
+    A weight of 2 is the image twice: its detections are followed by their twins, and each finds its own boxes.
     """
 
     def __init__(self, matches: Matches) -> None:
@@ -37,39 +42,50 @@ class WeightedAP:
         self._box_images = truth.image_rows[matches.counted]
         self._box_categories = truth.category_rows[matches.counted]
         self._categories = []
-        right = matches.right
-        for row in np.flatnonzero(matches.positives).tolist():
-            part = matches.of_category(row)
-            hits, ignored = right[:, part], matches.ignored[:, part]
-            cuts = np.flatnonzero(hits.any(axis=0))
-            images = matches.image_rows[part][: cuts[-1] + 1 if len(cuts) else 0]
+        hits, ignored = matches.right, matches.ignored
+        for category in np.flatnonzero(matches.positives).tolist():
+            part = matches.of_category(category)
+            # Precision is needed only at detections that are correct at some IoU; what lies between two of them is
+            # summed at once, and what comes after the last one is dropped.
+            stops = np.flatnonzero(hits[:, part].any(axis=0))
+            images = matches.image_rows[part][: stops[-1] + 1 if len(stops) else 0]
             levels = []
             for level in range(len(IOUS)):
-                at, aside = np.flatnonzero(hits[level]), np.flatnonzero(ignored[level])
+                correct = np.flatnonzero(hits[level, part])
+                aside = np.flatnonzero(ignored[level, part])
                 aside = aside[: np.searchsorted(aside, len(images))]
-                levels.append((at, np.searchsorted(cuts, at), aside, np.searchsorted(aside, at)))
-            self._categories.append((row, images, np.append(0, cuts[:-1] + 1), levels))
+                # Of each correct detection its stop, and how many ignored ones come before it.
+                levels.append(
+                    (
+                        correct,
+                        np.searchsorted(stops, correct),
+                        aside,
+                        np.searchsorted(aside, correct),
+                    )
+                )
+            starts = np.append(0, stops[:-1] + 1)
+            self._categories.append((category, images, starts, levels))
 
     def averages(self, weights: NDArray[np.floating[Any]]) -> dict[str, Array]:
-        """(B,) ``ap``, ``ap50``, ``ap75`` of (B, N) weights; a category without a box in a resample leaves its mean."""
+        """(B,) ``ap``, ``ap50``, ``ap75`` of (B, N) weights; a category without a box in a resample is left out of it."""
         by_image = np.ascontiguousarray(weights.T)
         total = np.zeros((len(IOUS), by_image.shape[1]))
         count = np.zeros(by_image.shape[1])
-        for row, images, starts, levels in self._categories:
-            boxes = by_image[self._box_images[self._box_categories == row]].sum(axis=0)
+        for category, images, starts, levels in self._categories:
+            boxes = by_image[self._box_images[self._box_categories == category]].sum(axis=0)
             count += boxes > 0
             if not len(images):
                 continue
             drawn = by_image[images]
-            said = np.cumsum(np.add.reduceat(drawn, starts, axis=0), axis=0, dtype=np.float64)
-            for level, (at, cut, aside, before) in enumerate(levels):
-                if not len(at):
+            predicted = np.cumsum(np.add.reduceat(drawn, starts, axis=0), axis=0, dtype=np.float64)
+            for level, (correct, stop, aside, before) in enumerate(levels):
+                if not len(correct):
                     continue
-                counted = said[cut]
+                counted = predicted[stop]
                 if len(aside):
                     left_out = np.cumsum(drawn[aside], axis=0, dtype=np.float64)
                     counted = counted - np.vstack([np.zeros_like(left_out[:1]), left_out])[before]
-                hits = np.cumsum(drawn[at], axis=0, dtype=np.float64)
+                hits = np.cumsum(drawn[correct], axis=0, dtype=np.float64)
                 total[level] += _interpolated(hits, counted, boxes)
         mean = np.full_like(total, np.nan)
         np.divide(total, count, out=mean, where=count > 0)
@@ -84,38 +100,32 @@ def box_intervals(
     Parameters
     ----------
     matches
-        Verdicts on the detections.
+        Outcomes of the detections.
     level
-        The share of such intervals that is meant to hold the value for all images of the kind.
+        Nominal coverage.
     seed
-        Deals the images into parts.
+        Of the groups of images.
 
     Returns
     -------
     dict
         By metric ``low``, ``high``, ``level``, ``method``, ``reliable`` and ``reason``: see `reliable`. Empty
-        where one part of the images holds all boxes, or there are fewer than two images.
+        where one group of images holds all boxes, or there are fewer than two images.
     """
-    scored = np.flatnonzero(matches.truth.scored)
-    groups = min(len(scored), GROUPS)
-    if groups < 2 or not matches.counted.any():
+    scored = matches.truth.scored
+    if not matches.counted.any():
         return {}
-    part = np.full(len(matches.truth.scored), -1)
-    part[scored] = np.random.default_rng(seed).permutation(len(scored)) % groups
-    weights = np.vstack([np.ones(len(part)), part != np.arange(groups)[:, None]])
-    values = WeightedAP(matches).averages(weights.astype(np.float32))
-    if any(np.isnan(value).any() for value in values.values()):
+    estimates = group_jackknife(WeightedAP(matches).averages, scored, seed)
+    if estimates is None:
         return {}
-    sound, reason = reliable(len(scored), matches.positives)
+    sound, reason = reliable(int(scored.sum()), matches.positives)
     z = NormalDist().inv_cdf((1 + level) / 2)
     found = {}
-    for name in METRICS:
-        value, left = float(values[name][0]), values[name][1:]
-        error = float(np.sqrt((groups - 1) * left.var()))
-        bias = (groups - 1) * (float(left.mean()) - value)
+    for name, (value, error, bias) in estimates.items():
+        low, high = bias_lowered_ends(value, error, bias, z)
         found[name] = {
-            "low": min(max(value - max(bias, 0.0) - z * error, 0.0), 1.0),
-            "high": min(max(value + z * error, 0.0), 1.0),
+            "low": min(max(low, 0.0), 1.0),
+            "high": min(max(high, 0.0), 1.0),
             "level": level,
             "method": "jackknife-bias",
             "reliable": sound and error > 0,
@@ -127,7 +137,7 @@ def box_intervals(
 
 
 def reliable(images: int, positives: NDArray[np.int64]) -> tuple[bool, str]:
-    """Whether simulated coverage bears the interval out, and why or why not.
+    """Whether simulated coverage supports the interval, and why or why not.
 
     Parameters
     ----------
@@ -147,15 +157,20 @@ def reliable(images: int, positives: NDArray[np.int64]) -> tuple[bool, str]:
     )
 
 
-def _interpolated(hits: Array, said: Array, boxes: Array) -> Array:
-    """(B,) mean of precision at the 101 recalls, from running sums (H, B) at each hit; `boxes` is (B,)."""
-    precision = hits / (said + np.spacing(1))
+def _interpolated(hits: Array, predicted: Array, boxes: Array) -> Array:
+    """(B,) AP: the mean of interpolated precision at the 101 recalls.
+
+    `hits` and `predicted` (H, B) are running sums of correct and of counted detections at each correct one; `boxes`
+    (B,) is the number of boxes to find.
+    """
+    precision = hits / (predicted + np.spacing(1))
+    # Interpolated: at a recall, the greatest precision at that recall or a higher one.
     best = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         recall = np.where(boxes > 0, hits / boxes, 0.0)
-    # How many of the recalls each hit reaches; rounding could miss by one, so it is compared.
+    # How many of the 101 recalls each hit reaches; rounding could miss by one, so it is compared.
     nearest = np.rint(recall * (len(RECALLS) - 1)).astype(np.intp)
     reached = nearest + (RECALLS[nearest] <= recall)
-    # A recall of 0 is reached by the first detection there is, before any hit.
+    # Precision at a recall is that of the hit that reaches it first; recall 0 counts for the first hit.
     gained = np.diff(reached, axis=0, prepend=0)
     return np.asarray((gained * best).sum(axis=0) / len(RECALLS))

@@ -1,19 +1,19 @@
-"""Intervals: how far the figures would move with other images of the same kind.
+"""Confidence intervals of label metrics: how far they would move with other images of the same kind.
 
-Each metric gets the method that covers best in `benchmarks/interval_coverage.py`:
+Each metric has the method whose coverage is best in `benchmarks/interval_coverage.py`:
 
-- ``percentile``: percentiles of a bootstrap over images, for means over images and for overall
-  (micro) figures. Predictions are matched with the truth once; a resample is one weight an image.
-- ``jackknife``: the figure ± z standard errors of the delete-one jackknife, for averages over
-  categories. Where a category has few positives a resample often holds none, loses the category and
-  understates the spread: percentiles of the challenge F1 of 277 images covered 83 % where 95 was meant.
-- ``jackknife-bias``: for mAP, whose value on few positives is too high on average (a positive is
-  always part of its own precision): the jackknife's estimate of that bias lowers the low end.
+- ``percentile``: percentiles of a bootstrap over images, for means over images and for overall (micro)
+  metrics. Predictions are compared with the truth once; a resample is one weight for each image.
+- ``jackknife``: the value ± z standard errors of the delete-one jackknife, for averages over categories. Where a
+  category has few positives a resample often holds none, drops the category from the average and understates the
+  spread: percentiles of the challenge F1 of 277 images covered 83 % where 95 was meant.
+- ``jackknife-bias``: for mAP, which is too high on average where positives are few (a positive is always part of
+  its own precision): the jackknife's estimate of that bias lowers the low end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from statistics import NormalDist
 from typing import Any
 
@@ -45,7 +45,7 @@ OVER_CATEGORIES = (
     "cp",
     "cr",
 )
-"""Metrics that average over categories, whose intervals are the jackknife's."""
+"""Averages over categories, whose intervals are the jackknife's."""
 OVER_PRECISIONS = (
     "challenge_f1",
     "challenge_precision",
@@ -62,7 +62,7 @@ THIN_SHARE = 0.1
 IMAGES = 100
 """Images below which no interval is called reliable."""
 GROUPS = 100
-"""Parts of the images that the jackknife of mAP leaves out in turn."""
+"""Groups of images that the jackknife of mAP and AP leaves out in turn."""
 WORK = 4e8
 """Resamples × images × categories above which fewer resamples are drawn, but 200 at least."""
 
@@ -84,7 +84,7 @@ def resample_weights(
 
 
 class RankedScores:
-    """Scores sorted once, for the mean average precision of many resamples.
+    """Scores sorted once, for the mean average precision of many resamples of the images.
 
     Parameters
     ----------
@@ -102,27 +102,28 @@ class RankedScores:
             ordered = scores[rows, k]
             hits = np.flatnonzero(truth[rows, k] == PRESENT)
             if len(hits):
-                # Ties end where the score changes; precision is taken at the end of a tie.
+                # Precision is taken at the end of a tie, and only ties with a positive count: what is kept are
+                # their ends, and of each positive which of them it belongs to.
                 ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
                 tie = np.searchsorted(ends, hits)
-                cuts, group = np.unique(ends[tie], return_inverse=True)
-                self._categories.append((rows[: cuts[-1] + 1], cuts, rows[hits], group))
+                stops, group = np.unique(ends[tie], return_inverse=True)
+                self._categories.append((rows[: stops[-1] + 1], stops, rows[hits], group))
 
     def mean_average_precision(self, weights: NDArray[np.float32]) -> Array:
-        """(B,) mAP of (B, N) weights; categories without a positive in a resample leave its mean."""
+        """(B,) mAP of (B, N) weights; a category without a positive in a resample is left out of its mean."""
         by_image = np.ascontiguousarray(weights.T)
         total = np.zeros(by_image.shape[1])
         count = np.zeros(by_image.shape[1])
-        for rows, cuts, hit_rows, group in self._categories:
-            starts = np.append(0, cuts[:-1] + 1)
-            said = np.cumsum(np.add.reduceat(by_image[rows], starts, axis=0), axis=0)
+        for rows, stops, hit_rows, group in self._categories:
+            starts = np.append(0, stops[:-1] + 1)
+            predicted = np.cumsum(np.add.reduceat(by_image[rows], starts, axis=0), axis=0)
             hit = by_image[hit_rows]
             first = np.append(0, np.flatnonzero(np.diff(group)) + 1)
             by_tie = np.add.reduceat(hit, first, axis=0)
             tp = np.cumsum(by_tie, axis=0)
             positives = tp[-1]
             with np.errstate(divide="ignore", invalid="ignore"):
-                precision = np.where(said > 0, tp / said, 0.0)
+                precision = np.where(predicted > 0, tp / predicted, 0.0)
                 ap = (by_tie * precision).sum(axis=0) / positives
             total += np.where(positives > 0, ap, 0.0)
             count += positives > 0
@@ -156,39 +157,68 @@ def allowed_resamples(shape: tuple[int, ...], resamples: int) -> int:
 def jackknife_errors(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> dict[str, float]:
     """Delete-one jackknife standard errors of the metrics in `OVER_CATEGORIES`."""
     present, known = truth == PRESENT, truth != UNKNOWN
-    hit, said = decisions & present, decisions & known
-    tp, told, positives = (
-        mask.sum(axis=0) - mask.astype(np.float64) for mask in (hit, said, present)
+    # Row i of each: the column sums without image i.
+    tp, predicted, positives = (
+        mask.sum(axis=0) - mask.astype(np.float64)
+        for mask in (decisions & present, decisions & known, present)
     )
     without = LabelCounts(
-        tp=tp, fp=told - tp, fn=positives - tp, known=known.sum() - known.sum(axis=1, dtype=float)
+        tp=tp,
+        fp=predicted - tp,
+        fn=positives - tp,
+        known=known.sum() - known.sum(axis=1, dtype=float),
     )
     values = challenge_metrics(without) | category_metrics(without)
-    n = len(truth)
-    return {name: float(np.sqrt((n - 1) * values[name].var())) for name in OVER_CATEGORIES}
+    images = len(truth)
+    return {name: float(np.sqrt((images - 1) * values[name].var())) for name in OVER_CATEGORIES}
 
 
-def jackknife_map(
-    truth: NDArray[np.int8], scores: NDArray[np.floating[Any]], seed: int = 0
-) -> tuple[float, float, float] | None:
-    """mAP, its standard error and its bias by a jackknife that leaves out one part of the images at a time.
+def group_jackknife(
+    metrics: Callable[[NDArray[np.float32]], Mapping[str, Array]],
+    scored: NDArray[np.bool_],
+    seed: int,
+) -> dict[str, tuple[float, float, float]] | None:
+    """Value, standard error and bias of each metric by a jackknife that leaves out one group of images at a time.
+
+    With ``v`` the value on all images and ``v_g`` that without group g of G, the standard error is
+    ``√((G−1)/G · Σ (v_g − mean v_g)²)`` and the bias ``(G−1) · (mean v_g − v)`` (Efron and Tibshirani, *An
+    Introduction to the Bootstrap*, 1993, chapter 11). Groups, as leaving out single images would mean as many
+    evaluations as there are images.
+
+    Parameters
+    ----------
+    metrics
+        Metrics, (B,) each, of (B, N) weights of the images.
+    scored
+        (N,) bool; the images that are dealt to at most `GROUPS` groups.
+    seed
+        Of the groups.
 
     Returns
     -------
-    tuple or None
-        None where some part holds all positives there are, or there is one image.
+    dict or None
+        None for fewer than two images, or where one group holds all positives there are.
     """
-    groups = min(len(truth), GROUPS)
+    rows = np.flatnonzero(scored)
+    groups = min(len(rows), GROUPS)
     if groups < 2:
         return None
-    part = np.random.default_rng(seed).permutation(len(truth)) % groups
-    weights = np.vstack([np.ones(len(truth)), part != np.arange(groups)[:, None]])
-    values = RankedScores(truth, scores).mean_average_precision(weights.astype(np.float32))
-    if np.isnan(values).any():
-        return None
-    whole, left = float(values[0]), values[1:]
-    error = float(np.sqrt((groups - 1) * left.var()))
-    return whole, error, (groups - 1) * (float(left.mean()) - whole)
+    group = np.full(len(scored), -1)
+    group[rows] = np.random.default_rng(seed).permutation(len(rows)) % groups
+    weights = np.vstack([np.ones(len(group)), group != np.arange(groups)[:, None]])
+    found = {}
+    for name, values in metrics(weights.astype(np.float32)).items():
+        if np.isnan(values).any():
+            return None
+        value, without = float(values[0]), values[1:]
+        error = float(np.sqrt((groups - 1) * without.var()))
+        found[name] = value, error, (groups - 1) * (float(without.mean()) - value)
+    return found
+
+
+def bias_lowered_ends(value: float, error: float, bias: float, z: float) -> tuple[float, float]:
+    """The interval ``value ± z · error``, its low end lowered by a positive `bias`."""
+    return value - max(bias, 0.0) - z * error, value + z * error
 
 
 def intervals(
@@ -227,10 +257,15 @@ def intervals(
     errors = jackknife_errors(truth, decisions)
     support = (truth == PRESENT).sum(axis=0)
     ends: dict[str, tuple[float, float, str]] = {}
-    ranked = None if scores is None else jackknife_map(truth, scores, seed)
-    if ranked is not None:
-        value, error, bias = ranked
-        ends["map"] = (value - max(bias, 0.0) - z * error, value + z * error, "jackknife-bias")
+    if scores is not None:
+        ranked = RankedScores(truth, scores)
+        found = group_jackknife(
+            lambda weights: {"map": ranked.mean_average_precision(weights)},
+            np.ones(len(truth), bool),
+            seed,
+        )
+        if found is not None:
+            ends["map"] = (*bias_lowered_ends(*found["map"], z), "jackknife-bias")
     for name in LABEL_METRICS:
         if name in errors:
             value, error = float(values[name]), errors[name]
