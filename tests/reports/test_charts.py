@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagbox.reports.charts import (
-    HEIGHT,
-    WIDTH,
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
     Axis,
     Mark,
     Series,
@@ -75,8 +77,8 @@ def test_a_line_is_drawn_to_scale_with_a_gap_at_nan() -> None:
     (line,) = chart.findall("path[@class='line s0']")
     assert line.get("d", "").count("M") == 2
     x0, y0, x1, y1, *_ = numbers(line.get("d", ""))
-    assert (x1 - x0) * 4 == pytest.approx(WIDTH - 46 - 12, abs=0.5)
-    assert y0 - y1 == pytest.approx(HEIGHT - 40 - 20, abs=0.2)
+    assert (x1 - x0) * 4 == pytest.approx(RIGHT - LEFT, abs=0.5)
+    assert y0 - y1 == pytest.approx(BOTTOM - TOP, abs=0.2)
     assert len(chart.findall("circle")) == 3
     assert [c.findtext("title") for c in chart.findall("circle")][1] == "a, x 1: 1"
 

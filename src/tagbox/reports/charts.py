@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 380, 250
-LEFT, RIGHT, TOP, BOTTOM = 46, WIDTH - 12, 20, HEIGHT - 40
+LEFT, RIGHT, TOP, BOTTOM = 52, WIDTH - 12, 20, HEIGHT - 40
 """Edges of the plotting area."""
 _MOST_DOTS = 120
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -342,7 +342,9 @@ def _line(series: Series, across: Scale, up: Scale, x_label: str) -> str:
 
 def _mark(mark: Mark, across: Scale) -> str:
     x = across(min(max(mark.x, across.low), across.high))
-    middle = min(max(x, LEFT + 30), RIGHT - 30)
+    # Characters are about 6.4 pixels wide; the label may reach into the margin on the right.
+    half = 3.2 * len(mark.label)
+    middle = min(max(x, LEFT + half), WIDTH - half)
     return (
         f'<path class="chosen" d="M{coordinate(x)} {TOP - 4}V{BOTTOM}"/>'
         f'<text class="tick" x="{coordinate(middle)}" y="{TOP - 8}" text-anchor="middle">{escape(mark.label)}</text>'

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from tagbox.checks.statistics import co_occurrence_counts
 from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN
+from tagbox.data.text import some
+from tagbox.metrics.intervals import THIN
 from tagbox.metrics.multilabel import average_precision
 from tagbox.metrics.single_label import (
     calibration,
@@ -151,19 +153,13 @@ class ClassifierReport(Report):
     def sections(self) -> list[Section]:
         """Metrics, examples, training, thresholds or calibration, categories, confusion, data."""
         single = self.single_label
-        skipped = self.metrics.get("map_skipped") or []
         absent = ("thresholds", "at_0.5", "at_global", "at_per_category")
         return [
             metrics_section(
                 self,
                 _SINGLE_LABEL_HEADLINE if single else _HEADLINE,
                 tables=[_baselines(self)],
-                notes=[
-                    f"mAP leaves out {count(len(skipped), 'category', 'categories')} without a "
-                    f"positive image: {', '.join(skipped)}."
-                ]
-                if skipped
-                else [],
+                notes=_notes(self.metrics),
                 hidden=absent if single else (),
             ),
             _examples(self),
@@ -181,6 +177,19 @@ class ClassifierReport(Report):
             _confusion(self) if single else _co_occurrence(self),
             data_section(self, histogram_of_labels=not single),
         ]
+
+
+def _notes(metrics: Mapping[str, Any]) -> list[str]:
+    """Which categories mAP leaves out, and which make the intervals unreliable."""
+    notes = []
+    if skipped := metrics.get("map_skipped"):
+        categories = count(len(skipped), "category", "categories")
+        notes.append(f"mAP leaves out {categories} without a positive image: {', '.join(skipped)}.")
+    if (thin := metrics.get("thin_categories")) and metrics.get("intervals"):
+        notes.append(
+            f"Categories with fewer than {THIN} positive images, too few for reliable intervals: {some(thin, 12)}."
+        )
+    return notes
 
 
 def _baselines(report: ClassifierReport) -> Markup:
@@ -239,8 +248,6 @@ def _calibration(report: ClassifierReport) -> Section:
 def _thresholds(report: ClassifierReport) -> Section:
     """The metrics over one threshold, at each kind of threshold, and how far tuning overstates them."""
     blocks = []
-    if charts := threshold_charts(report.truth, report.probabilities, report.thresholds):
-        blocks.append(block("charts", figures=charts))
     thresholds = report.thresholds or {}
     if thresholds:
         value = number(thresholds.get("value"))
@@ -251,6 +258,8 @@ def _thresholds(report: ClassifierReport) -> Section:
             else f"A label is predicted when its probability is at least {value}."
         )
         blocks.append(block("paragraph", text=text, style=""))
+    if charts := threshold_charts(report.truth, report.probabilities, thresholds):
+        blocks.append(block("charts", figures=charts))
     tuning = report.tuning or report.metrics.get("tuning") or {}
     tuned = [
         (

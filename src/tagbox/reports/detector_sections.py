@@ -47,7 +47,7 @@ _ERRORS = {
     "both": "the category is wrong and the box overlaps too little",
     "duplicate": "the object has a detection with a higher score",
     "background": "there is no object",
-    "missed": "no detection overlaps the object",
+    "missed": "the object is not detected and has no other error",
 }
 _COLUMNS = {
     "support": "support",

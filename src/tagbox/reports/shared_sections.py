@@ -276,6 +276,11 @@ def confusion_section(
     return Section(id="confusion", label="Confusion", title="Confusion matrix", blocks=blocks)
 
 
+def _spread(sizes: Mapping[str, int]) -> str:
+    low, high = sizes["min"], sizes["max"]
+    return f"{low} px" if low == high else f"{low}–{high} px"
+
+
 def data_section(
     report: Report, *, charts: Sequence[Markup] = (), histogram_of_labels: bool = True
 ) -> Section:
@@ -297,8 +302,8 @@ def data_section(
         "annotations": statistics.get("annotations"),
         "boxes": statistics.get("boxes"),
         "crowd regions": statistics.get("crowds"),
-        "labels per image, mean": per_image.get("mean"),
-        "class imbalance (max : min)": statistics.get("imbalance"),
+        "labels per image": per_image.get("mean"),
+        "class imbalance": statistics.get("imbalance"),
         **{f"{size} objects": n for size, n in (statistics.get("objects") or {}).items()},
     }
     items = [
@@ -306,11 +311,8 @@ def data_section(
         for name, value in facts.items()
         if value is not None
     ]
-    sizes = [
-        f"{side} of {spread['min']} to {spread['max']} pixels, median {spread['median']}."
-        for side, key in (("Widths", "widths"), ("Heights", "heights"))
-        if (spread := statistics.get(key))
-    ]
+    if (widths := statistics.get("widths")) and (heights := statistics.get("heights")):
+        items += [("image width", _spread(widths)), ("image height", _spread(heights))]
     figures = list(charts)
     if histogram_of_labels and (counts := per_image.get("histogram")):
         figures.append(histogram("Labels per image", counts, x="labels", y="images"))
@@ -333,7 +335,6 @@ def data_section(
     ]
     blocks = [
         block("facts", items=items) if items else Markup(),
-        *(block("paragraph", text=size) for size in sizes),
         block("charts", figures=figures) if figures else Markup(),
     ]
     if pairs:
