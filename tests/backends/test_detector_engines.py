@@ -1,4 +1,4 @@
-"""Real detectors on both engines: the same boxes, on every shape of canvas."""
+"""Real detectors on both engines: the same boxes, on every shape of letterbox."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from tagbox.backends.detector_backend import create_detector_engine
 from tagbox.config.detector import DetectorConfig
 from tagbox.errors import TagboxError
-from tagbox.images.geometry import Fit, on_canvas
+from tagbox.images.geometry import Letterbox, letterboxed
 from tagbox.models.detectors.base import Detector, Found
 from tagbox.models.detectors.create import build_detector, create_detector
 
@@ -37,7 +37,7 @@ def detector(name: str) -> Detector:
 def test_engines_find_the_same(name: str) -> None:
     made = detector(name)
     spec = made.spec
-    fit = Fit(size=spec.size, fixed=spec.fixed, multiple=spec.multiple)
+    letterbox = Letterbox(size=spec.size, fixed=spec.fixed, multiple=spec.multiple)
     found: dict[str, list[Found]] = {}
     for engine in ("torch", "openvino"):
         runner = create_detector_engine(made, engine=engine, device="cpu")  # type: ignore[arg-type]
@@ -46,8 +46,10 @@ def test_engines_find_the_same(name: str) -> None:
         rng = np.random.default_rng(0)
         for width, height in SHAPES:
             image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
-            inner = fit.inner(width, height)
-            runner.submit(on_canvas(image, inner, fit.canvas(*inner)), inner[::-1], said.append)
+            inner = letterbox.inner(width, height)
+            runner.submit(
+                letterboxed(image, inner, letterbox.outer(*inner)), inner[::-1], said.append
+            )
             runner.finish()
         found[engine] = said
     for one, other in zip(found["torch"], found["openvino"], strict=True):
@@ -57,21 +59,21 @@ def test_engines_find_the_same(name: str) -> None:
         np.testing.assert_allclose(one.boxes[:5], other.boxes[:5], atol=1e-2)
 
 
-def test_canvases_are_few() -> None:
-    fit = Fit(size=320, fixed=False, multiple=32)
+def test_shapes_of_letterboxes_are_few() -> None:
+    letterbox = Letterbox(size=320, fixed=False, multiple=32)
     found = set()
     for width, height in np.random.default_rng(0).integers(1, 2000, (500, 2)).tolist():
-        inner = fit.inner(width, height)
-        canvas = fit.canvas(*inner)
-        assert inner[0] <= canvas[0] and inner[1] <= canvas[1]
-        found.add(canvas)
+        inner = letterbox.inner(width, height)
+        outer = letterbox.outer(*inner)
+        assert inner[0] <= outer[0] and inner[1] <= outer[1]
+        found.add(outer)
     large = {(320, 256), (256, 320), (320, 320)}
     assert (
         large <= found <= large | {(160, 128), (128, 160), (160, 160), (96, 64), (64, 96), (96, 96)}
     )
-    assert fit.canvas(160, 120) == (160, 128) and fit.canvas(161, 120) == (320, 256)
-    assert fit.canvas(5, 5) == (96, 64)
-    assert Fit(size=300, fixed=True, multiple=1).canvas(300, 300) == (300, 300)
+    assert letterbox.outer(160, 120) == (160, 128) and letterbox.outer(161, 120) == (320, 256)
+    assert letterbox.outer(5, 5) == (96, 64)
+    assert Letterbox(size=300, fixed=True, multiple=1).outer(300, 300) == (300, 300)
 
 
 def test_openvino_is_for_the_cpu() -> None:

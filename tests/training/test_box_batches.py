@@ -20,7 +20,7 @@ from tagbox.data.boxes import TrainingBoxes, training_boxes
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import load_dataset
 from tagbox.errors import TagboxError
-from tagbox.images.geometry import PAD_VALUE, Fit
+from tagbox.images.geometry import PAD_VALUE, Letterbox
 from tagbox.training.batches import PADDING
 from tagbox.training.box_batches import BoxBatch, BoxBatches, stacked
 
@@ -244,24 +244,24 @@ def test_unlabelled_and_unreadable_pictures_are_left_out(
 
 def test_pictures_side_by_side() -> None:
     images = [np.full((h, w, 3), 9, np.uint8) for h, w in ((50, 90), (80, 20))]
-    batch = stacked(images, Fit(size=96, fixed=False, multiple=4))
+    batch = stacked(images, Letterbox(size=96, fixed=False, multiple=4))
     assert batch.shape == (2, 96, 96, 3)
     assert (batch[0, :50, :90] == 9).all() and (batch[1, :80, :20] == 9).all()
     assert_array_equal(np.unique(batch[1, :, 20:]), [PAD_VALUE])
 
 
-def test_validation_has_the_canvases_of_prediction(data: tuple[Dataset, TrainingBoxes]) -> None:
-    """One kind of canvas after the other: no batch but at a border mixes them."""
+def test_validation_has_the_shapes_of_prediction(data: tuple[Dataset, TrainingBoxes]) -> None:
+    """One kind of letterbox after the other: no batch but at a border mixes them."""
     _, truth = data
     made = batches(data, batch_size=1)
-    fit = Fit(size=96, fixed=False, multiple=32)
-    canvases = []
+    letterbox = Letterbox(size=96, fixed=False, multiple=32)
+    shapes = []
     for parts in made.epoch(0):
         (part,) = parts
         (row,) = part.rows.tolist()
-        expected = fit.canvas(*fit.inner(*SIZES[row]))
+        expected = letterbox.outer(*letterbox.inner(*SIZES[row]))
         assert part.pictures.shape[1:3] == expected[::-1]
-        canvases.append(expected)
-    assert len(canvases) == len(truth.rows)
-    changes = sum(one != other for one, other in pairwise(canvases))
-    assert changes == len(set(canvases)) - 1
+        shapes.append(expected)
+    assert len(shapes) == len(truth.rows)
+    changes = sum(one != other for one, other in pairwise(shapes))
+    assert changes == len(set(shapes)) - 1

@@ -1,7 +1,4 @@
-"""From a picture to the square a network sees, and back: squash, pad, or centre crop.
-
-Where a picture lies in a detector's input: its upper left corner, scaled down to fit, never up.
-"""
+"""Geometry of network inputs: squares by squash, pad or crop for classifiers, letterboxes for detectors."""
 
 from __future__ import annotations
 
@@ -15,18 +12,17 @@ from numpy.typing import NDArray
 from tagbox.config import Geometry
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 PAD_VALUE = 128
-"""Grey of the borders that `pad` adds: close to zero after any backbone's normalisation."""
+"""Grey of the padding, which is close to zero after the normalisation of any backbone."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How picture coordinates map to those of the square, both in pixels from the upper left corner.
+    """The map from coordinates of an image to those of a square, in pixels from the upper left corner.
 
-    ``square = picture * scale + offset``, for x and y each. Coordinates outside ``0..size`` fell off
-    (`crop`); squares' pixels outside the picture's image are border (`pad`).
+    ``square = image * scale + offset``, for x and y each. Coordinates outside ``0..size`` are cropped off.
     """
 
     scale_x: float
@@ -35,11 +31,11 @@ class Placement:
     offset_y: float
 
     def to_square(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(..., 2) picture points x, y to points of the square."""
+        """(..., 2) image points x, y to points of the square."""
         return np.asarray(points, np.float64) * self._scale + self._offset
 
     def to_picture(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(..., 2) points of the square to picture points x, y."""
+        """(..., 2) points of the square to image points x, y."""
         return (np.asarray(points, np.float64) - self._offset) / self._scale
 
     @property
@@ -52,10 +48,10 @@ class Placement:
 
 
 def placement(width: int, height: int, size: int, geometry: Geometry) -> Placement:
-    """Where a `width` x `height` picture lies in a square of `size` pixels.
+    """The placement of a `width` x `height` image in a square of `size` pixels.
 
-    `squash` stretches the picture over the whole square; `pad` fits it in, centred, with its
-    proportions (to the pixel) and grey borders; `crop` covers the square and loses what hangs over.
+    `squash` stretches the image to the square; `pad` scales it to fit, centred between grey borders;
+    `crop` scales its shorter side to the square and crops the longer one at the centre.
     """
     if geometry == "squash":
         return Placement(size / width, size / height, 0.0, 0.0)
@@ -68,7 +64,7 @@ def placement(width: int, height: int, size: int, geometry: Geometry) -> Placeme
 
 
 def to_square(image: NDArray[np.uint8], size: int, geometry: Geometry) -> NDArray[np.uint8]:
-    """The (H, W, 3) uint8 picture as (size, size, 3) uint8; resized by an antialiased bicubic filter."""
+    """Convert an (H, W, 3) uint8 image to (size, size, 3) uint8 with an antialiased bicubic filter."""
     from PIL import Image
 
     height, width = image.shape[:2]
@@ -90,80 +86,78 @@ def to_square(image: NDArray[np.uint8], size: int, geometry: Geometry) -> NDArra
 
 
 def _resize(
-    picture: Picture, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
-) -> Picture:
+    image: PILImage, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> PILImage:
     from PIL import Image
 
-    # Pillow's filters widen when they shrink, so nothing aliases; the packaged weights saw bicubic.
-    return picture.resize(size, Image.Resampling.BICUBIC, box=box)
+    # Pillow's filters are antialiased; the packaged weights were trained with the bicubic one.
+    return image.resize(size, Image.Resampling.BICUBIC, box=box)
 
 
 def _fitted(width: int, height: int, size: int) -> tuple[int, int]:
-    """Whole-pixel width and height of the picture fitted into the square."""
+    """Width and height in pixels of the image scaled to fit into the square."""
     longer = max(width, height)
     return max(1, round(width * size / longer)), max(1, round(height * size / longer))
 
 
-FLAT = 0.75
-"""Shorter side of an oblong canvas as a share of the longer one: most photographs are 4:3 or 3:2."""
+ASPECT = 0.75
+"""Shorter side of an oblong letterbox over the longer one: most photographs are 4:3 or 3:2."""
 LEAST = 64
-"""Pixels that the side of a canvas is not halved below."""
+"""Side in pixels below which a letterbox is not halved."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
-    """What a detector takes; see `models.bundle.DetectorSpec` for its fields."""
+class Letterbox:
+    """The input of a detector: an image in the upper left corner, scaled down to fit, and grey beside it.
+
+    See `models.bundle.DetectorSpec` for the fields.
+    """
 
     size: int
     fixed: bool
     multiple: int
 
     def inner(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height in pixels of a `width` x `height` picture inside its canvas."""
+        """Width and height in pixels of a `width` x `height` image inside its letterbox."""
         return fitted_size(width, height, self.size, fixed=self.fixed)
 
-    def canvas(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height in pixels of the canvas of pictures that are at most `width` x `height` inside it.
+    def outer(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height in pixels of the letterbox for images of at most `width` x `height` inside it.
 
-        One of few, so that an engine compiled for a shape is compiled seldom: square, or lying or standing at
-        `FLAT`; its longer side is `size`, or for small pictures a half, a quarter and so on of it. Training
-        and detecting take the same, since a network that normalises over the canvas sees the grey too.
+        There are few shapes, since an engine compiles each: square, or wide or tall by `ASPECT`, with a longer
+        side of `size`, or for small images a half, a quarter and so on of it. Training and inference use the
+        same, since the padding influences a network that normalises over the whole input.
         """
         side = float(self.size)
         while not self.fixed and side / 2 >= max(width, height, LEAST):
             side /= 2
-        whole, flat = self._multiple(side), self._multiple(side if self.fixed else side * FLAT)
-        if height <= flat:
-            return whole, flat
-        return (flat, whole) if width <= flat else (whole, whole)
+        long, short = self._multiple(side), self._multiple(side if self.fixed else side * ASPECT)
+        if height <= short:
+            return long, short
+        return (short, long) if width <= short else (long, long)
 
     def _multiple(self, pixels: float) -> int:
         return math.ceil(pixels / self.multiple) * self.multiple
 
 
 def fitted_size(width: int, height: int, size: int, *, fixed: bool = False) -> tuple[int, int]:
-    """Width and height of a picture whose longest side is at most `size`; `fixed` stretches it to a square.
-
-    A smaller picture stays as it is: none is scaled up, but where it is stretched.
-    """
+    """Width and height of an image scaled down to a longest side of at most `size`; `fixed` is a square of it."""
     if fixed:
         return size, size
     scale = min(1.0, size / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def on_canvas(
-    image: NDArray[np.uint8], inner: tuple[int, int], canvas: tuple[int, int]
+def letterboxed(
+    image: NDArray[np.uint8], inner: tuple[int, int], outer: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """The (H, W, 3) uint8 picture scaled to `inner` and filled up with grey to `canvas` (widths first)."""
+    """Scale an (H, W, 3) uint8 image to `inner` and pad it with grey to `outer` (widths first)."""
     from PIL import Image
 
     if image.shape[1::-1] != inner:
-        # As `images.geometry` does: Pillow's filters widen when they shrink, so nothing aliases.
-        picture = Image.fromarray(image).resize(inner, Image.Resampling.BICUBIC)
-        image = np.asarray(picture)
-    if inner == canvas:
-        return np.array(image)  # Pillow's pixels cannot be written to, which torch minds.
-    filled = np.full((canvas[1], canvas[0], 3), PAD_VALUE, np.uint8)
-    filled[: inner[1], : inner[0]] = image
-    return filled
+        image = np.asarray(_resize(Image.fromarray(image), inner))
+    if inner == outer:
+        return np.array(image)  # Pillow's pixels are read-only, which torch warns of.
+    padded = np.full((outer[1], outer[0], 3), PAD_VALUE, np.uint8)
+    padded[: inner[1], : inner[0]] = image
+    return padded

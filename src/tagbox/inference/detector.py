@@ -18,7 +18,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
 from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
-from tagbox.images.geometry import Fit
+from tagbox.images.geometry import Letterbox
 from tagbox.inference.views import PictureBoxes, Prepared, Tiles, boxes_of, prepare, read_prepared
 from tagbox.models.bundle import DetectorBundle
 from tagbox.predictions.predictions import Detections
@@ -78,7 +78,7 @@ class DetectorModel:
         self._how = (engine, device)
         self._detector = detector
         spec = bundle.spec
-        self.fit = Fit(size=spec.size, fixed=spec.fixed, multiple=spec.multiple)
+        self.fit = Letterbox(size=spec.size, fixed=spec.fixed, multiple=spec.multiple)
 
     @classmethod
     def load(
@@ -314,7 +314,7 @@ def _into(asked: _Waiting, number: int) -> Put:
     return put
 
 
-def _prepared(path: Path, fit: Fit, tiles: Tiles | None) -> Prepared | TagboxError:
+def _prepared(path: Path, fit: Letterbox, tiles: Tiles | None) -> Prepared | TagboxError:
     try:
         return read_prepared(path, fit, tiles)
     except TagboxError as error:

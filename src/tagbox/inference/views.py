@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tagbox.data.image_files import picture_size
 from tagbox.errors import bad_value
 from tagbox.images.decode import decode_bytes, read_bytes
-from tagbox.images.geometry import Fit, on_canvas
+from tagbox.images.geometry import Letterbox, letterboxed
 
 if TYPE_CHECKING:
     from tagbox.models.detectors.base import Found
@@ -229,7 +229,7 @@ class Prepared:
     image: NDArray[np.uint8] | None = None
     overlap: float = 0.0
 
-    def view(self, number: int, fit: Fit) -> View:
+    def view(self, number: int, fit: Letterbox) -> View:
         """View 0 is the whole picture, the others are the windows; cut out when asked for."""
         if number == 0 or self.image is None:
             return self.overview
@@ -238,7 +238,7 @@ class Prepared:
         return _view(self.image[top:bottom, left:right], window, fit)
 
 
-def read_prepared(path: Path, fit: Fit, tiles: Tiles | None = None) -> Prepared:
+def read_prepared(path: Path, fit: Letterbox, tiles: Tiles | None = None) -> Prepared:
     """A picture from its file, upright.
 
     Raises
@@ -260,7 +260,7 @@ def read_prepared(path: Path, fit: Fit, tiles: Tiles | None = None) -> Prepared:
 
 def prepare(
     image: NDArray[np.uint8],
-    fit: Fit,
+    fit: Letterbox,
     tiles: Tiles | None = None,
     *,
     size: tuple[int, int] | None = None,
@@ -281,7 +281,7 @@ def prepare(
     )
 
 
-def boxes_of(prepared: Prepared, found: Sequence[Found], fit: Fit) -> PictureBoxes:
+def boxes_of(prepared: Prepared, found: Sequence[Found], fit: Letterbox) -> PictureBoxes:
     """The boxes of a picture out of what was found in each of its views.
 
     Of the whole picture only boxes larger than the windows' overlap count where there are windows: what
@@ -321,6 +321,6 @@ def boxes_of(prepared: Prepared, found: Sequence[Found], fit: Fit) -> PictureBox
     )
 
 
-def _view(image: NDArray[np.uint8], window: Window, fit: Fit) -> View:
+def _view(image: NDArray[np.uint8], window: Window, fit: Letterbox) -> View:
     inner = fit.inner(window[2] - window[0], window[3] - window[1])
-    return View(canvas=on_canvas(image, inner, fit.canvas(*inner)), inner=inner, window=window)
+    return View(canvas=letterboxed(image, inner, fit.outer(*inner)), inner=inner, window=window)

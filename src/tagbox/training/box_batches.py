@@ -16,7 +16,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import image_sizes, picture_size
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
-from tagbox.images.geometry import PAD_VALUE, Fit, fitted_size
+from tagbox.images.geometry import PAD_VALUE, Letterbox, fitted_size
 from tagbox.training.batches import PADDING, LoadedBatches
 from tagbox.training.box_augment import BoxAugment, Others
 from tagbox.training.box_views import View, clipped, through
@@ -37,7 +37,7 @@ class BoxBatch:
         (B,) rows of the dataset. A part without readable images holds one grey image with row `PADDING`,
         an ignore region all over.
     pictures
-        (B, H, W, 3) uint8 RGB, each in the upper left corner of a grey canvas (`images.geometry.Fit`).
+        (B, H, W, 3) uint8 RGB, each in the upper left corner of a grey letterbox (`images.geometry.Letterbox`).
     sizes
         (height, width) of each image in it.
     targets
@@ -169,9 +169,9 @@ class BoxBatches(LoadedBatches[ReadBoxes, BoxBatch]):
     size, fixed, multiple
         Of the detector: `DetectorSpec`.
     augment
-        Augmentation of training images, which are shuffled; None for validation, sorted by canvas and row,
-        so that each image is detected on the canvas that prediction takes, but for batches on the border
-        of two canvases.
+        Augmentation of training images, which are shuffled; None for validation, sorted by letterbox and row,
+        so that each image is detected in the letterbox that prediction uses, but for batches on the border
+        of two letterboxes.
     loading
         As in `LoadedBatches`.
     """
@@ -188,30 +188,36 @@ class BoxBatches(LoadedBatches[ReadBoxes, BoxBatch]):
         seed: int = 0,
         **loading: Any,
     ) -> None:
-        self.fit = Fit(size=size, fixed=fixed, multiple=multiple)
+        self.letterbox = Letterbox(size=size, fixed=fixed, multiple=multiple)
         reader = BoxReader(dataset, truth, size, fixed=fixed, augment=augment, seed=seed)
-        rows = truth.rows if augment is not None else _by_canvas(dataset, truth.rows, self.fit)
+        rows = (
+            truth.rows
+            if augment is not None
+            else _by_letterbox(dataset, truth.rows, self.letterbox)
+        )
         super().__init__(reader, rows, shuffle=augment is not None, seed=seed, **loading)
 
     def collate(self, items: list[ReadBoxes], seed: tuple[int, ...]) -> BoxBatch:
-        """The readable images on one canvas; nothing is drawn."""
+        """The readable images in one letterbox; no random numbers are drawn."""
         import torch
 
         kept = [item for item in items if item.error is None] or items[:1]
         return BoxBatch(
             rows=np.array([PADDING if item.error else item.row for item in kept]),
-            pictures=torch.from_numpy(stacked([item.image for item in kept], self.fit)),
+            pictures=torch.from_numpy(stacked([item.image for item in kept], self.letterbox)),
             sizes=[(item.image.shape[0], item.image.shape[1]) for item in kept],
             targets=[_target(item.truth) for item in kept],
             scales=np.array([item.scale for item in kept], np.float64),
         )
 
 
-def _by_canvas(dataset: Dataset, rows: NDArray[np.intp], fit: Fit) -> NDArray[np.intp]:
-    """The rows sorted by canvas."""
+def _by_letterbox(
+    dataset: Dataset, rows: NDArray[np.intp], letterbox: Letterbox
+) -> NDArray[np.intp]:
+    """The rows sorted by letterbox."""
     sizes = image_sizes(dataset, rows)[rows].astype(int).tolist()
-    canvases = [fit.canvas(*fit.inner(width or 1, height or 1)) for width, height in sizes]
-    return rows[np.lexsort(np.array(canvases, int).reshape(-1, 2).T)]
+    shapes = [letterbox.outer(*letterbox.inner(width or 1, height or 1)) for width, height in sizes]
+    return rows[np.lexsort(np.array(shapes, int).reshape(-1, 2).T)]
 
 
 def _target(truth: ImageBoxes) -> Target:
@@ -229,10 +235,10 @@ def _target(truth: ImageBoxes) -> Target:
     )
 
 
-def stacked(images: Sequence[NDArray[np.uint8]], fit: Fit) -> NDArray[np.uint8]:
-    """(B, H, W, 3) uint8: images of any size on the smallest common canvas, padded with grey."""
+def stacked(images: Sequence[NDArray[np.uint8]], letterbox: Letterbox) -> NDArray[np.uint8]:
+    """(B, H, W, 3) uint8: images of any size on the smallest common letterbox, padded with grey."""
     largest = [max(image.shape[side] for image in images) for side in (1, 0)]
-    width, height = fit.canvas(*largest)
+    width, height = letterbox.outer(*largest)
     batch = np.full((len(images), height, width, 3), PAD_VALUE, np.uint8)
     for place, image in zip(batch, images, strict=True):
         place[: image.shape[0], : image.shape[1]] = image
