@@ -72,16 +72,16 @@ def simulated(
     truth = annotations_of(rows.tolist(), labels.tolist(), [tuple(b) for b in boxes.tolist()])
     hit = random.random(len(rows)) < found
     moved = boxes[hit] * random.normal(1, 0.05, (int(hit.sum()), 4))
-    said = np.where(random.random(len(rows)) < 0.9, labels, 0)[hit]
+    predicted = np.where(random.random(len(rows)) < 0.9, labels, 0)[hit]
     extra = int(images * found / 2)
     invented = np.hstack([random.random((extra, 2)) * 200, random.random((extra, 2)) * 60 + 10])
     return truth, Detections(
         images=tuple(f"{row:012d}" for row in range(images)),
         categories=categories,
         image_rows=np.concatenate([rows[hit], random.integers(0, images, extra)]).astype(np.int32),
-        category_rows=np.concatenate([said, random.integers(0, len(categories), extra)]).astype(
-            np.int32
-        ),
+        category_rows=np.concatenate(
+            [predicted, random.integers(0, len(categories), extra)]
+        ).astype(np.int32),
         boxes=np.vstack([moved, invented]),
         scores=np.concatenate([random.beta(5, 2, int(hit.sum())), random.beta(2, 5, extra)]),
     )
@@ -96,9 +96,13 @@ def detector_metrics(categories: tuple[str, ...], *, seed: int = 0) -> dict[str,
     matrix[:-1, -1] = random.integers(0, 25, count)
     matrix[-1, :-1] = random.integers(0, 25, count)
     matrix[-1, -1] = 0
-    right, truth, said = np.diag(matrix)[:-1], matrix[:-1].sum(axis=1), matrix[:, :-1].sum(axis=0)
-    recall, precision = right / np.maximum(truth, 1), right / np.maximum(said, 1)
-    f1 = 2 * right / np.maximum(truth + said, 1)
+    right, truth, predicted = (
+        np.diag(matrix)[:-1],
+        matrix[:-1].sum(axis=1),
+        matrix[:, :-1].sum(axis=0),
+    )
+    recall, precision = right / np.maximum(truth, 1), right / np.maximum(predicted, 1)
+    f1 = 2 * right / np.maximum(truth + predicted, 1)
     cuts = random.uniform(0.2, 0.6, count)
     rows = [
         {
@@ -118,7 +122,7 @@ def detector_metrics(categories: tuple[str, ...], *, seed: int = 0) -> dict[str,
     mean = {key: float(np.mean([row[key] for row in rows])) for key in ("ap", "ap50", "ap75")}
     ar = float(np.mean([row["ar100"] for row in rows]))
     levels = np.linspace(0.05, 0.95, 91)
-    tp, fp, fn = int(right.sum()), int((said - right).sum()), int((truth - right).sum())
+    tp, fp, fn = int(right.sum()), int((predicted - right).sum()), int((truth - right).sum())
     shown = {"scores": levels, "score_recall": 1 - levels**2, "score_precision": 0.4 + 0.6 * levels}
     p, r = shown["score_precision"], shown["score_recall"]
     shown["score_f1"] = 2 * p * r / (p + r)
@@ -132,7 +136,7 @@ def detector_metrics(categories: tuple[str, ...], *, seed: int = 0) -> dict[str,
         "images": 200,
         "categories": count,
         "boxes": int(truth.sum()),
-        "detections": int(said.sum()),
+        "detections": int(predicted.sum()),
         **mean,
         "ap_small": mean["ap"] / 2,
         "ap_medium": mean["ap"],

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from classifier_samples import HOSTILE, words
 from detector_samples import (
     detector_examples,
     detector_history,
@@ -18,7 +19,6 @@ from detector_samples import (
     detector_report,
 )
 from page_browser import PageReader, open_browser
-from report_samples import HOSTILE, words
 
 from tagbox.reports.detector_sections import DetectorReport
 from tagbox.reports.report import render_report, write_report

@@ -1,4 +1,4 @@
-"""What `tagbox show --augmented` draws: pictures with labels, or with boxes, as training would see them."""
+"""The cells of `tagbox show --augmented`: images with labels or boxes as training augments them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEGEND = (
     LabelOutcome("too little is left: unknown", None, "unknown"),
     LabelOutcome("out of the picture: dropped", None, "dropped"),
 )
-"""Says what the chips below the pictures mean."""
+"""Explains the labels below the images."""
 
 
 def augmented_cells(
@@ -38,9 +38,9 @@ def augmented_cells(
     *,
     progress: Callable[[], None],
 ) -> list[Cell]:
-    """The pictures at `rows` as one batch of training, mixed where `augment.config` says so.
+    """The images at `rows` as one training batch, mixed where `augment.config` says so.
 
-    One that cannot be read keeps its place and is not mixed with others.
+    An unreadable image keeps its cell and is not mixed with others.
     """
     objects = ObjectsByImage(dataset)
     cells: dict[int, Cell] = {}
@@ -65,35 +65,35 @@ def augmented_cells(
             seed=(augment.seed, epoch, 0),
         )
         for (row, title), picture, target in zip(titles.items(), mixed, targets, strict=True):
-            chips = fates(dataset.categories.names, dataset.labels[row], target.numpy())
-            shown = chips if dataset.images.labelled[row] or chips else None
+            changes = label_changes(dataset.categories.names, dataset.labels[row], target.numpy())
+            shown = changes if dataset.images.labelled[row] or changes else None
             drawn = annotate(picture.numpy(), labels=shown, title=title, width=WIDTH)
-            cells[row] = Cell(drawn=drawn, labels=_summary(chips))
+            cells[row] = Cell(drawn=drawn, labels=_summary(changes))
     return [cells[row] for row in rows]
 
 
-def fates(
+def label_changes(
     names: Sequence[str], before: NDArray[np.int8], after: NDArray[np.float32]
 ) -> list[LabelOutcome]:
-    """What became of a picture's labels: the present, then the newly unknown, then the dropped.
+    """The labels of an augmented image: present ones, then those now unknown, then those dropped.
 
     Parameters
     ----------
     names
         K categories.
     before
-        (K,) int8 labels of the picture in its file.
+        (K,) int8 labels of the image in its file.
     after
-        (K,) float32 targets: between 0 and 1, or -1 for unknown. One between is a label of a mixed
-        picture and has its share beside it.
+        (K,) float32 targets from 0 to 1, or -1 for unknown. Those of mixed images are fractions, which
+        become probabilities of the outcomes.
     """
-    had = before == PRESENT
+    present_before = before == PRESENT
     present = [
         LabelOutcome(names[k], None if after[k] == PRESENT else float(after[k]), "unjudged")
         for k in np.flatnonzero(after > 0).tolist()
     ]
     unknown, dropped = (
-        [names[k] for k in np.flatnonzero(had & (after == value)).tolist()]
+        [names[k] for k in np.flatnonzero(present_before & (after == value)).tolist()]
         for value in (UNKNOWN, ABSENT)
     )
     return [
@@ -103,18 +103,18 @@ def fates(
     ]
 
 
-def _summary(chips: Sequence[LabelOutcome]) -> Mapping[str, Any]:
-    """The same for a program: name to target of the present, names of the others."""
-    present = {chip.name: chip.probability for chip in chips if chip.outcome == "unjudged"}
+def _summary(labels: Sequence[LabelOutcome]) -> Mapping[str, Any]:
+    """The same as plain values: name to target of the present, names of the others."""
+    present = {label.name: label.probability for label in labels if label.outcome == "unjudged"}
     return {
         "present": {name: 1.0 if share is None else share for name, share in present.items()},
-        "unknown": [chip.name for chip in chips if chip.outcome == "unknown"],
-        "dropped": [chip.name for chip in chips if chip.outcome == "dropped"],
+        "unknown": [label.name for label in labels if label.outcome == "unknown"],
+        "dropped": [label.name for label in labels if label.outcome == "dropped"],
     }
 
 
 _STRIPE = 5
-"""Width of a stripe of the hatching, in pixels of the drawing."""
+"""Width of a stripe of the hatching in pixels of the drawing."""
 
 
 def augmented_box_cells(
@@ -127,7 +127,7 @@ def augmented_box_cells(
     epoch: int,
     progress: Callable[[], None],
 ) -> tuple[list[Cell], list[str]]:
-    """The pictures at `rows` with what is to be learnt of them, and what is not as the file has it.
+    """The images at `rows` with the boxes that training uses.
 
     Regions to ignore are hatched. Faulty boxes are left out, as with ``--boxes drop``.
 
@@ -163,16 +163,16 @@ def augmented_box_cells(
             width=WIDTH,
             max_height=WIDTH,
         )
-        said = {
+        labels = {
             "boxes": [{"category": name, "bbox": list(box)} for name, box in boxes],
             "ignored": read.truth.ignore.tolist(),
         }
-        cells.append(Cell(drawn=drawn, labels=said))
+        cells.append(Cell(drawn=drawn, labels=labels))
     return cells, truth.notes
 
 
 def hatched(image: NDArray[np.uint8], regions: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """A picture with xyxy regions under light stripes that rise to the right."""
+    """Draw light diagonal stripes over xyxy regions of an image."""
     height, width = image.shape[:2]
     covered = np.zeros((height, width), bool)
     for left, top, right, bottom in np.round(regions).astype(int).tolist():

@@ -1,4 +1,4 @@
-"""The cells of `tagbox show`'s grid: one picture each, or the place of one that cannot be read."""
+"""The cells of the grid of `tagbox show`: one image each, or a blank for one that cannot be read."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tagbox.images.draw import Box, annotate
 from tagbox.images.geometry import placement, to_square
 
 WIDTH = 400
-"""Of a cell, in pixels."""
+"""Of a cell in pixels."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Cell:
-    """A picture of the grid, why it could not be read, and what became of its labels where they change."""
+    """A cell of the grid, why its image could not be read, and its labels after augmentation."""
 
     drawn: Image
     error: TagboxError | None = None
@@ -39,7 +39,7 @@ def raw_cells(
     geometry: Geometry,
     progress: Callable[[], None],
 ) -> list[Cell]:
-    """The pictures at `rows` with labels and boxes: as they are, or as squares of `size` pixels."""
+    """The images at `rows` with labels and boxes: as they are, or as squares of `size` pixels."""
     cells = []
     for row in rows:
         try:
@@ -51,14 +51,14 @@ def raw_cells(
 
 
 def unreadable_cell(dataset: Dataset, row: int, error: TagboxError) -> Cell:
-    """The place of a picture that cannot be read."""
+    """A blank cell for an image that cannot be read."""
     name = Path(str(dataset.images.files[row])).name
     blank = np.full((WIDTH * 3 // 4, WIDTH, 3), 205, np.uint8)
     return Cell(drawn=annotate(blank, title=f"{name}   cannot be read", width=WIDTH), error=error)
 
 
 def cell_title(dataset: Dataset, row: int, width: int, height: int) -> str:
-    """The file's name, the picture's size, and whether anybody gave labels."""
+    """The file's name, the size of the image, and whether it is labelled."""
     title = f"{Path(str(dataset.images.files[row])).name}   {width}x{height}"
     return title if dataset.images.labelled[row] else f"{title}   no labels given"
 
@@ -70,17 +70,18 @@ def _draw(
     height, width = image.shape[:2]
     boxes: list[Box] = []
     if with_boxes:
-        at = dataset.annotations
-        here = np.flatnonzero((at.image_rows == row) & at.has_box)
-        names = dataset.categories.names
-        boxes = [(names[at.category_rows[i]], tuple(at.boxes[i].tolist())) for i in here]
+        annotations, names = dataset.annotations, dataset.categories.names
+        boxes = [
+            (names[annotations.category_rows[i]], tuple(annotations.boxes[i].tolist()))
+            for i in np.flatnonzero((annotations.image_rows == row) & annotations.has_box)
+        ]
     if size is not None:
-        place = placement(width, height, size, geometry)
+        placed = placement(width, height, size, geometry)
         image = to_square(image, size, geometry)
         moved = []
         for name, (x, y, w, h) in boxes:
             (left, top), (right, bottom) = np.clip(
-                place.to_square(np.array([[x, y], [x + w, y + h]])), 0, size
+                placed.to_square(np.array([[x, y], [x + w, y + h]])), 0, size
             ).tolist()
             if right > left and bottom > top:
                 moved.append((name, (left, top, right - left, bottom - top)))

@@ -20,7 +20,7 @@ from tagbox.images.captions import (
 )
 
 _HEAT = np.array(
-    # Seven colours of the inferno map from a third of the way up: light grows with evidence.
+    # Seven colours of the upper two thirds of the inferno colour map.
     [
         [120, 28, 109],
         [165, 44, 96],
@@ -35,15 +35,15 @@ _HEAT = np.array(
 
 
 def overlay_heat(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Lay an evidence map over a picture.
+    """Blend an evidence map over an image.
 
     Parameters
     ----------
     image
         (H, W, 3) uint8.
     heat
-        (h, w) float; any size, stretched over the picture. Only what is above 0 speaks for the
-        label and is drawn; the strongest place is the most opaque. NaN counts as 0.
+        (h, w) float of any size, stretched over the image. Positive values are drawn, the maximum with the
+        highest opacity; NaN counts as 0.
 
     Returns
     -------
@@ -88,18 +88,18 @@ BOX_COLOURS = (
 )
 _LIGHT = "#ffffff"
 _SMALLEST = 320
-"""Pixels that the longer side of a drawn picture has at least; smaller ones are enlarged for the text."""
+"""Least longer side in pixels of a drawn image; smaller ones are enlarged, so that text fits."""
 _ROOMY = 6
-"""How many times larger than its tag a box is that takes it inside."""
+"""Area of a box over that of its name, from which on the name stands inside."""
 _DASH, _GAP = 4, 3
-"""Of a dashed line, in widths of the line."""
+"""Lengths in a dashed line, in widths of the line."""
 
 Rectangle = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels of what is drawn on."""
+"""Left, top, right, bottom in pixels of the drawing."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mark:
+class DrawnBox:
     """A box to draw.
 
     Attributes
@@ -107,29 +107,29 @@ class Mark:
     name
         The category.
     box
-        x, y, width, height in pixels of the picture.
+        x, y, width, height in pixels of the image.
     score
-        Shown behind the name, in per cent.
+        Written behind the name, in per cent.
     truth
-        Whether it is what somebody annotated: dashed, with a light tag.
-    tagged
-        Whether its name is written; its colour says it in any case.
+        Whether it is an annotation: dashed, with its name on white.
+    named
+        Whether its name is written; its colour shows the category anyway.
     """
 
     name: str
     box: tuple[float, float, float, float]
     score: float | None = None
     truth: bool = False
-    tagged: bool = True
+    named: bool = True
 
 
 def colour_of(name: str) -> str:
-    """The colour of a category's boxes, the same in every picture and every run."""
+    """The colour of a category's boxes, the same in every image and every run."""
     return BOX_COLOURS[zlib.crc32(name.encode()) % len(BOX_COLOURS)]
 
 
-def mark_picture(image: NDArray[np.uint8], marks: Sequence[Mark]) -> Image.Image:
-    """A picture with boxes over it, in its own size; a small one enlarged by a whole number.
+def image_with_boxes(image: NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> Image.Image:
+    """An image with boxes over it in its own size, or enlarged by an integer factor if it is small.
 
     Parameters
     ----------
@@ -141,55 +141,63 @@ def mark_picture(image: NDArray[np.uint8], marks: Sequence[Mark]) -> Image.Image
     if factor > 1:
         picture = picture.resize((picture.width * factor, picture.height * factor))
     size = min(max(round(max(picture.size) / 45), 14), 64)
-    draw_marks(picture, marks, scale=factor, size=size)
+    draw_boxes(picture, boxes, scale=factor, size=size)
     return picture
 
 
-def draw_marks(picture: Image.Image, marks: Sequence[Mark], *, scale: float, size: int) -> None:
-    """Draw boxes, the largest first so that small ones stay visible, then their names clear of each other.
+def draw_boxes(picture: Image.Image, boxes: Sequence[DrawnBox], *, scale: float, size: int) -> None:
+    """Draw boxes, the largest first so that small ones stay visible, then their names without overlaps.
 
     Parameters
     ----------
     picture
-        What is drawn on, `scale` times as large as the picture that the boxes are of.
+        The drawing, `scale` times as large as the image of the boxes.
     size
         Of the text, in pixels.
     """
     draw = ImageDraw.Draw(picture)
     limits = picture.size
     line = max(2, size // 7)
-    drawn: list[tuple[Mark, Rectangle]] = []
-    for mark in sorted(marks, key=lambda mark: -mark.box[2] * mark.box[3]):
-        x, y, w, h = mark.box
+    drawn: list[tuple[DrawnBox, Rectangle]] = []
+    for box in sorted(boxes, key=lambda box: -box.box[2] * box.box[3]):
+        x, y, w, h = box.box
         if not np.isfinite((x, y, w, h)).all():
             continue
         left, right = (min(max(v * scale, 0), limits[0] - 1) for v in (x, x + max(w, 0)))
         top, bottom = (min(max(v * scale, 0), limits[1] - 1) for v in (y, y + max(h, 0)))
-        drawn.append((mark, (left, top, right, bottom)))
-        _outline(draw, drawn[-1][1], colour_of(mark.name), line, dashed=mark.truth)
+        drawn.append((box, (left, top, right, bottom)))
+        _outline(draw, drawn[-1][1], colour_of(box.name), line, dashed=box.truth)
     taken: list[Rectangle] = []
     named: set[tuple[str, bool]] = set()
-    # What is predicted takes its place first.
-    for mark, place in sorted(drawn, key=lambda each: each[0].truth):
-        if not mark.tagged:
+    # Names of predictions are placed first.
+    for box, outline in sorted(drawn, key=lambda each: each[0].truth):
+        if not box.named:
             continue
-        share = "" if mark.score is None else f" {percent(mark.score)}"
+        share = "" if box.score is None else f" {percent(box.score)}"
         room = limits[0] - 6 - fit_text(share, size)[1].getlength(share)
-        text, font = shorten(mark.name, size, room)
+        text, font = shorten(box.name, size, room)
         text += share
         extent = font.getlength(text) + 6, size + 5
-        spot = _spot(place, extent, limits, taken, must=(mark.name, mark.truth) not in named)
-        if spot is None:
-            continue  # In a crowd the colour says it.
-        taken.append(spot)
-        named.add((mark.name, mark.truth))
-        colour = colour_of(mark.name)
-        fill, ink = (_LIGHT, colour) if mark.truth else (colour, _LIGHT)
-        draw.rectangle(spot, fill=fill, outline=colour)
-        draw.text((spot[0] + 3, (spot[1] + spot[3]) / 2), text, font=font, fill=ink, anchor="lm")
+        position = _name_position(
+            outline, extent, limits, taken, must=(box.name, box.truth) not in named
+        )
+        if position is None:
+            continue  # There is no room; the colour shows the category.
+        taken.append(position)
+        named.add((box.name, box.truth))
+        colour = colour_of(box.name)
+        fill, ink = (_LIGHT, colour) if box.truth else (colour, _LIGHT)
+        draw.rectangle(position, fill=fill, outline=colour)
+        draw.text(
+            (position[0] + 3, (position[1] + position[3]) / 2),
+            text,
+            font=font,
+            fill=ink,
+            anchor="lm",
+        )
 
 
-def _spot(
+def _name_position(
     box: Rectangle,
     extent: tuple[float, float],
     limits: tuple[int, int],
@@ -197,7 +205,7 @@ def _spot(
     *,
     must: bool,
 ) -> Rectangle | None:
-    """Where a tag stands: at a corner of its box, inside the picture, over no other tag unless it must."""
+    """Rectangle of a name at a corner of its box, over no other name unless it `must` be written."""
     width, height = extent
     if width > limits[0] or height > limits[1]:
         return None
@@ -206,7 +214,7 @@ def _spot(
     within = [(left, top), (left, bottom - height)]
     spots = [(left, top - height), (left, bottom), (right - width, top - height)]
     spots += [(right - width, bottom), (right, top), (box[0] - width, top)]
-    # A tag hides what lies under it, so it stands inside large boxes only.
+    # A name hides what is under it, so it stands inside large boxes only.
     roomy = (right - box[0]) * (bottom - top) > _ROOMY * width * height
     spots = [*spots[:1], *within, *spots[1:]] if roomy else [*spots, *within]
     inside = [
@@ -220,14 +228,14 @@ def _spot(
 
 
 def _outline(
-    draw: ImageDraw.ImageDraw, place: Rectangle, colour: str, line: int, *, dashed: bool
+    draw: ImageDraw.ImageDraw, box: Rectangle, colour: str, line: int, *, dashed: bool
 ) -> None:
-    """A rectangle; a light line inside a dark one is seen on any background."""
-    draw.rectangle(place, outline=_LIGHT, width=line + 1)
+    """Draw a rectangle with a light edge, which is visible on any background."""
+    draw.rectangle(box, outline=_LIGHT, width=line + 1)
     if not dashed:
-        draw.rectangle(place, outline=colour, width=line)
+        draw.rectangle(box, outline=colour, width=line)
         return
-    left, top, right, bottom = place
+    left, top, right, bottom = box
     step, inner = (_DASH + _GAP) * line, line - 1
     for x in np.arange(left, right, step):
         stop = min(x + _DASH * line, right)
@@ -244,7 +252,7 @@ def _meet(a: Rectangle, b: Rectangle) -> bool:
 
 
 Box = tuple[str, tuple[float, float, float, float]]
-"""A category name and its box: x, y, width, height in pixels of the picture."""
+"""A category name and its box: x, y, width, height in pixels of the image."""
 
 _PAPER, _LETTERBOX, _INK = "#ffffff", "#d5dade", "#1c2127"
 
@@ -261,7 +269,7 @@ def annotate(
     width: int = 480,
     max_height: int | None = None,
 ) -> Image.Image:
-    """Draw a picture with its labels below it, so that they are readable whatever it shows.
+    """Draw an image with its labels below, where they are readable whatever the image shows.
 
     Parameters
     ----------
@@ -274,13 +282,13 @@ def annotate(
     boxes
         Category names and boxes in pixels of `image`.
     evidence
-        (h, w) float map laid over the picture (`overlay_heat`).
+        (h, w) float map blended over the image (`overlay_heat`).
     title
         A line above the labels, such as the file's name.
     width
         Pixels; at least 64.
     max_height
-        Most pixels for the picture without its labels; 1.5 times `width` when not given.
+        Most pixels of the image without its labels; 1.5 times `width` when not given.
 
     Returns
     -------
@@ -305,8 +313,8 @@ def annotate(
         caption.line("no labels")
     sheet = Image.new("RGB", (width, picture.height + caption.height), _PAPER)
     sheet.paste(_LETTERBOX, (0, 0, width, picture.height))
-    marks = [Mark(name=name, box=box) for name, box in boxes]
-    draw_marks(picture, marks, scale=scale, size=max(11, size - 3))
+    drawn = [DrawnBox(name=name, box=box) for name, box in boxes]
+    draw_boxes(picture, drawn, scale=scale, size=max(11, size - 3))
     sheet.paste(picture, (offset, 0))
     caption.draw(ImageDraw.Draw(sheet), picture.height)
     return sheet
@@ -319,14 +327,14 @@ def grid(
     title: str = "",
     legend: Sequence[LabelOutcome] = (),
 ) -> Image.Image:
-    """Lay pictures in rows of `columns` on one sheet.
+    """Arrange images in rows of `columns`.
 
     Parameters
     ----------
     pictures
-        At least one; cells are as wide as the widest, rows as high as their highest.
+        At least one; columns are as wide as the widest image, rows as high as their highest.
     columns
-        Pictures a row.
+        Images per row.
     title
         A line at the top.
     legend
@@ -345,7 +353,7 @@ def grid(
     meaning = Caption(width, size, gap)
     for label in legend:
         meaning.label(label)
-    # The caption brings a margin of its own, the last row has left one.
+    # The caption has a margin of its own, in addition to that of the last row.
     height = top + sum(heights) + gap * len(rows) + max(meaning.height - gap, 0)
     sheet = Image.new("RGB", (width, height), "#e9ecef")
     draw = ImageDraw.Draw(sheet)

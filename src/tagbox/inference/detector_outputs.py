@@ -19,7 +19,7 @@ from tagbox.data.dataset import Annotations, Categories, Dataset, Images, memory
 from tagbox.data.text import near, some
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
-from tagbox.images.draw import Mark, mark_picture
+from tagbox.images.draw import DrawnBox, image_with_boxes
 from tagbox.inference.classifier_outputs import jpeg_names
 from tagbox.inference.detector import DetectorOutput
 from tagbox.predictions.coco_results import encode_results
@@ -296,11 +296,11 @@ def save_box_pictures(
     """
     said = outputs.detections.take(cuts.decide(outputs.detections))
     names = said.categories
-    marks: list[list[Mark]] = [[] for _ in paths]
+    marks: list[list[DrawnBox]] = [[] for _ in paths]
     for row, k, box, score in zip(
         said.image_rows, said.category_rows, said.boxes.tolist(), said.scores.tolist(), strict=True
     ):
-        marks[row].append(Mark(name=names[k], box=tuple(box), score=score))
+        marks[row].append(DrawnBox(name=names[k], box=tuple(box), score=score))
     known = [None] * len(paths) if truth is None else image_rows_of(paths, truth)
     for row, (path, file) in enumerate(zip(paths, jpeg_names(paths), strict=True)):
         progress(1)
@@ -308,17 +308,17 @@ def save_box_pictures(
             continue
         at = known[row]
         true = [] if truth is None or at is None else true_marks(truth, at)
-        drawn = mark_picture(read_image(path), [*true, *marks[row]])
+        drawn = image_with_boxes(read_image(path), [*true, *marks[row]])
         with atomic_path(folder / file) as temporary:
             drawn.save(temporary, format="JPEG", quality=90)
 
 
-def true_marks(dataset: Dataset, row: int) -> list[Mark]:
+def true_marks(dataset: Dataset, row: int) -> list[DrawnBox]:
     """The annotated boxes of an image, to be drawn."""
     annotations, names = dataset.annotations, dataset.categories.names
     here = np.flatnonzero((annotations.image_rows == row) & annotations.has_box)
     return [
-        Mark(
+        DrawnBox(
             name=names[annotations.category_rows[at]],
             box=tuple(annotations.boxes[at].tolist()),
             truth=True,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
-from tagbox.images.draw import Mark, mark_picture
+from tagbox.images.draw import DrawnBox, image_with_boxes
 from tagbox.inference.detector import DetectorModel
 from tagbox.inference.detector_outputs import BOX_COLUMNS, csv_cells, csv_parts, head_of, json_parts
 from tagbox.inference.video import Frame, VideoReader, VideoWriter, write_video
@@ -137,10 +137,10 @@ def _rows(
         said = found.take(found.scores >= levels[found.labels])
         if writer is not None:
             marks = [
-                Mark(name=names[k], box=tuple(box), score=score)
+                DrawnBox(name=names[k], box=tuple(box), score=score)
                 for k, box, score in zip(said.labels, said.boxes.tolist(), said.scores, strict=True)
             ]
-            writer.add(mark_picture(frame.image, marks))
+            writer.add(image_with_boxes(frame.image, marks))
         yield {
             "frame": frame.number,
             "time": round(frame.time, 6),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tagbox.evaluation.box_matching import Matches
 from tagbox.images.captions import LabelOutcome, Outcome
-from tagbox.images.draw import Mark, draw_marks
+from tagbox.images.draw import DrawnBox, draw_boxes
 from tagbox.predictions.predictions import Detections
 from tagbox.reports.page import number, thumbnail
 from tagbox.reports.report import Kind
@@ -143,17 +143,17 @@ class DetectorExample:
         ``best`` or ``worst``.
     score
         The F1 of its detections.
-    marks
-        Boxes to draw, in pixels of `image`.
+    boxes
+        To draw, in pixels of `image`.
     right, wrong, missed
-        Names of categories, one an object or detection.
+        Category names, one per object or detection.
     """
 
     image: NDArray[np.uint8]
     name: str
     kind: Kind
     score: float
-    marks: tuple[Mark, ...]
+    boxes: tuple[DrawnBox, ...]
     right: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
@@ -180,17 +180,17 @@ def make_example(
     """
     names, truth = detections.categories, matches.truth
     missed = np.setdiff1d(matched.truth, matched.found)
-    marks = [
-        Mark(
+    boxes = [
+        DrawnBox(
             name=names[truth.category_rows[row]],
             box=tuple(truth.boxes[row].tolist()),
             truth=True,
-            tagged=row in missed,
+            named=row in missed,
         )
         for row in matched.truth.tolist()
     ]
-    marks += [
-        Mark(
+    boxes += [
+        DrawnBox(
             name=names[detections.category_rows[row]],
             box=tuple(detections.boxes[row].tolist()),
             score=float(detections.scores[row]),
@@ -208,7 +208,7 @@ def make_example(
         name=name,
         kind=kind,
         score=matched.f1,
-        marks=tuple(marks),
+        boxes=tuple(boxes),
         right=named(matched.found >= 0),
         wrong=named(matched.found == WRONG),
         missed=tuple(names[k] for k in truth.category_rows[missed].tolist()),
@@ -222,7 +222,7 @@ def example_card(example: DetectorExample) -> dict[str, Any]:
     width = max(round(width * scale), _LEAST_WIDTH)
     scale = width / example.image.shape[1]
     drawn = Image.fromarray(example.image).resize((width, max(1, round(height * scale))))
-    draw_marks(drawn, example.marks, scale=scale, size=_FONT_SIZE)
+    draw_boxes(drawn, example.boxes, scale=scale, size=_FONT_SIZE)
     uri, width, height = thumbnail(np.asarray(drawn), max(drawn.size))
     return {
         "uri": uri,

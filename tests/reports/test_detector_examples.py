@@ -48,7 +48,7 @@ def detections_of(rows: list[tuple[int, int, Box, float]], images: int = 3) -> D
     )
 
 
-def counted_by_pycocotools(truth: Annotations, said: Detections) -> dict[int, list[int]]:
+def counted_by_pycocotools(truth: Annotations, predicted: Detections) -> dict[int, list[int]]:
     """By image what is right, wrong and missed at an IoU of 0.5."""
     annotations = [
         {
@@ -63,17 +63,17 @@ def counted_by_pycocotools(truth: Annotations, said: Detections) -> dict[int, li
     ]
     results = [
         {
-            "image_id": int(said.image_rows[row]),
-            "category_id": int(said.category_rows[row]) + 1,
-            "bbox": said.boxes[row].tolist(),
-            "score": float(said.scores[row]),
+            "image_id": int(predicted.image_rows[row]),
+            "category_id": int(predicted.category_rows[row]) + 1,
+            "bbox": predicted.boxes[row].tolist(),
+            "score": float(predicted.scores[row]),
         }
-        for row in range(len(said))
+        for row in range(len(predicted))
     ]
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = {
-            "images": [{"id": row} for row in range(len(said.images))],
+            "images": [{"id": row} for row in range(len(predicted.images))],
             "categories": [{"id": k + 1, "name": name} for k, name in enumerate(NAMES)],
             "annotations": annotations,
         }
@@ -91,7 +91,7 @@ def counted_by_pycocotools(truth: Annotations, said: Detections) -> dict[int, li
         evaluator.params.areaRng = [[0, 1e10]]
         evaluator.params.maxDets = [10_000]
         evaluator.evaluate()
-    counts = {row: [0, 0, 0] for row in range(len(said.images))}
+    counts = {row: [0, 0, 0] for row in range(len(predicted.images))}
     for one in filter(None, evaluator.evalImgs):
         matched, ignored = one["dtMatches"][0] > 0, one["dtIgnore"][0].astype(bool)
         right = int((matched & ~ignored).sum())
@@ -104,25 +104,25 @@ def counted_by_pycocotools(truth: Annotations, said: Detections) -> dict[int, li
 
 @given(objects, outputs)
 def test_counts_are_those_of_pycocotools(
-    there: list[tuple[int, int, Box, bool]], said: list[tuple[int, int, Box, float]]
+    there: list[tuple[int, int, Box, bool]], predicted: list[tuple[int, int, Box, float]]
 ) -> None:
     truth = annotations_of(*([one[i] for one in there] for i in range(4)))  # type: ignore[arg-type]
-    detections = detections_of(said)
-    judged = match_images(matches_of(truth, detections), 0.0)
-    assert {p.row: [p.right, p.wrong, p.missed] for p in judged} == counted_by_pycocotools(
+    detections = detections_of(predicted)
+    matched = match_images(matches_of(truth, detections), 0.0)
+    assert {p.row: [p.right, p.wrong, p.missed] for p in matched} == counted_by_pycocotools(
         truth, detections
     )
 
 
 def test_counts_of_many_boxes_are_those_of_pycocotools() -> None:
     truth, detections = simulated(NAMES, 60, found=0.8)
-    judged = match_images(matches_of(truth, detections), 0.0)
-    assert {p.row: [p.right, p.wrong, p.missed] for p in judged} == counted_by_pycocotools(
+    matched = match_images(matches_of(truth, detections), 0.0)
+    assert {p.row: [p.right, p.wrong, p.missed] for p in matched} == counted_by_pycocotools(
         truth, detections
     )
 
 
-def test_a_picture_worked_by_hand() -> None:
+def test_an_image_worked_by_hand() -> None:
     square = (0.0, 0.0, 10.0, 10.0)
     truth = annotations_of(
         [0, 0, 0, 1, 2],
@@ -158,8 +158,8 @@ def test_the_choice_is_the_same_whatever_the_order_of_the_rows() -> None:
     truth, detections = simulated(NAMES, 40)
     shuffled = detections.take(np.random.default_rng(4).permutation(len(detections)))
     one, other = (
-        choose_examples(match_images(matches_of(truth, said), 0.3), 6)
-        for said in (detections, shuffled)
+        choose_examples(match_images(matches_of(truth, predicted), 0.3), 6)
+        for predicted in (detections, shuffled)
     )
     for side, same in zip(one, other, strict=True):
         assert [p.row for p in side] == [p.row for p in same]
@@ -172,28 +172,28 @@ def test_the_choice_is_the_same_whatever_the_order_of_the_rows() -> None:
 
 def test_no_detection_is_a_normal_answer() -> None:
     truth, detections = simulated(NAMES, 5)
-    judged = match_images(matches_of(truth, detections.take(np.zeros(0, np.intp))), 0.5)
-    assert [p.f1 for p in judged] == [0.0] * 5
-    best, worst = choose_examples(judged)
+    matched = match_images(matches_of(truth, detections.take(np.zeros(0, np.intp))), 0.5)
+    assert [p.f1 for p in matched] == [0.0] * 5
+    best, worst = choose_examples(matched)
     assert (len(best), len(worst)) == (0, 5)
 
 
-def test_a_picture_names_what_was_right_wrong_and_missed() -> None:
+def test_an_image_names_what_was_right_wrong_and_missed() -> None:
     truth = annotations_of([0, 0], [0, 1], [(1.0, 2.0, 10.0, 10.0), (30.0, 30.0, 10.0, 10.0)])
     detections = detections_of(
         [(0, 0, (1.0, 2.0, 10.0, 11.0), 0.9), (0, 0, (60.0, 60.0, 5.0, 5.0), 0.7)], images=1
     )
     matches = matches_of(truth, detections)
-    (judged,) = match_images(matches, 0.5)
+    (matched,) = match_images(matches, 0.5)
     image = np.zeros((80, 80, 3), np.uint8)
-    picture = make_example(image, "x.jpg", "worst", judged, matches, detections)
-    assert (picture.right, picture.wrong, picture.missed) == (("a",), ("a",), ("b",))
-    assert picture.score == pytest.approx(0.5)
+    example = make_example(image, "x.jpg", "worst", matched, matches, detections)
+    assert (example.right, example.wrong, example.missed) == (("a",), ("a",), ("b",))
+    assert example.score == pytest.approx(0.5)
     # What was found is named by its detection.
-    assert [(m.name, m.score, m.truth, m.tagged) for m in picture.marks] == [
+    assert [(b.name, b.score, b.truth, b.named) for b in example.boxes] == [
         ("a", None, True, False),
         ("b", None, True, True),
         ("a", 0.9, False, True),
         ("a", 0.7, False, True),
     ]
-    assert picture.marks[2].box == (1.0, 2.0, 10.0, 11.0)
+    assert example.boxes[2].box == (1.0, 2.0, 10.0, 11.0)

@@ -75,7 +75,9 @@ def test_micro_f1_is_that_of_sklearn_and_silence_has_no_precision() -> None:
     probabilities = np.array([[0.9, 0.6], [0.2, 0.8]], np.float32)
     swept = threshold_curves(truth, probabilities, steps=10)
     for i in (0, 3, 7, 9):
-        said = probabilities >= np.float32(swept.thresholds[i])
-        assert swept.metrics["micro_f1"][i] == pytest.approx(f1_score(truth, said, average="micro"))
+        predicted = probabilities >= np.float32(swept.thresholds[i])
+        assert swept.metrics["micro_f1"][i] == pytest.approx(
+            f1_score(truth, predicted, average="micro")
+        )
     assert np.isnan(swept.metrics["micro_precision"][10])
     assert swept.metrics["micro_f1"][10] == 0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from tagbox.images.draw import Mark, colour_of, draw_marks, mark_picture
+from tagbox.images.draw import DrawnBox, colour_of, draw_boxes, image_with_boxes
 
 
 def grey(height: int, width: int) -> NDArray[np.uint8]:
@@ -21,7 +21,7 @@ def in_colour(picture: Image.Image, name: str) -> NDArray[np.bool_]:
 
 
 def test_a_picture_keeps_its_size_and_a_box_its_place() -> None:
-    picture = mark_picture(grey(400, 500), [Mark(name="cat", box=(100, 200, 50, 80))])
+    picture = image_with_boxes(grey(400, 500), [DrawnBox(name="cat", box=(100, 200, 50, 80))])
     assert picture.size == (500, 400)
     found = in_colour(picture, "cat")
     assert np.flatnonzero(found[230:270].any(axis=0))[[0, -1]].tolist() == [100, 150]
@@ -29,7 +29,7 @@ def test_a_picture_keeps_its_size_and_a_box_its_place() -> None:
 
 
 def test_small_pictures_are_enlarged_by_a_whole_number() -> None:
-    picture = mark_picture(grey(20, 50), [Mark(name="cat", box=(10, 5, 20, 10))])
+    picture = image_with_boxes(grey(20, 50), [DrawnBox(name="cat", box=(10, 5, 20, 10))])
     assert picture.size == (350, 140)
     found = in_colour(picture, "cat")
     # Seven times as large.
@@ -39,7 +39,9 @@ def test_small_pictures_are_enlarged_by_a_whole_number() -> None:
 def test_truth_is_dashed() -> None:
     solid, dashed = (
         in_colour(
-            mark_picture(grey(400, 400), [Mark(name="x", box=(100, 100, 200, 200), truth=truth)]),
+            image_with_boxes(
+                grey(400, 400), [DrawnBox(name="x", box=(100, 100, 200, 200), truth=truth)]
+            ),
             "x",
         )[300]
         for truth in (False, True)
@@ -50,7 +52,9 @@ def test_truth_is_dashed() -> None:
 
 def test_a_long_name_keeps_its_score() -> None:
     tags = [
-        np.asarray(mark_picture(grey(320, 320), [Mark(name=n, box=(9, 99, 90, 90), score=s)]))
+        np.asarray(
+            image_with_boxes(grey(320, 320), [DrawnBox(name=n, box=(9, 99, 90, 90), score=s)])
+        )
         for n, s in (("w" * 300, 0.5), ("w" * 300, 0.7), ("w" * 300, None))
     ]
     # The names end in the same place, so only the score tells the first two apart.
@@ -77,8 +81,8 @@ def test_any_boxes_on_any_size(
     boxes: list[tuple[str, tuple[float, float, float, float], float | None, bool]],
 ) -> None:
     picture = Image.new("RGB", size, "#123456")
-    marks = [Mark(name=n, box=b, score=s, truth=t) for n, b, s, t in boxes]
-    draw_marks(picture, marks, scale=1.0, size=14)
+    marks = [DrawnBox(name=n, box=b, score=s, truth=t) for n, b, s, t in boxes]
+    draw_boxes(picture, marks, scale=1.0, size=14)
     assert picture.size == size
 
 
@@ -86,8 +90,8 @@ def test_tags_stay_whole_at_every_border() -> None:
     # White letters of a tag are the same few pixels wherever its box lies.
     letters = []
     for x, y in ((0, 0), (280, 0), (0, 280), (280, 280), (150, 150)):
-        mark = Mark(name="zebra", box=(x, y, 40, 40), score=0.5)
-        pixels = np.asarray(mark_picture(grey(320, 320), [mark]))
+        mark = DrawnBox(name="zebra", box=(x, y, 40, 40), score=0.5)
+        pixels = np.asarray(image_with_boxes(grey(320, 320), [mark]))
         free = np.ones(pixels.shape[:2], bool)
         free[y : y + 41, x : x + 41] = False
         letters.append(int(((pixels == 255).all(axis=-1) & free).sum()))
@@ -96,5 +100,5 @@ def test_tags_stay_whole_at_every_border() -> None:
 
 def test_odd_boxes_do_no_harm() -> None:
     odd = [(np.nan, 0.0, 1.0, 1.0), (0.0, 0.0, np.inf, 1.0), (1e9, 1e9, 1.0, 1.0), (5, 5, -3, -3)]
-    marks = [Mark(name="x", box=box, score=0.3) for box in odd]
-    assert mark_picture(grey(3, 900), marks).size == (900, 3)
+    marks = [DrawnBox(name="x", box=box, score=0.3) for box in odd]
+    assert image_with_boxes(grey(3, 900), marks).size == (900, 3)

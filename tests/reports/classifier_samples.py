@@ -30,7 +30,7 @@ def report_data(
     share: float = 0.3,
     label_sets: bool = False,
     unknown: float = 0.0,
-    pictures: int = 6,
+    examples: int = 6,
 ) -> ClassifierReport:
     """A report of simulated probabilities, with everything a real run has."""
     random = np.random.default_rng(seed)
@@ -40,15 +40,15 @@ def report_data(
     logits = random.normal(size=truth.shape) + 2.0 * (truth == 1) - 1.5
     probabilities = (1 / (1 + np.exp(-logits))).astype(np.float32)
     tuned = tune(truth, probabilities)
-    said = tuned.thresholds.decide(probabilities)
-    scored = {"decisions": said} if label_sets else {"probabilities": probabilities}
+    predicted = tuned.thresholds.decide(probabilities)
+    scored = {"decisions": predicted} if label_sets else {"probabilities": probabilities}
     metrics = evaluate_labels(
         truth,
         categories=names,
         thresholds=None if label_sets else tuned.thresholds,
         **scored,
     )
-    best, worst = choose_examples(truth, said, probabilities, pictures)
+    best, worst = choose_examples(truth, predicted, probabilities, examples)
     shown = [
         make_example(
             random.integers(0, 255, (24 + 7 * (row % 3), 40, 3), dtype=np.uint8),
@@ -56,7 +56,7 @@ def report_data(
             int(row),
             kind,
             truth=truth,
-            decisions=said,
+            decisions=predicted,
             probabilities=None if label_sets else probabilities,
             categories=names,
             evidence=[(names[0], random.normal(size=(7, 9)).astype(np.float32))],
@@ -109,9 +109,9 @@ def exclusive_data(
     powers = np.exp(logits)
     probabilities = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
     truth = (rows[:, None] == np.arange(len(names))).astype(np.int8)
-    said = probabilities >= probabilities.max(axis=1, keepdims=True)
-    scored = {"decisions": said} if label_sets else {"probabilities": probabilities}
-    best, worst = choose_examples(truth, said, probabilities, 4)
+    predicted = probabilities >= probabilities.max(axis=1, keepdims=True)
+    scored = {"decisions": predicted} if label_sets else {"probabilities": probabilities}
+    best, worst = choose_examples(truth, predicted, probabilities, 4)
     shown = [
         make_example(
             random.integers(0, 255, (24, 32, 3), dtype=np.uint8),
@@ -119,7 +119,7 @@ def exclusive_data(
             int(row),
             kind,
             truth=truth,
-            decisions=said,
+            decisions=predicted,
             probabilities=None if label_sets else probabilities,
             categories=names,
         )

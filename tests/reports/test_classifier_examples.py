@@ -24,7 +24,7 @@ TRUTH = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0], [-1, -1, -1], [0, 
 SAID = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 0], [1, 1, 1], [0, 0, 1]], bool)
 
 
-def test_scores_are_each_picture_s_f1() -> None:
+def test_scores_are_each_image_s_f1() -> None:
     assert image_scores(TRUTH, SAID) == pytest.approx([1, 2 / 3, 1, 0, 1, 1])
 
 
@@ -32,25 +32,25 @@ def test_best_and_worst() -> None:
     probabilities = np.where(SAID, 0.7, 0.2).astype(np.float32)
     probabilities[5, 2] = 0.99
     best, worst = choose_examples(TRUTH, SAID, probabilities)
-    # The surer of the right ones first; the empty picture and the unknown one are neither.
+    # The surer of the right ones first; the empty image and the unknown one are neither.
     assert best.tolist() == [5, 0, 1]
     assert worst.tolist() == [3]
 
 
-def test_best_and_worst_share_no_picture_and_hold_to_the_count() -> None:
+def test_best_and_worst_share_no_image_and_hold_to_the_count() -> None:
     random = np.random.default_rng(0)
     truth = random.integers(0, 2, (50, 4)).astype(np.int8)
-    said = random.random((50, 4)) < 0.5
-    best, worst = choose_examples(truth, said, None, 12)
+    predicted = random.random((50, 4)) < 0.5
+    best, worst = choose_examples(truth, predicted, None, 12)
     assert (len(best), len(worst)) == (12, 12)
     assert not set(best.tolist()) & set(worst.tolist())
-    scores = image_scores(truth, said)
+    scores = image_scores(truth, predicted)
     assert scores[best].min() >= scores[worst].max()
 
 
-def test_a_picture_says_what_was_right_and_what_was_missed() -> None:
+def test_an_image_says_what_was_right_and_what_was_missed() -> None:
     probabilities = np.array([[0.6, 0.3, 0.9]] * 6, np.float32)
-    picture = make_example(
+    example = make_example(
         np.zeros((4, 5, 3), np.uint8),
         "x.jpg",
         1,
@@ -60,10 +60,10 @@ def test_a_picture_says_what_was_right_and_what_was_missed() -> None:
         probabilities=probabilities,
         categories=["a", "b", "c"],
     )
-    assert picture.truth == ("a", "b")
-    assert picture.predicted == (("c", pytest.approx(0.9)), ("a", pytest.approx(0.6)))
-    assert picture.missed == (("b", pytest.approx(0.3)),)
-    assert picture.score == 0.5
+    assert example.truth == ("a", "b")
+    assert example.predicted == (("c", pytest.approx(0.9)), ("a", pytest.approx(0.6)))
+    assert example.missed == (("b", pytest.approx(0.3)),)
+    assert example.score == 0.5
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from classifier_samples import HOSTILE, exclusive_data, report_data, words
 from page_browser import PageReader, open_browser
-from report_samples import HOSTILE, exclusive_data, report_data, words
 
 from tagbox.reports.classifier_sections import ClassifierReport
 from tagbox.reports.report import render_report, write_report
