@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
-    from tagbox.inference.load import Model
+    from tagbox.inference.predictor import LabelPredictor
     from tagbox.predictions.predictions import Detections
     from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
     from tagbox.reports.classifier_examples import ClassifierExample
@@ -23,7 +23,7 @@ EVIDENCE_LABELS = 3
 
 
 def classifier_examples(
-    model: Model,
+    model: LabelPredictor,
     validation: Dataset,
     probabilities: NDArray[np.float32],
     thresholds: Thresholds,
@@ -71,7 +71,7 @@ def classifier_examples(
 
 
 def _evidence(
-    model: Model, image: NDArray[np.uint8], predicted: list[str]
+    model: LabelPredictor, image: NDArray[np.uint8], predicted: list[str]
 ) -> list[tuple[str, NDArray[np.float32]]]:
     """Evidence maps of the labels `predicted`, where the model has exact ones."""
     if not predicted or not model.has_evidence:

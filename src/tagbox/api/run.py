@@ -12,7 +12,7 @@ from tagbox.progress import Progress
 
 if TYPE_CHECKING:
     from tagbox.inference.detector import DetectorModel
-    from tagbox.inference.load import Model
+    from tagbox.inference.predictor import LabelPredictor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,7 +31,7 @@ class Run:
     metrics: Mapping[str, Any]
 
     @cached_property
-    def classifier(self) -> Model:
+    def classifier(self) -> LabelPredictor:
         """The model, or the ensemble, loaded from the folder; ``run-detector`` where it is a detector."""
         from tagbox.inference.load import load_classifier
 

@@ -242,7 +242,7 @@ def image_sizes(dataset: Dataset, rows: NDArray[np.intp] | None = None) -> NDArr
     return sizes
 
 
-def picture_size(path: Path) -> tuple[int, int]:
+def picture_size(path: Path | IO[bytes]) -> tuple[int, int]:
     """Upright width and height in pixels, read from the header; (0, 0) when it cannot be read."""
     try:
         width, height, _ = upright_size(path)

@@ -1,7 +1,6 @@
-"""One decoder for every picture: upright 8-bit RGB, or an error that names the file.
+"""Decode any image to upright 8-bit RGB, or raise an error that names it.
 
-JPEGs take a fast path (simplejpeg); whatever that does not know, and every other format, goes through
-Pillow. What a picture becomes:
+JPEGs are decoded by simplejpeg; what that does not support, and every other format, by Pillow:
 
 - orientation: turned upright by EXIF;
 - grayscale and palette: RGB;
@@ -15,8 +14,11 @@ from __future__ import annotations
 
 import io
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,59 @@ PIXELS_VERSION = 1
 
 REPLACE = "replace the file or remove its record"
 ORIENTATION_TAG = 0x0112
+
+ImageInput: TypeAlias = "Path | str | bytes | Picture | NDArray[np.uint8]"
+"""A path, an encoded file's bytes, a PIL image, or an (H, W, 3) uint8 RGB array, taken as upright."""
+
+# A PIL image that was opened lazily reads its file when it is first used, which no two threads may do at once.
+_PILLOW_LOCK = threading.Lock()
+
+
+def image_name(image: ImageInput, number: int) -> str:
+    """What an image is called in errors and results: its path, or ``image 3`` where it has none."""
+    return str(image) if isinstance(image, (str, Path)) else f"image {number}"
+
+
+def image_source(image: ImageInput, name: str) -> bytes | NDArray[np.uint8]:
+    """The bytes of an encoded image, or the pixels of a decoded one: (H, W, 3) uint8 RGB, upright.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `read_bytes`; those of `decode_bytes` for a PIL image; ``image-unreadable`` for any other array
+        or object.
+    """
+    if isinstance(image, (str, Path)):
+        return read_bytes(Path(image))
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return image
+        found = f"an array of shape {image.shape} and type {image.dtype}"
+        raise TagboxError(
+            "image-unreadable", found, file=name, hint="give (H, W, 3) uint8, in the order RGB"
+        )
+    from PIL import Image
+
+    if isinstance(image, Image.Image):
+        with _PILLOW_LOCK, _pillow_errors(name):
+            return _upright_rgb(image)
+    raise TagboxError(
+        "image-unreadable",
+        f"a {type(image).__name__} is no image",
+        file=name,
+        hint="give a path, bytes, a PIL image or an array",
+    )
+
+
+def decode_source(
+    source: bytes | NDArray[np.uint8], *, file: Path | str | None, min_size: int | None = None
+) -> NDArray[np.uint8]:
+    """The pixels of what `image_source` returned; see `decode_bytes`."""
+    if isinstance(source, np.ndarray):
+        return source
+    return decode_bytes(source, file=file, min_size=min_size)
 
 
 def read_image(path: Path, min_size: int | None = None) -> NDArray[np.uint8]:
@@ -141,16 +196,27 @@ def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def _with_pillow(data: bytes, file: Path | str | None) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    with _pillow_errors(file), Image.open(io.BytesIO(data)) as picture:
+        return _upright_rgb(picture)
+
+
+def _upright_rgb(picture: Picture) -> NDArray[np.uint8]:
+    picture.load()
+    try:
+        orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # As in _orientation.
+        orientation = 1
+    return _upright(np.array(_to_rgb(picture)), orientation)
+
+
+@contextmanager
+def _pillow_errors(file: Path | str | None) -> Iterator[None]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.load()
-            try:
-                orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
-            except Exception:  # As in _orientation.
-                orientation = 1
-            return _upright(np.array(_to_rgb(picture)), orientation)
+        yield
     except UnidentifiedImageError as error:
         raise TagboxError(
             "image-corrupt", "not an image in a known format", file=file, hint=REPLACE

@@ -14,8 +14,7 @@ from tagbox.config import LabelKind
 from tagbox.data.dataset import PRESENT, Dataset
 from tagbox.data.submission import encode_submission
 from tagbox.errors import TagboxError, bad_value
-from tagbox.inference.classifier import ClassifierOutput
-from tagbox.inference.load import Model
+from tagbox.inference.predictor import ClassifierOutput, LabelPredictor
 from tagbox.predictions.files import encode_csv, encode_json
 from tagbox.predictions.predictions import Predictions
 from tagbox.predictions.thresholds import Thresholds
@@ -82,7 +81,7 @@ def image_keys(paths: Sequence[Path]) -> tuple[str, ...]:
 def render(
     format: Format,
     paths: Sequence[Path],
-    classifier: Model,
+    classifier: LabelPredictor,
     outputs: ClassifierOutput,
     decisions: NDArray[np.bool_],
 ) -> bytes:
@@ -140,7 +139,7 @@ def truth_of(dataset: Dataset) -> dict[str, tuple[str, ...]]:
 def save_pictures(
     folder: Path,
     paths: Sequence[Path],
-    classifier: Model,
+    classifier: LabelPredictor,
     outputs: ClassifierOutput,
     decisions: NDArray[np.bool_],
     *,

@@ -1,10 +1,9 @@
-"""A saved detector in use: pictures to boxes."""
+"""Predict with a saved detector: images to boxes."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.backends.detector_backend import DetectorEngine, Put, create_detector_engine
-from tagbox.backends.features import in_threads
+from tagbox.backends.detector_backend import DetectorEngine, create_detector_engine
+from tagbox.backends.pipeline import AHEAD, in_order
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
 from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
+from tagbox.images.decode import ImageInput, image_name
 from tagbox.images.geometry import Letterbox
-from tagbox.inference.views import PictureBoxes, Prepared, Tiles, boxes_of, prepare, read_prepared
+from tagbox.inference.predictor import Predictor
+from tagbox.inference.views import PictureBoxes, Prepared, Tiles, boxes_of, read_prepared
 from tagbox.models.bundle import DetectorBundle
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import ScoreThresholds
@@ -27,20 +28,17 @@ from tagbox.predictions.thresholds import ScoreThresholds
 if TYPE_CHECKING:
     from tagbox.models.detectors.base import Detector, Found
 
-UNDER_WAY = 64
-"""Pictures that may wait for one before them; bounds memory."""
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DetectorOutput:
-    """What a detector says of N pictures.
+    """Detections in N images.
 
     Attributes
     ----------
     detections
-        Of all pictures, in their order, each picture's best first; keyed by path.
+        Of all images, in their order, each image's best first; keyed by path, or ``image 3`` where there is none.
     sizes
-        (N, 2) int32 width and height of the upright pictures; 0 where one could not be read.
+        (N, 2) int32 width and height of the upright images; 0 where one could not be read.
     ok
         (N,) bool: which could be read.
     errors
@@ -53,7 +51,7 @@ class DetectorOutput:
     errors: list[TagboxError]
 
 
-class DetectorModel:
+class DetectorModel(Predictor[PictureBoxes]):
     """A saved detector on an engine.
 
     Parameters
@@ -75,7 +73,7 @@ class DetectorModel:
         detector: Detector | None = None,
     ) -> None:
         self.bundle = bundle
-        self._how = (engine, device)
+        self._engine = (engine, device)
         self._detector = detector
         spec = bundle.spec
         self.fit = Letterbox(size=spec.size, fixed=spec.fixed, multiple=spec.multiple)
@@ -95,7 +93,7 @@ class DetectorModel:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """K names; a detection's category row is one of them."""
+        """See `Predictor.categories`."""
         return self.bundle.categories.names
 
     @property
@@ -112,112 +110,124 @@ class DetectorModel:
         TagboxError
             ``bundle-mismatch`` where the weights are not those of the detector that is named.
         """
-        engine, device = self._how
+        engine, device = self._engine
         detector = self._detector or restore_detector(self.bundle)
         return create_detector_engine(detector, engine=engine, device=device)
 
+    def results(
+        self,
+        images: Iterable[ImageInput],
+        *,
+        tiles: Tiles | None = None,
+        min_score: float = 0.0,
+    ) -> Iterator[PictureBoxes | TagboxError]:
+        """The boxes in each image, in order; in the place of one that cannot be read its error.
+
+        Parameters
+        ----------
+        tiles
+            Also detect in overlapping tiles of images that are larger than one.
+        min_score
+            Leave out boxes below it; the detector has a lowest score of its own.
+        """
+        # Whole images wait in memory where tiles are cut from them.
+        return self._results(images, tiles, min_score, 1 if tiles else AHEAD)
+
     def detect(
         self,
-        paths: Sequence[Path | str],
+        paths: Iterable[ImageInput],
         *,
         skip_errors: bool = False,
         progress: Callable[[int], object] | None = None,
         tiles: Tiles | None = None,
         min_score: float = 0.0,
     ) -> DetectorOutput:
-        """Boxes in pictures.
+        """Boxes in images, all in one table.
 
         Parameters
         ----------
+        paths
+            The images: paths, bytes, PIL images or arrays; see `Predictor`.
         skip_errors
-            Go on after a picture that cannot be read; otherwise the first one is raised.
+            Go on after an image that cannot be read; otherwise the first one is raised.
         progress
-            Called with 1 for each picture that is done.
-        tiles
-            Look at windows of pictures that are larger than one.
-        min_score
-            Leave out boxes below it; the detector has a lowest score of its own.
+            Called with 1 for each image that is done.
+        tiles, min_score
+            See `results`.
 
         Raises
         ------
         TagboxError
-            The codes of `images.decode.read_image` for the first unreadable picture, unless `skip_errors`.
+            The codes of `images.decode.image_source` and `decode_bytes`, unless `skip_errors`.
         """
-        columns = _Columns(len(paths))
+        names: list[str] = []
+        boxes: list[PictureBoxes | None] = []
         errors: list[TagboxError] = []
-        # Whole pictures wait in memory where windows are cut from them.
-        ready = in_threads(
-            lambda path: _prepared(Path(path), self.fit, tiles), paths, *([1] if tiles else [])
-        )
-        for row, outcome in enumerate(self._run(ready)):
-            if isinstance(outcome, TagboxError):
+
+        def named() -> Iterator[ImageInput]:
+            for number, image in enumerate(paths):
+                names.append(image_name(image, number))
+                yield image
+
+        for result in self.results(named(), tiles=tiles, min_score=min_score):
+            if isinstance(result, TagboxError):
                 if not skip_errors:
-                    raise outcome
-                errors.append(outcome)
+                    raise result
+                errors.append(result)
+                boxes.append(None)
             else:
-                columns.add(row, outcome, min_score)
+                boxes.append(result)
             if progress is not None:
                 progress(1)
+        sizes = [(0, 0) if each is None else (each.width, each.height) for each in boxes]
         return DetectorOutput(
-            detections=columns.detections(tuple(map(str, paths)), self.categories),
-            sizes=columns.sizes,
-            ok=columns.sizes[:, 0] > 0,
+            detections=_detections(boxes, tuple(names), self.categories),
+            sizes=np.array(sizes, np.int32).reshape(-1, 2),
+            ok=np.array([each is not None for each in boxes], np.bool_),
             errors=errors,
         )
 
     def stream(
         self,
-        images: Iterable[NDArray[np.uint8]],
+        images: Iterable[ImageInput],
         *,
         tiles: Tiles | None = None,
         min_score: float = 0.0,
     ) -> Iterator[PictureBoxes]:
-        """Boxes of decoded (H, W, 3) uint8 RGB pictures, in order; only a few are drawn ahead."""
-        ready = in_threads(lambda image: prepare(image, self.fit, tiles), images, 1)
-        for found in self._run(ready):
-            assert not isinstance(found, TagboxError)
-            yield found.take(found.scores >= min_score)
+        """`results` of frames: only one a thread is drawn ahead, and one that cannot be read is raised."""
+        for result in self._results(images, tiles, min_score, 1):
+            if isinstance(result, TagboxError):
+                raise result
+            yield result
 
-    def _run(
-        self, pictures: Iterable[Prepared | TagboxError]
+    def _results(
+        self, images: Iterable[ImageInput], tiles: Tiles | None, min_score: float, ahead: int
     ) -> Iterator[PictureBoxes | TagboxError]:
-        """Each picture's boxes, in order."""
-        waiting: deque[_Waiting | TagboxError] = deque()
-        try:
-            for picture in pictures:
-                if isinstance(picture, TagboxError):
-                    waiting.append(picture)
-                else:
-                    asked = _Waiting(picture, [None] * (1 + len(picture.windows)))
-                    waiting.append(asked)
-                    for number in range(len(asked.found)):
-                        view = picture.view(number, self.fit)
-                        size = (view.inner[1], view.inner[0])
-                        self.engine.submit(view.canvas, size, _into(asked, number))
-                if len(waiting) > UNDER_WAY:
-                    self._finish()
-                yield from self._done(waiting)
-            self._finish()
-            yield from self._done(waiting)
-        finally:
-            # Also when the caller stops early: nothing of it reaches the next call.
-            self._finish()
+        def prepare(numbered: tuple[int, ImageInput]) -> Prepared:
+            number, image = numbered
+            return read_prepared(image, image_name(image, number), self.fit, tiles)
 
-    def _finish(self) -> None:
-        if "engine" in self.__dict__:
-            self.engine.finish()
+        def submit(image: Prepared, number: int, put: Callable[[Found], None]) -> None:
+            view = image.view(number, self.fit)
+            self.engine.submit(view.canvas, (view.inner[1], view.inner[0]), put)
 
-    def _done(self, waiting: deque[_Waiting | TagboxError]) -> Iterator[PictureBoxes | TagboxError]:
-        while waiting:
-            first = waiting[0]
-            if isinstance(first, TagboxError):
-                yield first
+        def finish() -> None:
+            if "engine" in self.__dict__:
+                self.engine.finish()
+
+        for outcome in in_order(
+            enumerate(images),
+            prepare,
+            lambda image: 1 + len(image.windows),
+            submit,
+            finish,
+            ahead=ahead,
+        ):
+            if isinstance(outcome, TagboxError):
+                yield outcome
             else:
-                found = [each for each in first.found if each is not None]
-                if len(found) < len(first.found):
-                    return
-                yield boxes_of(first.picture, found, self.fit)
-            waiting.popleft()
+                boxes = boxes_of(*outcome, self.fit)
+                yield boxes.take(boxes.scores >= min_score)
 
 
 def detect_dataset(
@@ -227,7 +237,7 @@ def detect_dataset(
     device: Device = "auto",
     progress: Callable[[int], object] | None = None,
 ) -> tuple[Detections, ScoreThresholds]:
-    """What a detector's run finds in every picture of a dataset, keyed by its files, and the run's cuts.
+    """Detections in every image of a dataset, keyed by its files, and the score thresholds of the run.
 
     Raises
     ------
@@ -269,53 +279,19 @@ def restore_detector(bundle: DetectorBundle) -> Detector:
     return detector
 
 
-@dataclass(eq=False)
-class _Waiting:
-    """A picture and what was found in each of its views, None where that is still under way."""
-
-    picture: Prepared
-    found: list[Found | None]
-
-
-@dataclass(eq=False)
-class _Columns:
-    """Detections of `count` pictures as they come."""
-
-    count: int
-    parts: list[tuple[int, PictureBoxes]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.sizes = np.zeros((self.count, 2), np.int32)
-
-    def add(self, row: int, found: PictureBoxes, min_score: float) -> None:
-        self.sizes[row] = found.width, found.height
-        self.parts.append((row, found.take(found.scores >= min_score)))
-
-    def detections(self, images: tuple[str, ...], categories: tuple[str, ...]) -> Detections:
-        counts = [len(part.scores) for _, part in self.parts]
-        rows = np.array([row for row, _ in self.parts], np.int32)
-        none = np.zeros((0, 4))
-        return Detections(
-            images=images,
-            categories=categories,
-            image_rows=np.repeat(rows, counts),
-            category_rows=np.concatenate([none[:, 0], *(p.labels for _, p in self.parts)]).astype(
-                np.int32
-            ),
-            boxes=np.concatenate([none, *(part.boxes for _, part in self.parts)]),
-            scores=np.concatenate([none[:, 0], *(part.scores for _, part in self.parts)]),
-        )
-
-
-def _into(asked: _Waiting, number: int) -> Put:
-    def put(found: Found) -> None:
-        asked.found[number] = found
-
-    return put
-
-
-def _prepared(path: Path, fit: Letterbox, tiles: Tiles | None) -> Prepared | TagboxError:
-    try:
-        return read_prepared(path, fit, tiles)
-    except TagboxError as error:
-        return error
+def _detections(
+    boxes: list[PictureBoxes | None], images: tuple[str, ...], categories: tuple[str, ...]
+) -> Detections:
+    """The boxes of all images in one table."""
+    found = [(row, each) for row, each in enumerate(boxes) if each is not None]
+    rows = np.array([row for row, _ in found], np.int32)
+    empty = np.zeros((0, 4))
+    labels = np.concatenate([empty[:, 0], *(each.labels for _, each in found)])
+    return Detections(
+        images=images,
+        categories=categories,
+        image_rows=np.repeat(rows, [len(each.scores) for _, each in found]),
+        category_rows=labels.astype(np.int32),
+        boxes=np.concatenate([empty, *(each.boxes for _, each in found)]),
+        scores=np.concatenate([empty[:, 0], *(each.scores for _, each in found)]),
+    )

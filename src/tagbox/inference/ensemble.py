@@ -1,8 +1,8 @@
-"""A saved ensemble in use: every member looks at every view, and one weighted mean comes out."""
+"""Predict with a saved ensemble: the weighted mean over members of the mean over each member's views."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -14,34 +14,35 @@ from numpy.typing import NDArray
 
 from tagbox.backends.encoder import Encoder, Precision
 from tagbox.backends.feature_cache import FeatureCache
-from tagbox.backends.features import encode_images
+from tagbox.backends.features import encode_parts
 from tagbox.config import LabelKind
 from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
 from tagbox.evaluation.ensemble_weights import weighted_mean
+from tagbox.images.decode import ImageInput
 from tagbox.inference.classifier import (
     PART_BYTES,
     Classifier,
-    ClassifierOutput,
 )
+from tagbox.inference.predictor import ClassifierOutput, LabelPredictor
 from tagbox.models.bundle import ClassifierBundle
 from tagbox.models.ensembles import Ensemble, Member, load_ensemble
 from tagbox.predictions.thresholds import Thresholds
 
 BLOCK = 32
-"""Pictures that a head is given at once. Always the same, since a matrix product's last bits may depend on the
-number of rows: a picture's place in the list decides them, and not what else is computed."""
+"""Images that a head is given at once. Always the same, since a matrix product's last bits may depend on the
+number of rows: an image's position decides them, and not what else is computed."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ViewOutput:
-    """What each member says of N pictures in each of its views.
+    """Probabilities of N images by each member in each of its views.
 
     Attributes
     ----------
     tables
-        A list a member, in it an (N, K) float32 table a view; columns in the ensemble's order. Rows of pictures
-        that could not be read are zero.
+        For each member a list with an (N, K) float32 table for each view; columns in the ensemble's order. Rows of
+        images that could not be read are zero.
     ok
         (N,) bool: which could be read.
     errors
@@ -65,7 +66,7 @@ class _Part:
     """The classifier's column of each of the ensemble's categories."""
 
 
-class EnsembleClassifier:
+class EnsembleClassifier(LabelPredictor):
     """An ensemble on an engine; used as a `Classifier` is.
 
     Parameters
@@ -76,9 +77,6 @@ class EnsembleClassifier:
         See `backends.create.create_encoder`.
     """
 
-    has_evidence = False
-    """Never: see `require_evidence`."""
-
     def __init__(
         self,
         ensemble: Ensemble,
@@ -88,7 +86,7 @@ class EnsembleClassifier:
         precision: Precision = "fp32",
     ) -> None:
         self.ensemble = ensemble
-        self._how = (engine, device, precision)
+        self._engine = (engine, device, precision)
 
     @classmethod
     def load(
@@ -110,18 +108,23 @@ class EnsembleClassifier:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """K names, in the order of the columns of probabilities."""
+        """See `Predictor.categories`."""
         return self.ensemble.categories
 
     @property
     def labels(self) -> LabelKind:
-        """Whether categories exclude each other."""
+        """See `LabelPredictor.labels`."""
         return self.ensemble.labels
 
     @property
     def thresholds(self) -> Thresholds:
-        """The thresholds it was saved with."""
+        """See `LabelPredictor.thresholds`."""
         return self.ensemble.thresholds
+
+    @property
+    def has_evidence(self) -> bool:
+        """Never; see `require_evidence`."""
+        return False
 
     def require_evidence(self) -> NoReturn:
         """Refuse: a mean of probabilities is no sum over positions, so no map of it is exact.
@@ -140,18 +143,18 @@ class EnsembleClassifier:
     def evidence(
         self, image: NDArray[np.uint8], categories: Sequence[int]
     ) -> list[NDArray[np.float32]]:
-        """Refused, see `require_evidence`."""
+        """Refused; see `require_evidence`."""
         self.require_evidence()
 
     def require_views(self) -> None:
-        """Try every backbone at every size it is to look at, before pictures are decoded for it.
+        """Try every backbone at every size of its views, before images are decoded for it.
 
         Raises
         ------
         TagboxError
             ``backbone-size`` for a backbone that does not take a size; ``bundle-mismatch``.
         """
-        for part in self._parts:
+        for part in self._classifiers:
             member = self.ensemble.members[part.member]
             for encoder, (spec, _) in zip(
                 part.classifier.encoders, member.bundle.backbones, strict=True
@@ -167,100 +170,89 @@ class EnsembleClassifier:
                 except Exception as error:  # Networks refuse sizes each in its own way.
                     raise _refused(spec.name, member.run, size) from error
 
-    def predict(
+    def _outputs(
         self,
-        paths: Sequence[Path | str],
-        *,
-        cache: FeatureCache | None = None,
-        skip_errors: bool = False,
-        progress: Callable[[int], object] | None = None,
-    ) -> ClassifierOutput:
-        """Probabilities of pictures: the mean over each member's views, the weighted mean over members.
-
-        Raises
-        ------
-        TagboxError
-            See `Classifier.predict`.
-        """
-        probabilities = np.zeros((len(paths), len(self.categories)), np.float32)
-        ok, errors = np.zeros(len(paths), np.bool_), []
+        images: Iterable[ImageInput],
+        cache: FeatureCache | None,
+        skip_errors: bool,
+        progress: Callable[[int], object] | None,
+    ) -> Iterator[ClassifierOutput]:
         weights = [member.weight for member in self.ensemble.members]
-        for rows, found in self._chunks(paths, cache, skip_errors, progress):
-            ok[rows] = found.ok
-            errors += found.errors
-            means = [weighted_mean(tables) for tables in found.tables]
-            probabilities[rows] = weighted_mean(means, weights)
-        return ClassifierOutput(probabilities=probabilities, ok=ok, errors=errors)
+        for views in self._view_outputs(images, cache, skip_errors, progress):
+            means = [weighted_mean(tables) for tables in views.tables]
+            yield ClassifierOutput(
+                probabilities=weighted_mean(means, weights), ok=views.ok, errors=views.errors
+            )
 
     def predict_views(
         self,
-        paths: Sequence[Path | str],
+        paths: Iterable[ImageInput],
         *,
         cache: FeatureCache | None = None,
         skip_errors: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> ViewOutput:
-        """What `predict` takes the means of.
+        """The probabilities that `predict` takes the means of.
 
         Raises
         ------
         TagboxError
-            See `Classifier.predict`.
+            See `LabelPredictor.predict`.
         """
-        shape = (len(paths), len(self.categories))
-        tables = [[np.zeros(shape, np.float32) for _ in m.views] for m in self.ensemble.members]
-        ok, errors = np.zeros(len(paths), np.bool_), []
-        for rows, found in self._chunks(paths, cache, skip_errors, progress):
-            ok[rows] = found.ok
-            errors += found.errors
-            for whole, parts in zip(tables, found.tables, strict=True):
-                for table, part in zip(whole, parts, strict=True):
-                    table[rows] = part
-        return ViewOutput(tables=tables, ok=ok, errors=errors)
+        parts = list(self._view_outputs(paths, cache, skip_errors, progress))
+        return ViewOutput(
+            tables=[
+                [
+                    np.concatenate([part.tables[member][view] for part in parts])
+                    for view in range(len(tables))
+                ]
+                for member, tables in enumerate(parts[0].tables)
+            ],
+            ok=np.concatenate([part.ok for part in parts]),
+            errors=[error for part in parts for error in part.errors],
+        )
 
-    def _chunks(
+    def _view_outputs(
         self,
-        paths: Sequence[Path | str],
+        images: Iterable[ImageInput],
         cache: FeatureCache | None,
         skip_errors: bool,
         progress: Callable[[int], object] | None,
-    ) -> Iterator[tuple[slice, ViewOutput]]:
-        """Whole blocks of pictures, as many as memory allows; an encoder sees a picture once, whoever shares it."""
+    ) -> Iterator[ViewOutput]:
+        """Blocks of images, as many at a time as memory allows; an encoder runs once, however many members share it."""
         encoders = self._encoders
         ends = np.cumsum([encoder.dim for encoder in encoders.values()]).tolist()
         spans = dict(zip(encoders, pairwise([0, *ends]), strict=True))
-        mirror = any(mirrored for part in self._parts for mirrored in part.views.values())
+        mirror = any(mirrored for part in self._classifiers for mirrored in part.views.values())
         each = 4 * (2 if mirror else 1) * sum(encoder.dim for encoder in encoders.values())
-        step = BLOCK * max(1, PART_BYTES // (BLOCK * max(each, 1)))
-        for start in range(0, len(paths), step):
-            rows = slice(start, min(start + step, len(paths)))
-            encoding = encode_images(
-                [Path(path) for path in paths[rows]],
-                list(encoders.values()),
-                mirror=mirror,
-                cache=cache,
-                skip_errors=skip_errors,
-                progress=progress,
-            )
+        for encoding in encode_parts(
+            images,
+            list(encoders.values()),
+            BLOCK * max(1, PART_BYTES // (BLOCK * max(each, 1))),
+            mirror=mirror,
+            cache=cache,
+            skip_errors=skip_errors,
+            progress=progress,
+        ):
             shape = (len(encoding.ok), len(self.categories))
             tables = [[np.zeros(shape, np.float32) for _ in m.views] for m in self.ensemble.members]
-            for part in self._parts:
+            for part in self._classifiers:
                 own = [spans[encoder.key] for encoder in part.classifier.encoders]
                 for position, mirrored in part.views.items():
-                    seen = encoding.features[:, int(mirrored)]
-                    features = np.concatenate([seen[:, a:b] for a, b in own], axis=1)
-                    said = [
+                    view = encoding.features[:, int(mirrored)]
+                    features = np.concatenate([view[:, a:b] for a, b in own], axis=1)
+                    blocks = [
                         part.classifier.probabilities(features[first : first + BLOCK])
-                        for first in range(0, len(features), BLOCK)
+                        for first in range(0, max(1, len(features)), BLOCK)
                     ]
-                    table = np.concatenate(said)[:, part.columns]
+                    table = np.concatenate(blocks)[:, part.columns]
                     table[~encoding.ok] = 0.0
                     tables[part.member][position] = table
-            yield rows, ViewOutput(tables=tables, ok=encoding.ok, errors=encoding.errors)
+            yield ViewOutput(tables=tables, ok=encoding.ok, errors=encoding.errors)
 
     @cached_property
-    def _parts(self) -> list[_Part]:
-        """The classifiers that have a say, one for each member and size."""
+    def _classifiers(self) -> list[_Part]:
+        """The classifiers with a weight, one for each member and size."""
         parts = []
         for index, member in enumerate(self.ensemble.members):
             names = member.bundle.categories.names
@@ -273,15 +265,15 @@ class EnsembleClassifier:
 
     @cached_property
     def _encoders(self) -> dict[str, Encoder]:
-        """By key: what several members have in common runs once."""
-        found: dict[str, Encoder] = {}
-        for part in self._parts:
+        """By key: an encoder that several members share runs once."""
+        encoders: dict[str, Encoder] = {}
+        for part in self._classifiers:
             for encoder in part.classifier.encoders:
-                found.setdefault(encoder.key, encoder)
-        return found
+                encoders.setdefault(encoder.key, encoder)
+        return encoders
 
     def _classifier(self, member: Member, size: int | None) -> Classifier:
-        engine, device, precision = self._how
+        engine, device, precision = self._engine
         classifier = Classifier(
             resized(member.bundle, size), engine=engine, device=device, precision=precision
         )

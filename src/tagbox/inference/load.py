@@ -1,24 +1,21 @@
-"""The folder of a run as something that predicts, whatever it holds."""
+"""Load the classifier, the ensemble or the detector of a run folder, and predict a dataset with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from tagbox.backends.encoder import Precision
 from tagbox.backends.feature_cache import FeatureCache
-from tagbox.config import LabelKind
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
 from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
-from tagbox.inference.classifier import Classifier, ClassifierOutput
+from tagbox.inference.classifier import Classifier
 from tagbox.inference.ensemble import EnsembleClassifier
+from tagbox.inference.predictor import LabelPredictor
 from tagbox.models.bundle import is_detector
 from tagbox.models.ensembles import is_ensemble
 from tagbox.predictions.predictions import Predictions
@@ -28,51 +25,13 @@ if TYPE_CHECKING:
     from tagbox.inference.detector import DetectorModel
 
 
-class Model(Protocol):
-    """What a single classifier and an ensemble have in common."""
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """K names, in the order of the columns of probabilities."""
-
-    @property
-    def labels(self) -> LabelKind:
-        """Whether categories exclude each other."""
-
-    @property
-    def thresholds(self) -> Thresholds:
-        """The thresholds it was saved with."""
-
-    @property
-    def has_evidence(self) -> bool:
-        """Whether exact evidence maps exist."""
-
-    def require_evidence(self) -> None:
-        """Refuse models without exact evidence maps; see `Classifier.require_evidence`."""
-
-    def predict(
-        self,
-        paths: Sequence[Path | str],
-        *,
-        cache: FeatureCache | None = None,
-        skip_errors: bool = False,
-        progress: Callable[[int], object] | None = None,
-    ) -> ClassifierOutput:
-        """Probabilities of pictures; see `Classifier.predict`."""
-
-    def evidence(
-        self, image: NDArray[np.uint8], categories: Sequence[int]
-    ) -> list[NDArray[np.float32]]:
-        """Where each category was seen; see `Classifier.evidence`."""
-
-
 def load_model(
     run: Path | str,
     *,
     engine: Engine = "auto",
     device: Device = "auto",
     precision: Precision = "fp32",
-) -> Model | DetectorModel:
+) -> LabelPredictor | DetectorModel:
     """The classifier, the ensemble or the detector of a run folder; no pickle, no network.
 
     Raises
@@ -115,7 +74,7 @@ def load_classifier(
     engine: Engine = "auto",
     device: Device = "auto",
     precision: Precision = "fp32",
-) -> Model:
+) -> LabelPredictor:
     """The classifier or the ensemble of a run folder.
 
     Raises
@@ -141,7 +100,7 @@ def predict_dataset(
     device: Device = "auto",
     progress: Callable[[int], object] | None = None,
 ) -> tuple[Predictions, Thresholds]:
-    """What a run says of every picture of a dataset, and the run's thresholds.
+    """Probabilities of every image of a dataset, and the thresholds of the run.
 
     Features are looked up in the cache and kept there.
 

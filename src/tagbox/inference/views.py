@@ -5,10 +5,10 @@ Boxes found in a view are mapped back to image coordinates, and the boxes of all
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tagbox.data.image_files import picture_size
 from tagbox.errors import bad_value
-from tagbox.images.decode import decode_bytes, read_bytes
+from tagbox.images.decode import ImageInput, decode_bytes, image_source
 from tagbox.images.geometry import Letterbox, letterboxed
 
 if TYPE_CHECKING:
@@ -238,24 +238,26 @@ class Prepared:
         return _view(self.image[top:bottom, left:right], window, fit)
 
 
-def read_prepared(path: Path, fit: Letterbox, tiles: Tiles | None = None) -> Prepared:
-    """A picture from its file, upright.
+def read_prepared(
+    image: ImageInput, name: str, fit: Letterbox, tiles: Tiles | None = None
+) -> Prepared:
+    """Decode an image, upright, and prepare it; `name` stands for it in errors.
 
     Raises
     ------
     TagboxError
-        The codes of `images.decode.read_image`.
+        The codes of `images.decode.image_source` and `decode_bytes`.
     """
-    data = read_bytes(path)
+    source = image_source(image, name)
+    if isinstance(source, np.ndarray):
+        return prepare(source, fit, tiles)
     least = None
-    width, height = picture_size(path)
+    width, height = picture_size(io.BytesIO(source))
     if tiles is None and width and height:
         # A JPEG much larger than the network's input need not be decoded at full size.
         least = min(fit.inner(width, height))
-    image = decode_bytes(data, file=path, min_size=least)
-    if least is None:
-        height, width = image.shape[:2]
-    return prepare(image, fit, tiles, size=(width, height))
+    pixels = decode_bytes(source, file=name, min_size=least)
+    return prepare(pixels, fit, tiles, size=None if least is None else (width, height))
 
 
 def prepare(

@@ -1,0 +1,155 @@
+"""What classifiers, ensembles and detectors have in common: images of any kind in, one result an image out, in order."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagbox.backends.feature_cache import FeatureCache
+from tagbox.config import LabelKind
+from tagbox.errors import TagboxError
+from tagbox.images.decode import ImageInput
+from tagbox.predictions.thresholds import Thresholds
+
+Result = TypeVar("Result", covariant=True)
+
+
+class Predictor(ABC, Generic[Result]):
+    """A saved model in use.
+
+    Images are paths, encoded bytes, PIL images or (H, W, 3) uint8 RGB arrays, in any iterable. They are decoded a few
+    ahead of the network, so a generator may yield any number of them; an array must not be written to before its
+    result came. EXIF orientation is applied to all but arrays.
+    """
+
+    @property
+    @abstractmethod
+    def categories(self) -> tuple[str, ...]:
+        """K names, in the order of the columns of probabilities and of category rows."""
+
+    @abstractmethod
+    def results(self, images: Iterable[ImageInput]) -> Iterator[Result | TagboxError]:
+        """One result for each image, in order; in the place of one that cannot be read its error."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClassifierOutput:
+    """Probabilities of N images.
+
+    Attributes
+    ----------
+    probabilities
+        (N, K) float32; rows of images that could not be read are zero.
+    ok
+        (N,) bool: which could be read.
+    errors
+        Why the others could not, in order.
+    """
+
+    probabilities: NDArray[np.float32]
+    ok: NDArray[np.bool_]
+    errors: list[TagboxError]
+
+
+class LabelPredictor(Predictor[NDArray[np.float32]]):
+    """A single classifier or an ensemble of classifiers."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> LabelKind:
+        """Whether an image has any number of categories, or exactly one."""
+
+    @property
+    @abstractmethod
+    def thresholds(self) -> Thresholds:
+        """The thresholds it was saved with."""
+
+    @property
+    @abstractmethod
+    def has_evidence(self) -> bool:
+        """Whether exact evidence maps exist."""
+
+    @abstractmethod
+    def require_evidence(self) -> None:
+        """Refuse models without exact evidence maps.
+
+        Raises
+        ------
+        TagboxError
+            ``evidence-head`` for a head that is not linear; ``evidence-backbone`` for a backbone without a feature
+            map; ``evidence-ensemble``.
+        """
+
+    @abstractmethod
+    def evidence(
+        self, image: NDArray[np.uint8], categories: Sequence[int]
+    ) -> list[NDArray[np.float32]]:
+        """Evidence maps of `categories` (rows) in an (H, W, 3) uint8 RGB image.
+
+        Returns
+        -------
+        list
+            An (h, w) float32 map over the whole image for each category; see `inference.evidence`.
+
+        Raises
+        ------
+        TagboxError
+            See `require_evidence`.
+        """
+
+    @abstractmethod
+    def _outputs(
+        self,
+        images: Iterable[ImageInput],
+        cache: FeatureCache | None,
+        skip_errors: bool,
+        progress: Callable[[int], object] | None,
+    ) -> Iterator[ClassifierOutput]:
+        """The output of as many images at a time as their features may take memory; at least one part."""
+
+    def results(
+        self, images: Iterable[ImageInput], *, cache: FeatureCache | None = None
+    ) -> Iterator[NDArray[np.float32] | TagboxError]:
+        """The (K,) float32 probabilities of each image, in order; in the place of one that cannot be read its error."""
+        for part in self._outputs(images, cache, True, None):
+            errors = iter(part.errors)
+            for probabilities, ok in zip(part.probabilities, part.ok, strict=True):
+                yield probabilities if ok else next(errors)
+
+    def predict(
+        self,
+        paths: Iterable[ImageInput],
+        *,
+        cache: FeatureCache | None = None,
+        skip_errors: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> ClassifierOutput:
+        """Probabilities of images, all in one table.
+
+        Parameters
+        ----------
+        paths
+            The images: paths, bytes, PIL images or arrays; see `Predictor`.
+        cache
+            Where features are looked up and kept.
+        skip_errors
+            Go on after an image that cannot be read; otherwise the first one is raised.
+        progress
+            Called with 1 for each image that is done.
+
+        Raises
+        ------
+        TagboxError
+            The codes of `images.decode.image_source` and `decode_bytes`, unless `skip_errors`.
+        """
+        parts = list(self._outputs(paths, cache, skip_errors, progress))
+        return ClassifierOutput(
+            probabilities=np.concatenate([part.probabilities for part in parts]),
+            ok=np.concatenate([part.ok for part in parts]),
+            errors=[error for part in parts for error in part.errors],
+        )
