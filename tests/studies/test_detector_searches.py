@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tuned_scenes import by_epoch, numbers, rows
 
+from history_rows import history_rows
 from tagbox.api import Study, train_detector, tune_classifier, tune_detector
 from tagbox.config import ClassifierConfig, DetectorConfig, SynthConfig
 from tagbox.data.load import load_dataset
@@ -20,7 +21,6 @@ from tagbox.data.synthetic.generate import generate
 from tagbox.errors import TagboxError
 from tagbox.evaluation.evaluate_detections import evaluate_boxes
 from tagbox.inference.detector import DetectorModel
-from tagbox.training.history import read_history
 
 Tuned = Callable[..., Study[DetectorConfig]]
 SEARCH: dict[str, dict[str, Any]] = {
@@ -96,7 +96,7 @@ def test_the_best_trial_is_kept_and_can_be_used(whole: Study[DetectorConfig]) ->
     assert whole.result["metric"] == "val_loss"
     assert [path.name for path in (whole.folder / "trials").iterdir()] == [best["trial"]]
     run = whole.folder / "trials" / best["trial"]
-    history = read_history(run / "history.csv")
+    history = history_rows(run / "history.csv")
     # Compared by the loss of the epoch that has the best AP.
     assert history[int(best["best_epoch"]) - 1]["val_loss"] == float(best["value"])
     assert json.loads((run / "metrics.json").read_text())["best_epoch"] == int(best["best_epoch"])
@@ -149,7 +149,7 @@ def test_other_seeds_and_other_pictures_judge_the_best(
     run = train_detector(
         scenes / "instances_train.json", replace(study.best, seed=2), name="one", runs=tmp_path
     )
-    epochs = read_history(run.folder / "history.csv")
+    epochs = history_rows(run.folder / "history.csv")
     assert again["best"]["values"] == [max(float(row["val_ap"] or 0) for row in epochs)]
     # The run that is kept, scored on the third dataset by itself.
     kept = study.folder / "trials" / str(study.result["best"]["trial"])

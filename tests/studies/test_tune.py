@@ -16,6 +16,7 @@ import pytest
 import yaml
 from tuned_scenes import SEARCH, TRIALS, by_epoch, numbers, rows
 
+from history_rows import history_rows
 from tagbox.api import Study, train_classifier
 from tagbox.backends.create import create_encoders
 from tagbox.config import ClassifierConfig
@@ -23,7 +24,6 @@ from tagbox.errors import TagboxError
 from tagbox.progress import Silent
 from tagbox.training.distributed import Runtime
 from tagbox.training.frozen import encode_train_val, train_head
-from tagbox.training.history import read_history
 from tagbox.training.resolve_config import resolve
 from tagbox.training.train_val import load_train_val
 
@@ -325,6 +325,6 @@ def test_a_teacher_teaches_every_trial(
     search = {"teacher_weight": {"low": 0.1, "high": 1.0}}
     study = tuned(tmp_path, config=config, search=search, trials=2)
     run = train_classifier(data, study.best, name="pupil", runs=tmp_path)
-    figures = [row["val_map"] for row in read_history(run.folder / "history.csv")]
+    figures = [row["val_map"] for row in history_rows(run.folder / "history.csv")]
     assert max(float(figure or 0) for figure in figures) == study.result["best"]["value"]
     assert len({row["value"] for row in rows(study)}) == 2

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from tuned_scenes import rows
 
+from history_rows import history_rows
 from tagbox.api import Study
 from tagbox.config import ClassifierConfig, FinetuneConfig
 from tagbox.inference.classifier import Classifier
-from tagbox.training.history import read_history
 
 Tuned = Callable[..., Study]
 SEARCH = {"finetune.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
@@ -53,7 +53,7 @@ def test_only_the_best_trials_run_is_kept(searched: tuple[Study, list[set[str]]]
     run = study.folder / "trials" / name
     assert not (run / "report.html").exists()
     assert Classifier.load(run).categories
-    history = read_history(run / "history.csv")
+    history = history_rows(run / "history.csv")
     assert max(float(row["val_map"] or 0) for row in history) == study.result["best"]["value"]
 
 

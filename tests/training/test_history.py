@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagbox.errors import TagboxError
-from tagbox.training.history import read_history, write_history
+from history_rows import history_rows
+from tagbox.training.history import write_history
 
 
 def test_columns_are_stable_and_empty_cells_are_none(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_columns_are_stable_and_empty_cells_are_none(tmp_path: Path) -> None:
     assert path.read_text() == (
         "epoch,train_loss,val_loss,val_map,learning_rate\n1,1.0,0.5,0.25,\n2,0.1,,,1\n"
     )
-    assert read_history(path) == [
+    assert history_rows(path) == [
         {"epoch": 1, "train_loss": 1.0, "val_loss": 0.5, "val_map": 0.25, "learning_rate": None},
         {"epoch": 2, "train_loss": 0.1, "val_loss": None, "val_map": None, "learning_rate": 1},
     ]
@@ -51,7 +51,7 @@ def test_parts_of_a_loss_stand_beside_each_other(tmp_path: Path) -> None:
         "1,3.0,2.0,1.0,,,,,,",
         "2,2.5,2.25,0.5,2.0,0.25,2.0,0.125,0.25,0.002",
     ]
-    assert [row["val_loss_box"] for row in read_history(path)] == [None, 0.25]
+    assert [row["val_loss_box"] for row in history_rows(path)] == [None, 0.25]
 
 
 numbers = st.none() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False)
@@ -63,29 +63,4 @@ def test_numbers_read_back_to_the_same_value(
 ) -> None:
     path = tmp_path_factory.mktemp("history") / "history.csv"
     write_history(rows, path)
-    assert read_history(path) == rows
-
-
-@pytest.mark.parametrize(
-    ("text", "where", "found"),
-    [
-        ("epoch,val_loss\n1,0.5\n2\n", "line 3", "1 cells, the header has 2"),
-        ("epoch,val_loss\n1,good\n", "line 2", "'good' in the column val_loss is not a number"),
-    ],
-)
-def test_a_broken_file_is_named(tmp_path: Path, text: str, where: str, found: str) -> None:
-    path = tmp_path / "history.csv"
-    path.write_text(text)
-    with pytest.raises(TagboxError) as caught:
-        read_history(path)
-    assert (caught.value.code, caught.value.where, caught.value.found) == (
-        "history-bad",
-        where,
-        found,
-    )
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TagboxError, match="no such file") as caught:
-        read_history(tmp_path / "history.csv")
-    assert caught.value.code == "history-missing"
+    assert history_rows(path) == rows

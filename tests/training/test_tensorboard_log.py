@@ -63,10 +63,9 @@ def test_parts_of_a_loss_are_in_the_group_of_losses(tmp_path: Path) -> None:
         watch: Watch[np.ndarray] = Watch(
             log,
             categories=["cat", "dog"],
-            per_category=lambda held: {"ap": held},
-            steps=10,
+            per_category=lambda values: {"ap": values},
         )
-        watch.batch(1, 4.0)
+        watch.batch(11, 4.0)
         row = {"epoch": 3, "learning_rate": 0.25}
         for side, loss in (("train", 2.0), ("val", 3.0)):
             row |= {f"{side}_loss": loss, f"{side}_loss_box": loss / 2, f"{side}_loss_class": loss}
@@ -109,10 +108,10 @@ def test_a_resumed_run_continues_in_a_second_file(tmp_path: Path) -> None:
     assert points(tmp_path / "val", "loss/epoch") == [(1, 0.5), (2, 0.5)]
 
 
-def test_flushed_events_are_readable_while_the_run_goes_on(tmp_path: Path) -> None:
+def test_events_of_an_epoch_are_readable_while_the_run_goes_on(tmp_path: Path) -> None:
     log = TensorBoardLog(tmp_path)
     log.batch(0, 0.5)
-    log.flush()
+    log.epoch(1, {"val_loss": 0.25})
     assert points(tmp_path / "train", "loss/batch") == [(0, 0.5)]
     log.close()
 

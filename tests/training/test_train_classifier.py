@@ -13,6 +13,7 @@ import torch
 import yaml
 
 import tagbox
+from history_rows import history_rows
 from tagbox.api import train_classifier
 from tagbox.backends.create import create_encoders
 from tagbox.backends.features import encode_images
@@ -30,7 +31,6 @@ from tagbox.models.heads import FeatureScale, create_head
 from tagbox.training.batches import FeatureBatches
 from tagbox.training.classification_task import ClassificationTask
 from tagbox.training.distributed import Runtime
-from tagbox.training.history import read_history
 from tagbox.training.loop import Stop, fit
 from tagbox.training.losses import create_loss
 from tagbox.training.optim import Schedule, one_cycle
@@ -135,7 +135,7 @@ def test_a_run_holds_everything_and_repeats_exactly(
         assert one.read_bytes() == two.read_bytes(), name
 
     metrics = msgspec.json.decode((runs[0].folder / "metrics.json").read_bytes())
-    history = read_history(runs[0].folder / "history.csv")
+    history = history_rows(runs[0].folder / "history.csv")
     best = history[metrics["best_epoch"] - 1]
     assert best["val_map"] == max(row["val_map"] for row in history)  # type: ignore[type-var]
     assert metrics["validation"]["map"] == pytest.approx(best["val_map"], abs=1e-6)

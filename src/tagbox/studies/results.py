@@ -19,7 +19,7 @@ from tagbox.studies.search import ranking
 from tagbox.studies.search_space import Range, get_setting, with_settings
 from tagbox.studies.storage import SUMMARY, StudyStorage
 from tagbox.studies.trainer import with_machine
-from tagbox.studies.trial_metric import column, direction, gain
+from tagbox.training.history import improvement, metric_column, metric_direction
 from tagbox.training.resolve_config import Training
 from tagbox.training.run_dir import kind_of
 
@@ -99,8 +99,8 @@ class Notes(Generic[Training]):
         trials = self.trial_storage.trials
         ranked = ranking(trials, self.metric)
         result: dict[str, Any] = {
-            "metric": column(self.metric),
-            "direction": direction(self.metric),
+            "metric": metric_column(self.metric),
+            "direction": metric_direction(self.metric),
             "trials": {"total": len(trials), **_counts(trials)},
             "seconds": round(sum(t.user_attrs.get("seconds", 0.0) for t in trials), 1),
             "search": {name: allowed.to_dict() for name, allowed in self.ranges.items()},
@@ -172,8 +172,8 @@ def _with_gains(again: Mapping[str, Any], value: float, metric: str) -> dict[str
     start, best = again["start"]["mean"], again["best"]["mean"]
     return {
         **again,
-        "selection": None if best is None else gain(metric, best, value),
-        "gain": None if start is None or best is None else gain(metric, start, best),
+        "selection": None if best is None else improvement(metric, best, value),
+        "gain": None if start is None or best is None else improvement(metric, start, best),
     }
 
 
@@ -187,7 +187,7 @@ def _importance(ended: Sequence[FrozenTrial], metric: str) -> dict[str, float]:
 
     if len({trial.value for trial in ended}) < LEAST_FOR_IMPORTANCE:
         return {}
-    study = optuna.create_study(direction=direction(metric))
+    study = optuna.create_study(direction=metric_direction(metric))
     study.add_trials(ended)
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(evaluate_on_local=False)
     found = optuna.importance.get_param_importances(study, evaluator=evaluator)

@@ -25,7 +25,7 @@ from tagbox.progress import Progress
 from tagbox.studies.search import RECORDED
 from tagbox.studies.storage import StudyStorage
 from tagbox.studies.trainer import Trainer
-from tagbox.studies.trial_metric import column
+from tagbox.training.history import metric_column
 from tagbox.training.resolve_config import Training
 from tagbox.training.train_val import same_categories
 
@@ -80,7 +80,7 @@ def _value(trainer: Trainer[Training], config: Training, metric: str) -> float |
     """The metric of one training, whose run directory is removed; None where it failed or is undefined."""
     kept = trainer.kept()
     try:
-        value = trainer.run(config, SCRATCH).row.get(column(metric))
+        value = trainer.run(config, SCRATCH).row.get(metric_column(metric))
     except TagboxError as error:
         if error.code not in RECORDED:
             raise

@@ -14,8 +14,7 @@ from tagbox.progress import Progress
 from tagbox.studies.search_space import Range, Value, get_setting, with_settings
 from tagbox.studies.storage import StudyStorage
 from tagbox.studies.trainer import Trainer
-from tagbox.studies.trial_metric import column, direction, gain
-from tagbox.training.history import Row
+from tagbox.training.history import Row, improvement, metric_column, metric_direction
 from tagbox.training.resolve_config import Training, on_pictures, steps
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def search(
             best = ranking(study.get_trials(deepcopy=False), metric)[:1]
             trainer.keep_only({str(each.number) for each in best})
             if finished in best:
-                text = f"{column(metric)} {finished.values[0]:.4f}"
+                text = f"{metric_column(metric)} {finished.values[0]:.4f}"
                 progress.say(f"trial {number}: {text}, the best so far")
             advance(1, note=_best_so_far(best))
 
@@ -99,7 +98,7 @@ def ranking(trials: Sequence[FrozenTrial], metric: str) -> list[FrozenTrial]:
     from optuna.trial import TrialState
 
     ended = [t for t in trials if t.state == TrialState.COMPLETE]
-    return sorted(ended, key=lambda t: (gain(metric, t.values[0], 0.0), t.number))
+    return sorted(ended, key=lambda t: (improvement(metric, t.values[0], 0.0), t.number))
 
 
 def _run_trial(
@@ -122,10 +121,10 @@ def _run_trial(
     def on_epoch(row: Row) -> None:
         nonlocal epochs, reported
         epochs, reported = int(row["epoch"] or 0), reported + 1
-        value = row.get(column(metric))
+        value = row.get(metric_column(metric))
         if value is None or math.isnan(value):
             return
-        state_text = f"epoch {epochs}, {column(metric)} {value:.4f}"
+        state_text = f"epoch {epochs}, {metric_column(metric)} {value:.4f}"
         if full_network:
             progress.say(f"trial {trial.number}: {state_text}")
         trial.report(value, reported)
@@ -136,7 +135,7 @@ def _run_trial(
     try:
         config = with_settings(base, values)
         outcome = trainer.run(config, str(trial.number), on_epoch)
-        value = outcome.row.get(column(metric))
+        value = outcome.row.get(metric_column(metric))
         if value is None or math.isnan(value):
             raise _metric_absent(metric)
         epochs = outcome.epochs
@@ -166,7 +165,7 @@ def _in_memory(done: list[FrozenTrial], metric: str, base: Training) -> Study:
         # The first epoch at which a trial may be pruned.
         n_warmup_steps=1 + max(1, epochs // UNPRUNED_SHARE),
     )
-    study = optuna.create_study(direction=direction(metric), pruner=pruner)
+    study = optuna.create_study(direction=metric_direction(metric), pruner=pruner)
     study.add_trials(done)
     return study
 
@@ -185,7 +184,7 @@ def _best_so_far(best: Sequence[FrozenTrial]) -> str | None:
 def _metric_absent(metric: str) -> TagboxError:
     return TagboxError(
         "metric-absent",
-        f"the validation images do not define {column(metric)}",
+        f"the validation images do not define {metric_column(metric)}",
         where="--metric",
         hint="choose another metric or other validation images",
     )

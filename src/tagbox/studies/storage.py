@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tagbox.atomic_io import cannot_write, sole_use
 from tagbox.errors import TagboxError, extra_missing
-from tagbox.studies.trial_metric import direction
+from tagbox.training.history import metric_direction
 from tagbox.training.run_dir import run_paths
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class StudyStorage:
             self._study: Study = optuna.create_study(
                 storage=database,
                 study_name=name,
-                direction=direction(metric),
+                direction=metric_direction(metric),
                 load_if_exists=True,
             )
 

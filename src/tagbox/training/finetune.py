@@ -19,6 +19,7 @@ from tagbox.metrics.multilabel import class_priors
 from tagbox.models.backbones import Arrays, Backbone, trained_backbone
 from tagbox.progress import Progress
 from tagbox.training.frozen import Stage
+from tagbox.training.history import Row, metric_column
 from tagbox.training.network import train_network
 from tagbox.training.optim import optimizer_of
 from tagbox.training.resolve_config import label_kind
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from tagbox.models.classifier_network import Network
     from tagbox.training.distributed import Runtime
-    from tagbox.training.history import Row
     from tagbox.training.image_batches import ImageBatches
     from tagbox.training.task import TrainState
 
@@ -167,7 +167,7 @@ def _encoded(
 
 def _epoch_summary(row: Row, best_by: str) -> str:
     """One line for an epoch."""
-    name = best_by if best_by == "val_loss" else f"val_{best_by}"
+    name = metric_column(best_by)
     metrics = {
         "train_loss": row.get("train_loss"),
         "val_loss": row.get("val_loss"),

@@ -79,10 +79,10 @@ class Loss(ABC):
 
 
 class LabelLoss(Loss):
-    """One element a label: (B, K)."""
+    """A loss with one element for each label: (B, K)."""
 
     def mask(self, targets: Tensor) -> Tensor:
-        """See `Loss.mask`."""
+        """(B, K) bool: which labels are known."""
         return targets >= 0
 
     def _smoothed(self, targets: Tensor) -> Tensor:
@@ -93,21 +93,21 @@ class BinaryCrossEntropy(LabelLoss):
     """-log p of a present label, -log(1 - p) of an absent one."""
 
     def elements(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """See `Loss.elements`."""
+        """(B, K) loss of each label."""
         from torch.nn import functional
 
         return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
 
 
 class WeightedBinaryCrossEntropy(LabelLoss):
-    """Positives weighted by the negatives per positive, capped: else one rare label outweighs a batch."""
+    """Positives weighted by the negatives per positive, capped so that a rare label cannot outweigh a batch."""
 
     def __init__(self, positive_rate: Tensor, **settings: float) -> None:
         super().__init__(**settings)  # type: ignore[arg-type]
         self.weight = ((1 - positive_rate) / positive_rate).clamp(1.0, POSITIVE_WEIGHT_CAP)
 
     def elements(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """See `Loss.elements`."""
+        """(B, K) loss of each label."""
         from torch.nn import functional
 
         weight = self.weight.to(logits.device)
@@ -117,13 +117,13 @@ class WeightedBinaryCrossEntropy(LabelLoss):
 
 
 class FocusedLoss(LabelLoss):
-    """A loss that looks at hard elements; while it anneals, the plain one takes the rest.
+    """A loss with more weight on hard elements; while annealing, binary cross-entropy has the rest of the weight.
 
-    Growing the exponents themselves would have infinite slopes on the way.
+    Annealing the exponents themselves would pass through infinite slopes.
     """
 
     def elements(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """See `Loss.elements`."""
+        """(B, K) loss of each label."""
         from torch.nn import functional
 
         values = self.focused(logits, targets)
@@ -141,7 +141,7 @@ class Focal(FocusedLoss):
     """Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, eq. 5."""
 
     def focused(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """See `FocusedLoss.focused`."""
+        """(B, K) loss of each label."""
         from torch.nn import functional
 
         probability = logits.sigmoid()
@@ -154,7 +154,7 @@ class Asymmetric(FocusedLoss):
     """Ridnik et al., "Asymmetric Loss For Multi-Label Classification", ICCV 2021, eq. 7."""
 
     def focused(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """See `FocusedLoss.focused`."""
+        """(B, K) loss of each label."""
         from torch.nn import functional
 
         probability = logits.sigmoid()
@@ -165,14 +165,14 @@ class Asymmetric(FocusedLoss):
 
 
 class CrossEntropy(Loss):
-    """-log of the softmax at the category of a picture: one element a picture, (B,)."""
+    """-log of the softmax at the category of an image; one element for each image: (B,)."""
 
     def mask(self, targets: Tensor) -> Tensor:
-        """See `Loss.mask`: a picture counts where all its categories are known."""
+        """(B,) bool: the images whose categories are all known."""
         return (targets >= 0).all(dim=1)
 
     def elements(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """See `Loss.elements`."""
+        """(B,) loss of each image."""
         return -(targets * logits.log_softmax(dim=1)).sum(dim=1)
 
     def _smoothed(self, targets: Tensor) -> Tensor:

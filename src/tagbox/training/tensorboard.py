@@ -3,8 +3,6 @@
 The events are TensorBoard's own protocol buffers; only the framing of records is written here, because
 the import of its writers (``torch.utils.tensorboard``, ``tensorboard.summary.writer``) is a noticeable
 part of a run of seconds and several times that of the buffers alone.
-
-What TensorBoard is told while a model is trained.
 """
 
 from __future__ import annotations
@@ -59,33 +57,34 @@ class TensorBoardLog:
         """The loss of one mini-batch; `step` counts batches from the start of the run."""
         self._writers["train"].scalars(step, {"loss/batch": loss})
 
-    def epoch(self, epoch: int, figures: Mapping[str, float | int | None]) -> None:
-        """The figures of one epoch, named as in ``history.csv``.
+    def epoch(self, epoch: int, metrics: Mapping[str, float | int | None]) -> None:
+        """The metrics of one epoch, named as in ``history.csv``; a running TensorBoard sees them at once.
 
         ``train_NAME`` and ``val_NAME`` become the tag ``metrics/NAME`` of the two writers,
         ``loss/epoch`` for the loss and ``loss/PART`` for ``loss_PART``; other names
         (``learning_rate``) are tags of ``train/`` under ``run/``. None and NaN are left out.
         """
-        sides: dict[str, dict[str, float | int | None]] = {"train": {}, "val": {}}
-        for name, value in figures.items():
-            side, _, figure = name.partition("_")
-            if side in sides and figure:
-                sides[side][_tag(figure)] = value
+        by_side: dict[str, dict[str, float | int | None]] = {"train": {}, "val": {}}
+        for name, value in metrics.items():
+            side, _, metric = name.partition("_")
+            if side in by_side and metric:
+                by_side[side][_tag(metric)] = value
             elif name != "epoch":
-                sides["train"][f"run/{name}"] = value
-        for side, values in sides.items():
+                by_side["train"][f"run/{name}"] = value
+        for side, values in by_side.items():
             self._writers[side].scalars(epoch, values)
+            self._writers[side].flush()
 
     def per_category(
         self,
         epoch: int,
-        figure: str,
+        metric: str,
         names: Sequence[str],
         values: Sequence[float] | NDArray[np.floating[Any]],
         side: Side = "val",
     ) -> None:
-        """One figure of K categories, tagged ``FIGURE/NAME``; NaN (no positives) is left out."""
-        tags = {f"{figure}/{n}": float(v) for n, v in zip(names, values, strict=True)}
+        """One metric of K categories, tagged ``METRIC/NAME``; NaN (no positives) is left out."""
+        tags = {f"{metric}/{n}": float(v) for n, v in zip(names, values, strict=True)}
         self._writers[side].scalars(epoch, tags)
 
     def picture(self, step: int, tag: str, image: NDArray[np.uint8], side: Side = "val") -> None:
@@ -99,23 +98,18 @@ class TensorBoardLog:
             step, tag, height, width, simplejpeg.encode_jpeg(pixels, quality=80)
         )
 
-    def flush(self) -> None:
-        """Hand everything to the operating system, so that a running TensorBoard sees it."""
-        for writer in self._writers.values():
-            writer.flush()
-
     def close(self) -> None:
-        """Flush and close both files."""
+        """Close both files."""
         for writer in self._writers.values():
             writer.close()
 
 
-def _tag(figure: str) -> str:
+def _tag(metric: str) -> str:
     """Losses share a group of charts, each on its own scale; everything else is in another."""
-    if figure == "loss":
+    if metric == "loss":
         return "loss/epoch"
-    part = figure.removeprefix("loss_")
-    return f"metrics/{figure}" if part == figure else f"loss/{part}"
+    part = metric.removeprefix("loss_")
+    return f"metrics/{metric}" if part == metric else f"loss/{part}"
 
 
 class _EventFile:
@@ -187,20 +181,19 @@ def _masked_crc(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-Held = TypeVar("Held")
+Validated = TypeVar("Validated")
+"""The metrics object of a validation pass."""
 
 
-class Watch(Generic[Held]):
-    """Batches and epochs of one training, a classifier's or a detector's, written to `log` where there is one.
+class Watch(Generic[Validated]):
+    """Writes the batches and epochs of a training to `log`, where there is one.
 
     Parameters
     ----------
     categories
         K names.
     per_category
-        What validation left in an epoch -> (K,) values of each figure that has a tag a category.
-    steps
-        Batches of earlier stages, before the first one of this.
+        The metrics of a validation pass -> (K,) values of each metric with a tag for each category.
     """
 
     def __init__(
@@ -208,35 +201,33 @@ class Watch(Generic[Held]):
         log: TensorBoardLog | None,
         *,
         categories: Sequence[str] = (),
-        per_category: Callable[[Held], Mapping[str, NDArray[np.floating[Any]]]] | None = None,
-        steps: int = 0,
+        per_category: Callable[[Validated], Mapping[str, NDArray[np.floating[Any]]]] | None = None,
     ) -> None:
-        self._log, self._categories, self._steps = log, categories, steps
-        self._per_category = per_category
+        self._log, self._categories, self._per_category = log, categories, per_category
 
     def batch(self, step: int, loss: float) -> None:
-        """The loss of a batch."""
+        """Write the loss of a batch."""
         if self._log is not None:
-            self._log.batch(self._steps + step, loss)
+            self._log.batch(step, loss)
 
-    def epoch(self, row: Row, held: Held) -> None:
-        """The figures of an epoch, parts of the loss among them, and those of each category."""
+    def epoch(self, row: Row, validated: Validated) -> None:
+        """Write the metrics of an epoch, and those of each category."""
         if self._log is None:
             return
         number = int(row["epoch"] or 0)
         self._log.epoch(number, row)
         if self._per_category is not None:
-            for figure, values in self._per_category(held).items():
-                self._log.per_category(number, figure, self._categories, values)
+            for metric, values in self._per_category(validated).items():
+                self._log.per_category(number, metric, self._categories, values)
 
 
 def watch_labels(
     config: ClassifierConfig, categories: Sequence[str], log: TensorBoardLog | None
 ) -> Watch[ClassificationMetrics]:
-    """The watch of a classifier: average precision a category where `config` asks for it."""
+    """The watch of a classifier, with each category's average precision where `config` asks for it."""
 
-    def precision(held: ClassificationMetrics) -> dict[str, NDArray[np.float64]]:
-        return {"average_precision": average_precision(held.truth, held.probabilities)}
+    def precision(metrics: ClassificationMetrics) -> dict[str, NDArray[np.float64]]:
+        return {"average_precision": average_precision(metrics.truth, metrics.probabilities)}
 
     wanted = precision if config.tensorboard_categories else None
     return Watch(log, categories=categories, per_category=wanted)
