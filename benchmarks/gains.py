@@ -131,7 +131,7 @@ def main() -> None:
                     f"test mAP, {other}": round(compared.second, 4),
                     "difference": round(compared.difference, 4),
                     "interval of 95 %": [round(compared.low, 4), round(compared.high, 4)],
-                    "verdict": compared.verdict,
+                    "verdict": compared.outcome,
                 }
     report(
         {

@@ -38,19 +38,19 @@ def test_it_is_sklearns_difference_on_the_same_resamples() -> None:
     rows = random.integers(0, 60, (200, 60))
     drawn = [mean(second, r) - mean(first, r) for r in rows]
     assert [found.low, found.high] == pytest.approx(np.quantile(drawn, [0.025, 0.975]).tolist())
-    assert found.verdict == "win"
+    assert found.outcome == "win"
 
 
 def test_a_model_against_itself_is_a_tie() -> None:
     truth, models = problem(1.0)
     found = paired_map_difference(truth, models, models, resamples=50)
-    assert (found.difference, found.low, found.high, found.verdict) == (0, 0, 0, "tie")
+    assert (found.difference, found.low, found.high, found.outcome) == (0, 0, 0, "tie")
 
 
 def test_the_other_way_round_is_a_loss() -> None:
     truth, bad = problem(3.0)
     _, good = problem(0.3, seed=1)
-    assert paired_map_difference(truth, good, bad, resamples=50).verdict == "loss"
+    assert paired_map_difference(truth, good, bad, resamples=50).outcome == "loss"
 
 
 def test_label_metrics_are_sklearns_on_the_same_resamples() -> None:
@@ -80,4 +80,4 @@ def test_label_metrics_of_the_other_way_round() -> None:
         assert back[name].difference == -found.difference
         assert [back[name].low, back[name].high] == pytest.approx([-found.high, -found.low])
     same = paired_label_differences(truth, first > 0.5, first > 0.5, resamples=50)
-    assert {found.verdict for found in same.values()} == {"tie"}
+    assert {found.outcome for found in same.values()} == {"tie"}

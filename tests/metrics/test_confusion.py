@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tagbox.metrics.confusion import missed_and_said, top_confusions
+from tagbox.metrics.confusion import missed_and_predicted, top_confusions
 
 TRUTH = np.array([[1, 0, 0], [1, 0, 0], [0, 1, -1], [1, 1, 0]], np.int8)
 SAID = np.array([[0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 1, 0]], bool)
 
 
 def test_by_hand() -> None:
-    assert missed_and_said(TRUTH, SAID).tolist() == [[0, 2, 1], [0, 0, 0], [0, 0, 0]]
+    assert missed_and_predicted(TRUTH, SAID).tolist() == [[0, 2, 1], [0, 0, 0], [0, 0, 0]]
 
 
 def test_equals_counting_images_one_by_one() -> None:
@@ -24,7 +24,7 @@ def test_equals_counting_images_one_by_one() -> None:
             for d in range(6):
                 missed = there[c] == 1 and not claimed[c]
                 expected[c, d] += missed and there[d] == 0 and claimed[d]
-    assert missed_and_said(truth, said).tolist() == expected.tolist()
+    assert missed_and_predicted(truth, said).tolist() == expected.tolist()
 
 
 def test_top_pairs_are_those_beyond_chance() -> None:

@@ -19,15 +19,15 @@ from tagbox.evaluation.evaluate_labels import NO_POSITIVES, evaluate_labels, hea
 from tagbox.metrics.intervals import intervals
 from tagbox.metrics.single_label import (
     BINS,
+    EQUAL_TO_ACCURACY,
     MOST_PROBABLE,
-    SAME,
     calibration,
     confusion_matrix,
     log_losses,
     most_probable,
-    one_said,
-    said_rows,
-    says_one_each,
+    one_hot,
+    one_label_each,
+    predicted_rows,
     single_label_intervals,
     top_hits,
     true_rows,
@@ -47,7 +47,7 @@ def sample(
     logits = random.normal(0, 1.5, (images, categories))
     logits[np.arange(images), rows] += skill
     powers = np.exp(logits)
-    truth = one_said(rows, categories).astype(np.int8)
+    truth = one_hot(rows, categories).astype(np.int8)
     return rows, truth, (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -97,7 +97,7 @@ def test_every_figure_equals_scikit_learns(seed: int, images: int, categories: i
         )
         found = [result[f"{average}_{name}"] for name in ("precision", "recall", "f1")]
         assert found == pytest.approx([p, r, f])
-    for name in SAME:
+    for name in EQUAL_TO_ACCURACY:
         assert result[name] == pytest.approx(result["accuracy"]), name
     assert result["hamming_loss"] == pytest.approx(2 * (1 - result["accuracy"]) / categories)
 
@@ -156,7 +156,7 @@ def test_probabilities_that_do_not_sum_to_one_have_no_log_loss() -> None:
 def test_label_sets() -> None:
     rows, truth, probabilities = sample(80, 7)
     said = probabilities.argmax(axis=1)
-    decisions = one_said(said, 7)
+    decisions = one_hot(said, 7)
     names = [str(k) for k in range(7)]
     result = evaluate_labels(
         truth, categories=names, decisions=decisions, labels="exclusive", resamples=20
@@ -169,7 +169,7 @@ def test_label_sets() -> None:
     with pytest.raises(ValueError, match="several categories"):
         evaluate_labels(truth, categories=names, decisions=decisions, labels="exclusive")
     with pytest.raises(ValueError, match="several categories"):
-        said_rows(decisions)
+        predicted_rows(decisions)
 
 
 @pytest.mark.parametrize("row", [[0, 0, 0], [1, 1, 0], [1, -1, 0]])
@@ -183,12 +183,12 @@ def test_truth_that_is_not_exclusive_is_refused(row: list[int]) -> None:
 
 def test_what_looks_like_exclusive_claims() -> None:
     _, _, probabilities = sample(20, 4)
-    assert says_one_each(probabilities, None)
-    assert says_one_each(np.vstack([probabilities, np.zeros((1, 4))]), None)
-    assert not says_one_each(np.vstack([probabilities, np.full((1, 4), 0.5)]), None)
-    assert says_one_each(None, np.eye(3, dtype=bool)[[0, 1]])
-    assert says_one_each(None, np.zeros((2, 3), bool))
-    assert not says_one_each(None, np.ones((2, 3), bool))
+    assert one_label_each(probabilities, None)
+    assert one_label_each(np.vstack([probabilities, np.zeros((1, 4))]), None)
+    assert not one_label_each(np.vstack([probabilities, np.full((1, 4), 0.5)]), None)
+    assert one_label_each(None, np.eye(3, dtype=bool)[[0, 1]])
+    assert one_label_each(None, np.zeros((2, 3), bool))
+    assert not one_label_each(None, np.ones((2, 3), bool))
 
 
 def test_calibration_equals_scikit_learns_curve() -> None:
@@ -246,11 +246,11 @@ def test_intervals_say_their_method_and_when_they_are_not_reliable() -> None:
         assert found[name]["method"] == method
         assert found[name]["reliable"], name
         assert found[name]["low"] <= result[name] <= found[name]["high"], name
-    for name in SAME:
+    for name in EQUAL_TO_ACCURACY:
         assert found[name] == found["accuracy"]
     assert "calibration_error" not in found
     # All right: a bootstrap would say "exactly 1".
-    perfect = one_said(rows, 6).astype(np.float32)
+    perfect = one_hot(rows, 6).astype(np.float32)
     found = evaluated(truth, perfect, intervals=True, resamples=50)["intervals"]
     assert (found["accuracy"]["high"], found["accuracy"]["low"] < 0.995) == (1.0, True)
     assert found["accuracy"]["reliable"]
@@ -262,7 +262,7 @@ def test_intervals_say_their_method_and_when_they_are_not_reliable() -> None:
 
 def test_the_other_intervals_are_those_of_label_sets() -> None:
     _, truth, probabilities = sample(150, 4)
-    said = one_said(most_probable(probabilities), 4)
+    said = one_hot(most_probable(probabilities), 4)
     figures = {"accuracy": float((said & (truth == 1)).any(axis=1).mean())}
     ours = single_label_intervals(truth, said, probabilities, figures, resamples=80, seed=3)
     theirs = intervals(truth, said, probabilities, resamples=80, seed=3)
@@ -278,7 +278,7 @@ def test_coverage_where_the_interval_is_called_reliable(metric: str) -> None:
     covered = []
     for draw in range(120):
         part = random.choice(len(rows), 300)
-        said = one_said(most_probable(probabilities[part]), 6)
+        said = one_hot(most_probable(probabilities[part]), 6)
         figures = {
             "accuracy": float((said & (truth[part] == 1)).any(axis=1).mean()),
             "log_loss": float(log_losses(rows[part], probabilities[part]).mean()),

@@ -27,7 +27,7 @@ from tagbox.data.dataset import (
 from tagbox.data.load import load_dataset
 from tagbox.errors import TagboxError
 from tagbox.metrics.multilabel import class_priors
-from tagbox.metrics.single_label import MOST_PROBABLE, one_said
+from tagbox.metrics.single_label import MOST_PROBABLE, one_hot
 from tagbox.models.heads import FeatureScale, HeadKind, activate, create_head
 from tagbox.training.evaluate import evaluate_classifier
 from tagbox.training.history import epoch_scores
@@ -189,7 +189,7 @@ def test_an_untrained_head_says_the_shares_of_the_categories(
     x = np.random.default_rng(0).normal(size=(6, 5, 3, 2)).astype(np.float32)
     x = x if kind in ("csra", "ml_decoder") else x[..., 0, 0]
     scale = FeatureScale.of(x[:, None])
-    rates = class_priors(one_said(rows, 4).astype(np.int8))
+    rates = class_priors(one_hot(rows, 4).astype(np.int8))
     head = create_head(kind, scale, rates, labels="exclusive", **options)
     with torch.no_grad():
         # ML-Decoder's are small at first, not 0.
@@ -234,7 +234,7 @@ def test_the_figures_of_an_epoch() -> None:
     probabilities = random.dirichlet(np.ones(5), 90).astype(np.float32)
     # Equal for all categories, as of a network that gave up: the first one is said, and no other.
     probabilities[:20] = 0.2
-    found = epoch_scores(one_said(rows, 5).astype(np.int8), probabilities, "exclusive")
+    found = epoch_scores(one_hot(rows, 5).astype(np.int8), probabilities, "exclusive")
     expected = accuracy_score(rows, probabilities.argmax(axis=1))
     assert found["accuracy"] == found["micro_f1"] == pytest.approx(expected)
 

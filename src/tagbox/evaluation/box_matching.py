@@ -1,9 +1,7 @@
-"""Which detection found which box: COCO's greedy matching, for all images and IoU thresholds at once.
+"""Assignment of detections to truth boxes: COCO's greedy matching, for all images and IoU thresholds at once.
 
-The same matching that hotcoco counts with, as columns: curves, score cuts and intervals need each
-detection's verdict, and fetching those one image at a time takes longer than matching all of them.
-Images and categories do not touch each other, so the best detection of every image and category is
-matched in one step, then every second best, and so on.
+It is the matching that hotcoco counts with, as columns: curves, score thresholds and intervals need the outcome of each
+detection, and fetching those one image at a time takes longer than matching all of them.
 """
 
 from __future__ import annotations
@@ -23,17 +21,17 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 PAIRS = 4_000_000
-"""Pairs of a detection and a truth box looked at in one go."""
+"""Pairs of a detection and a truth box whose IoU is computed at once; bounds the memory."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Matches:
-    """Verdicts on the detections that COCO counts: of each category and image the best 100.
+    """Outcomes of the detections that COCO counts: the 100 of highest score in each image and category.
 
     Attributes
     ----------
     rows
-        (D,) rows of the detections, by category and in it by descending score; ties by image id, then in the
+        (D,) rows of the detections, ordered by category, then by descending score; ties by image id, then in the
         order they were given.
     image_rows, category_rows
         (D,) of those.
@@ -42,9 +40,9 @@ class Matches:
     found
         (10, D) row of the truth box that each matches at each IoU of `IOUS`, or -1.
     ignored
-        (10, D) bool; neither right nor wrong: it matches a crowd region, or a box of no COCO size.
+        (10, D) bool; neither true nor false positive: it matches a crowd region, or a box of no COCO size.
     counted
-        (M,) bool; truth boxes that are to be found.
+        (M,) bool; truth boxes to find: neither crowd regions nor of no COCO size.
     truth
         The boxes.
     """
@@ -65,18 +63,18 @@ class Matches:
 
     @property
     def positives(self) -> NDArray[np.int64]:
-        """(K,) int64; boxes to be found of each category."""
+        """(K,) int64; boxes to find of each category."""
         rows = self.truth.category_rows[self.counted]
         return np.bincount(rows, minlength=len(self.truth.dataset.categories)).astype(np.int64)
 
     def of_category(self, row: int) -> slice:
-        """Where category `row` stands in the columns."""
+        """The slice of the columns that holds category `row`."""
         start, stop = np.searchsorted(self.category_rows, [row, row + 1])
         return slice(int(start), int(stop))
 
 
 def match_boxes(truth: GroundTruth, detections: Detections) -> Matches:
-    """Match as COCO does: best detection first, each with the box it overlaps most of those not yet taken.
+    """Match as COCO does: by descending score, each detection takes the free box that it overlaps most.
 
     Parameters
     ----------
@@ -89,6 +87,7 @@ def match_boxes(truth: GroundTruth, detections: Detections) -> Matches:
     group = number[detections.image_rows[kept]] * categories + detections.category_rows[kept]
     order = np.lexsort((-detections.scores[kept], group))
     kept, group = kept[order], group[order]
+    # A group is an image and a category; `rank` counts a group's detections from the highest score down.
     rank = np.arange(len(group)) - np.searchsorted(group, group)
     best = rank < MOST[-1]
     kept, group, rank = kept[best], group[best], rank[best]
@@ -97,9 +96,10 @@ def match_boxes(truth: GroundTruth, detections: Detections) -> Matches:
     found = np.full((len(IOUS), len(kept)), -1, np.int32)
     _match(found, truth, counted, detections.boxes[kept], group, rank, categories)
     areas = detections.boxes[kept, 2] * detections.boxes[kept, 3]
-    # The row behind the last stands for -1.
-    aside = np.append(~counted, False)
-    ignored = np.where(found >= 0, aside[found], (areas < low) | (areas > high))
+    # A match with an ignored box is ignored; without a match the detection's own area decides. `found` is -1 where
+    # there is no match, and then indexes the appended False, which is not used.
+    ignored_boxes = np.append(~counted, False)
+    ignored = np.where(found >= 0, ignored_boxes[found], (areas < low) | (areas > high))
     final = np.lexsort(
         (
             kept,
@@ -130,14 +130,18 @@ def _match(
     rank: NDArray[np.int64],
     categories: int,
 ) -> None:
-    """Fill `found` (10, D) for detections of the given group (image and category) and rank in it."""
-    theirs = truth.image_numbers()[truth.image_rows] * categories + truth.category_rows
-    pairs = list(_overlapping(boxes, group, truth, theirs))
+    """Fill `found` (10, D) for detections of the given group (image and category) and rank in it.
+
+    Groups do not interact, so the detections of rank 0 of all groups are matched in one step, then those of rank 1, and
+    so on: 100 steps whatever the number of images.
+    """
+    truth_group = truth.image_numbers()[truth.image_rows] * categories + truth.category_rows
+    pairs = list(_overlapping(boxes, group, truth, truth_group))
     detection = np.concatenate([part[0] for part in pairs]) if pairs else np.zeros(0, np.intp)
     box = np.concatenate([part[1] for part in pairs]) if pairs else np.zeros(0, np.intp)
     iou = np.concatenate([part[2] for part in pairs]) if pairs else np.zeros(0)
-    # Last of a detection's pairs is what it would take first: a box to be found before one that is
-    # ignored, then the larger overlap, then the later box.
+    # Sorted by rank, then detection, then preference: the last pair of a detection is its first choice. COCO prefers
+    # a box to find to an ignored one, then the larger IoU, then the box that comes later in the file.
     order = np.lexsort((box, iou, counted[box], detection, rank[detection]))
     detection, box, iou = detection[order], box[order], iou[order]
     ends = np.searchsorted(rank[detection], np.arange(MOST[-1] + 1))
@@ -145,39 +149,42 @@ def _match(
     for start, stop in pairwise(ends):
         if start == stop:
             continue
-        who, which, overlap = detection[start:stop], box[start:stop], iou[start:stop]
+        candidates, targets, overlaps = detection[start:stop], box[start:stop], iou[start:stop]
+        # COCO's own bound: an IoU of 1 may come out a little below.
         for level, least in enumerate(np.minimum(IOUS, 1 - 1e-10)):
-            free = (overlap >= least) & ~taken[level, which]
-            # Of several values for one place the last one stays.
-            found[level, who[free]] = which[free]
-            got = found[level, who[free]]
-            taken[level, got[~truth.crowd[got]]] = True
+            free = (overlaps >= least) & ~taken[level, targets]
+            # Assigned several times, an element keeps the last value: the detection's first choice of the free boxes.
+            found[level, candidates[free]] = targets[free]
+            matched = found[level, candidates[free]]
+            # A crowd region may match any number of detections, so it is never taken.
+            taken[level, matched[~truth.crowd[matched]]] = True
 
 
 def _overlapping(
-    boxes: Array, group: NDArray[np.int64], truth: GroundTruth, theirs: NDArray[np.int64]
+    boxes: Array, group: NDArray[np.int64], truth: GroundTruth, truth_group: NDArray[np.int64]
 ) -> Iterator[tuple[Rows, Rows, Array]]:
-    """Pairs of a detection and a truth box of its group whose IoU is the least threshold or more, in parts."""
-    by_group = np.argsort(theirs, kind="stable")
-    first = np.searchsorted(theirs[by_group], group, side="left")
-    counts = np.searchsorted(theirs[by_group], group, side="right") - first
+    """Pairs (detections, truth boxes, IoUs) within a group at an IoU of 0.5 or more, in parts of about `PAIRS`."""
+    by_group = np.argsort(truth_group, kind="stable")
+    first = np.searchsorted(truth_group[by_group], group, side="left")
+    counts = np.searchsorted(truth_group[by_group], group, side="right") - first
     total = np.concatenate([[0], np.cumsum(counts)])
     start = 0
     while start < len(group):
         stop = int(np.searchsorted(total, total[start] + PAIRS, side="right")) - 1
         stop = max(stop, start + 1)
         part = counts[start:stop]
-        who = np.repeat(np.arange(start, stop), part)
-        within = np.arange(len(who)) - np.repeat(total[start:stop] - total[start], part)
-        which = by_group[first[who] + within]
-        iou = box_iou(boxes[who], truth.boxes[which], truth.crowd[which])
+        # Each detection as often as its group has truth boxes, beside those boxes.
+        candidates = np.repeat(np.arange(start, stop), part)
+        within = np.arange(len(candidates)) - np.repeat(total[start:stop] - total[start], part)
+        targets = by_group[first[candidates] + within]
+        iou = box_iou(boxes[candidates], truth.boxes[targets], truth.crowd[targets])
         near = iou >= IOUS[0]
-        yield who[near], which[near], iou[near]
+        yield candidates[near], targets[near], iou[near]
         start = stop
 
 
 def box_iou(boxes: Array, others: Array, crowd: NDArray[np.bool_] | None = None) -> Array:
-    """(P,) IoU of xywh boxes pair by pair; over the first's area alone where the other is a crowd region."""
+    """(P,) IoU of P pairs of xywh boxes, each (P, 4); with a crowd region the overlap over the first box's own area."""
     ends = np.minimum(boxes[:, :2] + boxes[:, 2:], others[:, :2] + others[:, 2:])
     sides = ends - np.maximum(boxes[:, :2], others[:, :2])
     overlap = np.where((sides > 0).all(axis=1), sides[:, 0] * sides[:, 1], 0.0)

@@ -1,7 +1,7 @@
-"""The boxes of a dataset as COCO's evaluation wants them, and what had to be mended for it.
+"""A dataset's boxes as COCO's evaluation needs them, and the repairs of the file that this took.
 
-COCO's code trusts the file: an annotation with the id 0 counts as "not matched" wherever it is matched, and one
-without ``area`` or ``iscrowd`` ends it. Files of other tools have all three.
+COCO's code trusts the file: an annotation with the id 0 counts as unmatched wherever it is matched, and one
+without ``area`` or ``iscrowd`` raises. Files of other tools have all three.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tagbox.errors import TagboxError
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """What differs from the file: a stable code, of how many annotations or images, and a sentence."""
+    """A difference from the file: a stable code, the number of annotations, and a sentence for people."""
 
     code: str
     count: int
@@ -36,9 +36,9 @@ class GroundTruth:
     Attributes
     ----------
     dataset
-        Whose boxes they are.
+        The dataset of the boxes.
     scored
-        (N,) bool; images whose annotations somebody gave. Detections in the others are neither right nor wrong.
+        (N,) bool; annotated images, with or without boxes. Detections in the others are not counted.
     image_rows, category_rows
         (M,) int32.
     boxes
@@ -48,7 +48,7 @@ class GroundTruth:
     crowd
         (M,) bool.
     repairs
-        What was mended.
+        What was repaired.
     """
 
     dataset: Dataset
@@ -65,7 +65,7 @@ class GroundTruth:
 
     @property
     def support(self) -> NDArray[np.int64]:
-        """(K,) int64; boxes of each category, crowd regions apart."""
+        """(K,) int64; boxes of each category, without crowd regions."""
         rows = self.category_rows[~self.crowd]
         return np.bincount(rows, minlength=len(self.dataset.categories)).astype(np.int64)
 
@@ -146,7 +146,7 @@ class GroundTruth:
 
 
 def ground_truth(dataset: Dataset) -> GroundTruth:
-    """The dataset's boxes, mended for evaluation.
+    """The dataset's boxes, repaired for evaluation.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def ground_truth(dataset: Dataset) -> GroundTruth:
 
 
 def _ids_repair(ids: NDArray[np.int64]) -> Repair | None:
-    """Only ids that would change the figures are worth a word."""
+    """The repair of ids that would change the metrics; other ids are not mentioned."""
     if not len(ids) or (ids.min() > 0 and len(np.unique(ids)) == len(ids)):
         return None
     return Repair(

@@ -1,7 +1,7 @@
 """The twelve numbers of COCO's box evaluation, through hotcoco; bit for bit those of pycocotools.
 
 hotcoco matches and accumulates; the means over its arrays are taken as pycocotools takes them, in the same order,
-so that not even the last digit differs. A figure without anything to average is None here, not -1.
+so that not even the last digit differs. A metric without any category to average is None here, not -1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SIZES = {
 }
 """Areas in pixels² of the truth (and of unmatched detections) by size: COCO's, 32² and 96² between them."""
 
-# What each number is: precision or recall, rows of IoUS (None: all), the size, how many detections.
+# Of each number: precision or recall, the IoU (None: all of IOUS), the size, the detections for an image.
 _NUMBERS: dict[str, tuple[str, float | None, str, int]] = {
     "ap": ("precision", None, "all", 100),
     "ap50": ("precision", 0.5, "all", 100),
@@ -52,7 +52,7 @@ BOX_METRICS = tuple(_NUMBERS)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BoxScores:
-    """What hotcoco made of detections and truth.
+    """Precision and recall as hotcoco accumulates them.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class BoxScores:
     recall
         (10, K, 4, 3) float64.
     columns
-        (K,) place of each of the dataset's categories among those by ascending id.
+        (K,) index of each of the dataset's categories among those by ascending id.
     sizes, most
         Names of the sizes and numbers of detections that the arrays have.
     """
@@ -80,7 +80,7 @@ class BoxScores:
     most: tuple[int, ...] = MOST
 
     def values(self, name: str) -> Array:
-        """What the mean of metric `name` is over: (IoUs, [recalls,] K), with -1 where there is no truth."""
+        """The values that metric `name` is the mean of: (IoUs, [recalls,] K), with -1 where there is no truth."""
         kind, iou, size, most = _NUMBERS[name]
         table = self.precision if kind == "precision" else self.recall
         table = table[..., self.sizes.index(size), self.most.index(most)]
@@ -98,7 +98,7 @@ class BoxScores:
 def score_boxes(
     truth: GroundTruth, detections: Detections, *, only_all_sizes: bool = False
 ) -> BoxScores:
-    """Match and accumulate.
+    """Match detections and accumulate precision and recall.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def score_boxes(
     detections
         Rows are those of the same dataset. Where scores tie, the earlier one counts first.
     only_all_sizes
-        Leave sizes and the smaller numbers of detections out: the same figures otherwise, sooner.
+        Leave out sizes and the smaller numbers of detections: the other metrics are the same, and it is faster.
     """
     from hotcoco import COCOeval
 
@@ -137,7 +137,7 @@ def hotcoco_pair(truth: GroundTruth, detections: Detections) -> tuple[Any, Any]:
     """hotcoco's ``COCO`` of the truth, and of the detections in the images that are scored."""
     dataset = truth.dataset
     if detections.categories != dataset.categories.names or len(detections.images) != len(dataset):
-        raise ValueError("detections are not laid beside this dataset; see align_detections")
+        raise ValueError("detections are not aligned with this dataset; see align_detections")
     kept = detections.take(truth.scored[detections.image_rows])
     coco = truth.coco()
     table = np.column_stack(
@@ -152,7 +152,7 @@ def hotcoco_pair(truth: GroundTruth, detections: Detections) -> tuple[Any, Any]:
 
 
 def twelve_numbers(scores: BoxScores) -> tuple[dict[str, float | None], dict[str, str]]:
-    """COCO's twelve by name, and why those that are None are."""
+    """COCO's twelve numbers by name, and of those that are None the reason."""
     numbers = {name: scores.number(name) for name in BOX_METRICS}
     absent = {}
     for name, value in numbers.items():
@@ -192,6 +192,6 @@ def epoch_box_scores(dataset: Dataset, detections: Detections) -> dict[str, floa
 
 
 def _mean(values: Array) -> float | None:
-    """The mean of what is not -1, None of nothing."""
+    """The mean of the values that are not -1; None where there are none."""
     there = values[values > -1]
     return float(np.mean(there)) if len(there) else None

@@ -1,4 +1,4 @@
-"""The difference between two ways of making a model, on the same images."""
+"""Paired differences of two models, or of two groups of models, on the same images."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Difference:
     Attributes
     ----------
     first, second
-        The figure of each side.
+        The metric of each.
     difference, low, high
-        ``second - first`` and the interval of it.
+        ``second - first`` and the ends of its interval.
     """
 
     first: float
@@ -40,8 +40,8 @@ class Difference:
     high: float
 
     @property
-    def verdict(self) -> str:
-        """``win`` or ``loss`` of the second where the interval leaves zero out; else ``tie``."""
+    def outcome(self) -> str:
+        """``win`` or ``loss`` of the second where the interval excludes zero; else ``tie``."""
         if self.low > 0:
             return "win"
         return "loss" if self.high < 0 else "tie"
@@ -55,32 +55,32 @@ def paired_map_difference(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Difference:
-    """The difference of two sides' mean mAP, with a percentile interval over resamples of the images.
+    """The difference of the mean mAP of two groups of models, with a percentile interval over resamples of the images.
 
-    Both sides see the same resamples, so what makes an image hard for both cancels out. The interval is
-    for these models: it holds the chance in the choice of test images, not that in further trainings.
+    Both groups are evaluated on the same resamples, so what makes an image hard for both cancels out. The interval is
+    for these models: it covers the choice of test images, not further trainings.
 
     Parameters
     ----------
     truth
         (N, K) int8: 1 present, 0 absent, -1 unknown.
     first, second
-        (N, K) scores of each model of a side, such as of several seeds.
+        (N, K) scores of each model of a group, such as of several seeds.
     """
     means = [
         float(
-            np.mean([mean_average_precision(average_precision(truth, scores)) for scores in side])
+            np.mean([mean_average_precision(average_precision(truth, scores)) for scores in group])
         )
-        for side in (first, second)
+        for group in (first, second)
     ]
-    ranked = [[RankedScores(truth, scores) for scores in side] for side in (first, second)]
+    ranked = [[RankedScores(truth, scores) for scores in group] for group in (first, second)]
     drawn = []
     for weights in resample_weights(len(truth), allowed_resamples(truth.shape, resamples), seed):
-        ours, theirs = (
-            np.mean([model.mean_average_precision(weights) for model in side], axis=0)
-            for side in ranked
+        before, after = (
+            np.mean([model.mean_average_precision(weights) for model in group], axis=0)
+            for group in ranked
         )
-        drawn.append(theirs - ours)
+        drawn.append(after - before)
     return _difference(means[0], means[1], np.concatenate(drawn))
 
 
@@ -101,14 +101,16 @@ def paired_label_differences(
     first, second
         (N, K) bool decisions of each model.
     """
-    whole = [label_metrics(truth, said) for said in (first, second)]
+    values = [label_metrics(truth, decisions) for decisions in (first, second)]
     drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in LABEL_METRICS}
     for weights in resample_weights(len(truth), allowed_resamples(truth.shape, resamples), seed):
-        ours, theirs = (resampled_metrics(truth, said, weights) for said in (first, second))
+        before, after = (
+            resampled_metrics(truth, decisions, weights) for decisions in (first, second)
+        )
         for name in LABEL_METRICS:
-            drawn[name].append(theirs[name] - ours[name])
+            drawn[name].append(after[name] - before[name])
     return {
-        name: _difference(whole[0][name], whole[1][name], np.concatenate(differences))
+        name: _difference(values[0][name], values[1][name], np.concatenate(differences))
         for name, differences in drawn.items()
     }
 

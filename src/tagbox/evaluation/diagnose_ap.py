@@ -1,7 +1,7 @@
-"""Why AP is near zero: the mistakes in writing results that cost people days, looked for one by one.
+"""Likely causes of an AP near zero, above all mistakes in writing the results file.
 
-Nearly always the detector is sound and its file is not: ids counted from 0, corners instead of a width and a
-height, boxes as shares of the picture, or in pixels of the network's input. Each reading is tried, and the
+Nearly always the detector works and its file is wrong: ids counted from 0, corners instead of a width and a
+height, boxes as shares of the image, or in pixels of the network's input. Each interpretation is tried, and the
 one under which the boxes fit the truth is named.
 """
 
@@ -20,17 +20,17 @@ from tagbox.predictions.predictions import Detections
 Array = NDArray[np.float64]
 
 LOW = 0.1
-"""AP at an IoU of 0.5 below which somebody will ask why."""
+"""AP at an IoU of 0.5 below which causes are looked for."""
 FITS = 0.3
-"""Part of the truth boxes that a reading must find, and twice what the file as it stands finds."""
+"""Share of the truth boxes that an interpretation must find; it must also find twice as many as the file as it is."""
 SAMPLE = 200
-"""Images looked at."""
+"""Images that are examined."""
 BEST = 100
-"""Detections of an image looked at, the highest scores first."""
+"""Detections of an image that are examined, those of the highest scores."""
 
 
 def diagnose_ap(truth: GroundTruth, detections: Detections, ap50: float | None) -> list[str]:
-    """Sentences that name the likely reasons; none where `ap50` is `LOW` or more, or there is nothing to find.
+    """Sentences that name the likely causes; none where `ap50` is `LOW` or more, or there is nothing to find.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def diagnose_ap(truth: GroundTruth, detections: Detections, ap50: float | None) 
     detected = np.isin(images, detections.image_rows)
     if not detected.any():
         return [
-            "No detection lies in an image with a box to find: the images of the two files hardly meet."
+            "No detection lies in an image with a box to find: the two files have hardly any image in common."
         ]
     if detected.mean() < 0.5:
         reasons.append(
@@ -75,7 +75,7 @@ def diagnose_ap(truth: GroundTruth, detections: Detections, ap50: float | None) 
     return reasons + _about_scores(detections) + _about_counts(truth, detections)
 
 
-# A picture's boxes as (row of the image, its truth's rows, its detections' boxes, their categories).
+# (row of the image, rows of its truth boxes, boxes (D, 4) of its detections, their category rows).
 _Pair = tuple[int, NDArray[np.intp], Array, NDArray[np.int32]]
 _Reading = Callable[[Array, int], Array]
 
@@ -94,13 +94,13 @@ def _by_image(
 
 
 def _overlaps(truth: GroundTruth, rows: NDArray[np.intp], boxes: Array) -> Array:
-    """(G, D) IoU of an image's truth with `boxes`, whatever the categories."""
+    """(G, D) IoU of G truth boxes of an image with D `boxes`, whatever their categories."""
     pairs = np.repeat(truth.boxes[rows], len(boxes), axis=0)
     return box_iou(pairs, np.tile(boxes, (len(rows), 1))).reshape(len(rows), len(boxes))
 
 
 def _found(pairs: list[_Pair], truth: GroundTruth, read: _Reading) -> float:
-    """Part of the sample's boxes that some detection, read so, overlaps by half or more."""
+    """Share of the sample's boxes that some detection, interpreted by `read`, overlaps with an IoU of 0.5 or more."""
     best = [
         _overlaps(truth, rows, read(boxes, image)).max(axis=1) for image, rows, boxes, _ in pairs
     ]
@@ -110,7 +110,7 @@ def _found(pairs: list[_Pair], truth: GroundTruth, read: _Reading) -> float:
 def _best_reading(
     pairs: list[_Pair], truth: GroundTruth, detections: Detections, as_written: float
 ) -> tuple[str, float]:
-    """The reading that finds the most, and what it finds; an empty text where none does much better."""
+    """The interpretation that finds the most boxes, and their share; an empty text where none does much better."""
     found = {
         name: _found(pairs, truth, read) for name, read in _readings(truth, detections).items()
     }
@@ -120,7 +120,7 @@ def _best_reading(
 
 
 def _readings(truth: GroundTruth, detections: Detections) -> dict[str, _Reading]:
-    """What a box of the file may mean, in words, and how it becomes x, y, width, height in pixels."""
+    """Interpretations of the file's boxes, in words, and how each becomes x, y, width, height in pixels."""
     images = truth.dataset.images
     # Where the file states no size, the boxes' own extent is what there is.
     ends = truth.boxes[:, :2] + truth.boxes[:, 2:]
@@ -173,37 +173,37 @@ def _readings(truth: GroundTruth, detections: Detections) -> dict[str, _Reading]
 
 
 def _about_categories(pairs: list[_Pair], truth: GroundTruth, share: float) -> str:
-    """What the boxes that fit are called."""
+    """How the categories of the boxes that fit differ from the truth."""
     ids = truth.dataset.categories.ids
     names = truth.dataset.categories.names
-    theirs, said = [], []
+    true_rows, predicted_rows = [], []
     for _, rows, boxes, categories in pairs:
         overlaps = _overlaps(truth, rows, boxes)
         fits = overlaps.max(axis=1) >= 0.5
-        theirs.append(truth.category_rows[rows[fits]])
-        said.append(categories[overlaps.argmax(axis=1)[fits]])
-    true, claimed = np.concatenate(theirs), np.concatenate(said)
+        true_rows.append(truth.category_rows[rows[fits]])
+        predicted_rows.append(categories[overlaps.argmax(axis=1)[fits]])
+    true, predicted = np.concatenate(true_rows), np.concatenate(predicted_rows)
     start = f"{share:.0%} of the boxes are found when the category is ignored"
-    wrong = true != claimed
+    wrong = true != predicted
     if wrong.mean() < 0.5:
         return (
             f"{start}, and most under the right one: other detections with higher scores are wrong."
         )
     for what, column in (("ids", ids), ("rows, counted in the file's order,", np.arange(len(ids)))):
-        shifts, counts = np.unique(column[claimed] - column[true], return_counts=True)
+        shifts, counts = np.unique(column[predicted] - column[true], return_counts=True)
         most = int(np.argmax(counts))
-        # One category alone may simply be taken for its neighbour.
+        # A single category may simply be confused with the one of the next id.
         if shifts[most] and counts[most] > 0.5 * len(true) and len(np.unique(true[wrong])) > 1:
             return f"{start}, and the category {what} are off by {int(shifts[most]):+d}."
-    called, counts = np.unique(np.stack([true, claimed]), axis=1, return_counts=True)
+    called, counts = np.unique(np.stack([true, predicted]), axis=1, return_counts=True)
     most_often = np.zeros(len(ids), np.intp)
     np.maximum.at(most_often, called[0], counts)
-    # Other ids call each category by one other name; a detector that learned little calls it this and that.
+    # Other ids map each category to one other name; a detector that learned little predicts several.
     renamed = most_often.sum() > 0.7 * len(true)
     a, b = called[:, int(np.argmax(np.where(called[0] != called[1], counts, 0)))]
     return (
-        f"{start}, but {wrong.mean():.0%} of those are called something else, most often "
-        f"{names[a]!r} is called {names[b]!r}: "
+        f"{start}, but {wrong.mean():.0%} of those are predicted as another category, most often "
+        f"{names[a]!r} is predicted as {names[b]!r}: "
         + (
             "compare the category ids of the two files."
             if renamed
@@ -219,7 +219,7 @@ def _about_overlap(pairs: list[_Pair], truth: GroundTruth) -> str:
     return (
         "The boxes are elsewhere: the best overlap of a box to find with any detection, whatever its "
         f"category, is an IoU of {np.median(best):.2f} in the middle and {(best >= 0.5).mean():.0%} reach 0.5; "
-        "the detector has learned little, or its boxes are of other pictures."
+        "the detector has learned little, or its boxes are of other images."
     )
 
 
@@ -228,18 +228,18 @@ def _about_scores(detections: Detections) -> list[str]:
     if low == high and len(detections) > 1:
         return [f"All scores are {low:g}, so the order of the detections says nothing."]
     if high < 0.05:
-        return [f"The highest score is {high:.3g}: the detector is sure of nothing."]
+        return [f"The highest score is {high:.3g}: the detector is confident of nothing."]
     return []
 
 
 def _about_counts(truth: GroundTruth, detections: Detections) -> list[str]:
     names = truth.dataset.categories.names
-    said = np.bincount(detections.category_rows, minlength=len(names))
-    silent = np.flatnonzero((truth.support > 0) & (said == 0))
-    if not len(silent):
+    detected = np.bincount(detections.category_rows, minlength=len(names))
+    missing = np.flatnonzero((truth.support > 0) & (detected == 0))
+    if not len(missing):
         return []
-    listed = [f"{names[row]} ({truth.support[row]:,} to find)" for row in silent.tolist()]
+    listed = [f"{names[row]} ({truth.support[row]:,} to find)" for row in missing.tolist()]
     there = int((truth.support > 0).sum())
     return [
-        f"Of {there} categories with boxes, {len(silent)} without any detection: {some(listed)}."
+        f"Of {there} categories with boxes, {len(missing)} without any detection: {some(listed)}."
     ]

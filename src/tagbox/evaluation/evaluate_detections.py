@@ -1,4 +1,4 @@
-"""The whole evaluation of a detector as one JSON object; `docs/evaluate-json.md` documents its keys."""
+"""Evaluation of a detector as one JSON object; `docs/evaluate-json.md` documents its keys."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ def evaluate_boxes(
     Parameters
     ----------
     dataset
-        The truth; images whose annotations nobody gave are left out.
+        The truth; images without annotations are left out (an image annotated as empty counts).
     detections
-        Laid beside it (`tagbox.predictions.alignment`); scores of any scale.
+        Aligned with it (`tagbox.predictions.alignment`); scores of any scale.
     cuts
-        The model's score cuts in the dataset's order; ``at_cuts`` and ``confusion`` are at them. Without, the
-        best ones found on these very images serve, and ``cuts.source`` says so.
+        The model's score thresholds in the dataset's order of categories, which ``at_cuts`` and ``confusion`` are at;
+        where None, those of best F1 on these very images, and ``cuts.source`` is ``found here``.
     intervals
-        Whether to say intervals of ``ap``, ``ap50`` and ``ap75``.
+        Whether to compute intervals of ``ap``, ``ap50`` and ``ap75``.
     seed
-        Deals the images into the parts that the intervals leave out in turn.
+        Of the groups of images that the intervals leave out in turn.
 
     Returns
     -------
     dict
-        Plain JSON values, no NaN. What cannot be said is null or missing, and named with the reason under
+        Plain JSON values, no NaN. What cannot be computed is null or missing, and named with the reason under
         ``absent``.
 
     Raises
     ------
     TagboxError
-        ``nothing-labelled``, ``no-boxes``; ``score-cuts-invalid`` for cuts of another number of categories.
+        ``nothing-labelled``, ``no-boxes``; ``score-cuts-invalid`` for thresholds of another number of categories.
     """
     truth = ground_truth(dataset)
     scores = score_boxes(truth, detections)
@@ -102,22 +102,20 @@ def evaluate_boxes(
     if intervals:
         result["intervals"] = box_intervals(matches, seed=seed)
         if not result["intervals"]:
-            absent["intervals"] = (
-                "they need two images, and boxes in more than one part of the images"
-            )
+            absent["intervals"] = "they need two images, and boxes in more than one group of images"
     result["repairs"] = [repair.to_dict() for repair in truth.repairs]
     result["reasons"] = diagnose_ap(truth, detections, numbers["ap50"])
     return result | {"absent": absent}
 
 
 def box_headline(result: Mapping[str, Any]) -> dict[str, float]:
-    """The figures a person wants first, those that are there."""
+    """The metrics to show first, those that there are."""
     keys = ("ap", "ap50", "ap75", "ar100")
     return {key: result[key] for key in keys if result.get(key) is not None}
 
 
 def _at_cuts(matches: Matches, levels: Any) -> dict[str, Any]:
-    """All categories together, and F1 as the mean over those with a box to find."""
+    """Precision, recall and F1 of all detections together, and the mean F1 over categories with a box to find."""
     counts = counts_at(matches, levels)
     total = {name: int(column.sum()) for name, column in counts.items()}
     overall = {name: float(value) for name, value in rates(**total).items()}
@@ -137,10 +135,12 @@ def _category_table(scores: BoxScores, matches: Matches, levels: Any) -> list[di
     return rows
 
 
-def _confusion(truth: GroundTruth, detections: Detections, cuts: ScoreThresholds) -> dict[str, Any]:
+def _confusion(
+    truth: GroundTruth, detections: Detections, thresholds: ScoreThresholds
+) -> dict[str, Any]:
     names = [*truth.dataset.categories.names, "background"]
-    said = detections.take(cuts.decide(detections))
-    return {"names": names, "matrix": confusion_matrix(truth, said)}
+    shown = detections.take(thresholds.decide(detections))
+    return {"names": names, "matrix": confusion_matrix(truth, shown)}
 
 
 def _curves(scores: BoxScores, matches: Matches) -> dict[str, Any]:
@@ -158,5 +158,5 @@ def _curves(scores: BoxScores, matches: Matches) -> dict[str, Any]:
 
 
 def _numbers(values: Any) -> list[float] | None:
-    """A list of numbers; None for a curve of nothing."""
+    """A list of numbers; None for a curve without any category."""
     return None if np.isnan(values).any() else values.tolist()

@@ -154,7 +154,7 @@ def _exclusive(
     ap = None
     if probabilities is None:
         assert decisions is not None
-        said = exclusive.said_rows(decisions)
+        said = exclusive.predicted_rows(decisions)
         for key in ("map", "top5_accuracy", "log_loss", "calibration_error"):
             absent[key] = NO_PROBABILITIES
     else:
@@ -163,17 +163,17 @@ def _exclusive(
         ranking = _ranking(ap, names)
         if ranking["map"] is None:
             absent["map"] = NO_POSITIVES
-        if len(names) <= exclusive.FIVE:
+        if len(names) <= exclusive.TOP_K:
             absent["top5_accuracy"] = f"there are only {len(names)} categories"
         else:
-            hits = exclusive.top_hits(there, probabilities, exclusive.FIVE)
+            hits = exclusive.top_hits(there, probabilities, exclusive.TOP_K)
             figures["top5_accuracy"] = _mean(hits)
         if exclusive.sums_to_one(probabilities):
             figures["log_loss"] = _mean(exclusive.log_losses(there, probabilities))
             figures["calibration_error"] = exclusive.calibration(there, probabilities).error
         else:
             absent["log_loss"] = absent["calibration_error"] = NO_SUM
-    decisions = exclusive.one_said(said, len(names))
+    decisions = exclusive.one_hot(said, len(names))
     figures = {"accuracy": _mean(said == there)} | figures
     result = figures | ranking | label_metrics(truth, decisions)
     result["confusion_matrix"] = exclusive.confusion_matrix(there, said, len(names)).tolist()

@@ -14,7 +14,7 @@ from tagbox.errors import TagboxError
 from tagbox.evaluation.evaluate_detections import evaluate_boxes
 from tagbox.evaluation.evaluate_labels import evaluate_labels
 from tagbox.metrics.intervals import IMAGES, THIN
-from tagbox.metrics.single_label import says_one_each
+from tagbox.metrics.single_label import one_label_each
 from tagbox.predictions.alignment import Aligned, align, align_detections
 from tagbox.predictions.predictions import Detections, Predictions, as_labels
 from tagbox.predictions.thresholds import (
@@ -165,7 +165,7 @@ def _label_kind(
     predictions: Predictions, aligned: Aligned, dataset: Dataset, settings: ScoreSettings
 ) -> LabelKind:
     """Whether images are scored as having one category each; refuses data or label sets that do not."""
-    one_each = says_one_each(aligned.probabilities, aligned.decisions)
+    one_each = one_label_each(aligned.probabilities, aligned.decisions)
     scored = dataset.take(aligned.rows)
     kind = predictions.labels if settings.labels == "auto" else settings.labels
     if kind is None:

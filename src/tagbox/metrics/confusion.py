@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from tagbox.data.dataset import ABSENT, PRESENT
 
 
-def missed_and_said(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> NDArray[np.int64]:
+def missed_and_predicted(
+    truth: NDArray[np.int8], decisions: NDArray[np.bool_]
+) -> NDArray[np.int64]:
     """(K, K) int64; ``[c, d]`` images in which c was there but not said, and d was said but not there.
 
     Parameters
@@ -47,7 +49,7 @@ def top_confusions(
     list of dict
         ``missed``, ``said``, ``images``, ``share`` (of the images that miss it), ``excess`` (images).
     """
-    images = missed_and_said(truth, decisions)
+    images = missed_and_predicted(truth, decisions)
     missed = ((truth == PRESENT) & ~decisions).sum(axis=0)
     false = ((truth == ABSENT) & decisions).sum(axis=0)
     excess = images - np.outer(missed, false) / max(len(truth), 1)

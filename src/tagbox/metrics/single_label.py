@@ -25,11 +25,11 @@ Floats = NDArray[np.floating[Any]]
 
 MOST_PROBABLE = Thresholds(value=0.0, at_least_one=True, top_k=1)
 """Says exactly one category of every picture: the most probable one, of equals the first."""
-FIVE = 5
+TOP_K = 5
 BINS = 15
 SUM_TOLERANCE = 0.01
 """How far a row of probabilities may be from a sum of 1: what rounding in a file leaves."""
-SAME = (
+EQUAL_TO_ACCURACY = (
     *("challenge_accuracy", "micro_f1", "micro_precision", "micro_recall", "samples_f1"),
     *("samples_precision", "samples_recall", "of1", "op", "or", "subset_accuracy"),
 )
@@ -57,7 +57,7 @@ def most_probable(probabilities: Floats) -> NDArray[np.intp]:
     return np.where(probabilities.any(axis=1), probabilities.argmax(axis=1), -1)
 
 
-def said_rows(decisions: NDArray[np.bool_]) -> NDArray[np.intp]:
+def predicted_rows(decisions: NDArray[np.bool_]) -> NDArray[np.intp]:
     """(N,) the category said of each picture, -1 where there is none.
 
     Raises
@@ -70,7 +70,7 @@ def said_rows(decisions: NDArray[np.bool_]) -> NDArray[np.intp]:
     return np.where(decisions.any(axis=1), decisions.argmax(axis=1), -1)
 
 
-def one_said(rows: NDArray[np.intp], categories: int) -> NDArray[np.bool_]:
+def one_hot(rows: NDArray[np.intp], categories: int) -> NDArray[np.bool_]:
     """(N, K) bool of (N,) category rows; -1 says nothing."""
     return np.asarray(rows[:, None] == np.arange(categories))
 
@@ -81,7 +81,7 @@ def sums_to_one(probabilities: Floats) -> bool:
     return bool((np.abs(totals[totals != 0] - 1) <= SUM_TOLERANCE).all())
 
 
-def says_one_each(probabilities: Floats | None, decisions: NDArray[np.bool_] | None) -> bool:
+def one_label_each(probabilities: Floats | None, decisions: NDArray[np.bool_] | None) -> bool:
     """Whether claims, (N, K) of either kind, look like those of exclusive labels."""
     if probabilities is not None:
         return sums_to_one(probabilities)
@@ -236,7 +236,7 @@ def single_label_intervals(
         ends = np.quantile(np.concatenate(means) / images, [(1 - level) / 2, (1 + level) / 2])
         first["log_loss"] = entry((float(ends[0]), float(ends[1])), "percentile", enough)
     if bool(decisions.any(axis=1).all()):
-        found |= dict.fromkeys(SAME, first["accuracy"])
+        found |= dict.fromkeys(EQUAL_TO_ACCURACY, first["accuracy"])
         low, high = (first["accuracy"][end] for end in ("low", "high"))
         share = 2 / truth.shape[1]
         ends_of_loss = (share * (1 - high), share * (1 - low))

@@ -20,8 +20,8 @@ from tagbox.metrics.single_label import (
     calibration,
     confusion_matrix,
     most_probable,
-    one_said,
-    said_rows,
+    one_hot,
+    predicted_rows,
     sums_to_one,
     true_rows,
 )
@@ -135,7 +135,7 @@ class ClassifierReport(Report):
             return self.decisions
         assert self.probabilities is not None
         if self.single_label:
-            return one_said(most_probable(self.probabilities), len(self.categories))
+            return one_hot(most_probable(self.probabilities), len(self.categories))
         return Thresholds.from_dict(self.thresholds or {}).decide(self.probabilities)
 
     def facts(self) -> list[str]:
@@ -329,7 +329,7 @@ def _confusion(report: ClassifierReport) -> Section:
     count_of = len(report.categories)
     return confusion_section(
         report.categories,
-        confusion_matrix(true, said_rows(report.predicted), count_of),
+        confusion_matrix(true, predicted_rows(report.predicted), count_of),
         np.bincount(true, minlength=count_of),
         unit="images",
     )

@@ -17,7 +17,7 @@ from tagbox.config import LabelKind
 from tagbox.data.dataset import PRESENT
 from tagbox.evaluation.threshold_search import sweep_global
 from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
-from tagbox.metrics.single_label import most_probable, one_said
+from tagbox.metrics.single_label import most_probable, one_hot
 
 Row = Mapping[str, float | int | None]
 """One epoch: ``epoch``, ``train_loss``, ``val_loss``, ``val_map``, ... and any other metric.
@@ -60,7 +60,7 @@ def epoch_scores(
     """
     precision = mean_average_precision(average_precision(truth, probabilities))
     if labels == "exclusive":
-        predicted = one_said(most_probable(probabilities), truth.shape[1])
+        predicted = one_hot(most_probable(probabilities), truth.shape[1])
         at_top = label_metrics(truth, predicted)
         accuracy = float((truth[predicted] == PRESENT).sum() / max(len(truth), 1))
         return {
