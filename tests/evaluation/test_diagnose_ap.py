@@ -96,7 +96,10 @@ def test_nothing_found() -> None:
     assert few[0].startswith("Only 1 of 20 images")
     assert any("without any detection" in reason for reason in few)
     apart = boxed([(0, 0, 0, 0, 9, 9)], images=2)
-    assert "hardly any image in common" in explained(apart, detected([(1, 0, 0, 0, 9, 9, 0.5)], apart))[0]
+    assert (
+        "hardly any image in common"
+        in explained(apart, detected([(1, 0, 0, 0, 9, 9, 0.5)], apart))[0]
+    )
 
 
 def test_boxes_elsewhere_and_scores_that_say_nothing() -> None:

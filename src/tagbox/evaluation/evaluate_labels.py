@@ -1,4 +1,4 @@
-"""The whole evaluation of a classifier as one JSON object; `docs/evaluate-json.md` documents its keys."""
+"""Evaluation of a classifier as one JSON object; `docs/evaluate-json.md` documents its keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tagbox.predictions.thresholds import Thresholds
 
 NO_PROBABILITIES = "needs probabilities, and there are only label sets"
 NO_POSITIVES = "no category has a positive among the scored images"
-NO_THRESHOLDS = "labels are exclusive: the most probable category is said"
+NO_THRESHOLDS = "labels are exclusive: the most probable category is predicted"
 NO_SUM = "needs probabilities that sum to 1 over the categories of an image"
 
 
@@ -52,12 +52,12 @@ def evaluate_labels(
     probabilities, decisions
         (N, K) floats in [0, 1], or (N, K) bool; exactly one of the two.
     thresholds
-        The model's; the top-level figures are at them. Without, those are at 0.5, and ``at_global`` and
+        The model's, which the top-level metrics are at. Where None, those are at 0.5, and ``at_global`` and
         ``at_per_category`` are cross-fitted for `objective` on these images.
     objective
         What is tuned for when `thresholds` are not given.
     intervals
-        Whether to say intervals of the figures at the top level.
+        Whether to compute intervals of the metrics at the top level.
     resamples
         Bootstrap resamples for them.
     seed
@@ -69,7 +69,7 @@ def evaluate_labels(
     Returns
     -------
     dict
-        Plain JSON values, no NaN. What cannot be said is missing and named, with the reason, under ``absent``.
+        Plain JSON values, no NaN. What cannot be computed is missing and named, with the reason, under ``absent``.
 
     Raises
     ------
@@ -88,8 +88,8 @@ def evaluate_labels(
         "unknown_labels": int(np.count_nonzero(truth == UNKNOWN)),
         "no_support": [
             name
-            for name, there in zip(names, (truth == PRESENT).any(axis=0), strict=True)
-            if not there
+            for name, supported in zip(names, (truth == PRESENT).any(axis=0), strict=True)
+            if not supported
         ],
     }
     if labels == "exclusive":
@@ -117,17 +117,19 @@ def evaluate_labels(
             tuned = tune(truth, probabilities, objective, seed=seed)
             result["tuning"] = tuned.report
             crossed = cross_fitted_decisions(truth, probabilities, objective, seed=seed)
-            at |= {f"at_{mode}": said for mode, said in crossed.items()}
+            at |= {f"at_{mode}": predicted for mode, predicted in crossed.items()}
         else:
             at["at_global"] = used.decide(probabilities, "global")
             if used.per_category is None:
                 absent["at_per_category"] = "the thresholds hold none for single categories"
             else:
                 at["at_per_category"] = used.decide(probabilities, "per_category")
-        for key, said in at.items():
-            crossed_here = thresholds is None and key != "at_0.5"
-            result[key] = {"map": ranking["map"], **label_metrics(truth, said)}
-            result[key] |= {"cross_fitted": crossed_here}
+        for key, predicted in at.items():
+            result[key] = {
+                "map": ranking["map"],
+                **label_metrics(truth, predicted),
+                "cross_fitted": thresholds is None and key != "at_0.5",
+            }
         levels = used.levels(len(names))
         result["per_category"] = _category_table(truth, decisions, names, ap, levels)
     result["confusions"] = top_confusions(truth, decisions, names)
@@ -146,19 +148,19 @@ def _exclusive(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """What there is to say where every image has one category."""
-    there = exclusive.true_rows(truth)
+    """The part of the result that is particular to exclusive labels."""
+    true = exclusive.true_rows(truth)
     absent = dict.fromkeys(("thresholds", "at_0.5", "at_global", "at_per_category"), NO_THRESHOLDS)
-    figures: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     ranking: dict[str, Any] = {}
     ap = None
     if probabilities is None:
         assert decisions is not None
-        said = exclusive.predicted_rows(decisions)
+        predicted = exclusive.predicted_rows(decisions)
         for key in ("map", "top5_accuracy", "log_loss", "calibration_error"):
             absent[key] = NO_PROBABILITIES
     else:
-        said = exclusive.most_probable(probabilities)
+        predicted = exclusive.most_probable(probabilities)
         ap = average_precision(truth, probabilities)
         ranking = _ranking(ap, names)
         if ranking["map"] is None:
@@ -166,22 +168,22 @@ def _exclusive(
         if len(names) <= exclusive.TOP_K:
             absent["top5_accuracy"] = f"there are only {len(names)} categories"
         else:
-            hits = exclusive.top_hits(there, probabilities, exclusive.TOP_K)
-            figures["top5_accuracy"] = _mean(hits)
+            hits = exclusive.top_hits(true, probabilities, exclusive.TOP_K)
+            own["top5_accuracy"] = _mean(hits)
         if exclusive.sums_to_one(probabilities):
-            figures["log_loss"] = _mean(exclusive.log_losses(there, probabilities))
-            figures["calibration_error"] = exclusive.calibration(there, probabilities).error
+            own["log_loss"] = _mean(exclusive.log_losses(true, probabilities))
+            own["calibration_error"] = exclusive.calibration(true, probabilities).error
         else:
             absent["log_loss"] = absent["calibration_error"] = NO_SUM
-    decisions = exclusive.one_hot(said, len(names))
-    figures = {"accuracy": _mean(said == there)} | figures
-    result = figures | ranking | label_metrics(truth, decisions)
-    result["confusion_matrix"] = exclusive.confusion_matrix(there, said, len(names)).tolist()
+    decisions = exclusive.one_hot(predicted, len(names))
+    own = {"accuracy": _mean(predicted == true)} | own
+    result = own | ranking | label_metrics(truth, decisions)
+    result["confusion_matrix"] = exclusive.confusion_matrix(true, predicted, len(names)).tolist()
     result["per_category"] = _category_table(truth, decisions, names, ap, None)
     result["confusions"] = top_confusions(truth, decisions, names)
     if intervals:
         result["intervals"] = exclusive.single_label_intervals(
-            truth, decisions, probabilities, figures, resamples=resamples, seed=seed
+            truth, decisions, probabilities, own, resamples=resamples, seed=seed
         )
         result |= _about_intervals(truth, names, resamples)
     return result | {"absent": absent}
@@ -249,7 +251,7 @@ def _category_table(
 
 
 def headline(result: Mapping[str, Any]) -> dict[str, float]:
-    """The figures a person wants first, those that are there."""
+    """The metrics to show first, those that there are."""
     keys: tuple[str, ...] = ("map", "challenge_f1", "micro_f1", "macro_f1", "cf1", "of1")
     keys += ("hamming_loss",)
     if result.get("labels") == "exclusive":

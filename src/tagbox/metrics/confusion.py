@@ -1,7 +1,7 @@
-"""Which category is said where another was missed, and which categories appear together.
+"""Confusion of multi-label predictions: which category is falsely predicted where another is missed.
 
-Labels of one image are a set, so there is no single "predicted as". What stands in its place: over
-the images in which category c was there and not said, how often category d was said and not there.
+Labels of an image are a set, so no label is "predicted as" another. What is counted instead are the images in which
+category c is a false negative and category d a false positive.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tagbox.data.dataset import ABSENT, PRESENT
 def missed_and_predicted(
     truth: NDArray[np.int8], decisions: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """(K, K) int64; ``[c, d]`` images in which c was there but not said, and d was said but not there.
+    """(K, K) int64; ``[c, d]`` images in which c is a false negative and d a false positive.
 
     Parameters
     ----------
     truth
-        (N, K) int8: 1 present, 0 absent, -1 unknown. Unknown is neither missed nor falsely said.
+        (N, K) int8: 1 present, 0 absent, -1 unknown. Unknown labels are neither.
     decisions
         (N, K) bool.
     """
@@ -41,13 +41,14 @@ def top_confusions(
 ) -> list[dict[str, Any]]:
     """The pairs that go together more than by chance, the largest excess first.
 
-    Plain counts would list what is frequently missed with what is frequently said. The excess is the
-    count less ``missed(c) · falsely said(d) / N``.
+    Plain counts would pair what is frequently missed with what is frequently predicted. The excess is the
+    count less ``missed(c) · falsely predicted(d) / N``, the count expected if the two were independent.
 
     Returns
     -------
     list of dict
-        ``missed``, ``said``, ``images``, ``share`` (of the images that miss it), ``excess`` (images).
+        ``missed``, ``said`` (the falsely predicted category), ``images``, ``share`` (of the images that miss it),
+        ``excess`` (images).
     """
     images = missed_and_predicted(truth, decisions)
     missed = ((truth == PRESENT) & ~decisions).sum(axis=0)

@@ -1,18 +1,16 @@
-"""Metrics of label sets: which categories were said, which are there.
+"""Metrics of multi-label classification: of label sets, and average precision of scores.
 
-Every metric is a function of per-category counts or a mean over images, so one vectorised pass
-gives them all, and a bootstrap is the same pass with one weight an image and resample.
+Every metric of label sets is a function of per-category counts or a mean over images, so one vectorised pass
+gives them all, and a bootstrap is the same pass with one weight for each image and resample.
 
-Conventions, the same everywhere:
+Conventions:
 
 - Entries of the truth that are unknown (-1) are left out of every count.
 - A ratio whose denominator is 0 is 0 (scikit-learn's ``zero_division=0``).
 - Means over categories (macro, weighted, CP, CR, challenge) run over the categories with support, that
   is with at least one positive in what is scored: scikit-learn with ``labels=`` those categories.
-  What is said falsely of a category without support still costs micro precision and Hamming loss.
+  False positives of a category without support still count in micro precision and Hamming loss.
 - Means over images (samples, subset accuracy) run over the images with at least one known label.
-
-Average precision: how well scores put the images that have a category above those that have not.
 """
 
 from __future__ import annotations
@@ -59,7 +57,7 @@ LABEL_METRICS = (
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelCounts:
-    """What was said and what was there, counted by category.
+    """True and false positives and false negatives of each category.
 
     Attributes
     ----------
@@ -113,7 +111,7 @@ def harmonic(precision: Array, recall: Array) -> Array:
 def count_labels(
     truth: NDArray[np.int8], decisions: NDArray[np.bool_], weights: Weights | None = None
 ) -> LabelCounts:
-    """Count by category.
+    """Count true and false positives and false negatives of each category.
 
     Parameters
     ----------
@@ -122,22 +120,22 @@ def count_labels(
     decisions
         (N, K) bool.
     weights
-        (B, N) float: how often each image counts in each of B resamples. Once, without.
+        (B, N) float: how often each image counts in each of B resamples; once where None.
     """
     _check_shapes(truth, decisions)
     present = truth == PRESENT
     hit = decisions & present
     known = truth != UNKNOWN
-    said = decisions & known
+    predicted = decisions & known
     if weights is None:
-        tp, told, positives = (_column_sums(mask) for mask in (hit, said, present))
-        total = np.asarray(np.count_nonzero(known), dtype=np.float64)
+        tp, total, positives = (_column_sums(mask) for mask in (hit, predicted, present))
+        entries = np.asarray(np.count_nonzero(known), dtype=np.float64)
     else:
-        tp, told, positives = (
-            weights @ mask.astype(weights.dtype) for mask in (hit, said, present)
+        tp, total, positives = (
+            weights @ mask.astype(weights.dtype) for mask in (hit, predicted, present)
         )
-        total = weights @ known.sum(axis=1).astype(np.float64)
-    return LabelCounts(tp=tp, fp=told - tp, fn=positives - tp, known=total)
+        entries = weights @ known.sum(axis=1).astype(np.float64)
+    return LabelCounts(tp=tp, fp=total - tp, fn=positives - tp, known=entries)
 
 
 def _column_sums(mask: NDArray[np.bool_]) -> Array:
@@ -167,7 +165,7 @@ def category_metrics(counts: LabelCounts) -> dict[str, Array]:
     """Micro, macro, weighted, per-category (C) and overall (O) averages, (…,) each.
 
     CP and CR are the macro precision and recall; ``CF1 = 2·CP·CR / (CP + CR)``, which is not the
-    macro F1. OP, OR and OF1 are the micro figures. The names are those of Wang et al., "CNN-RNN: A
+    macro F1. OP, OR and OF1 are the micro averages. The names are those of Wang et al., "CNN-RNN: A
     Unified Framework for Multi-label Image Classification" (CVPR 2016), and the papers after it.
     """
     supported = (counts.support > 0).astype(np.float64)
@@ -209,22 +207,22 @@ def sample_metrics(
 ) -> dict[str, Array]:
     """Means over images: samples F1, precision, recall, and subset accuracy; (B,) or scalars.
 
-    An image without a label of which nothing is said scores 0 in the samples figures, as in
+    An image without a label and without a predicted one scores 0 in the samples metrics, as in
     scikit-learn, and 1 in subset accuracy.
     """
     _check_shapes(truth, decisions)
     present = truth == PRESENT
     known = truth != UNKNOWN
     tp = (decisions & present).sum(axis=1)
-    said = (decisions & known).sum(axis=1)
-    there = present.sum(axis=1)
+    predicted = (decisions & known).sum(axis=1)
+    positives = present.sum(axis=1)
     counted = known.any(axis=1).astype(np.float64)
     values = np.stack(
         [
-            ratio(2 * tp, said + there),
-            ratio(tp, said),
-            ratio(tp, there),
-            ((said == tp) & (there == tp)).astype(np.float64),
+            ratio(2 * tp, predicted + positives),
+            ratio(tp, predicted),
+            ratio(tp, positives),
+            ((predicted == tp) & (positives == tp)).astype(np.float64),
         ],
         axis=1,
     )
@@ -276,15 +274,15 @@ def average_precision(truth: NDArray[np.int8], scores: NDArray[np.floating[Any]]
     """Average precision of each category, as scikit-learn's ``average_precision_score`` defines it.
 
     ``AP = Σ (R_n − R_{n−1})·P_n`` over the distinct scores, highest first, without interpolation.
-    That sum is the mean, over the positives, of the precision among everything scored at least as
-    high as the positive; two sorts and two binary searches give it, and ties need no special case.
+    That sum is the mean, over the positives, of the precision among all entries with a score at least as
+    high as the positive's; two sorts and two binary searches give it, and ties need no special case.
 
     Parameters
     ----------
     truth
         (N, K) int8: 1 present, 0 absent, -1 unknown. Unknown entries are left out.
     scores
-        (N, K) finite floats, higher is surer; probabilities or logits.
+        (N, K) finite floats; probabilities or logits.
 
     Returns
     -------
@@ -305,9 +303,9 @@ def average_precision(truth: NDArray[np.int8], scores: NDArray[np.floating[Any]]
     truth = np.ascontiguousarray(truth.T)
     some_unknown = (truth == UNKNOWN).any(axis=1)
     result = np.full(len(truth), np.nan)
-    for k, (column, said) in enumerate(zip(by_category, truth, strict=True)):
-        everything = np.sort(column[said != UNKNOWN] if some_unknown[k] else column)
-        positives = np.sort(column[said == PRESENT])
+    for k, (column, labels) in enumerate(zip(by_category, truth, strict=True)):
+        everything = np.sort(column[labels != UNKNOWN] if some_unknown[k] else column)
+        positives = np.sort(column[labels == PRESENT])
         if len(positives):
             as_high = len(everything) - np.searchsorted(everything, positives)
             hits = len(positives) - np.searchsorted(positives, positives)

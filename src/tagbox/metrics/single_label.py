@@ -1,9 +1,9 @@
-"""Metrics of exclusive labels: every picture has one category, and the most probable one is said.
+"""Metrics of exclusive labels: every image has one category, and the most probable one is predicted.
 
-Conventions, the same everywhere:
+Conventions:
 
-- Of categories that are equally probable, the one that comes first is the more probable one.
-- A row of zeros is a picture without a prediction: nothing is said of it, and it counts as wrong.
+- Of categories that are equally probable, the one that comes first ranks higher.
+- A row of zeros is an image without a prediction, which counts as wrong.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tagbox.predictions.thresholds import Thresholds
 Floats = NDArray[np.floating[Any]]
 
 MOST_PROBABLE = Thresholds(value=0.0, at_least_one=True, top_k=1)
-"""Says exactly one category of every picture: the most probable one, of equals the first."""
+"""Thresholds that predict exactly one category for every image: the most probable one, of equals the first."""
 TOP_K = 5
 BINS = 15
 SUM_TOLERANCE = 0.01
@@ -33,11 +33,11 @@ EQUAL_TO_ACCURACY = (
     *("challenge_accuracy", "micro_f1", "micro_precision", "micro_recall", "samples_f1"),
     *("samples_precision", "samples_recall", "of1", "op", "or", "subset_accuracy"),
 )
-"""Metrics of label sets that are the accuracy where one category is said of every picture."""
+"""Metrics of label sets that equal the accuracy where one category is predicted for every image."""
 
 
 def true_rows(truth: NDArray[np.int8]) -> NDArray[np.intp]:
-    """(N,) the one category of each picture.
+    """(N,) the one category of each image.
 
     Raises
     ------
@@ -58,31 +58,31 @@ def most_probable(probabilities: Floats) -> NDArray[np.intp]:
 
 
 def predicted_rows(decisions: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """(N,) the category said of each picture, -1 where there is none.
+    """(N,) the predicted category of each image, -1 where there is none.
 
     Raises
     ------
     ValueError
-        A row of `decisions` (N, K) says several.
+        A row of `decisions` (N, K) has several.
     """
     if (decisions.sum(axis=1) > 1).any():
-        raise ValueError("several categories are said of one picture")
+        raise ValueError("several categories are predicted for one image")
     return np.where(decisions.any(axis=1), decisions.argmax(axis=1), -1)
 
 
 def one_hot(rows: NDArray[np.intp], categories: int) -> NDArray[np.bool_]:
-    """(N, K) bool of (N,) category rows; -1 says nothing."""
+    """(N, K) bool of (N,) category rows; a row of -1 is all False."""
     return np.asarray(rows[:, None] == np.arange(categories))
 
 
 def sums_to_one(probabilities: Floats) -> bool:
-    """Whether every row, but for those of zeros, is a distribution over the categories."""
+    """Whether every row except those of zeros is a distribution over the categories."""
     totals = np.asarray(probabilities, np.float64).sum(axis=1)
     return bool((np.abs(totals[totals != 0] - 1) <= SUM_TOLERANCE).all())
 
 
 def one_label_each(probabilities: Floats | None, decisions: NDArray[np.bool_] | None) -> bool:
-    """Whether claims, (N, K) of either kind, look like those of exclusive labels."""
+    """Whether predictions, (N, K) of either kind, look like those of exclusive labels."""
     if probabilities is not None:
         return sums_to_one(probabilities)
     return decisions is not None and bool((decisions.sum(axis=1) <= 1).all())
@@ -107,8 +107,7 @@ def top_hits(truth: NDArray[np.intp], probabilities: Floats, count: int) -> NDAr
 def log_losses(truth: NDArray[np.intp], probabilities: Floats) -> NDArray[np.float64]:
     """(N,) -log of the probability given to the true category, in nats.
 
-    Probabilities are held at least float32's epsilon away from 0 and 1, as scikit-learn's ``log_loss``
-    does with float32.
+    Probabilities are clipped to float32's epsilon from 0 and 1, as scikit-learn's ``log_loss`` does with float32.
     """
     least = float(np.finfo(np.float32).eps)
     own = np.take_along_axis(probabilities, truth[:, None], axis=1)[:, 0]
@@ -116,25 +115,25 @@ def log_losses(truth: NDArray[np.intp], probabilities: Floats) -> NDArray[np.flo
 
 
 def confusion_matrix(
-    truth: NDArray[np.intp], said: NDArray[np.intp], categories: int
+    truth: NDArray[np.intp], predicted: NDArray[np.intp], categories: int
 ) -> NDArray[np.int64]:
-    """(K, K) int64; ``[c, d]`` pictures of c of which d was said. Where nothing was said, none."""
-    there = said >= 0
-    flat = truth[there] * categories + said[there]
+    """(K, K) int64; ``[c, d]`` images of c that were predicted as d. Images without a prediction are left out."""
+    given = predicted >= 0
+    flat = truth[given] * categories + predicted[given]
     return np.bincount(flat, minlength=categories**2).reshape(categories, categories)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Calibration:
-    """How sure, and how right: a row for each of `BINS` equal parts of the probabilities from 0 to 1.
+    """Confidence and accuracy in `BINS` bins of equal width over the probabilities from 0 to 1.
 
     Attributes
     ----------
     counts
-        (15,) int64 pictures whose most probable category has a probability in the part.
+        (15,) int64 images whose most probable category has a probability in the bin.
     confidence, accuracy
-        (15,) float64 mean probability of that category, and share of pictures it is right for; NaN
-        where there is no picture.
+        (15,) float64 mean probability of that category, and share of images for which it is right; NaN
+        in empty bins.
     """
 
     counts: NDArray[np.int64]
@@ -143,34 +142,34 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: the mean over pictures of their part's |accuracy - confidence|."""
+        """Expected calibration error: the mean over images of their bin's |accuracy - confidence|."""
         filled = self.counts > 0
         gaps = np.abs(self.accuracy[filled] - self.confidence[filled])
         return float((self.counts[filled] * gaps).sum() / max(self.counts.sum(), 1))
 
 
 def calibration(truth: NDArray[np.intp], probabilities: Floats) -> Calibration:
-    """Confidence beside accuracy in 15 parts of equal width, each without its lower end.
+    """Confidence and accuracy in 15 bins of equal width, each without its lower end.
 
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eqs. 2 to 5, after Naeini et al.,
     AAAI 2015.
     """
-    sure = probabilities.max(axis=1, initial=0.0).astype(np.float64)
+    confidence = probabilities.max(axis=1, initial=0.0).astype(np.float64)
     hit = top_hits(truth, probabilities, 1)
-    part = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], sure, side="left")
-    counts = np.bincount(part, minlength=BINS)
+    bin_of = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence, side="left")
+    counts = np.bincount(bin_of, minlength=BINS)
     with np.errstate(invalid="ignore"):
         return Calibration(
             counts=counts,
-            confidence=np.bincount(part, sure, BINS) / counts,
-            accuracy=np.bincount(part, hit, BINS) / counts,
+            confidence=np.bincount(bin_of, confidence, BINS) / counts,
+            accuracy=np.bincount(bin_of, hit, BINS) / counts,
         )
 
 
 def wilson(hits: int, images: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a proportion (JASA 1927).
 
-    Unlike a bootstrap's it does not shrink to a point where every picture is right; that of 95 % covers
+    Unlike a bootstrap's it does not shrink to a point where every image is right; that of 95 % covers
     92-98 % from one expected mistake on, whatever the number of images (Brown, Cai and DasGupta,
     "Interval Estimation for a Binomial Proportion", 2001, recommend it).
     """
@@ -186,28 +185,28 @@ def single_label_intervals(
     truth: NDArray[np.int8],
     decisions: NDArray[np.bool_],
     probabilities: Floats | None,
-    figures: Mapping[str, Any],
+    values: Mapping[str, Any],
     *,
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """`metrics.intervals.intervals`, with those of exclusive labels.
+    """`metrics.intervals.intervals`, and those of the metrics of exclusive labels.
 
-    Accuracies have Wilson's. The log loss has percentiles of a bootstrap over images. All but Wilson's
-    are called reliable only where there are at least `THIN` right and `THIN` wrong pictures: with fewer, too
-    many resamples hold none of the few.
+    Accuracies have Wilson's interval, the log loss percentiles of a bootstrap over images. All but Wilson's
+    are called reliable only where at least `THIN` images are right and `THIN` wrong: with fewer, too
+    many resamples hold none of them.
 
     Parameters
     ----------
-    figures
-        What is said of the accuracies and the log loss; those missing or None have no interval.
+    values
+        The accuracies and the log loss; those missing or None have no interval.
     """
     found = intervals(truth, decisions, probabilities, level=level, resamples=resamples, seed=seed)
     if not found:
         return {}
     images = len(truth)
-    hits = round(figures["accuracy"] * images)
+    hits = round(values["accuracy"] * images)
     enough = min(hits, images - hits) >= THIN
     for interval in found.values():
         interval["reliable"] = interval["reliable"] and enough
@@ -225,10 +224,10 @@ def single_label_intervals(
     def of_share(share: float) -> dict[str, Any]:
         return entry(wilson(round(share * images), images, level), "wilson", True)
 
-    first = {"accuracy": of_share(figures["accuracy"])}
-    if figures.get("top5_accuracy") is not None:
-        first["top5_accuracy"] = of_share(figures["top5_accuracy"])
-    if figures.get("log_loss") is not None:
+    first = {"accuracy": of_share(values["accuracy"])}
+    if values.get("top5_accuracy") is not None:
+        first["top5_accuracy"] = of_share(values["top5_accuracy"])
+    if values.get("log_loss") is not None:
         assert probabilities is not None
         losses = log_losses(true_rows(truth), probabilities).astype(np.float32)
         count = allowed_resamples(truth.shape, resamples)
