@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 from tagbox.config import DataConfig, DetectorConfig, SynthConfig
-from tagbox.data.boxes import training_boxes
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import load_dataset
 from tagbox.data.synthetic.generate import generate
+from tagbox.data.training_boxes import training_boxes
 from tagbox.images.decode import read_image
 from tagbox.inference.detector import DetectorModel
 from tagbox.models.bundle import DetectorBundle

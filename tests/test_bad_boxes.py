@@ -19,8 +19,8 @@ import pytest
 from bad_input_data import Build, both, challenge, coco, coco_text, field, labelme, without, yolo
 from tagbox import TagboxError
 from tagbox.cli.app import main
-from tagbox.data.boxes import training_boxes
 from tagbox.data.load import load_dataset
+from tagbox.data.training_boxes import training_boxes
 from test_bad_input import content_hash
 
 BOX = "annotations[1] (id 2).bbox"

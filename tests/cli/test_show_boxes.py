@@ -14,8 +14,8 @@ from PIL import Image
 
 from tagbox.cli.augmented import hatched
 from tagbox.config import BoxAugmentConfig
-from tagbox.data.boxes import training_boxes
 from tagbox.data.load import load_dataset
+from tagbox.data.training_boxes import training_boxes
 from tagbox.images.draw import colour_of
 from tagbox.training.box_batches import BoxBatches
 

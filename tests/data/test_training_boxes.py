@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tagbox import TagboxError
-from tagbox.data.boxes import training_boxes
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, memory_source
 from tagbox.data.load import load_dataset
+from tagbox.data.training_boxes import training_boxes
 
 Picture = Callable[..., Path]
 

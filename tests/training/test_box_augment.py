@@ -17,7 +17,7 @@ from PIL import Image
 from torchvision.ops import box_iou
 
 from tagbox.config import BoxAugmentConfig
-from tagbox.data.boxes import ImageBoxes
+from tagbox.data.training_boxes import ImageBoxes
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import PAD_VALUE, fitted_size
 from tagbox.training.box_augment import BoxAugment, Others, cropped, jittered, zoomed_out

@@ -16,9 +16,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from tagbox.config import BoxAugmentConfig
-from tagbox.data.boxes import TrainingBoxes, training_boxes
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import load_dataset
+from tagbox.data.training_boxes import TrainingBoxes, training_boxes
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import PAD_VALUE, Letterbox
 from tagbox.training.batches import PADDING
@@ -168,7 +168,7 @@ def test_processes_that_read_change_nothing(data: tuple[Dataset, TrainingBoxes])
 import hashlib, sys
 from pathlib import Path
 from tagbox.config import BoxAugmentConfig
-from tagbox.data.boxes import training_boxes
+from tagbox.data.training_boxes import training_boxes
 from tagbox.data.load import load_dataset
 from tagbox.training.box_batches import BoxBatches
 

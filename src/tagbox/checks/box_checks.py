@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.checks.findings import Findings
-from tagbox.data.boxes import (
+from tagbox.data.box_faults import (
     annotation_place,
     far_corners,
+    format_box,
     known,
     leaving,
     look_like_corners,
     look_normalised,
     outside,
-    said_box,
     without_area,
 )
 from tagbox.data.dataset import Dataset
@@ -108,7 +108,7 @@ def _check_each(
     negative = boxed & (boxes[:, 2:] < 0).any(axis=1)
 
     def describe(found: str) -> Callable[[int], tuple[str, str]]:
-        return lambda row: (columns.place(row, "bbox"), f"{said_box(boxes[row])} {found}")
+        return lambda row: (columns.place(row, "bbox"), f"{format_box(boxes[row])} {found}")
 
     findings.add_rows("bad-box", path, negative, describe("has a negative width or height"))
     empty = boxed & ~negative & without_area(boxes)
@@ -141,7 +141,7 @@ def _check_places(
     def describe(row: int) -> tuple[str, str]:
         what = "lies outside" if wholly[row] else "leaves"
         width, height = sizes[row]
-        said = f"{said_box(boxes[row])} {what} the image of {width:g}×{height:g}"
+        said = f"{format_box(boxes[row])} {what} the image of {width:g}×{height:g}"
         return columns.place(row, "bbox"), said
 
     sided = (boxes[:, 2:] >= 0).all(axis=1)
@@ -154,7 +154,7 @@ def _check_sizes(columns: BoxColumns, path: Path, findings: Findings) -> None:
     sound = ~without_area(boxes)
 
     def describe(found: str) -> Callable[[int], tuple[str, str]]:
-        return lambda row: (columns.place(row, "bbox"), f"{said_box(boxes[row])} {found}")
+        return lambda row: (columns.place(row, "bbox"), f"{format_box(boxes[row])} {found}")
 
     tiny = sound & (boxes[:, 2:] < TINY).any(axis=1)
     findings.add_rows("box-tiny", path, tiny, describe("has a side of less than a pixel"))
@@ -178,7 +178,7 @@ def _check_repeats(columns: BoxColumns, path: Path, findings: Findings) -> None:
         np.array(sorted(earlier), np.intp),
         lambda row: (
             columns.place(row, "bbox"),
-            f"{said_box(columns.boxes[row])} of the same category stands already at "
+            f"{format_box(columns.boxes[row])} of the same category stands already at "
             f"{columns.place(earlier[row], 'bbox')}",
         ),
     )
@@ -221,7 +221,7 @@ def _check_segmentations(
         outlined & ~boxed,
         lambda row: (
             columns.place(row, "bbox"),
-            f"there is none; that of the segmentation is {said_box(outlines[row])}",
+            f"there is none; that of the segmentation is {format_box(outlines[row])}",
         ),
     )
     off = np.maximum(
@@ -233,7 +233,7 @@ def _check_segmentations(
         outlined & ~without_area(boxes) & (off > UNLIKE).any(axis=1),
         lambda row: (
             columns.place(row, "bbox"),
-            f"{said_box(boxes[row])} is not around the segmentation, which spans "
-            f"{said_box(outlines[row])}",
+            f"{format_box(boxes[row])} is not around the segmentation, which spans "
+            f"{format_box(outlines[row])}",
         ),
     )

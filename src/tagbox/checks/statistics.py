@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.data.boxes import without_area
+from tagbox.data.box_faults import without_area
 from tagbox.data.dataset import PRESENT, UNKNOWN, Dataset
 
 SMALL, LARGE = 32.0**2, 96.0**2

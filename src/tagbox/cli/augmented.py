@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tagbox.cli.cells import WIDTH, Cell, cell_title, unreadable_cell
 from tagbox.config import BoxAugmentConfig
-from tagbox.data.boxes import training_boxes
 from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN, Dataset
+from tagbox.data.training_boxes import training_boxes
 from tagbox.errors import TagboxError
 from tagbox.images.captions import LabelOutcome
 from tagbox.images.decode import read_image

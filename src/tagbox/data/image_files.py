@@ -229,7 +229,7 @@ def _sample(names: Sequence[str]) -> list[str]:
     return [names[row] for row in rows]
 
 
-def image_sizes(dataset: Dataset, rows: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
+def image_sizes(dataset: Dataset, rows: NDArray[np.integer] | None = None) -> NDArray[np.float64]:
     """(N, 2) width and height of every image as the dataset states them, 0 where it does not.
 
     For the images `rows`, sizes that are not stated are read from the files; 0 where that fails.

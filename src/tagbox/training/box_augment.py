@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import BoxAugmentConfig
-from tagbox.data.boxes import ImageBoxes
+from tagbox.data.training_boxes import ImageBoxes
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import PAD_VALUE, fitted_size
 from tagbox.training.box_views import Boxes, View, Window, areas_of, mirrored, through, turned

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import BoxAugmentConfig
-from tagbox.data.boxes import ImageBoxes, TrainingBoxes
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import image_sizes, picture_size
+from tagbox.data.training_boxes import ImageBoxes, TrainingBoxes
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import PAD_VALUE, Letterbox, fitted_size

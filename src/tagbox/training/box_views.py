@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.data.boxes import ImageBoxes
+from tagbox.data.training_boxes import ImageBoxes
 from tagbox.images.geometry import PAD_VALUE
 
 Boxes = NDArray[np.float64]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tagbox.config import DetectorConfig
-from tagbox.data.boxes import TrainingBoxes, training_boxes
+from tagbox.data.training_boxes import TrainingBoxes, training_boxes
 from tagbox.models.bundle import DetectorBundle, DetectorSpec
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import ScoreThresholds
@@ -60,7 +60,7 @@ def train(
     Raises
     ------
     TagboxError
-        The codes of `data.boxes.training_boxes`, `models.detectors.create.create_detector`,
+        The codes of `data.training_boxes.training_boxes`, `models.detectors.create.create_detector`,
         `training.network.train_network` and `training.evaluate.evaluate_detector`; ``resume-data``.
     """
     from tagbox.models.detectors.create import build_detector, create_detector

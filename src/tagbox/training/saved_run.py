@@ -49,7 +49,7 @@ class Trained:
     left_out
         Why images were left out, a sentence each.
     notes
-        What was changed in a detector's training data; see `data.boxes.TrainingBoxes.notes`.
+        What was changed in a detector's training data; see `data.training_boxes.TrainingBoxes.notes`.
     """
 
     config: ClassifierConfig | DetectorConfig
