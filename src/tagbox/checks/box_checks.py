@@ -1,4 +1,4 @@
-"""What is wrong with boxes, one by one and as a whole: places, sizes, areas, outlines, repetitions."""
+"""Checks of boxes, of a whole file and one by one: places, sizes, areas, segmentations, repetitions."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tagbox.data.image_files import image_sizes
 from tagbox.data.segmentation import SegmentationError
 
 TINY = 1.0
-"""Pixels; of an object with a shorter side nothing is seen."""
-UNLIKE = 2.0
-"""Pixels by which an edge of a box may be off its segmentation's; masks and boxes are rounded."""
+"""Pixels; a box with a shorter side is tiny."""
+TOLERANCE = 2.0
+"""Pixels between the edge of a box and that of its segmentation: masks and boxes are rounded."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BoxColumns:
-    """The M annotations of one dataset, as far as their boxes go.
+    """Columns of the M annotations of one dataset that the checks of boxes need.
 
     Attributes
     ----------
@@ -42,15 +42,15 @@ class BoxColumns:
     outlines
         (M, 4) float64 xywh around the segmentations; NaN where there is none.
     faults
-        M reasons why a segmentation cannot be read; None where it can.
+        M errors of segmentations that cannot be read; None where there is none.
     sizes
-        (M, 2) width and height of each one's image; 0 where they are not known.
+        (M, 2) width and height of each annotation's image; 0 where they are not known.
     image_of, category_of
-        (M,) integers that tell images and categories apart.
+        (M,) integers that identify images and categories.
     crowd, areas
         (M,) bool; (M,) float64 pixels², NaN where not stated.
     place
-        ``place(row, field)`` says where a field of an annotation stands.
+        ``place(row, field)`` is the place of a field of an annotation, for messages.
     """
 
     boxes: NDArray[np.float64]
@@ -66,16 +66,16 @@ class BoxColumns:
 
 def columns_of(dataset: Dataset) -> BoxColumns:
     """The columns of a dataset whose format has no segmentations beside its boxes."""
-    at = dataset.annotations
+    annotations = dataset.annotations
     return BoxColumns(
-        boxes=at.boxes,
-        outlines=np.full_like(at.boxes, np.nan),
-        faults=[None] * len(at),
-        sizes=image_sizes(dataset)[at.image_rows],
-        image_of=at.image_rows,
-        category_of=at.category_rows,
-        crowd=at.crowd,
-        areas=at.areas,
+        boxes=annotations.boxes,
+        outlines=np.full_like(annotations.boxes, np.nan),
+        faults=[None] * len(annotations),
+        sizes=image_sizes(dataset)[annotations.image_rows],
+        image_of=annotations.image_rows,
+        category_of=annotations.category_rows,
+        crowd=annotations.crowd,
+        areas=annotations.areas,
         place=lambda row, field: annotation_place(dataset, row, field),
     )
 
@@ -83,7 +83,7 @@ def columns_of(dataset: Dataset) -> BoxColumns:
 def check_boxes(
     columns: BoxColumns, path: Path, findings: Findings, *, repeats: bool = True
 ) -> None:
-    """Note every fault of boxes, areas and segmentations; with `repeats` also boxes that stand twice."""
+    """Add a finding for every fault of boxes, areas and segmentations; with `repeats` also for repeated boxes."""
     boxed = ~np.isnan(columns.boxes[:, 0])
     _check_segmentations(columns, boxed, path, findings)
     _check_areas(columns, path, findings)
@@ -91,8 +91,9 @@ def check_boxes(
         return
     _check_each(columns, boxed, path, findings)
     if look_normalised(columns.boxes[boxed]):
-        said = f"all {boxed.sum():,} boxes lie within 0 to 1"
-        findings.add("boxes-normalised", path, said, "annotations[].bbox")
+        found = f"all {boxed.sum():,} boxes lie within 0 to 1"
+        findings.add("boxes-normalised", path, found, "annotations[].bbox")
+        # They leave no image and have sides below a pixel: further findings would only repeat this one.
         return
     _check_places(columns, boxed, path, findings)
     _check_sizes(columns, path, findings)
@@ -103,7 +104,7 @@ def check_boxes(
 def _check_each(
     columns: BoxColumns, boxed: NDArray[np.bool_], path: Path, findings: Findings
 ) -> None:
-    """Boxes that are none: negative, without area, not there."""
+    """Check single boxes: negative sides, no area, no box at all."""
     boxes = columns.boxes
     negative = boxed & (boxes[:, 2:] < 0).any(axis=1)
 
@@ -126,30 +127,32 @@ def _check_each(
 def _check_places(
     columns: BoxColumns, boxed: NDArray[np.bool_], path: Path, findings: Findings
 ) -> None:
-    """Boxes that leave their image; where most do as two corners would, that one finding for all."""
+    """Check that boxes lie in their image; one finding for all where they seem to be two corners."""
     boxes, sizes = columns.boxes, columns.sizes
     if look_like_corners(boxes[boxed], sizes[boxed]):
         count = int(leaving(boxes, sizes).sum())
-        said = (
+        found = (
             f"{count:,} of {boxed.sum():,} boxes leave their image, "
             "and hardly any does when read as two corners x, y, x, y"
         )
-        findings.add("boxes-corners", path, said, "annotations[].bbox")
+        findings.add("boxes-corners", path, found, "annotations[].bbox")
         return
-    wholly = outside(boxes, sizes)
+    wholly_outside = outside(boxes, sizes)
 
     def describe(row: int) -> tuple[str, str]:
-        what = "lies outside" if wholly[row] else "leaves"
+        verb = "lies outside" if wholly_outside[row] else "leaves"
         width, height = sizes[row]
-        said = f"{format_box(boxes[row])} {what} the image of {width:g}×{height:g}"
-        return columns.place(row, "bbox"), said
+        found = f"{format_box(boxes[row])} {verb} the image of {width:g}×{height:g}"
+        return columns.place(row, "bbox"), found
 
-    sided = (boxes[:, 2:] >= 0).all(axis=1)
-    findings.add_rows("box-outside", path, sided & (wholly | leaving(boxes, sizes)), describe)
+    not_negative = (boxes[:, 2:] >= 0).all(axis=1)
+    findings.add_rows(
+        "box-outside", path, not_negative & (wholly_outside | leaving(boxes, sizes)), describe
+    )
 
 
 def _check_sizes(columns: BoxColumns, path: Path, findings: Findings) -> None:
-    """Boxes that are smaller than one sees, or as large as their image."""
+    """Check for boxes below a pixel, and as large as their image."""
     boxes, sizes = columns.boxes, columns.sizes
     sound = ~without_area(boxes)
 
@@ -164,14 +167,18 @@ def _check_sizes(columns: BoxColumns, path: Path, findings: Findings) -> None:
 
 
 def _check_repeats(columns: BoxColumns, path: Path, findings: Findings) -> None:
-    """The same box of the same category in the same image."""
+    """Check for the same box of the same category in the same image.
+
+    Annotations are sorted by box, category and image, so that equal ones are neighbours.
+    """
     rows = np.flatnonzero(~without_area(columns.boxes))
     keys = [*columns.boxes[rows].T, columns.category_of[rows], columns.image_of[rows]]
-    order = np.lexsort(keys)  # Stable: of equal boxes the first in the file comes first.
-    new = np.ones(len(rows), bool)
-    new[1:] = np.logical_or.reduce([np.diff(key[order]) != 0 for key in keys])
-    first = rows[order][np.maximum.accumulate(np.where(new, np.arange(len(rows)), 0))]
-    earlier = dict(zip(rows[order][~new].tolist(), first[~new].tolist(), strict=True))
+    order = np.lexsort(keys)  # Stable: the first of equal annotations in the file comes first.
+    differs = np.ones(len(rows), bool)
+    differs[1:] = np.logical_or.reduce([np.diff(key[order]) != 0 for key in keys])
+    # For each position the last one before it that differs from its predecessor: the first equal one.
+    first = rows[order][np.maximum.accumulate(np.where(differs, np.arange(len(rows)), 0))]
+    earlier = dict(zip(rows[order][~differs].tolist(), first[~differs].tolist(), strict=True))
     findings.add_rows(
         "duplicate-box",
         path,
@@ -192,7 +199,7 @@ def _check_areas(columns: BoxColumns, path: Path, findings: Findings) -> None:
         areas < 0,
         lambda row: (columns.place(row, "area"), f"the area {areas[row]:g} is negative"),
     )
-    # A pixel more on each side: some tools count both edges.
+    # A pixel more on each side, since some tools count both edges; 1 % more for rounding.
     findings.add_rows(
         "area-unlike-box",
         path,
@@ -207,7 +214,7 @@ def _check_areas(columns: BoxColumns, path: Path, findings: Findings) -> None:
 def _check_segmentations(
     columns: BoxColumns, boxed: NDArray[np.bool_], path: Path, findings: Findings
 ) -> None:
-    """Segmentations that cannot be read, that stand for a box, or do not agree with it."""
+    """Check segmentations: unreadable ones, those without a box beside them, and boxes that do not fit them."""
     for row, fault in enumerate(columns.faults):
         if fault is not None:
             code = "segmentation-broken" if boxed[row] else fault.code
@@ -224,13 +231,13 @@ def _check_segmentations(
             f"there is none; that of the segmentation is {format_box(outlines[row])}",
         ),
     )
-    off = np.maximum(
+    distance = np.maximum(
         np.abs(outlines[:, :2] - boxes[:, :2]), np.abs(far_corners(outlines) - far_corners(boxes))
     )
     findings.add_rows(
         "box-unlike-segmentation",
         path,
-        outlined & ~without_area(boxes) & (off > UNLIKE).any(axis=1),
+        outlined & ~without_area(boxes) & (distance > TOLERANCE).any(axis=1),
         lambda row: (
             columns.place(row, "bbox"),
             f"{format_box(boxes[row])} is not around the segmentation, which spans "

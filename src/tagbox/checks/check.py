@@ -1,4 +1,4 @@
-"""`check_datasets`: all that is wrong with one dataset, or with the sides of a split, in one run."""
+"""`check_datasets`: every finding of one dataset, or of the sides of a split, in one run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tagbox.data.split import Split
 from tagbox.errors import TagboxError
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""``bar(description, total)`` is a context that yields ``advance(count)``."""
+"""``bar(description, total)`` is a context manager that yields ``advance(count)``."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Checked:
     format
         The recognised format, or None.
     description
-        One line, or None when nothing of it could be read.
+        One line, or None when nothing could be read.
     statistics
-        See `tagbox.checks.statistics.statistics`; of the sound records where some are faulty.
+        See `tagbox.checks.statistics.statistics`; without the faulty records.
     pictures_read
-        How many pictures were decoded.
+        Number of images decoded.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found: the findings in order, complete counts, and the datasets."""
+    """Findings with complete counts, and the datasets that were checked."""
 
     findings: Findings
     datasets: list[Checked] = field(default_factory=list)
@@ -84,9 +84,9 @@ class Report:
 
 
 def check_dataset(path: Path | str, config: DataConfig | None = None) -> list[Finding]:
-    """Everything that is wrong with one dataset, its pictures included; errors first.
+    """Findings of one dataset, its image files included; errors first.
 
-    Raises nothing for bad data: that is what the findings say.
+    Bad data is reported as findings, never raised.
     """
     return check_datasets([Path(path)], config).findings.kept
 
@@ -105,17 +105,17 @@ def check_datasets(
     Parameters
     ----------
     paths
-        The datasets; every two of them are compared.
+        The datasets; each pair of them is compared.
     config
-        How they are read; `config.images` holds for all of them.
+        How they are read; `config.images` applies to all.
     split
-        A saved split of the one dataset, whose parts are compared as sides.
+        A saved split of the only dataset; its parts are compared as sides.
     pictures
-        Whether to read every picture.
+        Whether to read every image file.
     limit
-        Findings kept of each code, None for all; they are counted all the same.
+        Number of findings kept of each code, None for all; counts are complete either way.
     bar
-        Makes a progress bar for reading pictures.
+        Makes a progress bar for reading image files.
     """
     config = config or DataConfig()
     if split is not None and len(paths) != 1:
@@ -139,7 +139,7 @@ def check_datasets(
 
 
 def _parts(path: Path, sides: list[Side], findings: Findings) -> list[Side]:
-    """The parts of a saved split as sides; of folds the validation sides, which make up the whole."""
+    """The parts of a saved split as sides; of folds the validation parts, which together are the whole dataset."""
     if len(sides) != 1:
         return sides
     side = sides[0]
@@ -185,7 +185,7 @@ def _check_one(
 
 
 def _read(format: str, source: Path, config: DataConfig, findings: Findings) -> Dataset | None:
-    """What can be read of a dataset, as the config changes it; None when nothing can."""
+    """The readable part of a dataset, with the changes that the config asks for; None when nothing is readable."""
     try:
         if format == "coco":
             records = read_records(source, findings)
@@ -195,7 +195,7 @@ def _read(format: str, source: Path, config: DataConfig, findings: Findings) -> 
             dataset = best_effort(records, source, config.images)
         else:
             dataset = read(source, config, findings.add_error)
-            # Of YOLO's lines `label-twice` says it.
+            # For repeated lines of YOLO files there is `label-twice` already.
             check_boxes(columns_of(dataset), source, findings, repeats=format != "yolo")
         return adapt(dataset, config)
     except TagboxError as error:
@@ -204,7 +204,7 @@ def _read(format: str, source: Path, config: DataConfig, findings: Findings) -> 
 
 
 def _has_pictures(dataset: Dataset, findings: Findings) -> bool:
-    """Whether any picture is there: one finding says so for all of them."""
+    """Whether any image file is found; adds one finding when none is."""
     try:
         require_images(dataset)
     except TagboxError as error:

@@ -29,37 +29,38 @@ from tagbox.errors import TagboxError
 
 @dataclass(frozen=True, kw_only=True)
 class CocoRecords(Columns):
-    """The readable records of a COCO file, with what their segmentations say.
+    """The readable records of a COCO file, with their segmentations.
 
     Attributes
     ----------
-    outlines, segmentation_faults
-        (M, 4) float64 xywh around the segmentations, NaN where there is none; and why one cannot be
-        read, None where it can.
+    outlines
+        (M, 4) float64 xywh around the segmentations; NaN where there is none.
+    segmentation_faults
+        M errors of segmentations that cannot be read; None where there is none.
     """
 
     outlines: NDArray[np.float64]
     segmentation_faults: list[SegmentationError | None]
 
 
-class _NotingReader(RecordReader):
-    """A reader that notes what it refuses or repairs as findings."""
+class _FindingReader(RecordReader):
+    """A reader that adds a finding for what it refuses or repairs, and goes on."""
 
     def __init__(self, path: Path, findings: Findings) -> None:
         super().__init__(path)
         self.findings = findings
 
     def refuse(self, code: str, found: str, where: str, hint: str) -> None:
-        """Note an error."""
+        """Add an error."""
         self.findings.add_error(TagboxError(code, found, file=self.path, where=where, hint=hint))
 
     def repaired(self, code: str, found: str, where: str) -> None:
-        """Note a warning."""
+        """Add a warning."""
         self.findings.add(code, self.path, found, where)
 
     @staticmethod
     def annotation_columns(records: list[SegmentedRecord]) -> dict[str, Any]:
-        """The columns of annotations with those of their segmentations."""
+        """Columns of annotations, with `outlines` and `segmentation_faults`."""
         outlines = np.full((len(records), 4), np.nan)
         faults: list[SegmentationError | None] = [None] * len(records)
         for row, record in enumerate(records):
@@ -74,7 +75,7 @@ class _NotingReader(RecordReader):
 
 
 def read_records(path: Path, findings: Findings) -> CocoRecords | None:
-    """Read every record that can be read; what cannot is noted in `findings`.
+    """Read all readable records of a COCO file; the others become findings.
 
     Returns
     -------
@@ -85,8 +86,8 @@ def read_records(path: Path, findings: Findings) -> CocoRecords | None:
         with mapped(path) as content:
             sections, fault = _sections(content, path)
             known = findings.counts["json-number"]
-            records = CocoRecords(**_NotingReader(path, findings).columns(sections))
-            # In a field that nobody reads; the file is not JSON all the same.
+            records = CocoRecords(**_FindingReader(path, findings).columns(sections))
+            # The literal stands in a field that is not read; the file is still not JSON.
             if fault is not None and findings.counts["json-number"] == known:
                 findings.add_error(fault)
             return records
@@ -99,7 +100,7 @@ _LITERALS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b', re.DOTALL)
 
 
 def _sections(content: memoryview, path: Path) -> tuple[dict[str, msgspec.Raw], TagboxError | None]:
-    """The top-level values undecoded, and the fault when NaN or an infinity is among them.
+    """The top-level values undecoded, and the error when the file holds NaN or an infinity.
 
     Those literals are read as an object with the key `NOT_FINITE`, so that the reader can name the
     record that holds them.
@@ -118,7 +119,7 @@ def _as_object(match: re.Match[bytes]) -> bytes:
 
 
 def check_records(records: CocoRecords, path: Path, findings: Findings) -> None:
-    """Note every fault between the records of one file; all of them, in the order of the file."""
+    """Add a finding for every fault between the records of one file, in the order of the file."""
     _check_unique(records, path, findings)
     _check_file_names(records, path, findings)
     _check_references(records, path, findings)
@@ -172,12 +173,12 @@ def best_effort(records: CocoRecords, path: Path, images: Path | None = None) ->
 
 
 def _first_of(values: NDArray[Any]) -> NDArray[np.intp]:
-    """Rows of the first occurrence of each value, in order."""
+    """Rows of the first occurrence of each value, ascending."""
     return np.sort(np.unique(values, return_index=True)[1])
 
 
 def repeats(values: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows whose value stood in an earlier row, and that first row of each."""
+    """Rows whose value occurs in an earlier row, and the first such row for each."""
     _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     earlier = first[inverse]
     rows = np.flatnonzero(earlier != np.arange(len(values)))
@@ -259,8 +260,9 @@ def _check_references(records: CocoRecords, path: Path, findings: Findings) -> N
             row: int, noun: str = noun, wanted: NDArray[np.int64] = wanted
         ) -> tuple[str, str]:
             value = wanted[row]
-            said = f"with id {value}" if value > -(2**61) else "with this text id"
-            return f"{annotation_place(records, row)}.{noun}_id", f"there is no {noun} {said}"
+            # Ids below that are made up for texts (`RecordReader`).
+            with_id = f"with id {value}" if value > -(2**61) else "with this text id"
+            return f"{annotation_place(records, row)}.{noun}_id", f"there is no {noun} {with_id}"
 
         findings.add_rows(code, path, rows_of(wanted, known) < 0, describe)
 
@@ -288,7 +290,7 @@ def _box_columns(records: CocoRecords) -> BoxColumns:
         boxes=records.boxes,
         outlines=records.outlines,
         faults=records.segmentation_faults,
-        # One row more, so that the -1 of an unknown image finds a size of 0: not stated, not checked.
+        # A further row for the -1 of an unknown image: a size of 0 is not checked.
         sizes=np.vstack([sizes, np.zeros((1, 2))])[image_rows],
         image_of=records.image_of,
         category_of=records.category_of,

@@ -1,8 +1,6 @@
-"""Every kind of finding `tagbox check` makes by itself: how bad it is, and the way out.
+"""Findings of ``tagbox check``: their codes with severity and remedy, and the collection that counts them.
 
-Faults that a reader raises (`TagboxError`) become findings under the reader's own code.
-
-`Finding`: one thing that is wrong or worth knowing, where it is, and the way out.
+Errors that a reader raises (`TagboxError`) become findings under their own code.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 
 class Rule(NamedTuple):
-    """How bad a kind of finding is, and what to do about it."""
+    """Severity of a kind of finding, and what to do about it."""
 
     severity: Severity
     hint: str
@@ -103,7 +101,7 @@ CODES: dict[str, Rule] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding.
+    """A fault of a dataset, or a fact worth knowing.
 
     Attributes
     ----------
@@ -135,13 +133,13 @@ class Finding:
 
 
 class Findings:
-    """Collects findings; counts every one and keeps the first `limit` of each code.
+    """A collection of findings that counts all and keeps the first `limit` of each code.
 
     Parameters
     ----------
     limit
-        Findings kept for each code, or None for all. A train2017-size file with one fault in every
-        annotation makes 860,001 findings; nobody reads them, and their number is still right.
+        Number of findings kept of each code, None for all: a fault in every annotation of train2017
+        makes 860,001 findings.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -153,11 +151,11 @@ class Findings:
     def add(
         self, code: str, file: str | PathLike[str], found: str, where: str | None = None
     ) -> None:
-        """Note a finding whose severity and hint are those of its code in `CODES`."""
+        """Add a finding with the severity and hint of its code in `CODES`."""
         self._add(Finding(code, CODES[code].severity, str(file), where, found, CODES[code].hint))
 
     def add_error(self, error: TagboxError) -> None:
-        """Note what a reader raised."""
+        """Add an error of a reader."""
         self._add(
             Finding(
                 error.code, "error", error.file or "", error.where, error.found, error.hint or ""
@@ -171,9 +169,9 @@ class Findings:
         rows: NDArray[np.bool_] | NDArray[np.intp],
         describe: Callable[[int], tuple[str, str]],
     ) -> None:
-        """Note `code` for each of `rows` (row numbers, or a mask); `describe(row)` says (where, found).
+        """Add a finding for each of `rows` (row numbers, or a mask); `describe(row)` is (where, found).
 
-        Rows past the limit are counted without being described.
+        Findings over the limit are counted, but not described.
         """
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         room = len(rows) if self.limit is None else max(0, self.limit - self.counts[code])
@@ -197,7 +195,7 @@ class Findings:
 
     @property
     def totals(self) -> dict[Severity, int]:
-        """How many errors, warnings and infos, kept or not."""
+        """Number of errors, warnings and infos, including those over the limit."""
         totals: dict[Severity, int] = dict.fromkeys(SEVERITIES, 0)
         for code, count in self.counts.items():
             totals[self._severities[code]] += count

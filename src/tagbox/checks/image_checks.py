@@ -1,4 +1,4 @@
-"""Every picture read whole: whether it decodes, its real size, its bytes' hash, its fingerprint."""
+"""Checks of image files: whether they decode, their size, and duplicates by hash and by fingerprint."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tagbox.data.image_files import upright_size
 from tagbox.errors import TagboxError
 from tagbox.images.decode import decode_bytes, default_threads, read_bytes
 
-# A JPEG may be decoded to an eighth: every byte is still read, and a fingerprint needs no more.
+# JPEGs are decoded at a reduced scale: every byte is read all the same, and fingerprints need no more.
 _MIN_SIZE = 8 * CELLS
 _AHEAD = 64
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is known of the N pictures of a dataset after reading them.
+    """What reading the N images of a dataset gave.
 
     Attributes
     ----------
     decoded
-        (N,) bool.
+        (N,) bool: which images could be decoded.
     digests
         (N,) S32, SHA-256 of the files' bytes; empty where a file could not be read.
     bits, grids
@@ -49,7 +49,7 @@ class Pictures:
         return len(self.decoded)
 
     def take(self, rows: NDArray[np.intp]) -> Pictures:
-        """The pictures at `rows`, in that order."""
+        """The images at `rows`, in that order."""
         return Pictures(
             decoded=self.decoded[rows],
             digests=self.digests[rows],
@@ -59,7 +59,7 @@ class Pictures:
 
 
 class _Read(NamedTuple):
-    """One picture: its upright size, whether EXIF turned it sideways, or what is wrong with it."""
+    """One image after reading: an error, or its digest, upright size, EXIF rotation and fingerprint."""
 
     error: TagboxError | None = None
     digest: bytes = b""
@@ -73,17 +73,17 @@ class _Read(NamedTuple):
 def check_pictures(
     dataset: Dataset, findings: Findings, progress: Callable[[int], None] | None = None
 ) -> Pictures:
-    """Read every picture in threads and note what is wrong, in the order of the dataset.
+    """Read every image file in threads; findings come in the order of the dataset.
 
     Parameters
     ----------
     dataset
-        Whose pictures.
+        Whose images are read.
     findings
         Gets ``image-missing``, ``image-unreadable``, ``image-empty``, ``image-truncated``,
         ``image-too-large``, ``image-corrupt``, ``size-mismatch``, ``size-exif-rotated``.
     progress
-        Called with 1 after each picture.
+        Called with 1 after each image.
     """
     count = len(dataset)
     pictures = Pictures(
@@ -113,7 +113,7 @@ def image_place(dataset: Dataset, row: int) -> str | None:
 
 
 def _read_all(paths: list[Path]) -> Iterator[_Read]:
-    """Read in threads, some pictures ahead, results in order."""
+    """Read in threads, at most `_AHEAD` images ahead; results in order."""
     with ThreadPoolExecutor(default_threads()) as pool:
         waiting: deque[Future[_Read]] = deque()
         for path in paths:
@@ -137,28 +137,28 @@ def _read(file: Path) -> _Read:
 
 
 def _check_size(dataset: Dataset, row: int, read: _Read, findings: Findings) -> None:
-    """Compare what the source states with the file."""
+    """Compare the size that the dataset states with that of the file."""
     stated = int(dataset.images.widths[row]), int(dataset.images.heights[row])
     real = read.width, read.height
     if 0 in stated or stated == real:
         return
-    said = f"the labels say {stated[0]}×{stated[1]}, the file is {real[0]}×{real[1]}"
+    found = f"the labels say {stated[0]}×{stated[1]}, the file is {real[0]}×{real[1]}"
     swapped = stated == real[::-1]
     if swapped and read.sideways:
         code = "size-exif-rotated"
-        said += ": its EXIF orientation turns it, and the labels were made without turning it"
+        found += ": its EXIF orientation turns it, and the labels were made without turning it"
     else:
         code = "size-mismatch"
         if swapped:
-            said += ": width and height are swapped, as when a rotation by EXIF got lost"
-    findings.add(code, dataset.images.path(row), said, image_place(dataset, row))
+            found += ": width and height are swapped, as when a rotation by EXIF got lost"
+    findings.add(code, dataset.images.path(row), found, image_place(dataset, row))
 
 
 def check_duplicates(dataset: Dataset, pictures: Pictures, findings: Findings) -> None:
-    """Note pictures of a dataset that are there twice: same bytes, or looking the same."""
-    there = pictures.digests != b""
+    """Add findings for images of a dataset with the same bytes, or that look the same."""
+    readable = pictures.digests != b""
     first_of: dict[bytes, int] = {}
-    for row in np.flatnonzero(there).tolist():
+    for row in np.flatnonzero(readable).tolist():
         first = first_of.setdefault(pictures.digests[row], row)
         if first != row:
             findings.add(
@@ -181,5 +181,5 @@ def check_duplicates(dataset: Dataset, pictures: Pictures, findings: Findings) -
 
 
 def content_numbers(digests: NDArray[np.bytes_]) -> NDArray[np.intp]:
-    """(N,); the same number for the same bytes."""
+    """(N,) intp: equal numbers for equal digests."""
     return np.unique(digests, return_inverse=True)[1]

@@ -1,7 +1,4 @@
-"""What a dataset's labels look like as a whole: unused categories, empty images, ambiguous names.
-
-Lines of label files that a reader passes over in silence and a person may want to know of.
-"""
+"""Checks of labels: blank and repeated lines of label files, unused categories, empty images, file names."""
 
 from __future__ import annotations
 
@@ -20,14 +17,14 @@ from tagbox.data.image_files import is_image
 
 
 def check_lines(format: str, path: Path, files: list[str], root: Path, findings: Findings) -> None:
-    """Note blank and repeated lines of the ``.cls`` or YOLO files of a dataset.
+    """Add findings for blank and repeated lines of the ``.cls`` or YOLO files of a dataset.
 
     Parameters
     ----------
     format, path
         Of the dataset; other formats than ``cls`` and ``yolo`` have no such files.
     files, root
-        The dataset's pictures, which name YOLO's label files.
+        The images of the dataset, from whose names those of YOLO's label files follow.
     findings
         Gets ``label-line-blank``, ``label-twice``.
     """
@@ -35,9 +32,9 @@ def check_lines(format: str, path: Path, files: list[str], root: Path, findings:
         try:
             content = label_path.read_bytes()
         except OSError:
-            continue  # the reader says so
+            continue  # A finding of the reader already.
         first: dict[bytes, int] = {}
-        # A last newline ends the last line; it does not begin a blank one.
+        # A newline at the end of the file does not begin a blank line.
         for number, line in enumerate(content.splitlines(), 1):
             text = line.strip()
             if not text:
@@ -63,12 +60,12 @@ def _label_files(format: str, path: Path, files: list[str], root: Path) -> Itera
                 yield source
 
 
-# Formats whose labels name their pictures one by one; in the others pictures are found by looking.
+# Formats whose labels name each image file; in the others the files of a folder are listed.
 _NAMES_PICTURES = ("coco", "csv", "labels")
 
 
 def check_labels(dataset: Dataset, findings: Findings) -> None:
-    """Note what is odd about the labels of a dataset that could be read."""
+    """Add findings for the labels of a readable dataset as a whole."""
     _check_use(dataset, findings)
     _check_stems(dataset, findings)
     if dataset.source.format in _NAMES_PICTURES:
@@ -112,26 +109,25 @@ def _check_stems(dataset: Dataset, findings: Findings) -> None:
 
 
 def _check_unnamed(dataset: Dataset, findings: Findings) -> None:
-    """Pictures that lie among the named ones and have no record."""
+    """Check for image files without a record in the folders of those with one."""
     named: dict[str, set[str]] = defaultdict(set)
     for file in dataset.images.files.tolist():
         folder, _, name = file.rpartition("/")
         named[folder].add(name)
     for folder, names in sorted(named.items()):
-        place = dataset.images.root / folder
-        if not place.is_dir():
+        path = dataset.images.root / folder
+        if not path.is_dir():
             continue
-        present = {name for name in os.listdir(place) if is_image(name)}
-        # Where no named picture lies the folder is not the pictures' (they are elsewhere, or gone).
+        present = {name for name in os.listdir(path) if is_image(name)}
+        # Without any named image in it, this is not the folder of the images.
         if present & names:
             for name in sorted(present - names):
-                findings.add(
-                    "picture-not-named", place / name, f"no record of {_short(dataset)} names it"
-                )
+                found = f"no record of {dataset.source.path.name} names it"
+                findings.add("picture-not-named", path / name, found)
 
 
 def _check_unlabelled(dataset: Dataset, findings: Findings) -> None:
-    """Pictures without labels in a folder where others have them (a folder of test images has none)."""
+    """Check for images without labels in a folder where others have them; folders of test images have none."""
     folders = np.array([str(PurePosixPath(f).parent) for f in dataset.images.files.tolist()])
     labelled = dataset.images.labelled
     mixed = np.isin(folders, np.unique(folders[labelled])) & ~labelled
@@ -139,7 +135,3 @@ def _check_unlabelled(dataset: Dataset, findings: Findings) -> None:
         findings.add(
             "picture-without-labels", dataset.images.path(row), "other pictures here have labels"
         )
-
-
-def _short(dataset: Dataset) -> str:
-    return Path(dataset.source.path).name

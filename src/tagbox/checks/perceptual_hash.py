@@ -1,15 +1,15 @@
-"""A perceptual fingerprint: pictures that look the same have nearly the same one.
+"""Perceptual hashes: images that look the same have nearly the same one.
 
-A double difference hash. The picture is averaged into a grid of 9 × 9 cells of brightness; 64 bits
-say whether a cell is brighter than its left neighbour, 64 more whether it is than the one above
-(N. Krawetz, "Kind of like that", 2013, uses the first 64). Two pictures are *near* when at most
+A double difference hash. The image is averaged into a grid of 9 × 9 cells of brightness; 64 bits tell
+whether a cell is brighter than its left neighbour, and 64 more whether it is brighter than the cell above
+(N. Krawetz, "Kind of like that", 2013, uses the first 64). Two images are near duplicates when at most
 `THRESHOLD` of the 128 bits differ and their grids correlate by at least `CORRELATION`.
 
-Measured by ``benchmarks/near_duplicates.py`` on 470 COCO pictures: of their 110,215 pairs none is
-near (the closest unrelated pair differs in 28 bits), while at least 99.7 % of re-encodings at JPEG
-quality 20 to 90, halvings, thumbnails of 128 pixels and grey copies are found, 98.7 % of copies 1.2
-times brighter and 88 % of those cropped by 2 % at every side. Mirror images and stronger crops are
-not looked for.
+Measured by ``benchmarks/near_duplicates.py`` on 470 COCO images: none of their 110,215 pairs is
+near (the closest unrelated pair differs in 28 bits), and at least 99.7 % of re-encodings at JPEG
+quality 20 to 90, of halvings, thumbnails of 128 pixels and grey copies are found, 98.7 % of copies 1.2
+times brighter and 88 % of those cropped by 2 % on every side. Mirror images and stronger crops are not
+found.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from numpy.typing import NDArray
 CELLS = 9
 BITS = 2 * (CELLS - 1) ** 2
 THRESHOLD = 12
-"""Bits of 128 that may differ between two pictures that look the same."""
+"""Most bits of 128 that differ between near duplicates."""
 CORRELATION = 0.95
-"""Least correlation of the two brightness grids."""
+"""Least correlation of the brightness grids of near duplicates."""
 FLAT = 2.0
-"""Standard deviation of the grid, of 255, under which a picture shows too little to be compared."""
+"""Standard deviation of the grid (of 255) below which an image is too flat to be compared."""
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class Fingerprint(NamedTuple):
-    """What two pictures are compared by.
+    """The hash of an image, and its brightness grid.
 
     Attributes
     ----------
     bits
         (2,) uint64.
     grid
-        (81,) float16, zero mean and unit length; zeros for a flat picture, which is near to nothing.
+        (81,) float16, zero mean and unit length; zeros for a flat image, which is near to none.
     """
 
     bits: NDArray[np.uint64]
@@ -47,7 +47,7 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(image: NDArray[np.uint8]) -> Fingerprint:
-    """The fingerprint of a picture.
+    """The fingerprint of an image.
 
     Parameters
     ----------
@@ -65,11 +65,11 @@ def fingerprint(image: NDArray[np.uint8]) -> Fingerprint:
 
 
 def cell_means(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(9, 9, 3) float64; the mean colour of each cell of an (H, W, 3) picture."""
+    """(9, 9, 3) float64; the mean colour of each cell of an (H, W, 3) image."""
     height, width = image.shape[:2]
     rows = np.arange(CELLS) * height // CELLS
     columns = np.arange(CELLS) * width // CELLS
-    # Of a picture under 9 pixels some cells are the same pixel; reduceat then repeats it.
+    # In an image of less than 9 pixels some cells are empty; reduceat gives them their first pixel.
     sums = np.add.reduceat(image, rows, axis=0, dtype=np.uint32)
     sums = np.add.reduceat(sums, columns, axis=1)
     tall = np.maximum(np.diff(rows, append=height), 1)
@@ -85,21 +85,21 @@ def nearest_earlier(
     *,
     across: bool,
 ) -> list[tuple[int, int, int]]:
-    """For each picture the nearest one before it that looks the same.
+    """For each image the nearest one before it that looks the same.
 
-    If two hashes differ in at most t bits then, cut into t + 1 pieces, they agree in one piece: only
-    pictures that agree in a piece are compared, which takes seconds for 100,000 of them.
+    If two hashes that are cut into t + 1 pieces differ in at most t bits, they agree in at least one
+    piece. Hence only images that agree in a piece are compared, which takes seconds for 100,000 of them.
 
     Parameters
     ----------
     bits, grids
         (N, 2) uint64 and (N, 81) float16; the parts of N fingerprints.
     contents
-        (N,); pictures of the same bytes have the same number and are not reported.
+        (N,); images with the same bytes have the same number, and are not reported.
     sides
-        (N,); which side of a split each picture is on.
+        (N,); the side of a split that each image is on.
     across
-        Compare pictures of different sides, else of the same side.
+        Compare images of different sides, else of the same side.
 
     Returns
     -------
@@ -110,17 +110,19 @@ def nearest_earlier(
     rows = np.flatnonzero(grids.any(axis=1))
     table = np.unpackbits(bits.view(np.uint8).reshape(len(bits), -1), axis=1)
     for piece in np.array_split(np.arange(BITS), THRESHOLD + 1):
+        # Sorted by the piece as a number, images that agree in it are neighbours.
         keys = table[:, piece] @ (1 << np.arange(len(piece)))
         order = rows[np.argsort(keys[rows], kind="stable")]
         sorted_keys = keys[order]
         one, two = bits[order].T.copy()
         starts = np.arange(len(order))
         for step in range(1, len(order)):
-            # Neighbours at this distance in key order that still share the key: all pairs in the end.
+            # Pairs `step` apart that share the key; over all steps these are all such pairs.
             starts = starts[starts + step < len(order)]
             starts = starts[sorted_keys[starts] == sorted_keys[starts + step]]
             if not len(starts):
                 break
+            # The first 64 bits alone rule out most pairs.
             half = np.bitwise_count(one[starts] ^ one[starts + step])
             close = starts[half <= THRESHOLD]
             distance = np.bitwise_count(one[close] ^ one[close + step]) + np.bitwise_count(

@@ -1,4 +1,4 @@
-"""What is wrong between the sides of a split: leaked pictures, categories that one side lacks."""
+"""Checks between the sides of a split: leaked images, categories that one side lacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tagbox.data.dataset import PRESENT, Dataset
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a split: its name for messages, its dataset, and its pictures when they were read."""
+    """One side of a split: its name for messages, its dataset, and its images when they were read."""
 
     name: str
     dataset: Dataset
@@ -23,7 +23,7 @@ class Side:
 
 
 def check_sides(sides: list[Side], findings: Findings) -> None:
-    """Note what is wrong between every two sides."""
+    """Add findings for each pair of sides."""
     for one, other in combinations(sides, 2):
         _check_categories(one, other, findings)
         _check_names(one, other, findings)
@@ -57,13 +57,13 @@ def _check_categories(one: Side, other: Side, findings: Findings) -> None:
 
 
 def _used(dataset: Dataset) -> dict[str, int]:
-    """Name and number of images of each category that occurs."""
+    """Name to number of images of each category that occurs."""
     counts = (dataset.labels == PRESENT).sum(axis=0).tolist()
     return {n: c for n, c in zip(dataset.categories.names, counts, strict=True) if c}
 
 
 def _check_names(one: Side, other: Side, findings: Findings) -> None:
-    """Stems on both sides; where the pictures were read, only those that are not the same picture."""
+    """Check for file stems on both sides, except those of images with the same bytes."""
     rows = {stem: row for row, stem in enumerate(one.dataset.images.stems.tolist())}
     for row, stem in enumerate(other.dataset.images.stems.tolist()):
         if stem not in rows or _same_bytes(one, rows[stem], other, row):
@@ -84,7 +84,7 @@ def _same_bytes(one: Side, row: int, other: Side, other_row: int) -> bool:
 
 
 def _check_pictures(sides: list[Side], findings: Findings) -> None:
-    """The same bytes, or nearly the same look, on two sides."""
+    """Check for images on two sides with the same bytes, or that look the same."""
     parts = [side.pictures for side in sides if side.pictures is not None]
     of_side = np.repeat(np.arange(len(sides)), [len(part) for part in parts])
     within = np.concatenate([np.arange(len(part)) for part in parts])
@@ -94,15 +94,15 @@ def _check_pictures(sides: list[Side], findings: Findings) -> None:
     for row in np.flatnonzero(digests != b"").tolist():
         earlier = first.setdefault(int(contents[row]), row)
         if of_side[earlier] != of_side[row]:
-            _note(sides, of_side, within, row, earlier, "the same bytes as", "same", findings)
+            _add_leak(sides, of_side, within, row, earlier, "the same bytes as", "same", findings)
     bits = np.concatenate([part.bits for part in parts])
     grids = np.concatenate([part.grids for part in parts])
     for row, earlier, distance in nearest_earlier(bits, grids, contents, of_side, across=True):
         how = f"{distance} of 128 bits differ from"
-        _note(sides, of_side, within, row, earlier, how, "near", findings)
+        _add_leak(sides, of_side, within, row, earlier, how, "near", findings)
 
 
-def _note(
+def _add_leak(
     sides: list[Side],
     of_side: np.ndarray[tuple[int], np.dtype[np.intp]],
     within: np.ndarray[tuple[int], np.dtype[np.intp]],
@@ -112,11 +112,11 @@ def _note(
     kind: str,
     findings: Findings,
 ) -> None:
-    here, there = sides[of_side[row]], sides[of_side[earlier]]
-    path = there.dataset.images.path(int(within[earlier]))
+    side, other = sides[of_side[row]], sides[of_side[earlier]]
+    path = other.dataset.images.path(int(within[earlier]))
     findings.add(
         f"split-{kind}-picture",
-        here.dataset.images.path(int(within[row])),
-        f"{how} {path} on the side {there.name}",
-        image_place(here.dataset, int(within[row])),
+        side.dataset.images.path(int(within[row])),
+        f"{how} {path} on the side {other.name}",
+        image_place(side.dataset, int(within[row])),
     )

@@ -1,4 +1,4 @@
-"""The figures a person wants to see of a dataset before trusting it."""
+"""Statistics of a dataset: labels per image, categories, co-occurrence, sizes of images and objects."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SMALL, LARGE = 32.0**2, 96.0**2
 
 
 def statistics(dataset: Dataset, *, pairs: int = 20) -> dict[str, Any]:
-    """Count what a dataset holds.
+    """Statistics of a dataset.
 
     Parameters
     ----------
     dataset
-        Any dataset; the pictures themselves are not opened.
+        Any dataset; image files are not opened.
     pairs
-        How many pairs of categories to list under ``co_occurrence``.
+        Number of pairs of categories under ``co_occurrence``.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def co_occurrence_counts(present: NDArray[np.bool_]) -> NDArray[np.int64]:
     present
         (N, K) bool.
     """
-    # float32 counts exactly up to 2^24 in one block, and multiplies far faster than integers.
+    # BLAS multiplies float32, which counts exactly up to 2^24, far faster than NumPy does integers.
     total = np.zeros((present.shape[1], present.shape[1]), np.int64)
     for start in range(0, len(present), 1 << 16):
         block = present[start : start + (1 << 16)].astype(np.float32)
@@ -152,13 +152,13 @@ _QUANTILES = {"p5": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95}
 
 
 def _box_shapes(dataset: Dataset) -> dict[str, dict[str, float] | None]:
-    """How many boxes an image has, how large they are, and how wide."""
-    at, labelled = dataset.annotations, dataset.images.labelled
-    sound = at.has_box & ~without_area(at.boxes)
-    if not (sound & labelled[at.image_rows]).any():
+    """Number of boxes per image, their sizes and aspect ratios."""
+    annotations, labelled = dataset.annotations, dataset.images.labelled
+    sound = annotations.has_box & ~without_area(annotations.boxes)
+    if not (sound & labelled[annotations.image_rows]).any():
         return {"boxes_per_image": None, "box_sides": None, "aspect_ratios": None}
-    per_image = np.bincount(at.image_rows[sound], minlength=len(dataset))[labelled]
-    width, height = at.boxes[sound, 2], at.boxes[sound, 3]
+    per_image = np.bincount(annotations.image_rows[sound], minlength=len(dataset))[labelled]
+    width, height = annotations.boxes[sound, 2:].T
     return {
         "boxes_per_image": {
             "mean": float(per_image.mean()),
