@@ -20,8 +20,8 @@ from tagbox.config import BoxAugmentConfig
 from tagbox.data.training_boxes import ImageBoxes
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import PAD_VALUE, fitted_size
-from tagbox.training.box_augment import BoxAugment, Others, cropped, jittered, zoomed_out
-from tagbox.training.box_views import View, mirrored, through, turned
+from tagbox.training.box_augment import BoxAugment, Others, iou_crop, scale_jitter, zoom_out
+from tagbox.training.box_views import View, crop_and_resize, flip, rotate
 
 OFF: dict[str, Any] = {"flip": False, "photometric": 0.0}
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
@@ -108,15 +108,15 @@ def test_boxes_bound_the_painted_pixels(config: dict[str, Any], size: int, fixed
 @pytest.mark.parametrize("degrees", [0, 7, -33, 90, 120, 180])
 def test_turned_boxes_bound_the_turned_pixels(degrees: float) -> None:
     boxes = truth((30, 34, 52, 50), (60, 40, 75, 52), (44, 54, 58, 64))
-    view = turned(View.of(painted(100, 98, boxes.boxes), boxes), degrees)
+    view = rotate(View.of(painted(100, 98, boxes.boxes), boxes), degrees)
     agree(view.image, view.truth(0.9))
     assert len(view.truth(0.9).boxes) == 3
 
 
 def test_a_turned_box_is_cut_at_the_edge() -> None:
     boxes = truth((0, 0, 20, 10), (40, 30, 60, 40))
-    view = turned(View.of(painted(100, 70, boxes.boxes), boxes), 45)
-    assert 0 < view.left[0] < 0.6 and view.left[1] == 1
+    view = rotate(View.of(painted(100, 70, boxes.boxes), boxes), 45)
+    assert 0 < view.visible[0] < 0.6 and view.visible[1] == 1
     found = view.truth(0.6)
     assert found.labels.tolist() == [1]
     assert (view.boxes >= 0).all() and (view.boxes <= [100, 70, 100, 70]).all()
@@ -162,21 +162,21 @@ def test_a_mosaic_leaves_a_gap_for_what_cannot_be_read() -> None:
     image, found = way(PICTURE, BOXES, epoch=0, row=0)
     assert (image[-20:, -20:] == PAD_VALUE).all()
     agree(image, found, within=1.5)
-    with pytest.raises(ValueError, match="other pictures"):
+    with pytest.raises(ValueError, match="other images"):
         BoxAugment(config, 96, seed=0)
 
 
 def test_what_is_cut_off_becomes_a_region_to_ignore() -> None:
     view = View.of(PICTURE, truth((10, 8, 40, 30), (60, 20, 90, 55), ignore=[(0, 0, 30, 20)]))
-    half = through(view, (25, 0, 75, 70), (50, 70))
-    assert_allclose(half.left, [0.5, 0.5])
+    half = crop_and_resize(view, (25, 0, 75, 70), (50, 70))
+    assert_allclose(half.visible, [0.5, 0.5])
     assert half.truth(0.5).boxes.tolist() == [[0, 8, 15, 30], [35, 20, 50, 55]]
     assert half.truth(0.5).ignore.tolist() == [[0, 0, 5, 20]]
     ignored = half.truth(0.51)
     assert len(ignored.boxes) == len(ignored.labels) == 0
     assert ignored.ignore.tolist() == [[0, 0, 5, 20], [0, 8, 15, 30], [35, 20, 50, 55]]
     # Out of sight there is nothing to ignore either.
-    gone = through(view, (92, 0, 100, 70), (8, 70))
+    gone = crop_and_resize(view, (92, 0, 100, 70), (8, 70))
     assert gone.truth(0.1).boxes.shape == gone.truth(0.1).ignore.shape == (0, 4)
     # Less than a pixel is not to be learnt.
     tiny = View.of(PICTURE, truth((5, 5, 5.5, 6))).truth(0.3)
@@ -186,7 +186,7 @@ def test_what_is_cut_off_becomes_a_region_to_ignore() -> None:
 def test_mirrored_twice_is_the_picture() -> None:
     view = View.of(PICTURE, BOXES)
     for upside_down in (False, True):
-        twice = mirrored(mirrored(view, upside_down=upside_down), upside_down=upside_down)
+        twice = flip(flip(view, upside_down=upside_down), upside_down=upside_down)
         assert_array_equal(twice.image, PICTURE)
         assert_allclose(twice.boxes, BOXES.boxes)
 
@@ -223,7 +223,7 @@ def test_crops_keep_a_centre_and_the_overlap() -> None:
     for _ in range(300):
         low = rng.uniform(0, 70, (3, 2))
         boxes = np.hstack([low, np.minimum(low + rng.uniform(5, 60, (3, 2)), 100)])
-        window = cropped(rng, (0, 0, 100, 100), boxes)
+        window = iou_crop(rng, (0, 0, 100, 100), boxes)
         if window == (0, 0, 100, 100):
             continue
         left, top, right, bottom = window
@@ -235,17 +235,17 @@ def test_crops_keep_a_centre_and_the_overlap() -> None:
         found = box_iou(torch.tensor([window]).double(), torch.tensor(boxes[inside]))
         overlaps.append(float(found.max()))
     assert len(overlaps) > 150 and max(overlaps) > 0.7
-    assert cropped(rng, (0, 0, 9, 9), np.zeros((0, 4))) == (0, 0, 9, 9)
+    assert iou_crop(rng, (0, 0, 9, 9), np.zeros((0, 4))) == (0, 0, 9, 9)
 
 
 def test_windows_by_their_ranges() -> None:
     rng = np.random.default_rng(0)
     for _ in range(100):
-        left, top, right, bottom = zoomed_out(rng, (0, 0, 40, 20))
+        left, top, right, bottom = zoom_out(rng, (0, 0, 40, 20))
         assert left <= 0 and top <= 0 and right >= 40 and bottom >= 20
         assert 1 <= (right - left) / 40 <= 4
         assert right - left == pytest.approx(2 * (bottom - top))
-        left, top, right, bottom = jittered(rng, (0, 0, 40, 20), 0.25)
+        left, top, right, bottom = scale_jitter(rng, (0, 0, 40, 20), 0.25)
         assert 1 / 1.25 <= (right - left) / 40 <= 1 / 0.75
     assert fitted_size(640, 480, 320) == (320, 240)
     assert fitted_size(100, 50, 320) == (100, 50)

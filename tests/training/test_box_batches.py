@@ -77,10 +77,10 @@ def test_validation_pictures_as_they_are(data: tuple[Dataset, TrainingBoxes], fi
     rows = np.concatenate([part.rows for parts in passed for part in parts])
     assert rows.tolist() == list(range(len(SIZES)))
     for (part,) in passed:
-        assert part.pictures.dtype == torch.uint8
-        assert part.pictures.shape[1] % 32 == part.pictures.shape[2] % 32 == 0
+        assert part.images.dtype == torch.uint8
+        assert part.images.shape[1] % 32 == part.images.shape[2] % 32 == 0
         for picture, row, size, target, scale in zip(
-            part.pictures.numpy(), part.rows, part.sizes, part.targets, part.scales, strict=True
+            part.images.numpy(), part.rows, part.sizes, part.targets, part.scales, strict=True
         ):
             width, height = SIZES[row]
             longest = max(width, height)
@@ -127,13 +127,13 @@ def test_a_batch_is_shared_out_and_every_row_comes_once(
             if part.rows[0] == PADDING:
                 assert len(part.rows) == 1 and len(part.targets[0].boxes) == 0
                 assert part.targets[0].ignore.tolist() == [[0, 0, 96, 96]]
-                assert (part.pictures == PAD_VALUE).all()
+                assert (part.images == PAD_VALUE).all()
 
 
 def same(a: BoxBatch, b: BoxBatch) -> bool:
     return (
         a.rows.tolist() == b.rows.tolist()
-        and torch.equal(a.pictures, b.pictures)
+        and torch.equal(a.images, b.images)
         and a.sizes == b.sizes
         and all(
             torch.equal(x.boxes, y.boxes)
@@ -181,7 +181,7 @@ for workers in (0, 2):
     digest = hashlib.sha256()
     for parts in batches.epoch(1):
         for part in parts:
-            digest.update(part.rows.tobytes() + part.pictures.numpy().tobytes())
+            digest.update(part.rows.tobytes() + part.images.numpy().tobytes())
             for target in part.targets:
                 digest.update(target.boxes.numpy().tobytes() + target.labels.numpy().tobytes())
     print(digest.hexdigest())
@@ -201,7 +201,7 @@ def test_varied_pictures_keep_their_boxes(data: tuple[Dataset, TrainingBoxes]) -
     judged = 0
     for epoch in range(8):
         for (part,) in batches(data, augment=config, fixed=False).epoch(epoch):
-            for picture, target in zip(part.pictures.numpy(), part.targets, strict=True):
+            for picture, target in zip(part.images.numpy(), part.targets, strict=True):
                 if len(target.boxes) and min(target.boxes[0, 2:] - target.boxes[0, :2]) > 4:
                     # JPEG smears an edge by a little more than the resizing does.
                     assert np.abs(red(picture) - target.boxes[0].numpy()).max() <= 1.5
@@ -260,7 +260,7 @@ def test_validation_has_the_shapes_of_prediction(data: tuple[Dataset, TrainingBo
         (part,) = parts
         (row,) = part.rows.tolist()
         expected = letterbox.outer(*letterbox.inner(*SIZES[row]))
-        assert part.pictures.shape[1:3] == expected[::-1]
+        assert part.images.shape[1:3] == expected[::-1]
         shapes.append(expected)
     assert len(shapes) == len(truth.rows)
     changes = sum(one != other for one, other in pairwise(shapes))

@@ -18,7 +18,7 @@ from tagbox.training.crop import (
     draw_crop,
     labels_in_region,
     resolve_crop,
-    seen_region,
+    visible_region,
 )
 
 WIDTH, HEIGHT = 100, 80
@@ -176,10 +176,10 @@ def test_crops_are_distributed_as_they_say() -> None:
 
 
 def test_the_network_s_square_of_a_crop() -> None:
-    assert seen_region((10, 20, 50, 40), "squash") == Region(10, 20, 50, 40)
-    assert seen_region((10, 20, 50, 40), "pad") == Region(10, 20, 50, 40)
-    assert seen_region((10, 20, 50, 40), "crop") == Region(20, 20, 40, 40)
-    assert seen_region((0, 0, 7, 10), "crop") == Region(0, 1.5, 7, 8.5)
+    assert visible_region((10, 20, 50, 40), "squash") == Region(10, 20, 50, 40)
+    assert visible_region((10, 20, 50, 40), "pad") == Region(10, 20, 50, 40)
+    assert visible_region((10, 20, 50, 40), "crop") == Region(20, 20, 40, 40)
+    assert visible_region((0, 0, 7, 10), "crop") == Region(0, 1.5, 7, 8.5)
 
 
 def test_auto_crops_by_boxes_where_there_are_any() -> None:

@@ -53,7 +53,7 @@ def filled(dataset: Dataset, rows: list[int], shift: float = 1.5) -> DetectionMe
 
 def add(figures: DetectionMetrics, said: DetectionOutputs) -> None:
     part = BoxBatch(
-        pictures=torch.zeros(1, 60, 80, 3, dtype=torch.uint8),
+        images=torch.zeros(1, 60, 80, 3, dtype=torch.uint8),
         sizes=[(60, 80)],
         targets=[],
         rows=said.rows,

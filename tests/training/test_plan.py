@@ -30,7 +30,7 @@ def test_what_the_data_decides(train_val: TrainVal) -> None:
     ("config", "words"),
     [
         (ClassifierConfig(loss="cross_entropy"), "no loss for multiple labels"),
-        (ClassifierConfig(best_by="accuracy"), "a figure of exclusive labels"),
+        (ClassifierConfig(best_by="accuracy"), "a metric of exclusive labels"),
     ],
 )
 def test_settings_that_do_not_go_together(

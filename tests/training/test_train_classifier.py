@@ -237,7 +237,7 @@ def test_validation_data_with_other_categories_is_refused(
     other = tmp_path / "other.json"
     other.write_bytes(msgspec.json.encode(content))
     config = replace(small, val=other, val_images=scenes / "val")
-    with pytest.raises(TagboxError, match="on one side only") as raised:
+    with pytest.raises(TagboxError, match="in one dataset only") as raised:
         train_classifier(train_json(scenes), config, name="a", runs=tmp_path / "runs")
     assert raised.value.code == "categories-differ"
     assert not (tmp_path / "runs" / "a").exists()

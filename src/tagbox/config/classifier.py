@@ -129,7 +129,7 @@ class ClassifierConfig(Config):
 
 
 SIZES = range(32, 2049)
-"""Sides in pixels that a backbone may be asked to look at."""
+"""Sides in pixels of a backbone's square input."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from tagbox.config.finetune import AutoBool, require_stages, require_steps
 
 DetectionMetric = Literal["ap", "ap50", "ap75", "val_loss"]
 ON_A_BACKBONE = ("dense", "fcos", "retinanet", "fasterrcnn")
-"""Detectors that stand on any backbone."""
+"""Detectors on any backbone."""
 OF_TORCHVISION = (
     *("fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2"),
     *("fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_mobilenet_v3_large_320_fpn"),

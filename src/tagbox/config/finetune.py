@@ -9,7 +9,7 @@ from tagbox.config.base import Config, require
 
 AutoBool = Literal["auto", "yes", "no"]
 FREE = ("accumulate", "workers", "checkpoint_seconds", "keep_checkpoints")
-"""Settings of steps on pictures that decide no figure: a resumed run may have others, a search has no use for them."""
+"""Settings that change no metric: a resumed run may have others, and a search cannot vary them."""
 
 LARGEST_RATE = 1e36
 """A step is up to some twenty times the rate, while momentum is young, and float32 ends at 3.4e38."""
@@ -76,7 +76,7 @@ class FinetuneConfig(Config):
 
 
 def require_stages(value: str, name: str) -> None:
-    """Refuse what is no part of a backbone.
+    """Refuse a value that names no stages of a backbone.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def require_stages(value: str, name: str) -> None:
 
 
 def require_steps(config: Any) -> None:
-    """Refuse settings of the loop over pictures that no training can have.
+    """Refuse invalid settings of training a network on images.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def require_steps(config: Any) -> None:
 
 
 def require_rates(learning_rate: float, weight_decay: float) -> None:
-    """Refuse what an optimizer cannot compute with. A rate that merely trains nothing shows in the loss.
+    """Refuse rates that an optimizer cannot compute with in float32.
 
     Raises
     ------

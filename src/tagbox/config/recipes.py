@@ -1,4 +1,4 @@
-"""Recipes: settings that go together, with what to expect of them and on what evidence.
+"""Recipes: settings that go together, with the result to expect and its evidence.
 
 Each is a small YAML file in ``recipes/``; a user's own file has the same form.
 """

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tagbox.config import AugmentConfig, Crop, Geometry
 from tagbox.images.geometry import PAD_VALUE, to_square
-from tagbox.training.crop import Objects, draw_crop, labels_in_region, seen_region
+from tagbox.training.crop import Objects, draw_crop, labels_in_region, visible_region
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -39,7 +39,7 @@ class Augment:
     size
         Side S in pixels of the square that the network sees.
     geometry
-        How a picture, or the crop of one, becomes that square.
+        From image or crop to that square.
     seed
         At least 0.
     crop
@@ -69,18 +69,18 @@ class Augment:
         """The augmented (S, S) image of this epoch, and its labels.
 
         The order is: crop, geometry, flips, rotation, colour, RandAugment, cutout. Only the crop
-        changes labels. Corners that a rotation bares, and what is cut out, are grey.
+        changes labels. Corners bared by a rotation, and cutouts, are grey.
 
         Parameters
         ----------
         image
             (H, W, 3) uint8 RGB.
         objects
-            With boxes in pixels of `image`; only ``boxes`` crops look at them.
+            With boxes in pixels of `image`; used by ``boxes`` crops only.
         labels
             (K,) int8: 1 present, 0 absent, -1 unknown.
         epoch, row
-            Numbers of at least 0 that tell the draws of pictures and epochs apart.
+            At least 0; each pair has draws of its own.
 
         Returns
         -------
@@ -99,7 +99,7 @@ class Augment:
                 labels = labels_in_region(
                     objects,
                     labels,
-                    seen_region(crop, self.geometry),
+                    visible_region(crop, self.geometry),
                     width=width,
                     height=height,
                     visible=self.config.crop_visible,
@@ -175,9 +175,9 @@ def _rand_augment(
 
 
 def _cut_out(square: NDArray[np.uint8], random: np.random.Generator, share: float) -> None:
-    """Paint a square grey in place: its side a share of the picture's, its centre anywhere.
+    """Paint a square grey in place: its side a share of the image's, its centre anywhere.
 
-    What hangs over the picture's border is lost, as in DeVries and Taylor (arXiv 1708.04552).
+    The part beyond the border is lost, as in DeVries and Taylor (arXiv 1708.04552).
     """
     size = len(square)
     side = round(size * share)

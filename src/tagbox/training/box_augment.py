@@ -2,7 +2,7 @@
 
 Zoom, crop and scale choose one window of the image, so that it is resampled once. Pixels are transformed by
 Pillow and torchvision (`transforms.v2.functional`) as in `training.augment`; random numbers come from NumPy
-generators seeded per image. Mosaic puts four images on one canvas, as in YOLOv4 (Bochkovskiy et al., arXiv
+generators seeded per image. Mosaic puts four images into one, as in YOLOv4 (Bochkovskiy et al., arXiv
 2004.10934).
 """
 
@@ -19,32 +19,32 @@ from tagbox.config import BoxAugmentConfig
 from tagbox.data.training_boxes import ImageBoxes
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import PAD_VALUE, fitted_size
-from tagbox.training.box_views import Boxes, View, Window, areas_of, mirrored, through, turned
+from tagbox.training.box_views import Boxes, View, Window, areas_of, crop_and_resize, flip, rotate
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-LARGEST_CANVAS = 4.0
-"""Sides of the canvas of `zoomed_out` in those of the picture, as in SSD (Liu et al., arXiv 1512.02325)."""
+LARGEST_ZOOM_OUT = 4.0
+"""Largest sides of a zoomed-out image in those of the original, as in SSD (Liu et al., arXiv 1512.02325)."""
 LEAST_CROP = 0.3
-"""Sides of a crop in those of the picture, as in SSD."""
+"""Smallest sides of a crop in those of the image, as in SSD."""
 OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Minimum IoU of a box and the crop, drawn from these as in SSD; 1 keeps the whole image."""
 
 _TRIALS, _DRAWS = 40, 10
 
 
-def zoomed_out(random: np.random.Generator, window: Window) -> Window:
-    """A window up to `LARGEST_CANVAS` times as wide and high, containing this one at a random place."""
-    return scaled(random, window, float(random.uniform(1.0, LARGEST_CANVAS)))
+def zoom_out(random: np.random.Generator, window: Window) -> Window:
+    """A window up to `LARGEST_ZOOM_OUT` times as wide and high, containing this one at a random place."""
+    return scale_window(random, window, float(random.uniform(1.0, LARGEST_ZOOM_OUT)))
 
 
-def jittered(random: np.random.Generator, window: Window, most: float) -> Window:
+def scale_jitter(random: np.random.Generator, window: Window, most: float) -> Window:
     """A window that scales objects by a random factor in 1 - `most` to 1 + `most`."""
-    return scaled(random, window, 1.0 / float(random.uniform(1 - most, 1 + most)))
+    return scale_window(random, window, 1.0 / float(random.uniform(1 - most, 1 + most)))
 
 
-def scaled(random: np.random.Generator, window: Window, factor: float) -> Window:
+def scale_window(random: np.random.Generator, window: Window, factor: float) -> Window:
     """A window of `factor` times the sides; the smaller of the two lies anywhere in the larger."""
     left, top, right, bottom = window
     width, height = right - left, bottom - top
@@ -53,11 +53,11 @@ def scaled(random: np.random.Generator, window: Window, factor: float) -> Window
     return left, top, left + factor * width, top + factor * height
 
 
-def cropped(random: np.random.Generator, window: Window, boxes: Boxes) -> Window:
-    """A crop of the window with the centre of a box in it, which overlaps the crop by a drawn IoU at least.
+def iou_crop(random: np.random.Generator, window: Window, boxes: Boxes) -> Window:
+    """A crop of the window that holds the centre of a box and overlaps it by at least a drawn IoU.
 
-    SSD's, as torchvision draws it: of `OVERLAPS` one is drawn, then crops with sides of `LEAST_CROP` to 1
-    and proportions of 1:2 to 2:1 are tried. Without boxes, or without luck, the window stays.
+    As in SSD and torchvision: a minimum IoU is drawn from `OVERLAPS`, then crops with sides of `LEAST_CROP`
+    to 1 and aspect ratios of 1:2 to 2:1 are tried. Without boxes, or where none fits, the window stays.
     """
     left, top, right, bottom = window
     if not len(boxes):
@@ -95,18 +95,18 @@ def _overlap(crops: Boxes, boxes: Boxes) -> NDArray[np.float64]:
 
 
 _NEAREST = 0.3
-"""How near to an edge the four pictures meet, as a share of the canvas's side."""
+"""Least distance from an edge to the point where the four images meet, as a share of the side."""
 
 
 def mosaic(random: np.random.Generator, views: Sequence[View | None], size: int) -> View:
-    """Four pictures around a point, each scaled down as far as it covers its cell, and cropped to it.
+    """Four images around a point, each scaled down until it just covers its cell, and cropped to the cell.
 
     Parameters
     ----------
     views
-        Four; None leaves its cell grey. At least one is there.
+        Four, of which at least one is not None; the cell of None is grey.
     size
-        Side of the square canvas, in pixels; the longest side of the pictures where that is shorter.
+        Side of the mosaic in pixels; the longest side of the images where that is shorter.
     """
     side = min(size, max(max(view.image.shape[:2]) for view in views if view is not None))
     side = max(side, 2)
@@ -121,7 +121,7 @@ def mosaic(random: np.random.Generator, views: Sequence[View | None], size: int)
         if view is None:
             continue
         cell = right - left, bottom - top
-        part = through(view, _window(view, cell, position.tolist()), cell)
+        part = crop_and_resize(view, _window(view, cell, position.tolist()), cell)
         image[top:bottom, left:right] = part.image
         parts.append((part, np.array([left, top, left, top], np.float64)))
     return View(
@@ -129,12 +129,12 @@ def mosaic(random: np.random.Generator, views: Sequence[View | None], size: int)
         np.concatenate([part.boxes + offset for part, offset in parts]),
         np.concatenate([part.labels for part, _ in parts]),
         np.concatenate([part.ignore + offset for part, offset in parts]),
-        np.concatenate([part.left for part, _ in parts]),
+        np.concatenate([part.visible for part, _ in parts]),
     )
 
 
 def _window(view: View, cell: tuple[int, int], position: Sequence[float]) -> Window:
-    """What of a picture its cell shows, at `position` (0 to 1 in x and y) of all there is to choose from."""
+    """The window of an image that its cell shows, at `position` (0 to 1 in x and y) of the possible ones."""
     height, width = view.image.shape[:2]
     scale = min(1.0, max(cell[0] / width, cell[1] / height))
     shown = cell[0] / scale, cell[1] / scale
@@ -148,14 +148,14 @@ _STREAM = 3
 
 @dataclass(frozen=True, eq=False)
 class Others:
-    """Where a mosaic's other pictures come from.
+    """The other images of a mosaic.
 
     Attributes
     ----------
     rows
         (R,) rows to choose from.
     read
-        The picture of a row and its truth, in pixels of it; one that raises `TagboxError` leaves a gap.
+        The image of a row and its boxes in pixels of it; where it raises `TagboxError` the cell is grey.
     """
 
     rows: NDArray[np.intp]
@@ -163,23 +163,23 @@ class Others:
 
 
 class BoxAugment:
-    """One way to augment, as a function of (picture, epoch, row).
+    """Augmentation as a deterministic function of (image, epoch, row).
 
-    Every draw of one picture follows from (seed, epoch, row) alone, so that the order, the process
-    and the thread in which pictures are read change nothing. No global generator is read or written.
+    Every draw for an image follows from (seed, epoch, row) alone, whatever the order, process or thread
+    in which images are loaded. No global generator is read or written.
 
     Parameters
     ----------
     config
         What to vary, and how much.
     size
-        Longest side of a picture in the network, in pixels.
+        Longest side of an image in the network, in pixels.
     seed
         At least 0.
     fixed
-        Whether pictures are stretched to `size` x `size`.
+        Whether images are stretched to `size` x `size`.
     others
-        Where a mosaic's other pictures come from; needed where `config.mosaic` is above 0.
+        The other images of a mosaic; needed where `config.mosaic` is above 0.
     """
 
     def __init__(
@@ -192,24 +192,23 @@ class BoxAugment:
         others: Others | None = None,
     ) -> None:
         if config.mosaic and others is None:
-            raise ValueError("a mosaic needs other pictures")
+            raise ValueError("a mosaic needs other images")
         self.config, self.size, self.seed, self.fixed = config, size, seed, fixed
         self.others = others
 
     @property
     def least_shown(self) -> float:
-        """The smallest share of a picture's side that may be shown enlarged."""
+        """The smallest share of an image's side that may be enlarged to the whole."""
         crop = LEAST_CROP if self.config.iou_crop else 1.0
         return crop / (1.0 + self.config.scale_jitter)
 
     def __call__(
         self, image: NDArray[np.uint8], truth: ImageBoxes, *, epoch: int, row: int
     ) -> tuple[NDArray[np.uint8], ImageBoxes]:
-        """The picture as the network sees it in this epoch, scaled for it, and what is true of it.
+        """The augmented image of this epoch at the network's input size, and its boxes.
 
-        The order is: mosaic, scale, zoom out, crop, flips, rotation, colours. A crop, an enlarged or a
-        smaller picture takes the place of the whole one: its longest side is what that of the picture
-        would be. Boxes of which less than `min_visible` is left become regions to ignore.
+        The order is: mosaic, scale, zoom out, crop, flips, rotation, colours. The result has the longest
+        side that the whole image would have. Boxes less visible than `min_visible` become ignore regions.
 
         Parameters
         ----------
@@ -218,12 +217,12 @@ class BoxAugment:
         truth
             In pixels of `image`.
         epoch, row
-            Numbers of at least 0 that tell the draws of pictures and epochs apart.
+            At least 0; each pair has draws of its own.
 
         Returns
         -------
         tuple of (H', W', 3) uint8 and ImageBoxes
-            New; every box lies in the picture and has an area of at least a pixel.
+            New; every box lies in the image and has an area of at least a pixel.
         """
         config = self.config
         sequence = np.random.SeedSequence((self.seed, epoch, row), spawn_key=(_STREAM,))
@@ -232,25 +231,25 @@ class BoxAugment:
         if config.mosaic and random.random() < config.mosaic:
             view = mosaic(random, [view, *self._drawn(random)], self.size)
         window = self._window(random, view)
-        view = through(view, window, self._canvas(view, window))
+        view = crop_and_resize(view, window, self._output_size(view, window))
         if config.flip and random.random() < 0.5:
-            view = mirrored(view)
+            view = flip(view)
         if config.vertical_flip and random.random() < 0.5:
-            view = mirrored(view, upside_down=True)
+            view = flip(view, upside_down=True)
         if config.rotate:
-            view = turned(view, float(random.uniform(-config.rotate, config.rotate)))
+            view = rotate(view, float(random.uniform(-config.rotate, config.rotate)))
         if config.photometric and random.random() < config.photometric:
             view = _distorted(view, random)
         return np.array(view.image, order="C"), view.truth(config.min_visible)
 
     def _drawn(self, random: np.random.Generator) -> list[View | None]:
-        """Three other pictures."""
+        """Three other images."""
         assert self.others is not None
         views: list[View | None] = []
         for row in random.choice(self.others.rows, 3).tolist():
             try:
                 views.append(View.of(*self.others.read(row)))
-            except TagboxError:  # Said when the picture's own turn comes.
+            except TagboxError:  # Reported when the image itself is loaded.
                 views.append(None)
         return views
 
@@ -259,21 +258,21 @@ class BoxAugment:
         height, width = view.image.shape[:2]
         window = (0.0, 0.0, float(width), float(height))
         if config.scale_jitter:
-            window = jittered(random, window, config.scale_jitter)
+            window = scale_jitter(random, window, config.scale_jitter)
         if config.zoom_out and random.random() < config.zoom_out:
-            window = zoomed_out(random, window)
+            window = zoom_out(random, window)
         if config.iou_crop and random.random() < config.iou_crop:
-            window = cropped(random, window, view.boxes[areas_of(view.boxes) > 0])
+            window = iou_crop(random, window, view.boxes[areas_of(view.boxes) > 0])
         return window
 
-    def _canvas(self, view: View, window: Window) -> tuple[int, int]:
-        """Width and height of what the window shows: its proportions, the whole picture's longest side."""
+    def _output_size(self, view: View, window: Window) -> tuple[int, int]:
+        """Width and height of the augmented image: the aspect of the window, the longest side of the whole image."""
         height, width = view.image.shape[:2]
         if self.fixed:
             return fitted_size(width, height, self.size, fixed=True)
-        sides = window[2] - window[0], window[3] - window[1]
-        scale = max(fitted_size(width, height, self.size)) / max(sides)
-        return max(1, round(sides[0] * scale)), max(1, round(sides[1] * scale))
+        extent = window[2] - window[0], window[3] - window[1]
+        scale = max(fitted_size(width, height, self.size)) / max(extent)
+        return max(1, round(extent[0] * scale)), max(1, round(extent[1] * scale))
 
 
 def _distorted(view: View, random: np.random.Generator) -> View:

@@ -19,7 +19,7 @@ from tagbox.images.decode import read_image
 from tagbox.images.geometry import PAD_VALUE, Letterbox, fitted_size
 from tagbox.training.batches import PADDING, LoadedBatches
 from tagbox.training.box_augment import BoxAugment, Others
-from tagbox.training.box_views import View, clipped, through
+from tagbox.training.box_views import View, clipped, crop_and_resize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ class BoxBatch:
     rows
         (B,) rows of the dataset. A part without readable images holds one grey image with row `PADDING`,
         an ignore region all over.
-    pictures
+    images
         (B, H, W, 3) uint8 RGB, each in the upper left corner of a grey letterbox (`images.geometry.Letterbox`).
     sizes
         (height, width) of each image in it.
@@ -47,7 +47,7 @@ class BoxBatch:
     """
 
     rows: NDArray[np.intp]
-    pictures: Tensor
+    images: Tensor
     sizes: list[tuple[int, int]]
     targets: list[Target]
     scales: NDArray[np.float64]
@@ -55,7 +55,7 @@ class BoxBatch:
 
 @dataclass(frozen=True, eq=False)
 class ReadBoxes:
-    """A loaded image as it lies in the batch, or why it could not be read."""
+    """A loaded image at its size in the batch, or why it could not be read."""
 
     row: int
     image: NDArray[np.uint8]
@@ -113,7 +113,7 @@ class BoxReader:
             image, truth = self.augment(image, truth, epoch=epoch, row=row)
             return ReadBoxes(row, image, truth, scale)
         whole = (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
-        image = through(View.of(image, truth), whole, (width, height)).image
+        image = crop_and_resize(View.of(image, truth), whole, (width, height)).image
         # Boxes are scaled from original pixels directly: the decoder rounds sizes.
         truth = self.truth[row].scaled(*scale)
         inside = (0, 0, width, height)
@@ -145,7 +145,7 @@ class BoxReader:
         return image, self.truth[row].scaled(width / stated[0], height / stated[1])
 
     def _sizes(self, row: int) -> tuple[tuple[int, int] | None, tuple[int, int]]:
-        """Width and height of the file, None where its header is broken; and of what boxes are pixels of."""
+        """Width and height of the file, None where its header is broken; and those that boxes refer to."""
         images = self.dataset.images
         real = picture_size(images.path(row))
         width, height = int(images.widths[row]), int(images.heights[row])
@@ -170,8 +170,8 @@ class BoxBatches(LoadedBatches[ReadBoxes, BoxBatch]):
         Of the detector: `DetectorSpec`.
     augment
         Augmentation of training images, which are shuffled; None for validation, sorted by letterbox and row,
-        so that each image is detected in the letterbox that prediction uses, but for batches on the border
-        of two letterboxes.
+        so that each image is detected in the letterbox that prediction uses, except in batches where the
+        letterbox changes.
     loading
         As in `LoadedBatches`.
     """
@@ -204,7 +204,7 @@ class BoxBatches(LoadedBatches[ReadBoxes, BoxBatch]):
         kept = [item for item in items if item.error is None] or items[:1]
         return BoxBatch(
             rows=np.array([PADDING if item.error else item.row for item in kept]),
-            pictures=torch.from_numpy(stacked([item.image for item in kept], self.letterbox)),
+            images=torch.from_numpy(stacked([item.image for item in kept], self.letterbox)),
             sizes=[(item.image.shape[0], item.image.shape[1]) for item in kept],
             targets=[_target(item.truth) for item in kept],
             scales=np.array([item.scale for item in kept], np.float64),
@@ -240,6 +240,6 @@ def stacked(images: Sequence[NDArray[np.uint8]], letterbox: Letterbox) -> NDArra
     largest = [max(image.shape[side] for image in images) for side in (1, 0)]
     width, height = letterbox.outer(*largest)
     batch = np.full((len(images), height, width, 3), PAD_VALUE, np.uint8)
-    for place, image in zip(batch, images, strict=True):
-        place[: image.shape[0], : image.shape[1]] = image
+    for padded, image in zip(batch, images, strict=True):
+        padded[: image.shape[0], : image.shape[1]] = image
     return batch

@@ -31,7 +31,7 @@ class View:
         (H, W, 3) uint8 RGB.
     boxes, labels, ignore
         As in `ImageBoxes`, in pixels of `image` and clipped to it; a box outside has no area.
-    left
+    visible
         (G,) float64 share of each box's area that is still visible.
     """
 
@@ -39,7 +39,7 @@ class View:
     boxes: Boxes
     labels: NDArray[np.int64]
     ignore: Boxes
-    left: Boxes
+    visible: Boxes
 
     @classmethod
     def of(cls, image: NDArray[np.uint8], truth: ImageBoxes) -> View:
@@ -51,15 +51,15 @@ class View:
     def truth(self, min_visible: float) -> ImageBoxes:
         """Training boxes, of which a share of `min_visible` is visible; the others become ignore regions."""
         areas = areas_of(self.boxes)
-        kept = (self.left >= min_visible) & (areas >= LEAST_AREA)
+        kept = (self.visible >= min_visible) & (areas >= LEAST_AREA)
         ignore = np.concatenate([self.ignore, self.boxes[~kept]])
         return ImageBoxes(
             self.boxes[kept], self.labels[kept], ignore[areas_of(ignore) >= LEAST_AREA]
         )
 
 
-def through(view: View, window: Window, canvas: tuple[int, int]) -> View:
-    """Crop to `window` and resize to `canvas` (width, height).
+def crop_and_resize(view: View, window: Window, size: tuple[int, int]) -> View:
+    """Crop to `window` and resize to `size` (width, height).
 
     Parameters
     ----------
@@ -75,17 +75,17 @@ def through(view: View, window: Window, canvas: tuple[int, int]) -> View:
         min(window[2], float(width)),
         min(window[3], float(height)),
     )
-    left, right = _place(part[0], part[2], window[0], window[2], canvas[0])
-    top, bottom = _place(part[1], part[3], window[1], window[3], canvas[1])
+    left, right = _pixel_range(part[0], part[2], window[0], window[2], size[0])
+    top, bottom = _pixel_range(part[1], part[3], window[1], window[3], size[1])
     image = view.image
     if part != (0.0, 0.0, width, height) or (right - left, bottom - top) != (width, height):
-        picture = Image.fromarray(image)
-        # As `images.geometry` does: Pillow's filters widen when they shrink, so nothing aliases.
+        full = Image.fromarray(image)
+        # As in `images.geometry`: Pillow's filters widen when they shrink, so nothing aliases.
         image = np.asarray(
-            picture.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=part)
+            full.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=part)
         )
-    if image.shape[1::-1] != canvas:
-        filled = np.full((canvas[1], canvas[0], 3), PAD_VALUE, np.uint8)
+    if image.shape[1::-1] != size:
+        filled = np.full((size[1], size[0], 3), PAD_VALUE, np.uint8)
         filled[top:bottom, left:right] = image
         image = filled
     # The scale of the rounded pixel sizes, so that boxes stay aligned with the pixels.
@@ -100,7 +100,7 @@ def through(view: View, window: Window, canvas: tuple[int, int]) -> View:
     return _clipped(view, image, moved(view.boxes), moved(view.ignore), visible)
 
 
-def mirrored(view: View, *, upside_down: bool = False) -> View:
+def flip(view: View, *, upside_down: bool = False) -> View:
     """Flip horizontally, or vertically."""
     side = view.image.shape[0 if upside_down else 1]
     low, high = (1, 3) if upside_down else (0, 2)
@@ -114,13 +114,13 @@ def mirrored(view: View, *, upside_down: bool = False) -> View:
     return replace(view, image=image, boxes=moved(view.boxes), ignore=moved(view.ignore))
 
 
-def turned(view: View, degrees: float) -> View:
+def rotate(view: View, degrees: float) -> View:
     """Rotate counter-clockwise about the centre; boxes become the bounding boxes of the rotated ones."""
     from PIL import Image
     from torchvision.transforms.v2 import InterpolationMode, functional
 
     height, width = view.image.shape[:2]
-    picture = functional.rotate(
+    rotated = functional.rotate(
         Image.fromarray(view.image),
         degrees,
         interpolation=InterpolationMode.BILINEAR,
@@ -136,13 +136,13 @@ def turned(view: View, degrees: float) -> View:
         return np.hstack([corners.min(axis=1), corners.max(axis=1)])
 
     visible = (0, 0, width, height)
-    return _clipped(view, np.asarray(picture), moved(view.boxes), moved(view.ignore), visible)
+    return _clipped(view, np.asarray(rotated), moved(view.boxes), moved(view.ignore), visible)
 
 
 def areas_of(boxes: Boxes) -> Boxes:
     """(G,) areas of xyxy boxes, 0 for degenerate ones."""
-    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
-    product: Boxes = sides[:, 0] * sides[:, 1]
+    extent = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
+    product: Boxes = extent[:, 0] * extent[:, 1]
     return product
 
 
@@ -163,11 +163,13 @@ def _clipped(
     kept = clipped(boxes, *visible)
     before = areas_of(boxes)
     share = np.divide(areas_of(kept), before, out=np.zeros(len(boxes)), where=before > 0)
-    return View(image, kept, view.labels, clipped(ignore, *visible), view.left * share)
+    return View(image, kept, view.labels, clipped(ignore, *visible), view.visible * share)
 
 
-def _place(low: float, high: float, first: float, last: float, pixels: int) -> tuple[int, int]:
-    """Whole pixels of `pixels` that the part `low` to `high` of `first` to `last` takes; at least one."""
+def _pixel_range(
+    low: float, high: float, first: float, last: float, pixels: int
+) -> tuple[int, int]:
+    """First and end pixel, of `pixels` for `first` to `last`, of the part `low` to `high`; at least one pixel."""
     scale = pixels / (last - first)
     start = min(round((low - first) * scale), pixels - 1)
     return start, max(round((high - first) * scale), start + 1)

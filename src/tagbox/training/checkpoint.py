@@ -177,15 +177,15 @@ def _save_tensors(tensors: Mapping[str, Any], path: Path) -> None:
     try:
         save_file(own, path)
     except SafetensorError as error:
-        # It wraps the operating system's own error, such as a full disk, in a text.
+        # It holds the operating system's error, such as a full disk, only as text.
         raise OSError(str(error)) from error
 
 
 def flatten(value: Any) -> tuple[Any, dict[str, Any]]:
-    """A nested state as plain JSON values, and the tensors that stood in it by number.
+    """A nested state as plain JSON values, and its tensors by number.
 
-    Dicts (with keys of any plain kind), lists, tuples, NumPy arrays, numbers, texts and None are kept
-    apart, so that `unflatten` gives back the very same.
+    Dicts (with keys of any plain type), lists, tuples, NumPy arrays, numbers, strings and None keep their
+    types, so that `unflatten` restores the state.
     """
     import torch
 

@@ -67,12 +67,12 @@ class ClassificationMetrics:
     @property
     def truth(self) -> NDArray[np.int8]:
         """(N, K): 1 present, 0 absent, -1 unknown."""
-        return np.concatenate(self.targets)[self._places]
+        return np.concatenate(self.targets)[self._order]
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
         """(N, K) float32."""
-        return activate(np.concatenate(self.logits)[self._places], self.labels)
+        return activate(np.concatenate(self.logits)[self._order], self.labels)
 
     def scores(self) -> dict[str, float | None]:
         """The mean loss per known label, and `epoch_scores` if outputs were added."""
@@ -103,7 +103,7 @@ class ClassificationMetrics:
         self.targets += state["targets"]
 
     @property
-    def _places(self) -> NDArray[np.intp]:
+    def _order(self) -> NDArray[np.intp]:
         return np.argsort(np.concatenate(self.rows), kind="stable")
 
 

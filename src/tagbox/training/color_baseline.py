@@ -1,7 +1,6 @@
-"""The colour baseline: how far a dataset is solved by colour and coarse layout alone.
+"""The colour baseline: logistic regression on a colour histogram and a 16×16 thumbnail.
 
-A linear model on a colour histogram and a 16×16 thumbnail sees no shape. Its mAP beside a
-classifier's says how much of the classifier's score is recognition.
+It sees no shapes: its mAP is the part of a classifier's that colour and coarse layout explain.
 """
 
 from __future__ import annotations
@@ -126,7 +125,7 @@ def fit_and_score(
 def _features_of(dataset: Dataset, progress: Callable[[int], None] | None) -> NDArray[np.float32]:
     rows = np.empty((len(dataset), FEATURES), np.float32)
     for row in range(len(dataset)):
-        # A quarter of the pixels says as much about colour, and decodes in a quarter of the time.
+        # A quarter of the pixels has the same colours, and decodes in a quarter of the time.
         rows[row] = colour_features(read_image(Path(dataset.images.path(row)), min_size=120))
         if progress is not None:
             progress(1)

@@ -1,4 +1,4 @@
-"""The random crop of classification images, and the labels that remain true of the cropped image."""
+"""Random crops of classification images, and the labels of the cropped image."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tagbox.config import Crop, Geometry
 from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN, Dataset
 
 _STRETCH = math.log(4 / 3)
-"""Most by which a crop's proportions differ from its picture's, as a logarithm."""
+"""Largest logarithm of the ratio of a crop's aspect to its image's."""
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The M annotations of one picture.
+    """The M annotations of one image.
 
     Attributes
     ----------
     boxes
-        (M, 4) float64 xywh in pixels of the picture; of any value where there is none.
+        (M, 4) float64 xywh in pixels of the image; undefined without a box.
     category_rows
         (M,) int32.
     has_box, crowd
@@ -49,18 +49,18 @@ class ObjectsByImage:
 
     def __getitem__(self, row: int) -> Objects:
         """The objects of image `row`."""
-        here = slice(self._starts[row], self._starts[row + 1])
+        own = slice(self._starts[row], self._starts[row + 1])
         return Objects(
-            boxes=self._annotations.boxes[here],
-            category_rows=self._annotations.category_rows[here],
-            has_box=self._annotations.has_box[here],
-            crowd=self._annotations.crowd[here],
+            boxes=self._annotations.boxes[own],
+            category_rows=self._annotations.category_rows[own],
+            has_box=self._annotations.has_box[own],
+            crowd=self._annotations.crowd[own],
         )
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a picture, in pixels from its upper left corner."""
+    """A part of an image, in pixels from its upper left corner."""
 
     left: float
     top: float
@@ -69,7 +69,7 @@ class Region:
 
 
 def resolve_crop(crop: Crop, has_boxes: bool) -> Crop:
-    """``auto`` is ``boxes`` where the data has boxes, else ``none``; the others are what they are."""
+    """Resolve ``auto``: ``boxes`` where the data has boxes, else ``none``."""
     if crop == "auto":
         return "boxes" if has_boxes else "none"
     return crop
@@ -78,16 +78,16 @@ def resolve_crop(crop: Crop, has_boxes: bool) -> Crop:
 def draw_crop(
     random: np.random.Generator, width: int, height: int, least: float
 ) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a random crop of a `width` x `height` picture, in whole pixels.
+    """Left, top, right and bottom of a random crop of a `width` x `height` image, in whole pixels.
 
-    Its share of the picture's area is uniform in [`least`, 1]. Its proportions are those of the
-    picture times a factor, log-uniform from 3/4 to 4/3 as far as a crop of that share has room. (Taking
-    them from the picture, not from a square, leaves a panorama as much choice as a square picture.)
+    Its share of the image's area is uniform in [`least`, 1]. Its aspect ratio is that of the image times a
+    factor, log-uniform from 3/4 to 4/3 as far as a crop of that share fits. (With aspect ratios relative to
+    the image, not to a square, crops of a panorama vary as much as those of a square image.)
     """
     share = random.uniform(least, 1.0)
     room = min(_STRETCH, math.log(1 / share))
     stretch = math.exp(random.uniform(-room, room))
-    # As shares of the picture's sides: their product is the share of its area, their ratio the stretch.
+    # As shares of the image's sides: their product is the share of its area, their ratio the stretch.
     inner_width = min(max(round(width * math.sqrt(share * stretch)), 1), width)
     inner_height = min(max(round(height * math.sqrt(share / stretch)), 1), height)
     left = int(random.integers(width - inner_width + 1))
@@ -95,8 +95,8 @@ def draw_crop(
     return left, top, left + inner_width, top + inner_height
 
 
-def seen_region(crop: tuple[int, int, int, int], geometry: Geometry) -> Region:
-    """What of a crop reaches the network: all of it, or the square in its middle (``crop``)."""
+def visible_region(crop: tuple[int, int, int, int], geometry: Geometry) -> Region:
+    """The part of a crop that the network sees: all of it, or its centre square (``crop``)."""
     left, top, right, bottom = crop
     if geometry != "crop":
         return Region(left, top, right, bottom)
@@ -114,12 +114,11 @@ def labels_in_region(
     height: int,
     visible: float,
 ) -> NDArray[np.int8]:
-    """The labels of a `region` of a `width` x `height` picture, given those of the whole.
+    """The labels of a `region` of a `width` x `height` image, given those of the whole image.
 
-    A present category stays present where one of its boxes keeps a share of at least `visible` of its
-    area in the region, where a crowd's box reaches into it, and where an annotation says nothing of
-    the place. It is absent once all of its boxes are outside, unknown in between. Absent and unknown
-    categories stay that: a part of a picture shows nothing that the whole did not.
+    A present category stays present if a share of at least `visible` of one of its boxes is in the region,
+    if a box of a crowd overlaps the region, or if one of its annotations has no box. It becomes absent
+    if all of its boxes are outside, and unknown otherwise. Absent and unknown categories stay so.
 
     Parameters
     ----------
@@ -151,8 +150,8 @@ def _visible_share(
 ) -> NDArray[np.float64]:
     """(B,) share of each xywh box's area that lies in the region.
 
-    Only what of a box lies in the picture counts, so that the whole picture shows all of every box. A
-    box without width or height is a line or a point: that much of its length, or all or nothing.
+    Boxes are clipped to the image first, so that the whole image holds all of every box. Of a box without
+    width or height it is the share of its length, or all or nothing of a point.
     """
     low = np.clip(boxes[:, :2], 0.0, (width, height))
     high = np.clip(boxes[:, :2] + np.maximum(boxes[:, 2:], 0.0), 0.0, (width, height))

@@ -53,11 +53,11 @@ class DetectionTask:
         real = np.flatnonzero(part.rows >= 0)
         # A part of padding alone still goes forward: every process must take part in every gradient exchange.
         rows = real if len(real) else np.arange(len(part.rows))
-        pictures = part.pictures[rows].to(runtime.device)
+        images = part.images[rows].to(runtime.device)
         sizes = [part.sizes[row] for row in rows]
         targets = [part.targets[row].to(runtime.device) for row in rows]
         with runtime.autocast():
-            losses, found = model(pictures, sizes, targets)
+            losses, found = model(images, sizes, targets)
         value: Any = sum(losses.values())
         if not len(real):
             return value * 0.0, DetectionOutputs({}, None, part.rows[real], part.scales[real])

@@ -1,8 +1,7 @@
-"""Where a training runs: device, arithmetic, and the processes it shares the work with (Hugging Face Accelerate).
+"""Device, precision and processes of a training (Hugging Face Accelerate).
 
-One process on its own is a group of one, so that the loop has no second road. `torchrun` and `accelerate
-launch` start several; the batch is divided among them, and what is summed or gathered here makes their result
-that of one process.
+`torchrun` and `accelerate launch` start several processes, among which each batch is divided; sums and gathered
+values make their result that of one process. A single process is a group of one.
 """
 
 from __future__ import annotations
@@ -77,14 +76,14 @@ class Runtime:
             atexit.register(leave_processes)
 
     def alone(self) -> Runtime:
-        """This process by itself, for work that every process does in the same way."""
+        """A runtime of this process only, for work that every process repeats."""
         alone = copy.copy(self)
         alone.processes, alone.rank = 1, 0
         return alone
 
     @property
     def main(self) -> bool:
-        """Whether this is the process that writes files and talks."""
+        """Whether this is the process that writes files and messages."""
         return bool(self._accelerator.is_main_process)
 
     @property
@@ -162,9 +161,9 @@ class Runtime:
             return value
         import torch.distributed
 
-        held = [value]
-        torch.distributed.broadcast_object_list(held, src=0)
-        return held[0]
+        shared = [value]
+        torch.distributed.broadcast_object_list(shared, src=0)
+        return shared[0]
 
     def share_statistics(self, model: nn.Module) -> None:
         """Give every process the main one's buffers: statistics of batches differ between processes."""
@@ -176,7 +175,7 @@ class Runtime:
             torch.distributed.broadcast(buffer, src=0)
 
     def machine(self) -> dict[str, Any]:
-        """What must be the same for a resumed run to be the same bit for bit."""
+        """Everything that must be equal for a resumed run to be bit-equal."""
         import torch
 
         return {
@@ -198,7 +197,7 @@ class Runtime:
         return state
 
     def restore_random_state(self, state: dict[str, Any]) -> None:
-        """Take up what `random_state` gave."""
+        """Restore a `random_state`."""
         import torch
 
         torch.set_rng_state(state["cpu"])
@@ -211,7 +210,7 @@ class Runtime:
         return {} if scaler is None else dict(scaler.state_dict())
 
     def restore_scaler(self, state: dict[str, Any]) -> None:
-        """Take up what `scaler_state` gave."""
+        """Restore a `scaler_state`."""
         if state and self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(state)
 
@@ -228,7 +227,7 @@ def join_processes(device: Device, engine: Engine) -> Runtime | None:
 
 
 def _join_again(backend: str) -> None:
-    """Make the group of a restart, away from what the group before it left in the launcher's store.
+    """Form the group of a restart, with a prefix in the launcher's store of its own.
 
     torch takes the store for a new one at each restart. With a fixed master port it is the old one, and a process
     that reads the address of one that has died, before the new one has written its own, waits for it for ever.
@@ -258,7 +257,7 @@ def leave_processes() -> None:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside what several processes wrap around it."""
+    """The model without the wrapper of several processes."""
     inner = getattr(model, "module", model)
     assert hasattr(inner, "state_dict")
     return inner

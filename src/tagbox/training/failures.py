@@ -1,4 +1,4 @@
-"""Errors of torch around a training, as a `TagboxError` of one sentence."""
+"""Errors of torch in a training as `TagboxError`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPILER_MODULES = ("torch._dynamo", "torch._inductor")
 
 @contextmanager
 def understood() -> Iterator[None]:
-    """Raise torch's errors of memory, data-loading processes, lost peers and compilation as a `TagboxError`.
+    """Raise torch's errors of memory, data-loading processes, lost processes and compilation as `TagboxError`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Whether feature maps fit into memory, which head training holds whole."""
+"""Whether the feature maps of all images, on which a head is trained, fit into memory."""
 
 from __future__ import annotations
 

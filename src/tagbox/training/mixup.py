@@ -1,4 +1,4 @@
-"""Mixup and CutMix: a batch mixed with itself, targets and all."""
+"""Mixup and CutMix: the images and targets of a batch mixed with one another."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor
 from tagbox.config import AugmentConfig
 
 _STREAM = 2
-"""Sets these draws apart from a single picture's (`training.augment`) under the same numbers."""
+"""Sets these draws apart from those of an image (`training.augment`) that are seeded with the same numbers."""
 
 
 def mix(
     images: Tensor, targets: Tensor, config: AugmentConfig, *, seed: tuple[int, ...]
 ) -> tuple[Tensor, Tensor, bool]:
-    """Mix each picture of a batch with another of the same batch, by mixup or CutMix.
+    """Mix each image of a batch with another of the same batch, by mixup or CutMix.
 
     Mixup (Zhang et al., arXiv 1710.09412): ``share * x + (1 - share) * other``, one share a batch from
-    Beta(alpha, alpha). CutMix (Yun et al., arXiv 1905.04899): a box of the other picture, with sides of
-    ``sqrt(1 - share)`` of the picture's and its centre anywhere, is pasted in place; what hangs over is
-    lost, and the targets' share is that of the pixels left. Where both are on, each batch takes one of
-    the two at random. Nothing is drawn from torch's generators.
+    Beta(alpha, alpha). CutMix (Yun et al., arXiv 1905.04899): a box of the other image, with sides of
+    ``sqrt(1 - share)`` of the image's and its centre anywhere, is pasted in place; the part beyond the
+    border is lost, and the targets' share is that of the remaining pixels. Where both are on, each batch
+    uses one of the two at random. Nothing is drawn from torch's generators.
 
     Parameters
     ----------
@@ -34,13 +34,13 @@ def mix(
     config
         Its `mixup` and `cutmix`.
     seed
-        Numbers of at least 0 from which every draw follows.
+        Numbers of at least 0.
 
     Returns
     -------
     tuple of (images, targets, bool)
-        In the shapes and dtypes given; a target is unknown (-1) where either of the two was. The bool
-        says whether anything was mixed: never in a batch of one.
+        In the shapes and dtypes given; a target is unknown (-1) where either of the two is. The bool
+        is whether anything was mixed; a batch of one never is.
     """
     if len(images) < 2 or not (config.mixup or config.cutmix):
         return images, targets, False

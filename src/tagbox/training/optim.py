@@ -30,7 +30,7 @@ Course = Callable[[int], tuple[float, float | None]]
 
 
 class HasGroups(Protocol):
-    """An optimizer: torch's or ours; each group holds ``lr``, and ``peak``, which a `Schedule` adds."""
+    """An optimizer, torch's or `AdamW`; each group holds ``lr``, and ``peak``, which a `Schedule` adds."""
 
     param_groups: Any
 

@@ -1,4 +1,4 @@
-"""Settings that depend on the data or the machine, decided once and written down."""
+"""Settings that depend on the data or the machine: resolved once, then written into ``config.yaml``."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from tagbox.config.finetune import FREE
 from tagbox.data.dataset import exclusive, require_single_label
 from tagbox.device import available_precisions, cpu_flags
 from tagbox.errors import TagboxError
+from tagbox.training.crop import resolve_crop
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
     from tagbox.training.distributed import Runtime
 
 Training = TypeVar("Training", ClassifierConfig, DetectorConfig)
-"""How a model of either kind is trained."""
+"""The configuration of a training, of either kind of model."""
 
 
 def resolve(config: ClassifierConfig, train_val: TrainVal) -> ClassifierConfig:
-    """`config` with every ``auto`` decided that the data decides.
+    """`config` with every ``auto`` resolved that depends on the data.
 
-    Labels are exclusive where the data says so, unless the loss that is asked for is one for
-    independent labels.
+    Labels are exclusive if every image has exactly one, unless the configured loss is for independent labels.
 
     Raises
     ------
     TagboxError
-        ``labels-not-exclusive`` where exclusive labels are asked for and an image has none or several;
-        ``config-value`` for settings that do not go with the kind of labels.
+        ``labels-not-exclusive`` where exclusive labels are requested and an image has none or several;
+        ``config-value`` for settings that contradict the kind of labels.
     """
     labels = config.labels
     if labels == "auto":
@@ -53,25 +53,23 @@ def resolve(config: ClassifierConfig, train_val: TrainVal) -> ClassifierConfig:
     if config.best_by == "accuracy" and labels != "exclusive":
         raise TagboxError(
             "config-value",
-            "accuracy is a figure of exclusive labels",
+            "accuracy is a metric of exclusive labels",
             where="best_by",
-            hint="choose another figure, such as map",
+            hint="choose another metric, such as map",
         )
     if labels == "exclusive" and (config.top_k is not None or config.at_least_one):
         raise TagboxError(
             "config-value",
-            "every picture has one category, and exactly one is said",
+            "every picture has one category, and exactly one is predicted",
             where="top_k" if config.top_k is not None else "at_least_one",
             hint="leave it out, or pass --labels multi",
         )
-    crop = config.augment.crop
-    if crop == "auto":
-        crop = "boxes" if bool(train_val.train.annotations.has_box.any()) else "none"
+    crop = resolve_crop(config.augment.crop, bool(train_val.train.annotations.has_box.any()))
     return replace(config, labels=labels, loss=loss, augment=replace(config.augment, crop=crop))
 
 
 def resolve_machine(config: Training, runtime: Runtime) -> Training:
-    """`config` with precision and memory layout decided by what the main process's device computes in hardware.
+    """`config` with precision and memory layout resolved for the main process's device.
 
     ``auto`` is bf16 where the device has matrix units for it (tensor cores, AMX), else fp32: vector instructions
     alone (``avx512_bf16``) double the speed of a ResNet's step and slow one of depthwise convolutions. Channels
@@ -102,24 +100,24 @@ def resolve_machine(config: Training, runtime: Runtime) -> Training:
 
 
 def with_free_settings(begun: Training, given: Training) -> Training:
-    """What a run was begun with, but for the settings in `FREE`, which are those given now."""
+    """`begun` with the settings in `FREE` of `given`."""
     return with_steps(begun, {name: getattr(steps(given), name) for name in FREE})
 
 
 def steps(config: ClassifierConfig | DetectorConfig) -> FinetuneConfig | DetectorConfig:
-    """Where the settings of a step on pictures stand: batch, precision, checkpoints and the like."""
+    """The settings of training a network on images: batch, precision, checkpoints and the like."""
     return config.finetune if isinstance(config, ClassifierConfig) else config
 
 
 def with_steps(config: Training, values: Mapping[str, Any]) -> Training:
-    """`config` with other values of settings that stand in `steps`."""
+    """`config` with other values of settings in `steps`."""
     if isinstance(config, ClassifierConfig):
         return replace(config, finetune=replace(config.finetune, **values))
     return replace(config, **values)
 
 
 def on_pictures(config: ClassifierConfig | DetectorConfig) -> bool:
-    """Whether a network is trained on pictures: a detector always is, a classifier's head may have features."""
+    """Whether a network is trained on images: not where only a classifier's head is, on features."""
     return not isinstance(config, ClassifierConfig) or config.finetune.active
 
 
@@ -129,25 +127,25 @@ def label_kind(config: ClassifierConfig) -> LabelKind:
 
 
 def kind_sentence(
-    asked: ClassifierConfig, plan: ClassifierConfig, train_val: TrainVal
+    requested: ClassifierConfig, resolved: ClassifierConfig, train_val: TrainVal
 ) -> str | None:
-    """What was decided about the kind of labels, where a person should hear of it.
+    """A sentence about the resolved kind of labels, where the user should know of it.
 
     Parameters
     ----------
-    asked, plan
-        What `resolve` was given, and what it made of it.
+    requested, resolved
+        Before and after `resolve`.
     """
-    if asked.labels != "auto":
+    if requested.labels != "auto":
         return None
-    if plan.labels == "exclusive":
+    if resolved.labels == "exclusive":
         return (
             "every picture has one category: softmax, cross-entropy "
             "(--labels multi for independent labels)"
         )
     if exclusive(train_val.train) and exclusive(train_val.validation):
         return (
-            f"every picture has one category, but --loss {plan.loss} treats categories as independent "
+            f"every picture has one category, but --loss {resolved.loss} treats categories as independent "
             "(--labels exclusive for softmax, without --loss)"
         )
     return None
@@ -156,7 +154,7 @@ def kind_sentence(
 def differences(saved: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> list[str]:
     """The settings in which a run that is resumed would differ, as ``name: saved -> given``.
 
-    ``auto`` is what was saved, whatever that is.
+    ``auto`` counts as unchanged.
     """
     found = []
     for name, value in saved.items():

@@ -35,7 +35,7 @@ RANDAUGMENT = "torchvision"
 def run_folder(runs: Path, name: str, *, overwrite: bool, resume: bool = False) -> Iterator[Path]:
     """Yield the partial directory ``runs/.NAME.partial``; on a clean exit it becomes ``runs/NAME``.
 
-    What a killed run of that name left there is removed first, unless `resume`. On an exception
+    Files of a killed run of that name are removed first, unless `resume`. On an exception
     ``runs/NAME`` is left as it was, and the partial directory is removed unless it holds checkpoints.
 
     Raises
@@ -115,7 +115,7 @@ def _refuse_finished(final: Path, overwrite: bool) -> None:
 
 
 def empty_folder(folder: Path) -> None:
-    """Remove what a killed run left, but not the directory itself, whose lock is held."""
+    """Remove the files of a killed run, but not the directory itself, whose lock is held."""
     for inside in folder.iterdir():
         if inside.is_dir() and not inside.is_symlink():
             shutil.rmtree(inside)
@@ -165,7 +165,7 @@ def open_run_dir(
 ) -> Iterator[tuple[RunDir, Training]]:
     """The run directory and the configuration to train with; with `resume`, the saved one.
 
-    With several processes the main one opens the directory and broadcasts what it found there.
+    With several processes the main one opens the directory and broadcasts its state.
 
     Raises
     ------
@@ -288,7 +288,7 @@ def require_same_randaugment(state: Mapping[str, Any], config: ClassifierConfig)
 
 
 def say_other_machine(state: Mapping[str, Any], now: Mapping[str, Any], progress: Progress) -> None:
-    """Say which versions, threads and processes changed: results then differ in their last bits."""
+    """Report changed versions, threads and processes, with which results differ in their last bits."""
     saved = state["about"]["machine"]
     changed = [
         f"{name} {saved.get(name)} -> {value}"

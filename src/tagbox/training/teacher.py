@@ -2,8 +2,8 @@
 
 References
 ----------
-Hinton et al., "Distilling the Knowledge in a Neural Network", 2015: the losses on labels and on the
-teacher's probabilities are mixed. All losses here are linear in the target, so mixing targets is the same.
+Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, mixes the losses on labels and on the
+teacher's probabilities. All losses here are linear in the target, so mixing the targets is the same.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def mixed_targets(
     labels
         (N, K) int8: 1 present, 0 absent, -1 unknown.
     teacher
-        (N, K) float32 probabilities; NaN rows are images it says nothing of, whose labels stay.
+        (N, K) float32 probabilities; images without any have rows of NaN and keep their labels.
     """
     mixed = np.where(labels == UNKNOWN, teacher, (1 - weight) * labels + weight * teacher)
     return np.where(np.isnan(teacher), labels, mixed).astype(np.float32)
@@ -54,7 +54,7 @@ def teacher_probabilities(
         and of reading either.
     """
     if teacher.is_dir():
-        with progress.bar("asking the teacher", len(dataset), "images") as advance:
+        with progress.bar("predicting with the teacher", len(dataset), "images") as advance:
             predictions, _ = predict_dataset(teacher, dataset, progress=advance)
     else:
         predictions = read_predictions(teacher, index_names(dataset))

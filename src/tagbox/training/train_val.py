@@ -1,4 +1,4 @@
-"""The two sides of a training: what is trained on, and what judges epochs and thresholds."""
+"""The training and the validation data: two datasets, or one that is split."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tagbox.progress import Progress
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainVal:
-    """The labelled images that are trained on, and those that judge epochs and thresholds.
+    """The labelled training images, and the validation images for choosing epochs and thresholds.
 
-    `split` names both where one dataset was divided; None where the user gave two.
+    `split` has both where one dataset was split; it is None where two were given.
     """
 
     train: Dataset
@@ -33,26 +33,28 @@ def load_train_val(
     source: DataConfig,
     progress: Progress,
 ) -> TrainVal:
-    """Read the training and the validation data, or hold a stratified part of the former out.
+    """Read the training and the validation data, or split a stratified part off the former.
 
     Raises
     ------
     TagboxError
         What the readers raise; ``images-not-found``; ``no-labels`` where no image has labels;
-        ``categories-differ`` where the two sides do not have the same categories.
+        ``categories-differ`` where the two do not have the same categories.
     """
-    whole = load_dataset(data, source) if isinstance(data, Path) else data
-    progress.say(describe(whole))
-    whole = _labelled(whole)
+    loaded = load_dataset(data, source) if isinstance(data, Path) else data
+    progress.say(describe(loaded))
+    loaded = _labelled(loaded)
     if config.val is None:
-        kept, held = stratified_split(whole.labels, config.val_fraction, config.seed)
-        rows = {"train": kept, "validation": held}
-        split = Split.of(whole, rows, seed=config.seed)
-        return TrainVal(train=whole.take(kept), validation=whole.take(held), split=split)
+        train_rows, val_rows = stratified_split(loaded.labels, config.val_fraction, config.seed)
+        rows = {"train": train_rows, "validation": val_rows}
+        split = Split.of(loaded, rows, seed=config.seed)
+        return TrainVal(
+            train=loaded.take(train_rows), validation=loaded.take(val_rows), split=split
+        )
     given = load_dataset(config.val, _beside(source, config.val_images))
     progress.say(f"validation: {describe(given)}")
-    validation = _labelled(same_categories(given, whole, config.val))
-    return TrainVal(train=whole, validation=validation, split=None)
+    validation = _labelled(same_categories(given, loaded, config.val))
+    return TrainVal(train=loaded, validation=validation, split=None)
 
 
 def _labelled(dataset: Dataset) -> Dataset:
@@ -64,7 +66,7 @@ def _labelled(dataset: Dataset) -> Dataset:
 
 
 def _beside(source: DataConfig, images: Path | None) -> DataConfig:
-    """How the validation data is read: as the training data, but whole and with its own pictures."""
+    """How the validation data is read: as the training data, but all of it and with its own images folder."""
     return replace(source, images=images, format="auto", max_images=None)
 
 
@@ -83,7 +85,7 @@ def same_categories(dataset: Dataset, like: Dataset, path: Path) -> Dataset:
         only = sorted(set(ours) ^ set(theirs))
         raise TagboxError(
             "categories-differ",
-            f"{len(only)} categories are on one side only, such as {only[0]!r}",
+            f"{len(only)} categories are in one dataset only, such as {only[0]!r}",
             file=path,
             where="categories",
             hint="give both datasets the same categories, for example with --categories or --mapping",
