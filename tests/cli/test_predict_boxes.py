@@ -167,7 +167,7 @@ def test_a_corrupt_picture_is_named_and_the_rest_goes_on(
     Image.new("RGB", (60, 50)).save(tmp_path / "good.png")
     done = run(cli, place, "predict", "runs/first", tmp_path, "--json", "--engine", "torch")
     assert done.returncode == 1
-    assert "broken.jpg" in done.stderr and "1 of 2 pictures could not be read" in done.stderr
+    assert "broken.jpg" in done.stderr and "1 of 2 images could not be read" in done.stderr
     (image,) = json.loads(done.stdout)["images"]
     assert Path(image["image"]).name == "good.png" and image["objects"] == []
 

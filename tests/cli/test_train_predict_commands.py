@@ -91,7 +91,7 @@ def test_a_corrupt_picture_is_named_the_rest_goes_on(place: Path, cli: Cli) -> N
     done = run(cli, place, "predict", "runs/first", "mixed", "--json")
     assert done.returncode == 1
     assert "mixed/broken.jpg" in done.stderr
-    assert "1 of 4 pictures could not be read" in done.stderr
+    assert "1 of 4 images could not be read" in done.stderr
     assert len(json.loads(done.stdout)["images"]) == 3
     done = run(cli, place, "predict", "runs/first", "mixed", "--format", "challenge")
     assert json.loads(done.stdout)["broken"] == []

@@ -1,17 +1,21 @@
-"""`tagbox predict`: which categories appear in pictures."""
+"""`tagbox predict`: the categories in images, and with a detector's run the boxes."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tagbox.atomic_io import atomic_write
 from tagbox.cli.console import print_table, progress_bar, say, say_error
-from tagbox.errors import TagboxError
+from tagbox.device import Device, Engine
+from tagbox.errors import TagboxError, bad_value
 
 if TYPE_CHECKING:
-    from tagbox.data.dataset import Dataset
+    from tagbox.inference.classifier_outputs import LabelPredictions
+    from tagbox.inference.detector_outputs import BoxPredictions
 
 Format = Literal["table", "json", "csv", "challenge", "coco"]
 
@@ -33,8 +37,8 @@ def predict(
     save_video: Path | None = None,
     evidence: bool = False,
     truth: Path | None = None,
-    engine: Literal["auto", "openvino", "torch"] = "auto",
-    device: Literal["auto", "cuda", "mps", "cpu"] = "auto",
+    engine: Engine = "auto",
+    device: Device = "auto",
     precision: Literal["fp32", "bf16"] = "fp32",
     cache: bool = False,
 ) -> int:
@@ -88,110 +92,180 @@ def predict(
     cache
         Keep the features of the images for later predictions.
     """
-    from contextlib import closing, nullcontext
-
+    from tagbox.data.image_files import collect_images
+    from tagbox.data.load import load_dataset
+    from tagbox.inference.load import load_classifier, load_detector
     from tagbox.models.bundle import is_detector
 
     if not images:
-        raise TagboxError("no-images", "no pictures given", hint="name pictures or folders of them")
+        raise TagboxError("no-images", "no images given", hint="name images or folders of them")
     format = _format(format, out, json=json)
-    if is_detector(run):
-        if format == "challenge":
-            raise _senseless("--format challenge", "a detector", "pass --format json, csv or coco")
-        _refuse_for_detectors(threshold, top_k, evidence, precision, cache)
-        from tagbox.cli.predict_detector import Request, say_boxes
+    detector = is_detector(run)
+    video = _video(images) if detector else None
+    kind = "a video" if video else "a detector" if detector else "a classifier"
+    for kinds, flag, given, hint in (
+        ("a detector, a video", "--format challenge", format == "challenge", "pass --format json"),
+        ("a detector, a video", "--threshold", threshold is not None, "pass --score"),
+        ("a detector, a video", "--top-k", top_k is not None, "pass --score"),
+        ("a detector, a video", "--evidence", evidence, "leave it out: the boxes show where"),
+        ("a detector, a video", "--precision", precision != "fp32", "leave it out"),
+        ("a detector, a video", "--cache", cache, "leave it out"),
+        ("a video", "--format coco", format == "coco", "pass --format json or csv"),
+        ("a video", "--save-images", save_images is not None, "pass --save-video FILE"),
+        ("a classifier", "--format coco", format == "coco", "pass --format json, csv or challenge"),
+        ("a classifier", "--score", score is not None, "pass --threshold"),
+        ("a classifier", "--tiles", tiles is not None, "leave it out"),
+        ("a classifier", "--tile-overlap", tile_overlap is not None, "leave it out"),
+        ("a classifier", "--round", round is not None, "leave it out"),
+        ("a classifier", "--save-video", save_video is not None, "leave it out"),
+    ):
+        if given and kind in kinds:
+            found = f"it has no meaning for {kind}"
+            raise TagboxError("option-kind", found, where=flag, hint=hint)
+    if score is not None and not 0 <= score <= 1:
+        raise bad_value(score, "a number from 0 to 1", "--score", code="option-value")
+    if round is not None and not 0 <= round <= 15:
+        raise bad_value(round, "a number of decimals from 0 to 15", "--round", code="option-value")
+    undrawn = save_images is None
+    for flag, alone, found, hint in (
+        ("--evidence", evidence and undrawn, "no image is drawn", "add --save-images FOLDER"),
+        (
+            "--truth",
+            detector and truth is not None and undrawn and format != "coco",
+            "no image is drawn",
+            "add --save-images FOLDER or --format coco",
+        ),
+        (
+            "--round",
+            round is not None and format == "table",
+            "a table has no decimals",
+            "add --format json, csv or coco",
+        ),
+        (
+            "--tile-overlap",
+            tile_overlap is not None and tiles is None,
+            "there are no tiles to overlap",
+            "add --tiles PIXELS",
+        ),
+        (
+            "--save-video",
+            save_video is not None and video is None,
+            "no video was named",
+            "name one, or pass --save-images FOLDER",
+        ),
+    ):
+        if alone:
+            raise TagboxError("option-alone", found, where=flag, hint=hint)
+    predictions: LabelPredictions | BoxPredictions
+    if detector:
+        from tagbox.inference.detector_outputs import BoxPredictions, coco_target
+        from tagbox.inference.views import Tiles
+        from tagbox.predictions.thresholds import ScoreThresholds
 
-        return say_boxes(
-            run,
-            images,
-            Request(
-                format=format,
-                out=out,
-                score=score,
-                tiles=tiles,
-                overlap=tile_overlap,
+        overlap = 0.25 if tile_overlap is None else tile_overlap
+        windows = None if tiles is None else Tiles(side=tiles, overlap=overlap)
+        if video is not None:
+            from tagbox.cli.predict_video import predict_frames
+
+            return predict_frames(
+                run,
+                video,
+                None if score is None else ScoreThresholds(value=score),
+                tiles=windows,
+                format=format,  # type: ignore[arg-type]
                 decimals=round,
-                pictures=save_images,
-                video=save_video,
-                truth=truth,
+                out=out,
+                save_video=save_video,
                 engine=engine,
                 device=device,
-            ),
+            )
+        paths = collect_images(images)
+        model = load_detector(run, engine=engine, device=device)
+        cuts = model.cuts if score is None else ScoreThresholds(value=score)
+        dataset = None if truth is None else load_dataset(truth)
+        target = None
+        if format == "coco":
+            # Ids that cannot be found are reported before anything is computed.
+            target = coco_target(paths, model.bundle.categories, dataset)
+        lowest = float(cuts.levels(len(model.categories)).min())
+        if format == "coco" and score is None:
+            lowest = 0.0
+        with progress_bar("predicting", len(paths)) as advance:
+            boxes = model.detect(
+                paths, skip_errors=True, progress=advance, tiles=windows, min_score=lowest
+            )
+        predictions = BoxPredictions(
+            paths=paths,
+            outputs=boxes,
+            thresholds=cuts,
+            decimals=round,
+            target=target,
+            truth=dataset,
         )
-    if format == "coco":
-        raise _senseless("--format coco", "a classifier", "pass --format json, csv or challenge")
-    _refuse_for_classifiers(score, tiles, tile_overlap, round, save_video)
-
-    from tagbox.backends.feature_cache import FeatureCache
-    from tagbox.inference.classifier_outputs import (
-        check_choice,
-        decide,
-        render,
-        save_pictures,
-        spoken,
-        truth_of,
-    )
-    from tagbox.inference.inputs import collect_images
-    from tagbox.inference.load import load_classifier
-
-    if evidence and save_images is None:
-        raise TagboxError(
-            "option-alone",
-            "there is no picture to draw it on",
-            where="--evidence",
-            hint="add --save-images FOLDER",
-        )
-    check_choice(threshold, top_k)
-    paths = collect_images(images)
-    classifier = load_classifier(run, engine=engine, device=device, precision=precision)
-    if evidence:
-        classifier.require_evidence()
-    known = None if truth is None else truth_of(_load(truth))
-    with (
-        closing(FeatureCache()) if cache else nullcontext() as features,
-        progress_bar("predicting", len(paths)) as advance,
-    ):
-        outputs = classifier.predict(paths, cache=features, skip_errors=True, progress=advance)
-    decisions = decide(
-        classifier.thresholds,
-        outputs.probabilities,
-        threshold=threshold,
-        top_k=top_k,
-        labels=classifier.labels,
-    )
-    decisions[~outputs.ok] = False
-    if format == "table":
-        rows = []
-        for row in outputs.ok.nonzero()[0].tolist():
-            said = spoken(classifier.categories, outputs.probabilities[row], decisions[row])
-            labels = ", ".join(f"{name} {100 * value:.0f}%" for name, value in said)
-            rows.append([str(paths[row]), labels or "nothing"])
-        print_table(f"{len(rows)} pictures", ["picture", "labels"], rows)
     else:
-        content = render(format, paths, classifier, outputs, decisions)
-        if out is None:
-            sys.stdout.buffer.write(content)
-        else:
-            atomic_write(out, content)
-            say(f"predictions: {out}")
+        from tagbox.backends.feature_cache import FeatureCache
+        from tagbox.inference.classifier_outputs import LabelPredictions, check_choice, decide
+
+        check_choice(threshold, top_k)
+        paths = collect_images(images)
+        classifier = load_classifier(run, engine=engine, device=device, precision=precision)
+        if evidence:
+            classifier.require_evidence()
+        dataset = None if truth is None else load_dataset(truth)
+        with (
+            closing(FeatureCache()) if cache else nullcontext() as features,
+            progress_bar("predicting", len(paths)) as advance,
+        ):
+            outputs = classifier.predict(paths, cache=features, skip_errors=True, progress=advance)
+        decisions = decide(
+            classifier.thresholds,
+            outputs.probabilities,
+            threshold=threshold,
+            top_k=top_k,
+            labels=classifier.labels,
+        )
+        decisions[~outputs.ok] = False
+        predictions = LabelPredictions(
+            paths=paths,
+            model=classifier,
+            outputs=outputs,
+            decisions=decisions,
+            truth=dataset,
+            evidence=evidence,
+        )
+    if format == "table":
+        rows = predictions.table()
+        print_table(f"{len(rows)} images", ["image", "found" if detector else "labels"], rows)
+    elif out is None:
+        sys.stdout.buffer.write(predictions.encode(format))
+    else:
+        atomic_write(out, predictions.encode(format))
+        say(f"predictions: {out}")
     if save_images is not None:
         with progress_bar("drawing", len(paths)) as advance:
-            save_pictures(
-                save_images,
-                paths,
-                classifier,
-                outputs,
-                decisions,
-                evidence=evidence,
-                truth=known,
-                progress=advance,
-            )
-        say(f"pictures: {save_images}")
-    for error in outputs.errors:
+            predictions.save_images(save_images, advance)
+        say(f"images: {save_images}")
+    errors = predictions.outputs.errors
+    for error in errors:
         say_error(error)
-    if outputs.errors:
-        say(f"{len(outputs.errors)} of {len(paths)} pictures could not be read")
-    return 1 if outputs.errors else 0
+    if errors:
+        say(f"{len(errors)} of {len(paths)} images could not be read")
+    return 1 if errors else 0
+
+
+def _video(images: Sequence[str]) -> Path | None:
+    """The video that was named; None for images."""
+    from tagbox.inference.video import SUFFIXES
+
+    videos = [name for name in images if Path(name).suffix.lower() in SUFFIXES]
+    if videos and len(images) > 1:
+        raise TagboxError(
+            "video-alone",
+            f"a video is predicted alone, and {len(images)} files or folders were named",
+            file=videos[0],
+            hint="predict one video at a time",
+        )
+    return Path(videos[0]) if videos else None
 
 
 def _format(format: Format, out: Path | None, *, json: bool) -> Format:
@@ -209,45 +283,3 @@ def _format(format: Format, out: Path | None, *, json: bool) -> Format:
             hint="end it in .json or .csv, or pass --format",
         )
     return "csv" if out.suffix.lower() == ".csv" else "json"
-
-
-def _refuse_for_detectors(
-    threshold: float | None, top_k: int | None, evidence: bool, precision: str, cache: bool
-) -> None:
-    for flag, given, hint in (
-        ("--threshold", threshold is not None, "pass --score"),
-        ("--top-k", top_k is not None, "pass --score"),
-        ("--evidence", evidence, "leave it out: the boxes say where"),
-        ("--precision", precision != "fp32", "leave it out: detectors compute in fp32"),
-        ("--cache", cache, "leave it out: no features of a detector are kept"),
-    ):
-        if given:
-            raise _senseless(flag, "a detector", hint)
-
-
-def _refuse_for_classifiers(
-    score: float | None,
-    tiles: int | None,
-    overlap: float | None,
-    decimals: int | None,
-    video: Path | None,
-) -> None:
-    for flag, given, hint in (
-        ("--score", score is not None, "pass --threshold"),
-        ("--tiles", tiles is not None, "leave it out"),
-        ("--tile-overlap", overlap is not None, "leave it out"),
-        ("--round", decimals is not None, "leave it out"),
-        ("--save-video", video is not None, "leave it out"),
-    ):
-        if given:
-            raise _senseless(flag, "a classifier", hint)
-
-
-def _senseless(flag: str, kind: str, hint: str) -> TagboxError:
-    return TagboxError("option-kind", f"it has no meaning for {kind}", where=flag, hint=hint)
-
-
-def _load(data: Path) -> Dataset:
-    from tagbox.data.load import load_dataset
-
-    return load_dataset(data)

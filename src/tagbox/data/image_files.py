@@ -5,6 +5,7 @@ Sizes of pictures without decoding them, and putting pictures where an export ne
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Sequence
@@ -188,6 +189,46 @@ def list_images(folder: Path, *, recursive: bool = True) -> list[str]:
         prefix = "" if prefix == "." else f"{prefix}/"
         found += [prefix + name for name in files if is_image(name)]
     return sorted(found)
+
+
+def collect_images(arguments: Sequence[Path | str]) -> list[Path]:
+    """The images that files, folders (with those below them) and glob patterns name, each once.
+
+    Files come in the order given, those of a folder or pattern sorted. A file counts as an image whatever its
+    suffix.
+
+    Raises
+    ------
+    TagboxError
+        ``image-missing`` for a path that is not there; ``no-images`` for a folder or pattern without
+        images.
+    """
+    found: dict[Path, None] = {}
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            inside = [path / name for name in list_images(path)]
+        elif path.exists():
+            inside = [path]
+        elif glob.has_magic(str(argument)):
+            matches = sorted(glob.glob(str(argument), recursive=True))
+            inside = [Path(match) for match in matches if Path(match).is_file()]
+        else:
+            raise TagboxError(
+                "image-missing",
+                "no such file or folder",
+                file=path,
+                hint="give images, folders of images, or a pattern such as 'photos/*.jpg'",
+            )
+        if not inside:
+            raise TagboxError(
+                "no-images",
+                "it holds no images",
+                file=path,
+                hint="give a folder or pattern with JPEG, PNG or other images",
+            )
+        found |= dict.fromkeys(inside)
+    return list(found)
 
 
 def is_image(name: str) -> bool:

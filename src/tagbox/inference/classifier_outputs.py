@@ -1,25 +1,30 @@
-"""What `tagbox predict` hands over: files that programs read, and pictures that people look at."""
+"""A classifier's predictions as JSON, CSV and submission files, and as images drawn with their labels."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.atomic_io import atomic_path
 from tagbox.config import LabelKind
 from tagbox.data.dataset import PRESENT, Dataset
 from tagbox.data.submission import encode_submission
 from tagbox.errors import TagboxError, bad_value
+from tagbox.images.decode import read_image
 from tagbox.inference.predictor import ClassifierOutput, LabelPredictor
 from tagbox.predictions.files import encode_csv, encode_json
 from tagbox.predictions.predictions import Predictions
 from tagbox.predictions.thresholds import Thresholds
 
-Format = Literal["json", "csv", "challenge"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 EVIDENCE_LABELS = 3
 
 
@@ -31,7 +36,7 @@ def decide(
     top_k: int | None = None,
     labels: LabelKind = "multi",
 ) -> NDArray[np.bool_]:
-    """(N, K) bool; the labels said.
+    """Decide the labels of each image: (N, K) bool.
 
     Parameters
     ----------
@@ -42,7 +47,7 @@ def decide(
     top_k
         The K most probable categories of each image; with `threshold`, those of them at or above it.
     labels
-        Of exclusive ones `threshold` says at most the most probable, unless `top_k` asks for more.
+        Where they are exclusive, `threshold` gives at most the most probable one, unless `top_k` asks for more.
 
     Raises
     ------
@@ -72,60 +77,135 @@ def check_choice(threshold: float | None, top_k: int | None) -> None:
         raise bad_value(top_k, "a whole number from 1", "--top-k", code="option-value")
 
 
-def image_keys(paths: Sequence[Path]) -> tuple[str, ...]:
-    """File stems, as submissions call images; whole paths where two pictures share a stem."""
-    stems = [path.stem for path in paths]
-    return tuple(stems) if len(set(stems)) == len(stems) else tuple(map(str, paths))
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelPredictions:
+    """The labels that a classifier predicts for N image files.
+
+    Attributes
+    ----------
+    paths
+        Of the images.
+    model, outputs
+        The classifier and its output.
+    decisions
+        (N, K) bool: the predicted labels; see `decide`.
+    truth
+        Whose labels are drawn beside the predicted ones, by file stem.
+    evidence
+        Whether the evidence maps of an image's most probable labels are drawn beside it.
+    """
+
+    paths: Sequence[Path]
+    model: LabelPredictor
+    outputs: ClassifierOutput
+    decisions: NDArray[np.bool_]
+    truth: Dataset | None = None
+    evidence: bool = False
+
+    def labels(self, row: int) -> list[tuple[str, float]]:
+        """(name, probability) of one image's labels, most probable first."""
+        probabilities = self.outputs.probabilities[row]
+        rows = sorted(np.flatnonzero(self.decisions[row]).tolist(), key=lambda k: -probabilities[k])
+        return [(self.model.categories[k], float(probabilities[k])) for k in rows]
+
+    def table(self) -> list[list[str]]:
+        """Path and labels of each image that could be read."""
+        return [
+            [
+                str(self.paths[row]),
+                ", ".join(f"{name} {100 * value:.0f}%" for name, value in self.labels(row))
+                or "nothing",
+            ]
+            for row in np.flatnonzero(self.outputs.ok).tolist()
+        ]
+
+    def encode(self, format: str) -> bytes:
+        """The predictions in a format that `tagbox evaluate` reads back: ``json``, ``csv`` or ``challenge``.
+
+        JSON and CSV hold the probabilities of the images that could be read; the challenge's form holds
+        the label set of every image, empty where it could not be read.
+
+        Raises
+        ------
+        TagboxError
+            ``duplicate-stem`` where two images have the same name in the challenge's form.
+        """
+        stems = [path.stem for path in self.paths]
+        if format == "challenge":
+            twice = [stem for stem, n in Counter(stems).items() if n > 1]
+            if twice:
+                raise TagboxError(
+                    "duplicate-stem",
+                    f"{len(twice)} names, such as {twice[0]!r}, stand for several images",
+                    hint="predict one folder at a time: the challenge names images by stem",
+                )
+            rows = zip(stems, self.decisions, strict=True)
+            return encode_submission({stem: np.flatnonzero(row) for stem, row in rows})
+        # Whole paths where two images share a stem.
+        keys = stems if len(set(stems)) == len(stems) else list(map(str, self.paths))
+        readable = np.flatnonzero(self.outputs.ok)
+        predictions = Predictions(
+            images=tuple(keys[row] for row in readable),
+            categories=self.model.categories,
+            probabilities=self.outputs.probabilities[readable],
+        )
+        if format == "csv":
+            return encode_csv(predictions)
+        return encode_json(predictions, self.model.thresholds, self.decisions[readable])
+
+    def save_images(self, folder: Path, progress: Callable[[int], object]) -> None:
+        """Write each image that could be read with its labels as a JPEG into `folder`.
+
+        Raises
+        ------
+        TagboxError
+            ``cannot-write``; the ``evidence-...`` codes where there are no exact maps.
+        """
+        from tagbox.images.draw import annotate, grid
+
+        truth = None if self.truth is None else _true_labels(self.truth)
+
+        def draw(row: int) -> Image:
+            path, labels = self.paths[row], self.labels(row)
+            image = read_image(path)
+            known = None if truth is None else truth.get(path.stem)
+            panels = [annotate(image, truth=known, predicted=labels, title=path.name)]
+            if self.evidence:
+                names = self.model.categories
+                shown = [names.index(name) for name, _ in labels[:EVIDENCE_LABELS]]
+                for k, heat in zip(shown, self.model.evidence(image, shown), strict=True):
+                    panels.append(annotate(image, evidence=heat, title=names[k]))
+            return panels[0] if len(panels) == 1 else grid(panels, len(panels))
+
+        save_jpegs(folder, self.paths, self.outputs.ok, draw, progress)
 
 
-def render(
-    format: Format,
+def save_jpegs(
+    folder: Path,
     paths: Sequence[Path],
-    classifier: LabelPredictor,
-    outputs: ClassifierOutput,
-    decisions: NDArray[np.bool_],
-) -> bytes:
-    """The predictions in a format that `tagbox evaluate` reads back.
-
-    JSON and CSV hold the probabilities of the pictures that could be read; the challenge's form holds
-    the label set of every picture, empty where it could not be read.
+    ok: NDArray[np.bool_],
+    draw: Callable[[int], Image],
+    progress: Callable[[int], object],
+) -> None:
+    """Write what `draw` makes of each row that is `ok`, named by its path's stem, numbered where two share one.
 
     Raises
     ------
     TagboxError
-        ``duplicate-stem`` where the challenge's form cannot tell two pictures apart.
+        ``cannot-write``.
     """
-    if format == "challenge":
-        twice = [stem for stem, n in Counter(path.stem for path in paths).items() if n > 1]
-        if twice:
-            raise TagboxError(
-                "duplicate-stem",
-                f"{len(twice)} names, such as {twice[0]!r}, stand for several pictures",
-                hint="predict one folder at a time: the challenge names pictures by stem",
-            )
-        said = {path.stem: np.flatnonzero(row) for path, row in zip(paths, decisions, strict=True)}
-        return encode_submission(said)
-    readable = np.flatnonzero(outputs.ok)
-    predictions = Predictions(
-        images=tuple(image_keys(paths)[row] for row in readable),
-        categories=classifier.categories,
-        probabilities=outputs.probabilities[readable],
-    )
-    if format == "csv":
-        return encode_csv(predictions)
-    return encode_json(predictions, classifier.thresholds, decisions[readable])
+    used: Counter[str] = Counter()
+    for row, path in enumerate(paths):
+        progress(1)
+        used[path.stem] += 1
+        number = f"-{used[path.stem]}" if used[path.stem] > 1 else ""
+        if ok[row]:
+            with atomic_path(folder / f"{path.stem}{number}.jpg") as temporary:
+                draw(row).save(temporary, format="JPEG", quality=90)
 
 
-def spoken(
-    categories: Sequence[str], probabilities: NDArray[np.float32], said: NDArray[np.bool_]
-) -> list[tuple[str, float]]:
-    """(name, probability) of one picture's labels, surest first."""
-    rows = sorted(np.flatnonzero(said).tolist(), key=lambda k: -probabilities[k])
-    return [(categories[k], float(probabilities[k])) for k in rows]
-
-
-def truth_of(dataset: Dataset) -> dict[str, tuple[str, ...]]:
-    """File stem -> the categories in the picture, of the labelled images."""
+def _true_labels(dataset: Dataset) -> dict[str, tuple[str, ...]]:
+    """File stem -> the categories in the image, of the labelled images."""
     names = dataset.categories.names
     return {
         str(stem): tuple(names[k] for k in np.flatnonzero(row == PRESENT))
@@ -134,56 +214,3 @@ def truth_of(dataset: Dataset) -> dict[str, tuple[str, ...]]:
         )
         if labelled
     }
-
-
-def save_pictures(
-    folder: Path,
-    paths: Sequence[Path],
-    classifier: LabelPredictor,
-    outputs: ClassifierOutput,
-    decisions: NDArray[np.bool_],
-    *,
-    evidence: bool = False,
-    truth: dict[str, tuple[str, ...]] | None = None,
-    progress: Callable[[int], object] = lambda _: None,
-) -> None:
-    """Write each readable picture with its labels as a JPEG into `folder`.
-
-    With `evidence`, the surest labels' evidence maps stand beside it.
-
-    Raises
-    ------
-    TagboxError
-        ``cannot-write``; ``evidence-head``, ``evidence-backbone``, ``evidence-ensemble`` where there are no exact maps.
-    """
-    from tagbox.atomic_io import atomic_path
-    from tagbox.images.decode import read_image
-    from tagbox.images.draw import annotate, grid
-
-    names = jpeg_names(paths)
-    for row, path in enumerate(paths):
-        progress(1)
-        if not outputs.ok[row]:
-            continue
-        image = read_image(path)
-        labels = spoken(classifier.categories, outputs.probabilities[row], decisions[row])
-        known = None if truth is None else truth.get(path.stem)
-        sheet = [annotate(image, truth=known, predicted=labels, title=path.name)]
-        if evidence:
-            shown = [classifier.categories.index(name) for name, _ in labels[:EVIDENCE_LABELS]]
-            for k, heat in zip(shown, classifier.evidence(image, shown), strict=True):
-                sheet.append(annotate(image, evidence=heat, title=classifier.categories[k]))
-        drawn = sheet[0] if len(sheet) == 1 else grid(sheet, len(sheet))
-        with atomic_path(folder / names[row]) as temporary:
-            drawn.save(temporary, format="JPEG", quality=90)
-
-
-def jpeg_names(paths: Sequence[Path]) -> list[str]:
-    """A JPEG name for each picture; numbered where two would share one."""
-    used: Counter[str] = Counter()
-    names = []
-    for path in paths:
-        used[path.stem] += 1
-        number = f"-{used[path.stem]}" if used[path.stem] > 1 else ""
-        names.append(f"{path.stem}{number}.jpg")
-    return names

@@ -1,4 +1,4 @@
-"""Detector outputs: JSON, CSV and COCO results files, and images drawn with predicted and true boxes."""
+"""A detector's predictions as JSON, CSV and COCO results files, and as images drawn with their boxes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.atomic_io import atomic_path
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, memory_source
 from tagbox.data.text import near, some
 from tagbox.errors import TagboxError
+from tagbox.images.captions import percent
 from tagbox.images.decode import read_image
 from tagbox.images.draw import DrawnBox, image_with_boxes
-from tagbox.inference.classifier_outputs import jpeg_names
+from tagbox.inference.classifier_outputs import save_jpegs
 from tagbox.inference.detector import DetectorOutput
 from tagbox.predictions.coco_results import encode_results
 from tagbox.predictions.predictions import Detections
@@ -32,46 +32,6 @@ _INT64 = 2**63
 T = TypeVar("T")
 
 
-def encode_boxes_json(
-    outputs: DetectorOutput, cuts: ScoreThresholds, decimals: int | None
-) -> bytes:
-    """The boxes that are said, a line for each picture that could be read, those without a box among them.
-
-    Parameters
-    ----------
-    cuts
-        From which score on a box is said; they stand in the file too.
-    decimals
-        Of boxes and scores; None gives every digit.
-    """
-    said = rounded(outputs.detections.take(cuts.decide(outputs.detections)), decimals)
-    found: dict[int, list[dict[str, Any]]] = {
-        row: [] for row in np.flatnonzero(outputs.ok).tolist()
-    }
-    for row, entry in zip(said.image_rows.tolist(), plain_boxes(said), strict=True):
-        found[row].append(entry)
-    images = [
-        {
-            "image": said.images[row],
-            "width": int(outputs.sizes[row, 0]),
-            "height": int(outputs.sizes[row, 1]),
-            "objects": entries,
-        }
-        for row, entries in found.items()
-    ]
-    return b"".join(json_parts(head_of(said.categories, cuts), "images", images))
-
-
-def encode_boxes_csv(outputs: DetectorOutput, cuts: ScoreThresholds, decimals: int | None) -> bytes:
-    """The boxes that are said, a line each: ``image,category,score,x,y,w,h``."""
-    said = rounded(outputs.detections.take(cuts.decide(outputs.detections)), decimals)
-    rows = (
-        (said.images[row], *csv_cells(entry))
-        for row, entry in zip(said.image_rows.tolist(), plain_boxes(said), strict=True)
-    )
-    return b"".join(csv_parts(("image", *BOX_COLUMNS), rows))
-
-
 @dataclass(frozen=True, eq=False)
 class CocoTarget:
     """Whose ids COCO results have.
@@ -81,7 +41,7 @@ class CocoTarget:
     dataset
         Its image and category ids are written.
     image_rows, category_rows
-        Its row of each picture and of each of the detector's categories; int32.
+        Its row of each image and of each of the detector's categories; int32.
     """
 
     dataset: Dataset
@@ -92,16 +52,16 @@ class CocoTarget:
 def coco_target(
     paths: Sequence[Path], categories: Categories, truth: Dataset | None = None
 ) -> CocoTarget:
-    """The ids of pictures and categories.
+    """The ids of images and categories.
 
     Parameters
     ----------
     paths
-        Of the pictures.
+        Of the images.
     categories
         Of the detector; their original ids are written unless `truth` has ids of its own.
     truth
-        Whose ids are written, pictures found by path or stem, categories by name. Without it the pictures'
+        Whose ids are written, images found by path or stem, categories by name. Without it the images'
         names must be their ids (``000000000139.jpg``).
 
     Raises
@@ -119,15 +79,15 @@ def coco_target(
     if unknown:
         raise _wrong_truth(
             "unknown-image",
-            f"{len(unknown)} of {len(paths)} pictures are not in it, the first is {unknown[0]}",
+            f"{len(unknown)} of {len(paths)} images are not in it, the first is {unknown[0]}",
             truth,
-            "give the dataset that holds these pictures",
+            "give the dataset that holds these images",
         )
     twice = _twice(row_of)
     if twice is not None:
         one, other, *_ = (p for p, row in zip(paths, row_of, strict=True) if row == twice)
         found = f"{one} and {other} are the same image of it"
-        raise _wrong_truth("duplicate-image", found, truth, "give each picture once")
+        raise _wrong_truth("duplicate-image", found, truth, "give each image once")
     names = truth.categories.names
     missing = next((name for name in categories.names if name not in names), None)
     if missing is not None:
@@ -141,27 +101,152 @@ def coco_target(
     return CocoTarget(truth, np.array(row_of, np.int32), rows)
 
 
-def encode_coco(outputs: DetectorOutput, target: CocoTarget, decimals: int | None) -> bytes:
-    """COCO results with all boxes of `outputs`, whatever the score cuts: AP wants them.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BoxPredictions:
+    """The boxes that a detector predicts in image files.
 
-    Raises
-    ------
-    TagboxError
-        ``not-finite``.
+    Attributes
+    ----------
+    paths
+        Of the images.
+    outputs
+        The detector's output.
+    thresholds
+        Score thresholds of the predicted boxes; also written to JSON.
+    decimals
+        Of boxes and scores in files; None writes every digit.
+    target
+        Whose ids COCO results have.
+    truth
+        Whose boxes are drawn dashed, on the images that it has.
     """
-    found = outputs.detections
-    laid = replace(
-        found,
+
+    paths: Sequence[Path]
+    outputs: DetectorOutput
+    thresholds: ScoreThresholds
+    decimals: int | None = None
+    target: CocoTarget | None = None
+    truth: Dataset | None = None
+
+    def table(self) -> list[list[str]]:
+        """Path and objects (``cat 93%``, ``3 dog 93% to 51%``) of each image that could be read."""
+        predicted = self._predicted()
+        rows = np.flatnonzero(self.outputs.ok).tolist()
+        scores: dict[int, dict[str, list[float]]] = {row: {} for row in rows}
+        for row, k, score in zip(
+            predicted.image_rows.tolist(),
+            predicted.category_rows.tolist(),
+            predicted.scores.tolist(),
+            strict=True,
+        ):
+            scores[row].setdefault(predicted.categories[k], []).append(score)
+        return [
+            [str(self.paths[row]), ", ".join(map(_counted, names, names.values())) or "nothing"]
+            for row, names in scores.items()
+        ]
+
+    def encode(self, format: str) -> bytes:
+        """The predicted boxes as ``json``, ``csv`` or ``coco``.
+
+        JSON has a line for each image that could be read, CSV (``image,category,score,x,y,w,h``) and COCO results
+        one for each box. COCO results hold the boxes of any score: average precision needs them.
+
+        Raises
+        ------
+        TagboxError
+            ``not-finite``.
+        """
+        if format == "coco":
+            assert self.target is not None
+            return _encode_coco(self.outputs.detections, self.target, self.decimals)
+        predicted = self._predicted()
+        if self.decimals is not None:
+            predicted = replace(
+                predicted,
+                boxes=np.round(predicted.boxes, self.decimals),
+                scores=np.round(predicted.scores, self.decimals),
+            )
+        objects = [
+            {"name": predicted.categories[k], "score": score, "box": box}
+            for k, score, box in zip(
+                predicted.category_rows.tolist(),
+                predicted.scores.tolist(),
+                predicted.boxes.tolist(),
+                strict=True,
+            )
+        ]
+        numbered = zip(predicted.image_rows.tolist(), objects, strict=True)
+        if format == "csv":
+            rows = ((predicted.images[row], *csv_cells(each)) for row, each in numbered)
+            return b"".join(csv_parts(("image", *BOX_COLUMNS), rows))
+        images: dict[int, dict[str, Any]] = {
+            row: {
+                "image": predicted.images[row],
+                "width": int(self.outputs.sizes[row, 0]),
+                "height": int(self.outputs.sizes[row, 1]),
+                "objects": [],
+            }
+            for row in np.flatnonzero(self.outputs.ok).tolist()
+        }
+        for row, each in numbered:
+            images[row]["objects"].append(each)
+        header = json_header(predicted.categories, self.thresholds)
+        return b"".join(json_parts(header, "images", images.values()))
+
+    def save_images(self, folder: Path, progress: Callable[[int], object]) -> None:
+        """Write each image that could be read with its boxes as a JPEG into `folder`.
+
+        Raises
+        ------
+        TagboxError
+            ``cannot-write``.
+        """
+        predicted = self._predicted()
+        drawn: list[list[DrawnBox]] = [[] for _ in self.paths]
+        if self.truth is not None:
+            for row, known in enumerate(image_rows_of(self.paths, self.truth)):
+                drawn[row] += [] if known is None else _true_boxes(self.truth, known)
+        for row, k, box, score in zip(
+            predicted.image_rows,
+            predicted.category_rows,
+            predicted.boxes.tolist(),
+            predicted.scores.tolist(),
+            strict=True,
+        ):
+            name = predicted.categories[k]
+            drawn[row].append(DrawnBox(name=name, box=tuple(box), score=score))
+        save_jpegs(
+            folder,
+            self.paths,
+            self.outputs.ok,
+            lambda row: image_with_boxes(read_image(self.paths[row]), drawn[row]),
+            progress,
+        )
+
+    def _predicted(self) -> Detections:
+        return self.outputs.detections.take(self.thresholds.decide(self.outputs.detections))
+
+
+def _counted(name: str, scores: Sequence[float]) -> str:
+    """``cat 93%``, or ``3 cat 93% to 51%``; scores in descending order."""
+    if len(scores) == 1:
+        return f"{name} {percent(scores[0])}"
+    return f"{len(scores)} {name} {percent(scores[0])} to {percent(scores[-1])}"
+
+
+def _encode_coco(detections: Detections, target: CocoTarget, decimals: int | None) -> bytes:
+    renumbered = replace(
+        detections,
         images=tuple(map(str, target.dataset.images.ids.tolist())),
         categories=target.dataset.categories.names,
-        image_rows=target.image_rows[found.image_rows],
-        category_rows=target.category_rows[found.category_rows],
+        image_rows=target.image_rows[detections.image_rows],
+        category_rows=target.category_rows[detections.category_rows],
     )
-    return encode_results(laid, target.dataset, decimals=decimals)
+    return encode_results(renumbered, target.dataset, decimals=decimals)
 
 
 def image_rows_of(paths: Sequence[Path], dataset: Dataset) -> list[int | None]:
-    """The dataset's row of each picture: by path, else by a stem that no other has; None where there is none."""
+    """The dataset's row of each image: by path, else by a stem that no other has; None where there is none."""
     by_path = {dataset.images.path(row).resolve(): row for row in range(len(dataset))}
     by_stem: dict[str, int | None] = {}
     for row, stem in enumerate(dataset.images.stems.tolist()):
@@ -169,41 +254,20 @@ def image_rows_of(paths: Sequence[Path], dataset: Dataset) -> list[int | None]:
     return [by_path.get(path.resolve(), by_stem.get(path.stem)) for path in paths]
 
 
-def rounded(detections: Detections, decimals: int | None) -> Detections:
-    """Boxes and scores with so many decimals; None leaves them."""
-    if decimals is None:
-        return detections
-    return replace(
-        detections,
-        boxes=np.round(detections.boxes, decimals),
-        scores=np.round(detections.scores, decimals),
-    )
-
-
-def plain_boxes(said: Detections) -> list[dict[str, Any]]:
-    """Name, score and box (xywh) of each detection, as plain values."""
-    return [
-        {"name": said.categories[k], "score": score, "box": box}
-        for k, score, box in zip(
-            said.category_rows.tolist(), said.scores.tolist(), said.boxes.tolist(), strict=True
-        )
-    ]
-
-
-def head_of(categories: Sequence[str], cuts: ScoreThresholds) -> dict[str, Any]:
-    """What every JSON file of boxes begins with."""
+def json_header(categories: Sequence[str], thresholds: ScoreThresholds) -> dict[str, Any]:
+    """The first keys of every JSON file of boxes."""
     return {
         "format": FORMAT,
         "version": 1,
         "categories": list(categories),
-        "cuts": cuts.to_dict(),
+        "cuts": thresholds.to_dict(),
     }
 
 
 def json_parts(
     head: Mapping[str, Any], name: str, items: Iterable[Mapping[str, Any]]
 ) -> Iterable[bytes]:
-    """The bytes of a JSON object: `head`, and the list `name` with an item a line."""
+    """The bytes of a JSON object: the keys of `head`, and the list `name` with one item a line."""
     yield msgspec.json.encode(head).removesuffix(b"}") + b',"' + name.encode() + b'":[\n'
     between = b""
     for item in items:
@@ -226,13 +290,13 @@ def csv_cells(entry: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _numbered(paths: Sequence[Path], categories: Categories) -> Dataset:
-    """A dataset without annotations whose image ids are the pictures' names."""
+    """A dataset without annotations whose image ids are the images' names."""
     stems = [path.stem for path in paths]
     bad = [s for s in stems if not (s.isascii() and s.isdigit() and int(s) < _INT64)]
     if bad:
         raise TagboxError(
             "image-id-unknown",
-            f"COCO results name pictures by id, and {len(bad)} names are no ids: "
+            f"COCO results name images by id, and {len(bad)} names are no ids: "
             f"{some([repr(name) for name in bad], 3)}",
             hint="pass --truth with the dataset that gives their ids, or use --format json",
         )
@@ -241,7 +305,7 @@ def _numbered(paths: Sequence[Path], categories: Categories) -> Dataset:
     if twice is not None:
         raise TagboxError(
             "duplicate-stem",
-            f"the id {twice} is that of several pictures",
+            f"the id {twice} is that of several images",
             hint="predict one folder at a time, or pass --truth with the dataset that gives their ids",
         )
     count = len(paths)
@@ -266,62 +330,20 @@ def _wrong_truth(code: str, found: str, truth: Dataset, hint: str) -> TagboxErro
 
 
 def _twice(values: Sequence[T]) -> T | None:
-    """A value that stands twice."""
+    """A value that occurs more than once; None where there is none."""
     (value, count), *_ = [*Counter(values).most_common(1), (None, 0)]
     return value if count > 1 else None
 
 
-def save_box_pictures(
-    folder: Path,
-    paths: Sequence[Path],
-    outputs: DetectorOutput,
-    cuts: ScoreThresholds,
-    *,
-    truth: Dataset | None = None,
-    progress: Callable[[int], object] = lambda _: None,
-) -> None:
-    """Write each readable picture with its boxes as a JPEG into `folder`, in its own size.
-
-    Parameters
-    ----------
-    cuts
-        From which score on a box is said.
-    truth
-        Whose boxes are drawn dashed, on the pictures that it has.
-
-    Raises
-    ------
-    TagboxError
-        ``cannot-write``.
-    """
-    said = outputs.detections.take(cuts.decide(outputs.detections))
-    names = said.categories
-    marks: list[list[DrawnBox]] = [[] for _ in paths]
-    for row, k, box, score in zip(
-        said.image_rows, said.category_rows, said.boxes.tolist(), said.scores.tolist(), strict=True
-    ):
-        marks[row].append(DrawnBox(name=names[k], box=tuple(box), score=score))
-    known = [None] * len(paths) if truth is None else image_rows_of(paths, truth)
-    for row, (path, file) in enumerate(zip(paths, jpeg_names(paths), strict=True)):
-        progress(1)
-        if not outputs.ok[row]:
-            continue
-        at = known[row]
-        true = [] if truth is None or at is None else true_marks(truth, at)
-        drawn = image_with_boxes(read_image(path), [*true, *marks[row]])
-        with atomic_path(folder / file) as temporary:
-            drawn.save(temporary, format="JPEG", quality=90)
-
-
-def true_marks(dataset: Dataset, row: int) -> list[DrawnBox]:
+def _true_boxes(dataset: Dataset, row: int) -> list[DrawnBox]:
     """The annotated boxes of an image, to be drawn."""
     annotations, names = dataset.annotations, dataset.categories.names
-    here = np.flatnonzero((annotations.image_rows == row) & annotations.has_box)
+    rows = np.flatnonzero((annotations.image_rows == row) & annotations.has_box)
     return [
         DrawnBox(
-            name=names[annotations.category_rows[at]],
-            box=tuple(annotations.boxes[at].tolist()),
+            name=names[annotations.category_rows[k]],
+            box=tuple(annotations.boxes[k].tolist()),
             truth=True,
         )
-        for at in here
+        for k in rows
     ]

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from tagbox.errors import TagboxError
 from tagbox.images.draw import DrawnBox, image_with_boxes
 from tagbox.inference.detector import DetectorModel
-from tagbox.inference.detector_outputs import BOX_COLUMNS, csv_cells, csv_parts, head_of, json_parts
+from tagbox.inference.detector_outputs import (
+    BOX_COLUMNS,
+    csv_cells,
+    csv_parts,
+    json_header,
+    json_parts,
+)
 from tagbox.inference.video import Frame, VideoReader, VideoWriter, write_video
 from tagbox.inference.views import PictureBoxes, Tiles
 from tagbox.predictions.thresholds import ScoreThresholds
@@ -193,7 +199,7 @@ def _encoded(
             for entry in row["objects"]
         )
         return csv_parts(("frame", "time", *BOX_COLUMNS), cells)
-    head = head_of(model.categories, cuts) | {
+    head = json_header(model.categories, cuts) | {
         "video": str(reader.path),
         "width": first["width"],
         "height": first["height"],
