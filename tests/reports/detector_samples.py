@@ -12,12 +12,12 @@ from tagbox.evaluation.box_matching import Matches, match_boxes
 from tagbox.evaluation.coco_ground_truth import ground_truth
 from tagbox.predictions.predictions import Detections
 from tagbox.reports.detector_examples import (
-    DetectorExample,
     choose_examples,
     make_example,
     match_images,
 )
 from tagbox.reports.detector_sections import DetectorReport
+from tagbox.reports.examples import Example
 
 
 def annotations_of(
@@ -219,7 +219,7 @@ def detector_history(epochs: int) -> list[dict[str, float | int | None]]:
 
 def detector_examples(
     categories: tuple[str, ...], *, images: int = 16, found: float = 0.7, count: int = 7
-) -> list[DetectorExample]:
+) -> list[Example]:
     """The best and the worst of simulated images."""
     truth, detections = simulated(categories, images, found=found)
     random = np.random.default_rng(1)

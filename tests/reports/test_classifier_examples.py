@@ -9,11 +9,10 @@ from PIL import Image
 
 from tagbox.reports.classifier_examples import (
     choose_examples,
-    heat_layer,
     image_scores,
     make_example,
 )
-from tagbox.reports.page import thumbnail
+from tagbox.reports.examples import heat_layer, thumbnail
 
 
 def opened(uri: str) -> Image.Image:
@@ -60,9 +59,11 @@ def test_an_image_says_what_was_right_and_what_was_missed() -> None:
         probabilities=probabilities,
         categories=["a", "b", "c"],
     )
-    assert example.truth == ("a", "b")
-    assert example.predicted == (("c", pytest.approx(0.9)), ("a", pytest.approx(0.6)))
-    assert example.missed == (("b", pytest.approx(0.3)),)
+    assert [(label.name, label.probability, label.outcome) for label in example.labels] == [
+        ("c", pytest.approx(0.9), "wrong"),
+        ("a", pytest.approx(0.6), "right"),
+        ("b", pytest.approx(0.3), "missed"),
+    ]
     assert example.score == 0.5
 
 

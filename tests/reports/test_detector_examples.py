@@ -187,7 +187,9 @@ def test_an_image_names_what_was_right_wrong_and_missed() -> None:
     (matched,) = match_images(matches, 0.5)
     image = np.zeros((80, 80, 3), np.uint8)
     example = make_example(image, "x.jpg", "worst", matched, matches, detections)
-    assert (example.right, example.wrong, example.missed) == (("a",), ("a",), ("b",))
+    assert [(label.name, label.outcome) for label in example.labels] == [
+        *(("a", "wrong"), ("b", "missed"), ("a", "right"))
+    ]
     assert example.score == pytest.approx(0.5)
     # What was found is named by its detection.
     assert [(b.name, b.score, b.truth, b.named) for b in example.boxes] == [

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from tagbox.inference.predictor import LabelPredictor
     from tagbox.predictions.predictions import Detections
     from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
-    from tagbox.reports.classifier_examples import ClassifierExample
-    from tagbox.reports.detector_examples import DetectorExample
-    from tagbox.reports.report import Kind
+    from tagbox.reports.examples import Example, Kind
 
 EXAMPLES = 12
 """Best images of a report, and as many worst ones."""
@@ -27,7 +25,7 @@ def classifier_examples(
     validation: Dataset,
     probabilities: NDArray[np.float32],
     thresholds: Thresholds,
-) -> list[ClassifierExample]:
+) -> list[Example]:
     """The images whose labels are predicted best and worst, with evidence maps where the model has any.
 
     Parameters
@@ -82,7 +80,7 @@ def _evidence(
 
 def detector_examples(
     validation: Dataset, detections: Detections, thresholds: ScoreThresholds
-) -> list[DetectorExample]:
+) -> list[Example]:
     """The images with the best and with the worst detections, without those that cannot be read.
 
     Parameters

@@ -17,7 +17,7 @@ from tagbox.progress import Progress, Silent
 from tagbox.training.resolve_config import Training
 
 if TYPE_CHECKING:
-    from tagbox.reports.classifier_examples import ClassifierExample
+    from tagbox.reports.examples import Example
     from tagbox.training.classifier import TrainedClassifier
     from tagbox.training.detector import TrainedDetector
     from tagbox.training.distributed import Runtime
@@ -324,7 +324,7 @@ def _report_facts(name: str, trained: Trained, source: DataConfig, command: str)
     }
 
 
-def _log_examples(log: TensorBoardLog, examples: Sequence[ClassifierExample], epoch: int) -> None:
+def _log_examples(log: TensorBoardLog, examples: Sequence[Example], epoch: int) -> None:
     """The first best and worst images, with truth and prediction, for TensorBoard."""
     from tagbox.images.draw import annotate
 
@@ -333,8 +333,7 @@ def _log_examples(log: TensorBoardLog, examples: Sequence[ClassifierExample], ep
         for number, example in enumerate(chosen, start=1):
             drawn = annotate(
                 example.image,
-                truth=example.truth,
-                predicted=example.predicted,
+                labels=example.labels,
                 title=example.name,
                 width=360,
             )

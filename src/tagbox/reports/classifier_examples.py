@@ -1,57 +1,16 @@
-"""Example predictions of a classifier's report: the best and the worst images, and their cards."""
+"""Example predictions of a classifier: the images with the best and the worst labels."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from tagbox.data.dataset import PRESENT, UNKNOWN
-from tagbox.images.captions import label_outcomes
-from tagbox.images.draw import heat_colours, heat_strength
+from tagbox.images.captions import LabelOutcome, Outcome
 from tagbox.metrics.multilabel import ratio
-from tagbox.reports.page import number, thumbnail
-from tagbox.reports.report import Kind
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ClassifierExample:
-    """An image of the report with its true and predicted labels.
-
-    Attributes
-    ----------
-    image
-        (H, W, 3) uint8 RGB.
-    name
-        The file's name.
-    truth
-        Names of the true labels.
-    predicted
-        (name, probability) of the predicted labels, highest first; the probability is None for label sets.
-    kind
-        ``best`` or ``worst``.
-    score
-        The F1 of its labels.
-    missed
-        (name, probability) of the true labels that were not predicted; as in `predicted`.
-    evidence
-        (category name, (h, w) float32) maps that cover the whole image; the first three are shown.
-    """
-
-    image: NDArray[np.uint8]
-    name: str
-    truth: tuple[str, ...]
-    predicted: tuple[tuple[str, float | None], ...]
-    kind: Kind
-    score: float
-    missed: tuple[tuple[str, float | None], ...] = ()
-    evidence: tuple[tuple[str, NDArray[np.float32]], ...] = ()
+from tagbox.reports.examples import Example, Kind
 
 
 def choose_examples(
@@ -117,71 +76,27 @@ def make_example(
     probabilities: NDArray[np.float32] | None,
     categories: Sequence[str],
     evidence: Sequence[tuple[str, NDArray[np.float32]]] = (),
-) -> ClassifierExample:
-    """The `ClassifierExample` of image `row` of the tables (N, K) that `choose_examples` took."""
-    predicted, present = np.flatnonzero(decisions[row]), np.flatnonzero(truth[row] == PRESENT)
-    missed = present[~decisions[row, present]]
+) -> Example:
+    """The `Example` of image `row` of the tables (N, K) that `choose_examples` took.
 
-    def labels(columns: NDArray[np.intp]) -> tuple[tuple[str, float | None], ...]:
-        if probabilities is None:
-            return tuple((categories[k], None) for k in columns.tolist())
-        ranked = columns[np.argsort(-probabilities[row, columns], kind="stable")].tolist()
-        return tuple((categories[k], float(probabilities[row, k])) for k in ranked)
-
-    return ClassifierExample(
+    Its labels are the predicted ones, then the missed ones, each by descending probability.
+    """
+    present, predicted = truth[row] == PRESENT, decisions[row]
+    scores = np.zeros(len(predicted)) if probabilities is None else probabilities[row]
+    labels = []
+    for columns in (np.flatnonzero(predicted), np.flatnonzero(present & ~predicted)):
+        for k in columns[np.argsort(-scores[columns], kind="stable")].tolist():
+            outcome: Outcome = "missed" if not predicted[k] else "right" if present[k] else "wrong"
+            probability = None if probabilities is None else float(scores[k])
+            labels.append(LabelOutcome(categories[k], probability, outcome))
+    return Example(
         image=image,
         name=name,
-        truth=tuple(categories[k] for k in present.tolist()),
-        predicted=labels(predicted),
         kind=kind,
         score=float(image_scores(truth[[row]], decisions[[row]])[0]),
-        missed=labels(missed),
+        labels=tuple(labels),
         evidence=tuple(evidence),
     )
-
-
-def example_card(example: ClassifierExample, id: str, *, score: bool) -> dict[str, Any]:
-    """The values of a card of the page.
-
-    Parameters
-    ----------
-    id
-        Unique on the page.
-    score
-        Whether its F1 is shown.
-    """
-    uri, width, height = thumbnail(example.image)
-    missed = dict(example.missed)
-    outcomes = label_outcomes(example.truth, example.predicted)
-    return {
-        "id": id,
-        "uri": uri,
-        "width": width,
-        "height": height,
-        "name": example.name,
-        "score": number(example.score, 2) if score else None,
-        "labels": [
-            replace(label, probability=missed.get(label.name))
-            if label.outcome == "missed"
-            else label
-            for label in outcomes
-        ],
-        "evidence": [(name, heat_layer(heat)) for name, heat in example.evidence[:3]],
-    }
-
-
-def heat_layer(heat: NDArray[np.floating[Any]], side: int = 48) -> str:
-    """An evidence map as a small transparent PNG data URI, to be stretched over the image."""
-    strength = heat_strength(np.asarray(heat, np.float32))
-    height, width = strength.shape
-    scale = side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    smooth = Image.fromarray(strength).resize(size, Image.Resampling.BICUBIC)
-    alpha = np.clip(np.asarray(smooth, np.float32), 0, 1)
-    pixels = np.dstack([heat_colours(alpha), 255 * 0.75 * alpha]).round().astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _log_loss(truth: NDArray[np.int8], probabilities: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -28,11 +28,11 @@ from tagbox.metrics.single_label import (
 from tagbox.predictions.thresholds import Thresholds
 from tagbox.reports.charts import calibration_chart
 from tagbox.reports.classifier_charts import threshold_charts
-from tagbox.reports.classifier_examples import ClassifierExample, example_card
 from tagbox.reports.matrix_chart import co_occurrence_chart
 from tagbox.reports.page import block, count, metric_name, number
 from tagbox.reports.report import Report, Section
 from tagbox.reports.shared_sections import (
+    category_bars,
     category_table,
     confusion_section,
     data_section,
@@ -101,8 +101,6 @@ class ClassifierReport(Report):
         `Thresholds.to_dict()` of the model.
     tuning
         `Tuned.report`: the objective at the tuned thresholds, and cross-fitted.
-    images
-        Example predictions (`reports.classifier_examples`).
     baselines
         Metrics of other models on the same images: model to metric to value.
     """
@@ -112,7 +110,6 @@ class ClassifierReport(Report):
     decisions: NDArray[np.bool_] | None = None
     thresholds: Mapping[str, Any] | None = None
     tuning: Mapping[str, Any] | None = None
-    images: Sequence[ClassifierExample] = ()
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -211,17 +208,7 @@ def _examples(report: ClassifierReport) -> Section:
     text = "Ordered by log loss." if single else "Ordered by the F1 of the image's labels."
     if any(image.evidence for image in report.images):
         text += " The maps show which regions of the image support a label."
-    return examples_section(
-        {
-            kind: [
-                example_card(image, f"{kind}{i}", score=not single)
-                for i, image in enumerate(each for each in report.images if each.kind == kind)
-            ]
-            for kind in ("worst", "best")
-        },
-        text,
-        shown=4,
-    )
+    return examples_section(report, text, shown=4, scores=not single)
 
 
 def _calibration(report: ClassifierReport) -> Section:
@@ -298,30 +285,20 @@ def _thresholds(report: ClassifierReport) -> Section:
 def _bars(report: ClassifierReport) -> list[Markup]:
     """Average precision of each category; F1 where there are only label sets, or for single labels."""
     support = (report.truth == PRESENT).sum(axis=0)
-    known = np.maximum((report.truth != UNKNOWN).sum(axis=0), 1)
     text = "The number beside a name is its support: the number of images with that category."
+    chance: NDArray[np.float64] = np.zeros(0)
     if report.probabilities is not None and not report.single_label:
         values = average_precision(report.truth, report.probabilities)
-        chance = 100 * support / known
+        chance = support / np.maximum((report.truth != UNKNOWN).sum(axis=0), 1)
         text = f"Average precision. The line in a bar is that of random scores. {text}"
     else:
         f1 = {row["name"]: row.get("f1") for row in report.metrics.get("per_category") or ()}
         values = np.array([f1.get(name) for name in report.categories], np.float64)
         values = np.where(support > 0, values, np.nan)
-        chance = None
         text = f"F1. {text}"
-    order = np.argsort(-np.nan_to_num(values, nan=-1.0), kind="stable")
-    rows = [
-        {
-            "name": report.categories[k],
-            "value": number(values[k], 2),
-            "width": 0.0 if np.isnan(values[k]) else 100 * float(values[k]),
-            "chance": None if chance is None else float(chance[k]),
-            "support": int(support[k]),
-        }
-        for k in order
-    ]
-    return [block("paragraph", text=text), block("bars", rows=rows, unit="images")]
+    rows = list(zip(report.categories, values.tolist(), support.tolist(), strict=True))
+    bars = category_bars(rows, unit="images", chance=chance.tolist())
+    return [block("paragraph", text=text), bars]
 
 
 def _confusion(report: ClassifierReport) -> Section:

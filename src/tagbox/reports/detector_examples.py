@@ -1,29 +1,22 @@
-"""Example predictions of a detector's report: the best and the worst images, and their cards."""
+"""Example predictions of a detector: the images with the best and the worst detections."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from tagbox.evaluation.box_matching import Matches
 from tagbox.images.captions import LabelOutcome, Outcome
-from tagbox.images.draw import DrawnBox, draw_boxes
+from tagbox.images.draw import DrawnBox
 from tagbox.predictions.predictions import Detections
-from tagbox.reports.page import number, thumbnail
-from tagbox.reports.report import Kind
+from tagbox.reports.examples import Example, Kind
 
 WRONG, IGNORED = -1, -2
 """A detection without an object is a false positive, or in a crowd region and not counted."""
-
-WIDTH, HEIGHT = 560, 420
-"""Pixels that an image is fitted into; the page shows all of them at one scale, and so their text."""
-_FONT_SIZE, _LEAST_WIDTH = 18, 140
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -129,36 +122,6 @@ def choose_examples(
     return best, worst[:count]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class DetectorExample:
-    """An image of the report with its true boxes and detections.
-
-    Attributes
-    ----------
-    image
-        (H, W, 3) uint8 RGB.
-    name
-        The file's name.
-    kind
-        ``best`` or ``worst``.
-    score
-        The F1 of its detections.
-    boxes
-        To draw, in pixels of `image`.
-    right, wrong, missed
-        Category names, one per object or detection.
-    """
-
-    image: NDArray[np.uint8]
-    name: str
-    kind: Kind
-    score: float
-    boxes: tuple[DrawnBox, ...]
-    right: tuple[str, ...] = ()
-    wrong: tuple[str, ...] = ()
-    missed: tuple[str, ...] = ()
-
-
 def make_example(
     image: NDArray[np.uint8],
     name: str,
@@ -166,8 +129,8 @@ def make_example(
     matched: ImageMatches,
     matches: Matches,
     detections: Detections,
-) -> DetectorExample:
-    """The `DetectorExample` of an image that `choose_examples` selected.
+) -> Example:
+    """The `Example` of an image that `choose_examples` selected.
 
     Of the true boxes only missed ones are named: the others have the name of their detection.
 
@@ -198,48 +161,28 @@ def make_example(
         for row in matched.detections.tolist()
     ]
 
-    def named(chosen: NDArray[np.bool_]) -> tuple[str, ...]:
-        return tuple(
-            names[k] for k in detections.category_rows[matched.detections[chosen]].tolist()
-        )
-
-    return DetectorExample(
+    labels = [
+        *_counted(
+            names, detections.category_rows[matched.detections[matched.found == WRONG]], "wrong"
+        ),
+        *_counted(names, truth.category_rows[missed], "missed"),
+        *_counted(names, detections.category_rows[matched.detections[matched.found >= 0]], "right"),
+    ]
+    return Example(
         image=image,
         name=name,
         kind=kind,
         score=matched.f1,
+        labels=tuple(labels),
         boxes=tuple(boxes),
-        right=named(matched.found >= 0),
-        wrong=named(matched.found == WRONG),
-        missed=tuple(names[k] for k in truth.category_rows[missed].tolist()),
     )
 
 
-def example_card(example: DetectorExample) -> dict[str, Any]:
-    """The values of a card of the page."""
-    height, width = example.image.shape[:2]
-    scale = min(WIDTH / width, HEIGHT / height)
-    width = max(round(width * scale), _LEAST_WIDTH)
-    scale = width / example.image.shape[1]
-    drawn = Image.fromarray(example.image).resize((width, max(1, round(height * scale))))
-    draw_boxes(drawn, example.boxes, scale=scale, size=_FONT_SIZE)
-    uri, width, height = thumbnail(np.asarray(drawn), max(drawn.size))
-    return {
-        "uri": uri,
-        "width": width,
-        "height": height,
-        "name": example.name,
-        "score": number(example.score, 2),
-        "labels": _counted(example.wrong, "wrong")
-        + _counted(example.missed, "missed")
-        + _counted(example.right, "right"),
-        "evidence": (),
-    }
-
-
-def _counted(names: Sequence[str], outcome: Outcome) -> list[LabelOutcome]:
-    """A label per category, with their number where there are several."""
+def _counted(
+    names: Sequence[str], category_rows: NDArray[np.int32], outcome: Outcome
+) -> list[LabelOutcome]:
+    """A label per category, the most frequent first, with their number where there are several."""
     return [
-        LabelOutcome(name if times == 1 else f"{times} × {name}", None, outcome)
-        for name, times in Counter(names).most_common()
+        LabelOutcome(names[k] if times == 1 else f"{times} × {names[k]}", None, outcome)
+        for k, times in Counter(category_rows.tolist()).most_common()
     ]

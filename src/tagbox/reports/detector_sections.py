@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,10 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from tagbox.reports.detector_charts import aspect_chart, score_charts, size_chart
-from tagbox.reports.detector_examples import DetectorExample, example_card
 from tagbox.reports.page import block, count, metric_name, number
 from tagbox.reports.report import Report, Section
 from tagbox.reports.shared_sections import (
+    category_bars,
     category_table,
     confusion_section,
     data_section,
@@ -79,13 +79,10 @@ class DetectorReport(Report):
     ----------
     metrics
         As `evaluation.evaluate_detections.evaluate_boxes` returns them.
-    images
-        Example predictions (`reports.detector_examples`).
     box_sizes
         (M, 2) float64; width and height of the training data's boxes in pixels of their images.
     """
 
-    images: Sequence[DetectorExample] = ()
     box_sizes: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
@@ -120,10 +117,7 @@ class DetectorReport(Report):
         return [
             metrics_section(self, _HEADLINE, tables=[_coco(self.metrics)], notes=repairs),
             examples_section(
-                {
-                    kind: [example_card(image) for image in self.images if image.kind == kind]
-                    for kind in ("worst", "best")
-                },
+                self,
                 "Solid lines are detections with their scores, dashed lines the true boxes; of these only "
                 "missed ones are named. Ordered by the F1 of the image's detections at IoU 0.5.",
                 shown=6,
@@ -193,26 +187,13 @@ def _scores(metrics: Mapping[str, Any]) -> Section:
 
 
 def _bars(metrics: Mapping[str, Any]) -> list[Markup]:
-    """AP of each category, the highest first; those without a box last."""
+    """AP of each category; those without a box last."""
     rows = [
-        (row, math.nan if row.get("ap") is None else float(row["ap"]))
+        (row["name"], math.nan if row.get("ap") is None else row["ap"], row.get("support") or 0)
         for row in metrics.get("per_category") or ()
     ]
-    if not rows:
-        return []
-    rows.sort(key=lambda pair: -1.0 if math.isnan(pair[1]) else pair[1], reverse=True)
-    bars = [
-        {
-            "name": row["name"],
-            "value": number(ap, 2),
-            "width": 0.0 if math.isnan(ap) else 100 * min(max(ap, 0.0), 1.0),
-            "chance": None,
-            "support": row.get("support") or 0,
-        }
-        for row, ap in rows
-    ]
     text = "AP. The number beside a name is its support: the number of boxes of that category."
-    return [block("paragraph", text=text), block("bars", rows=bars, unit="boxes")]
+    return [block("paragraph", text=text), category_bars(rows, unit="boxes")] if rows else []
 
 
 def _errors(errors: Mapping[str, Any]) -> Section:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import simplejpeg
 from markupsafe import Markup
-from numpy.typing import NDArray
-from PIL import Image
 
 from tagbox.images.captions import percent
 
@@ -120,15 +115,3 @@ def block(macro: str, **values: Any) -> Markup:
     module = templates().get_template("blocks.html.j2").module
     html: Markup = getattr(module, macro)(**values)
     return html
-
-
-def thumbnail(image: NDArray[np.uint8], side: int = 320) -> tuple[str, int, int]:
-    """A JPEG data URI whose longer side is at most `side` pixels, its width and its height."""
-    height, width = image.shape[:2]
-    scale = min(1.0, side / max(width, height))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if size != (width, height):
-        smaller = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-        image = np.asarray(smaller)
-    jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=78, colorsubsampling="420")
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}", size[0], size[1]

@@ -6,14 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from markupsafe import Markup
 
 from tagbox.atomic_io import atomic_write
+from tagbox.reports.examples import Example
 from tagbox.reports.page import block, setting, templates
-
-Kind = Literal["best", "worst"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,6 +51,8 @@ class Report(ABC):
         The rows of ``history.csv``; ``train_NAME`` and ``val_NAME`` share a chart.
     best_epoch
         The epoch whose weights were kept.
+    images
+        Example predictions.
     statistics
         `checks.statistics.statistics` of the training data.
     config
@@ -69,6 +70,7 @@ class Report(ABC):
     metrics: Mapping[str, Any]
     history: Sequence[Mapping[str, float | int | None]] = ()
     best_epoch: int | None = None
+    images: Sequence[Example] = ()
     statistics: Mapping[str, Any] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()

@@ -13,7 +13,7 @@ from tagbox.images.captions import LabelOutcome, Outcome
 from tagbox.reports.charts import Axis, Series, histogram, history_chart, line_chart
 from tagbox.reports.matrix_chart import confusion_chart
 from tagbox.reports.page import METRIC_DESCRIPTIONS, block, metric_name, number
-from tagbox.reports.report import Kind, Report, Section
+from tagbox.reports.report import Report, Section
 
 MOST_PAIRS = 14
 """Rows of a table of category pairs."""
@@ -96,27 +96,28 @@ def _percentage(share: float) -> float:
 
 
 def examples_section(
-    groups: Mapping[Kind, Sequence[Mapping[str, Any]]], legend: str, *, shown: int, style: str = ""
+    report: Report, legend: str, *, shown: int, scores: bool = True, style: str = ""
 ) -> Section:
     """Example images with their labels.
 
     Parameters
     ----------
-    groups
-        Cards of the worst and of the best predictions.
     legend
         What the images show and how they are ordered.
     shown
-        Cards of a group before the rest is folded.
+        Cards of the best and of the worst predictions before the rest is folded.
+    scores
+        Whether the score of an image is shown.
     """
     blocks = []
     for kind, title in (("worst", "Worst predictions"), ("best", "Best predictions")):
-        cards = groups[kind]  # type: ignore[index]
+        images = [image for image in report.images if image.kind == kind]
+        cards = [image.card(f"{kind}{i}") for i, image in enumerate(images)]
         if cards:
             blocks.append(block("subtitle", text=title))
-            blocks.append(block("cards", cards=cards[:shown], style=style))
+            blocks.append(block("cards", cards=cards[:shown], scores=scores, style=style))
         if len(cards) > shown:
-            rest = block("cards", cards=cards[shown:], style=style)
+            rest = block("cards", cards=cards[shown:], scores=scores, style=style)
             blocks.append(block("details", summary=f"{len(cards) - shown} more", block=rest))
     outcomes: tuple[Outcome, ...] = ("right", "wrong", "missed")
     labels = [LabelOutcome(outcome, None, outcome) for outcome in outcomes]
@@ -181,6 +182,35 @@ def training_section(
 
 def _capitalised(title: str) -> str:
     return title if title == "mAP" else title[0].upper() + title[1:]
+
+
+def category_bars(
+    rows: Sequence[tuple[str, float, int]], *, unit: str, chance: Sequence[float] = ()
+) -> Markup:
+    """Values of the categories as bars, the highest first and NaN last.
+
+    Parameters
+    ----------
+    rows
+        Name, value from 0 to 1, and support of each category.
+    unit
+        What the support counts.
+    chance
+        The value of random predictions of each category, where it is known.
+    """
+    values = np.array([value for _, value, _ in rows], np.float64)
+    order = np.argsort(-np.nan_to_num(values, nan=-1.0), kind="stable")
+    bars = [
+        {
+            "name": rows[k][0],
+            "value": number(values[k], 2),
+            "width": 0.0 if np.isnan(values[k]) else _percentage(values[k]),
+            "chance": _percentage(chance[k]) if len(chance) else None,
+            "support": rows[k][2],
+        }
+        for k in order
+    ]
+    return block("bars", rows=bars, unit=unit)
 
 
 def category_table(
