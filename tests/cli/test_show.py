@@ -170,7 +170,7 @@ def test_augmented_without_any_change_is_the_network_s_square(
         done = cli("show", dataset, *CATS, *arguments, "--out", tmp_path / name)
         assert done.returncode == 0, done.stderr
     augmented, network = pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png")
-    # The line of the title differs, and only one has a legend; in between, pixels and chips agree.
+    # The line of the title differs, and only one has a legend; in between, pixels and captions agree.
     top = 16 + 32
     assert len(augmented) > len(network)
     assert (augmented[top : len(network)] == network[top:]).all()
@@ -179,7 +179,7 @@ def test_augmented_without_any_change_is_the_network_s_square(
 def test_augmented_pictures_and_labels_are_those_of_training(
     cli: Cli, dataset: Path, tmp_path: Path
 ) -> None:
-    fates = set()
+    targets = set()
     for epoch in (0, 5):
         out = tmp_path / f"{epoch}.png"
         strong = ("--augment.crop-scale", 0.2, "--augment.crop-visible", 0.5)
@@ -201,8 +201,8 @@ def test_augmented_pictures_and_labels_are_those_of_training(
                 "dropped": ["cat"] if labels[0] == 0 else [],
             }
             assert said == expected
-            fates.add(int(labels[0]))
-    assert len(fates) > 1
+            targets.add(int(labels[0]))
+    assert len(targets) > 1
     assert (pixels(tmp_path / "0.png")[48:] != pixels(tmp_path / "5.png")[48:]).any()
 
 

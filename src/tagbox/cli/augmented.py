@@ -23,9 +23,9 @@ from tagbox.training.crop import ObjectsByImage
 from tagbox.training.mixup import mix
 
 LEGEND = (
-    LabelOutcome("still there", None, "unjudged"),
+    LabelOutcome("kept", None, "unjudged"),
     LabelOutcome("too little is left: unknown", None, "unknown"),
-    LabelOutcome("out of the picture: dropped", None, "dropped"),
+    LabelOutcome("outside the image: dropped", None, "dropped"),
 )
 """Explains the labels below the images."""
 

@@ -18,7 +18,7 @@ from tagbox.images.draw import Box, annotate
 from tagbox.images.geometry import placement, to_square
 
 WIDTH = 400
-"""Of a cell in pixels."""
+"""Width of a cell in pixels."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

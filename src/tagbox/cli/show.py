@@ -1,4 +1,4 @@
-"""`tagbox show`: a grid of pictures with their labels and boxes."""
+"""`tagbox show`: a grid of images with their labels and boxes."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def show(
     rows = _candidates(dataset, category, data)
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(rows, min(count, len(rows)), replace=False))
-    title = f"{data.name}: {len(chosen)} of {len(rows):,} pictures"
+    title = f"{data.name}: {len(chosen)} of {len(rows):,} images"
     title += f" with {category}" if category else ""
     if (network or augmented) and task == "classifier":
         title += f", {geometry} to {size}x{size}"
@@ -112,7 +112,7 @@ def show(
             from tagbox.cli.augmented import augmented_box_cells
 
             title += f", at most {size} pixels, augmented for a detector, epoch {epoch}"
-            cells, notes = augmented_box_cells(
+            cells, messages = augmented_box_cells(
                 dataset,
                 chosen.tolist(),
                 box_augment,
@@ -121,8 +121,8 @@ def show(
                 epoch=epoch,
                 progress=advance,
             )
-            for note in notes:
-                say(note)
+            for message in messages:
+                say(message)
         elif augmented:
             from tagbox.cli.augmented import LEGEND, augmented_cells
             from tagbox.training.augment import Augment
@@ -130,8 +130,8 @@ def show(
 
             crop = resolve_crop(augment.crop, bool(dataset.annotations.has_box.any()))
             title, legend = f"{title}, augmented (crop: {crop}), epoch {epoch}", LEGEND
-            way = Augment(augment, size, geometry, seed=seed, crop=crop)
-            cells = augmented_cells(dataset, chosen.tolist(), way, epoch, progress=advance)
+            transform = Augment(augment, size, geometry, seed=seed, crop=crop)
+            cells = augmented_cells(dataset, chosen.tolist(), transform, epoch, progress=advance)
         else:
             cells = raw_cells(
                 dataset,
@@ -144,15 +144,15 @@ def show(
     errors = [cell.error for cell in cells if cell.error is not None]
     for error in errors:
         say_error(error)
-    drawn = [cell.drawn for cell in cells]
-    sheet = grid(drawn, columns, title=f"{title}, seed {seed}", legend=legend)
+    images = [cell.drawn for cell in cells]
+    sheet = grid(images, columns, title=f"{title}, seed {seed}", legend=legend)
     with atomic_path(out) as temporary:
         sheet.save(temporary, {".png": "PNG", ".webp": "WEBP"}.get(out.suffix.lower(), "JPEG"))
     if json:
-        answer = {"file": str(out), "images": dataset.images.files[chosen].tolist()}
+        result = {"file": str(out), "images": dataset.images.files[chosen].tolist()}
         if augmented:
-            answer["labels"] = [cell.labels for cell in cells]
-        print_json(answer)
+            result["labels"] = [cell.labels for cell in cells]
+        print_json(result)
     else:
         print(out)
     return int(bool(errors))
@@ -169,14 +169,14 @@ def _check(count: int, size: int, columns: int, seed: int, epoch: int, out: Path
 def _require_augmented(
     epoch: int, task: Task, augment: AugmentConfig, box_augment: BoxAugmentConfig
 ) -> None:
-    """What only ``--augmented`` looks at is refused without it."""
+    """Refuse the flags that only ``--augmented`` reads."""
     given = ["epoch"] if epoch else []
     given += ["task"] if task != "classifier" else []
     given += [*_changed("augment", augment), *_changed("box-augment", box_augment)]
     if given:
         raise TagboxError(
             "option-alone",
-            "it says how pictures are augmented, and they are not",
+            "it concerns augmented images, and --augmented is not given",
             where=f"--{given[0]}",
             hint="add --augmented",
         )
@@ -185,31 +185,28 @@ def _require_augmented(
 def _require_task(
     task: Task, geometry: Geometry, augment: AugmentConfig, box_augment: BoxAugmentConfig
 ) -> None:
-    """What only the other task looks at is refused."""
+    """Refuse the flags that only the other task reads."""
     if task == "detector":
         given = [] if geometry == "squash" else ["geometry"]
         given += _changed("augment", augment)
-        way = "leave it out; --box-augment says how boxes vary"
+        hint = "leave it out; a detector's augmentation is --box-augment"
     else:
-        given, way = _changed("box-augment", box_augment), "add --task detector"
+        given, hint = _changed("box-augment", box_augment), "add --task detector"
     if given:
         raise TagboxError(
-            "option-alone", f"a {task} has no use for it", where=f"--{given[0]}", hint=way
+            "option-alone", f"a {task} does not use it", where=f"--{given[0]}", hint=hint
         )
 
 
 def _changed(prefix: str, config: Config) -> list[str]:
-    """The flags of a config that are not at their defaults."""
-    default = type(config)().to_dict()
-    return [
-        f"{prefix}.{name}".replace("_", "-")
-        for name, value in config.to_dict().items()
-        if value != default[name]
-    ]
+    """The flags of the settings that differ from their defaults."""
+    default = type(config)()
+    names = [name for name in config.to_dict() if getattr(config, name) != getattr(default, name)]
+    return [f"{prefix}.{name}".replace("_", "-") for name in names]
 
 
 def _candidates(dataset: Dataset, category: str | None, data: Path) -> NDArray[np.intp]:
-    """Rows of the pictures to sample from."""
+    """Rows of the images to sample from."""
     import numpy as np
 
     if category is None:
@@ -228,7 +225,7 @@ def _candidates(dataset: Dataset, category: str | None, data: Path) -> NDArray[n
     if not len(rows):
         raise TagboxError(
             "no-images",
-            f"no picture with {category!r}" if category else "there is no picture in it",
+            f"no image with {category!r}" if category else "there is no image in it",
             file=data,
             hint="choose another category" if category else "give a dataset with images",
         )
