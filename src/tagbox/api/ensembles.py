@@ -1,4 +1,4 @@
-"""Ensembles and test-time views: saved runs put together, judged, and saved as a run of their own."""
+"""`ensemble`: saved runs and test-time views combined, evaluated and saved as a run of their own."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def ensemble(
     command: str = "",
     progress: Progress | None = None,
 ) -> Run:
-    """Put saved runs together, with test-time views, and write the folder of the ensemble.
+    """Combine saved runs, with test-time views, and write the run directory of the ensemble.
 
     Each run's probabilities are the mean over its views, the ensemble's the weighted mean over runs. Weights
-    and thresholds are found on `val`. One run with views is test-time augmentation of that run.
+    are fitted and thresholds tuned on `val`. One run with views is test-time augmentation of that run.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def ensemble(
     candidates = combine_runs([Path(member) for member in members], views)
     dataset = val if isinstance(val, Dataset) else load_dataset(val, source)
     progress.say(describe(dataset))
-    _require_fitting(dataset, candidates.categories)
+    _require_same_categories(dataset, candidates.categories)
     require_images(dataset)
     with run_folder(runs, name, overwrite=overwrite) as run_dir:
         classifier = EnsembleClassifier(with_plain(candidates), device=config.device)
@@ -96,7 +96,7 @@ def ensemble(
             )
         for error in outputs.errors:
             progress.say(f"left out: {error}")
-        judged = evaluate_ensemble(
+        evaluation = evaluate_ensemble(
             candidates, outputs, dataset, weights=config.weights, objective=config.objective
         )
         settings: dict[str, Any] = {
@@ -108,21 +108,21 @@ def ensemble(
                 **config.to_dict(),
             },
         }
-        metrics = _write(run_dir, name, judged, outputs.errors, settings)
+        metrics = _write(run_dir, name, evaluation, outputs.errors, settings)
     return Run(folder=runs / name, metrics=metrics)
 
 
-def _require_fitting(dataset: Dataset, categories: Sequence[str]) -> None:
-    """Refuse validation data with other categories than the runs have, or without labels."""
+def _require_same_categories(dataset: Dataset, categories: Sequence[str]) -> None:
+    """Refuse validation data with other categories than the runs, or without labels."""
     from tagbox.models.ensembles import differing_name
 
     other = differing_name(categories, dataset.categories.names)
     if other is not None:
-        there = other in dataset.categories.names
+        known = other in dataset.categories.names
         raise TagboxError(
             "categories-differ",
-            f"it {'has' if there else 'lacks'} the category {other!r}, which the runs "
-            f"{'do not know' if there else 'know'}",
+            f"it {'has' if known else 'lacks'} the category {other!r}, which the runs "
+            f"{'do not know' if known else 'know'}",
             file=dataset.source.path,
             where="categories",
             hint="give data with the runs' categories, for example with --categories or --mapping",
@@ -134,11 +134,11 @@ def _require_fitting(dataset: Dataset, categories: Sequence[str]) -> None:
 def _write(
     run_dir: Path,
     name: str,
-    judged: EnsembleEvaluation,
+    evaluation: EnsembleEvaluation,
     left_out: Sequence[TagboxError],
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """Everything in the folder; returns what ``metrics.json`` holds."""
+    """Write the run directory; return the content of ``metrics.json``."""
     import yaml
 
     from tagbox.atomic_io import atomic_write
@@ -150,49 +150,49 @@ def _write(
     from tagbox.reports.report import write_report
     from tagbox.training.saved_run import versions, write_metrics
 
-    made = replace(judged.ensemble, versions=versions())
+    saved = replace(evaluation.ensemble, versions=versions())
     atomic_write(run_dir / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
-    save_ensemble(made, run_dir)
-    categories = judged.images.categories.names
+    save_ensemble(saved, run_dir)
+    categories = evaluation.images.categories.names
     write_csv(
         run_dir / "predictions.csv",
         Predictions(
-            images=tuple(judged.images.images.stems.tolist()),
+            images=tuple(evaluation.images.images.stems.tolist()),
             categories=categories,
-            probabilities=judged.probabilities,
+            probabilities=evaluation.probabilities,
         ),
     )
     metrics = {
-        "validation": judged.metrics,
-        "tuning": judged.tuned.report,
-        "weights": judged.weights,
-        "members": judged.members,
-        "images": {"validation": len(judged.images)},
+        "validation": evaluation.metrics,
+        "tuning": evaluation.tuned.report,
+        "weights": evaluation.weights,
+        "members": evaluation.members,
+        "images": {"validation": len(evaluation.images)},
         "left_out": [str(error) for error in left_out],
     }
     write_metrics(run_dir, metrics)
-    thresholds = judged.tuned.thresholds
+    thresholds = evaluation.tuned.thresholds
     report = ClassifierReport(
         title=name,
         categories=categories,
-        truth=judged.images.labels,
-        probabilities=judged.probabilities,
-        metrics=judged.metrics,
+        truth=evaluation.images.labels,
+        probabilities=evaluation.probabilities,
+        metrics=evaluation.metrics,
         thresholds=thresholds.to_dict(),
-        tuning=judged.tuned.report,
+        tuning=evaluation.tuned.report,
         images=classifier_examples(
-            EnsembleClassifier(made), judged.images, judged.probabilities, thresholds
+            EnsembleClassifier(saved), evaluation.images, evaluation.probabilities, thresholds
         ),
         config={**settings["data"], **settings["ensemble"]},
         baselines={
             row["run"]: {key: row[key] for key in ("map", "challenge_f1") if row[key] is not None}
-            for row in judged.members
+            for row in evaluation.members
         },
         notes=[
-            f"Weights of the runs: {judged.weights['kept']} ({judged.weights['reason']}).",
+            f"Weights of the runs: {evaluation.weights['kept']} ({evaluation.weights['reason']}).",
             *(f"Left out: {error}" for error in left_out),
         ],
-        versions=made.versions,
+        versions=saved.versions,
         command=settings["command"],
     )
     write_report(report, run_dir / "report.html")

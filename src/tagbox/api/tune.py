@@ -24,7 +24,7 @@ from tagbox.config.finetune import FREE
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress, Silent
-from tagbox.studies.results import BEST, Notes
+from tagbox.studies.results import BEST, StudyResults
 from tagbox.studies.search_space import (
     Range,
     flat_settings,
@@ -254,10 +254,10 @@ def run_study(
         progress.say(f"not searched: {setting} stays {get_setting(config, setting)}")
 
     from tagbox.backends.feature_cache import FeatureCache
-    from tagbox.studies.retrain_best import load_third
+    from tagbox.data.image_files import require_images
     from tagbox.studies.search import search as search_trials
     from tagbox.studies.storage import study_folder
-    from tagbox.training.train_val import load_train_val
+    from tagbox.training.train_val import load_beside, load_train_val
 
     _require_one_process()
     train_val = load_train_val(
@@ -270,9 +270,10 @@ def run_study(
     require_allowed(base, ranges, trainer.resolve)
     test = None
     if options.test is not None:
-        # Read as the training data is, but all of it and with its own images.
-        beside = replace(source, images=options.test_images, format="auto", max_images=None)
-        test = load_third(options.test, beside, train_val.train, progress)
+        test = load_beside(
+            options.test, options.test_images, source, train_val.train, "test", progress
+        )
+        require_images(test)
         trainer.require_test(test, base)
     with (
         study_folder(options.studies, options.name) as folder,
@@ -283,7 +284,7 @@ def run_study(
     ):
         trial_storage.begin(_about(base, ranges, metric, train_val))
         trainer.begin(folder, base, trial_storage.get("machine"), features)
-        notes = Notes(
+        results = StudyResults(
             folder=folder,
             trial_storage=trial_storage,
             base=base,
@@ -303,11 +304,11 @@ def run_study(
                 deadline=None if minutes is None else started + 60 * minutes,
                 progress=progress,
             )
-            return _evaluate_best(notes, trainer, options.repeats, test, progress)
+            return _evaluate_best(results, trainer, options.repeats, test, progress)
         except KeyboardInterrupt:
-            if there := len(trial_storage.trials):
-                notes.write(trainer.machine)
-                progress.say(f"stopped with {there} trials; the same command goes on")
+            if finished := len(trial_storage.trials):
+                results.write(trainer.machine)
+                progress.say(f"stopped with {finished} trials; the same command goes on")
             raise
 
 
@@ -325,7 +326,7 @@ def _trainer(
 
 
 def _evaluate_best(
-    notes: Notes[Training],
+    results: StudyResults[Training],
     trainer: Trainer[Training],
     repeats: int,
     test: Dataset | None,
@@ -334,38 +335,38 @@ def _evaluate_best(
     """Retrain the best settings with other seeds, compare them on `test`, and write the results."""
     from tagbox.studies.retrain_best import compare_on, train_again
 
-    best = notes.best(trainer.machine)
+    best = results.best(trainer.machine)
     if best is None:
-        notes.write(trainer.machine)
-        raise notes.nothing()
+        results.write(trainer.machine)
+        raise results.empty()
     number, config = best
-    configs, runs = {"start": notes.base, "best": config}, {"start": "start", "best": str(number)}
+    configs, runs = {"start": results.base, "best": config}, {"start": "start", "best": str(number)}
     more: dict[str, Any] = {}
     if repeats:
         more["again"] = train_again(
             trainer,
-            notes.trial_storage,
+            results.trial_storage,
             configs,
             runs,
-            metric=notes.metric,
+            metric=results.metric,
             repeats=repeats,
             progress=progress,
         )
     if test is not None:
         more["test"] = compare_on(
-            test, trainer, notes.trial_storage, configs, runs, progress=progress
+            test, trainer, results.trial_storage, configs, runs, progress=progress
         )
     trainer.keep_only({str(number)})
-    return Study(folder=notes.folder, result=notes.write(trainer.machine, more), best=config)
+    return Study(folder=results.folder, result=results.write(trainer.machine, more), best=config)
 
 
 def _about(
     base: Training, ranges: Mapping[str, Range], metric: str, train_val: TrainVal
 ) -> dict[str, Any]:
-    """Data and settings of a study; only trials with the same ones are comparable."""
+    """Data and settings of a study, which all of its trials share."""
     from tagbox.training.run_dir import fingerprints
 
-    # The fingerprints say which validation images there are, wherever they now lie.
+    # The fingerprints identify the validation images, wherever they are.
     left_out = {*FREE, *(f"finetune.{name}" for name in FREE), "val", "val_images"}
     settings = {k: v for k, v in flat_settings(base).items() if k not in left_out}
     searched = {name: f"searched in {allowed}" for name, allowed in ranges.items()}

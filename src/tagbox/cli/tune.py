@@ -57,13 +57,13 @@ def show_study(study: Study[Any]) -> None:
     )
     if result["importance"]:
         shares = ", ".join(f"{k} {v:.0%}" for k, v in result["importance"].items())
-        say(f"what set the best tenth apart: {shares}")
+        say(f"importance of the settings: {shares}")
     if "again" in result:
         _show_again(result["again"], result["best"], metric)
     if "test" in result:
         _show_test(result["test"])
     else:
-        say("the search has seen the validation pictures: --test judges the best on others")
+        say("the best was selected on the validation pictures: --test evaluates it on others")
 
 
 def _show_again(again: Mapping[str, Any], best: Mapping[str, Any], metric: str) -> None:

@@ -33,7 +33,7 @@ from tagbox.training.saved_run import write_run
 from tagbox.training.teacher import mixed_targets, teacher_probabilities
 from tagbox.training.train_val import TrainVal
 
-DECIDE_FEATURES = (
+FEATURE_SETTINGS = (
     "backbone",
     "weights",
     "geometry",
@@ -43,7 +43,7 @@ DECIDE_FEATURES = (
     "device",
     "precision",
 )
-"""Settings that features follow from; whether the head takes maps is another."""
+"""Settings that the features depend on, besides whether the head takes feature maps."""
 
 
 class ClassifierTrainer(Trainer[ClassifierConfig]):
@@ -56,7 +56,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         self._features: OrderedDict[tuple[Any, ...], Encoded] = OrderedDict()
 
     def resolve(self, config: ClassifierConfig) -> ClassifierConfig:
-        """Decide what is ``auto``, such as the kind of labels."""
+        """Resolve ``auto``, such as the kind of labels."""
         return resolve(config, self.train_val)
 
     def require_test(self, test: Dataset, base: ClassifierConfig) -> None:
@@ -100,7 +100,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         return Outcome(row=row, epoch=epoch, epochs=len(history))
 
     def classifier(self, config: ClassifierConfig, name: str) -> Classifier:
-        """The model of that configuration: that of ``trials/name`` where it was kept, else trained now.
+        """The model of that configuration: from ``trials/name`` where it was kept, else trained.
 
         Raises
         ------
@@ -132,9 +132,9 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         """The features for a resolved configuration; held in memory as long as there is room."""
         maps = wants_map(config.head)
         key = (
-            *(getattr(config, name) for name in DECIDE_FEATURES),
+            *(getattr(config, name) for name in FEATURE_SETTINGS),
             maps,
-            # For the head that fine-tuning starts from, a sample of the maps may suffice.
+            # Before fine-tuning the head may be trained on a sample of the maps.
             maps and config.finetune.active,
         )
         if key not in self._features:
@@ -142,7 +142,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
                 self._features.popitem(last=False)
             if progress is None:
                 self.progress.say(f"encoding the images with {config.backbone}")
-                progress = Unbarred(self.progress)
+                progress = WithoutBars(self.progress)
             encoders = create_encoders(config)
             self._features[key] = encode(self.train_val, encoders, config, self._cache, progress)
         self._features.move_to_end(key)
@@ -152,7 +152,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         self, config: ClassifierConfig, searched: Collection[str], progress: Progress
     ) -> None:
         """Encode the images, where all trainings have the same features."""
-        if not {*DECIDE_FEATURES, "head"} & set(searched):
+        if not {*FEATURE_SETTINGS, "head"} & set(searched):
             self.encoded(config, progress)
 
     def compare(
@@ -193,7 +193,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
             )
             assert trained is not None
             write_run(run_dir.folder, self.train_val, trained, self.source, command="")
-        self.measured(trained.config)
+        self.keep_machine(trained.config)
         return trained
 
     def _targets(self, encoded: Encoded, config: ClassifierConfig) -> NDArray[np.float32] | None:
@@ -203,14 +203,8 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         return mixed_targets(encoded.train.labels, rows, config.teacher_weight)
 
 
-class Unbarred:
-    """A `Progress` without bars of its own, for a task inside another bar.
-
-    Parameters
-    ----------
-    progress
-        Who is told the lines.
-    """
+class WithoutBars:
+    """A `Progress` without bars, for a task inside another bar."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

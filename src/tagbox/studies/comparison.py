@@ -41,7 +41,7 @@ def compare_labels(
     Parameters
     ----------
     models
-        Two by name, made one after the other.
+        Two by name, loaded or trained one after the other.
     labels
         Whether categories exclude each other.
 
@@ -86,20 +86,20 @@ def compare_labels(
 
 
 def _differences(
-    truth: NDArray[np.int8], outputs: Sequence[Output], named: Collection[str]
+    truth: NDArray[np.int8], outputs: Sequence[Output], names: Collection[str]
 ) -> dict[str, dict[str, float]]:
-    """``difference``, ``low`` and ``high`` of the metrics in `named`: the second output minus the first."""
+    """``difference``, ``low`` and ``high`` of the metrics in `names`: the second output minus the first."""
     (before, _), (after, _) = outputs
     first, second = (thresholds.decide(probabilities) for probabilities, thresholds in outputs)
     found = paired_label_differences(truth, first, second)
     # With one label per image, accuracy equals micro F1.
     found["accuracy"] = found["micro_f1"]
-    if "map" in named:
+    if "map" in names:
         found["map"] = paired_map_difference(truth, [before], [after])
     return {
         name: {"difference": each.difference, "low": each.low, "high": each.high}
         for name, each in found.items()
-        if name in named
+        if name in names
     }
 
 
@@ -128,7 +128,7 @@ def compare_boxes(
     Parameters
     ----------
     models
-        Two by name, made one after the other.
+        Two by name, loaded or trained one after the other.
 
     Returns
     -------
@@ -155,13 +155,15 @@ def compare_boxes(
     require_readable(test, readable)
     evaluated = test.take(np.flatnonzero(readable))
     found: dict[str, Any] = {"images": len(evaluated)}
-    place = np.cumsum(readable, dtype=np.int32) - 1
+    new_rows = np.cumsum(readable, dtype=np.int32) - 1
     for name, (detections, cuts) in zip(models, outputs, strict=True):
         kept = detections.take(readable[detections.image_rows])
-        beside = replace(
-            kept, images=tuple(evaluated.images.files.tolist()), image_rows=place[kept.image_rows]
+        aligned = replace(
+            kept,
+            images=tuple(evaluated.images.files.tolist()),
+            image_rows=new_rows[kept.image_rows],
         )
-        found[name] = box_headline(evaluate_boxes(evaluated, beside, cuts=cuts, intervals=False))
+        found[name] = box_headline(evaluate_boxes(evaluated, aligned, cuts=cuts, intervals=False))
     before, after = (found[name] for name in models)
     found["differences"] = {
         name: {"difference": after[name] - value} for name, value in before.items() if name in after

@@ -21,8 +21,8 @@ from tagbox.training.failures import require_torch
 from tagbox.training.saved_run import write_run
 from tagbox.training.train_val import TrainVal
 
-DECIDE_NETWORK = ("detector", "backbone", "weights", "size", "trainable_layers")
-"""Settings that the network follows from; the others are of its training."""
+NETWORK_SETTINGS = ("detector", "backbone", "weights", "size", "trainable_layers")
+"""Settings that the network depends on; the others are of its training."""
 
 
 class DetectorTrainer(Trainer[DetectorConfig]):
@@ -41,7 +41,7 @@ class DetectorTrainer(Trainer[DetectorConfig]):
             The codes of `models.detectors.create.create_detector`; ``config-value`` where the backbone has
             fewer stages than are to be trained; ``extra-missing``.
         """
-        key = tuple(getattr(config, name) for name in DECIDE_NETWORK)
+        key = tuple(getattr(config, name) for name in NETWORK_SETTINGS)
         if key not in self._created:
             require_detector(config.detector)
             require_torch()
@@ -64,10 +64,10 @@ class DetectorTrainer(Trainer[DetectorConfig]):
     def prepare(
         self, config: DetectorConfig, searched: Collection[str], progress: Progress
     ) -> None:
-        """Nothing: each training makes its own network and reads the pictures in its own way."""
+        """Nothing: trainings share no steps."""
 
     def detector(self, config: DetectorConfig, name: str) -> DetectorModel:
-        """The detector of that configuration: that of ``trials/name`` where it was kept, else trained now.
+        """The detector of that configuration: from ``trials/name`` where it was kept, else trained.
 
         Raises
         ------
@@ -106,5 +106,5 @@ class DetectorTrainer(Trainer[DetectorConfig]):
             )
             assert trained is not None
             write_run(run_dir.folder, self.train_val, trained, self.source, command="")
-        self.measured(trained.config)
+        self.keep_machine(trained.config)
         return trained

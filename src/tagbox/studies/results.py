@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
-import yaml
 
 from tagbox.atomic_io import atomic_write
 from tagbox.config import DataConfig
@@ -21,7 +20,7 @@ from tagbox.studies.storage import SUMMARY, StudyStorage
 from tagbox.studies.trainer import with_machine
 from tagbox.training.history import improvement, metric_column, metric_direction
 from tagbox.training.resolve_config import Training
-from tagbox.training.run_dir import kind_of
+from tagbox.training.run_dir import write_config
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -34,8 +33,8 @@ STATES: Mapping[str, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL":
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Notes(Generic[Training]):
-    """Writer of a study's result files.
+class StudyResults(Generic[Training]):
+    """The results of a study, and their files.
 
     Attributes
     ----------
@@ -44,9 +43,9 @@ class Notes(Generic[Training]):
     base
         The settings that the search began with, resolved.
     ranges
-        What is searched.
+        Of the searched settings.
     metric
-        What trials are compared by.
+        That trials are compared by.
     source, command
         How the data was read, and the command line.
     """
@@ -65,7 +64,7 @@ class Notes(Generic[Training]):
         Parameters
         ----------
         machine
-            Measured values in place of ``auto``.
+            Resolved values in place of ``auto``.
         """
         ranked = ranking(self.trial_storage.trials, self.metric)
         if not ranked:
@@ -73,14 +72,14 @@ class Notes(Generic[Training]):
         base = with_machine(self.base, machine)
         return ranked[0].number, with_settings(base, ranked[0].params)
 
-    def nothing(self) -> TagboxError:
+    def empty(self) -> TagboxError:
         """The error of a study in which no trial ran to its end."""
         trials = self.trial_storage.trials
         reason = str(trials[-1].user_attrs.get("reason", "")) if trials else "there was no time"
         return TagboxError(
             "study-empty",
             f"none of {len(trials)} trials ran to its end (the last one: {reason.rstrip('.')})",
-            file=self.trial_storage.place,
+            file=self.trial_storage.address,
             hint="narrow the ranges or give it more time, under another --name",
         )
 
@@ -117,12 +116,7 @@ class Notes(Generic[Training]):
         _write_trials(self.folder / TRIALS, trials, list(self.ranges))
         best = self.best(machine)
         if best is not None:
-            settings = {
-                "command": self.command,
-                "data": self.source.to_dict(),
-                kind_of(best[1]): best[1].to_dict(),
-            }
-            atomic_write(self.folder / BEST, yaml.safe_dump(settings, sort_keys=False))
+            write_config(self.folder / BEST, best[1], self.source, command=self.command)
         text = msgspec.json.format(msgspec.json.encode(result), indent=2)
         atomic_write(self.folder / SUMMARY, text)
         return result
@@ -141,7 +135,7 @@ def _write_trials(path: Path, trials: Sequence[FrozenTrial], names: Sequence[str
 
 
 def _plain(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial as plain values; the value of a pruned one is that of its last epoch."""
+    """A trial as plain values; a pruned one has the value of its last epoch."""
     about = trial.user_attrs
     return {
         "trial": trial.number,
@@ -156,7 +150,7 @@ def _plain(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _counts(trials: Sequence[FrozenTrial]) -> dict[str, int]:
-    """How many trials ended in which way."""
+    """Number of trials in each final state."""
     found = dict.fromkeys(STATES.values(), 0)
     for trial in trials:
         found[STATES[trial.state.name]] += 1
@@ -166,8 +160,8 @@ def _counts(trials: Sequence[FrozenTrial]) -> dict[str, int]:
 def _with_gains(again: Mapping[str, Any], value: float, metric: str) -> dict[str, Any]:
     """The best trial's metric beside those of other seeds.
 
-    ``selection`` is by how much better it looked than the mean of other seeds; ``gain`` how much better the
-    best settings are than those at the start, both by means of the same seeds.
+    ``selection`` is its optimism: its metric minus the mean of other seeds. ``gain`` is the mean of the best
+    settings minus that of the settings at the start, over the same seeds.
     """
     start, best = again["start"]["mean"], again["best"]["mean"]
     return {
@@ -180,8 +174,8 @@ def _with_gains(again: Mapping[str, Any], value: float, metric: str) -> dict[str
 def _importance(ended: Sequence[FrozenTrial], metric: str) -> dict[str, float]:
     """Importance of each setting, as shares of one; empty where too few trials ran to their end.
 
-    PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023): how far the settings of the best tenth of the trials
-    are from an even spread over the ranges.
+    PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023): the divergence of each setting's distribution in the
+    best tenth of the trials from the uniform one.
     """
     import optuna
 

@@ -9,28 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import DataConfig
 from tagbox.data.dataset import Dataset
-from tagbox.data.image_files import require_images
-from tagbox.data.load import describe, load_dataset
-from tagbox.errors import TagboxError, no_labels, no_readable_images
+from tagbox.errors import TagboxError, no_readable_images
 from tagbox.progress import Progress
 from tagbox.studies.search import RECORDED
 from tagbox.studies.storage import StudyStorage
 from tagbox.studies.trainer import Trainer
 from tagbox.training.history import metric_column
 from tagbox.training.resolve_config import Training
-from tagbox.training.train_val import same_categories
 
 SCRATCH = "again"
-"""Run directory of a full training of which only the metric is needed."""
+"""Run directory of a training of which only the metric is needed."""
 
 
 def train_again(
@@ -43,7 +38,7 @@ def train_again(
     repeats: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Each configuration with `repeats` seeds that no trial had; stored values are not trained again.
+    """Train each configuration with `repeats` seeds that no trial had, unless their metrics are stored.
 
     Parameters
     ----------
@@ -66,13 +61,13 @@ def train_again(
             for other in seeds:
                 if str(other) not in have:
                     have[str(other)] = _value(trainer, replace(config, seed=other), metric)
-                    trial_storage.note("again", kept)
+                    trial_storage.set("again", kept)
                 advance(1)
     found: dict[str, Any] = {"seeds": seeds}
     for name in configs:
         values = [kept[runs[name]][str(other)] for other in seeds]
-        there = [value for value in values if value is not None]
-        found[name] = {"values": values, "mean": fmean(there) if there else None}
+        defined = [value for value in values if value is not None]
+        found[name] = {"values": values, "mean": fmean(defined) if defined else None}
     return found
 
 
@@ -88,24 +83,6 @@ def _value(trainer: Trainer[Training], config: Training, metric: str) -> float |
     finally:
         trainer.keep_only(kept)
     return None if value is None or np.isnan(value) else float(value)
-
-
-def load_third(path: Path, source: DataConfig, like: Dataset, progress: Progress) -> Dataset:
-    """The labelled images of a test dataset, its categories in the order of `like`.
-
-    Raises
-    ------
-    TagboxError
-        What reading it raises; ``categories-differ``, ``no-labels``, ``images-not-found``.
-    """
-    loaded = load_dataset(path, source)
-    progress.say(f"test: {describe(loaded)}")
-    rows = np.flatnonzero(loaded.images.labelled)
-    if not len(rows):
-        raise no_labels(len(loaded), path, "give labelled images to --test")
-    dataset = same_categories(loaded, like, path).take(rows)
-    require_images(dataset)
-    return dataset
 
 
 def compare_on(
@@ -124,11 +101,11 @@ def compare_on(
     Parameters
     ----------
     test
-        Made by `load_third`.
+        Images with the categories of the training data.
     configs
-        Two of them: where the search began, and where it ended.
+        Two: of the start of the search, and the best one.
     runs
-        The run directory in ``trials`` of each one's model, where the full network is trained.
+        Name of each one's run directory in ``trials``, where a network is trained.
 
     Returns
     -------
@@ -145,7 +122,7 @@ def compare_on(
     if kept is not None:
         return kept
     found = {"data": str(test.source.path), **trainer.compare(test, configs, runs, progress)}
-    trial_storage.note(key, found)
+    trial_storage.set(key, found)
     return found
 
 

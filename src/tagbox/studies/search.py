@@ -1,4 +1,4 @@
-"""The search loop: sample settings, train, prune, store; an interrupted search continues with the same trials."""
+"""The search loop: sample settings, train, prune, store. An interrupted search continues with the same trials."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ RECORDED = (
     "detector-backbone",
     "metric-absent",
 )
-"""Errors that are a trial's own; any other one ends the search."""
+"""Codes of errors that fail a trial; any other error ends the search."""
 UNPRUNED_TRIALS = 5
-"""Trials that run to their end before any is pruned."""
+"""Trials before the first one that may be pruned."""
 UNPRUNED_SHARE = 6
 """No trial is pruned in the first 1/6 of its epochs."""
 
@@ -50,9 +50,9 @@ def search(
 ) -> None:
     """Add trials to the storage until it has `trials` in all.
 
-    The first one has the settings of `base`, where the ranges hold them. Sampler: the multivariate TPE, its
-    draws following from the seed and the number of the trial, so that a search which was interrupted goes
-    on as the undisturbed one would have. Pruner: the median of earlier trials at the same epoch.
+    The first one has the settings of `base`, if they are in the ranges. Sampler: the multivariate TPE, seeded
+    with the study's seed and the number of the trial, so that an interrupted search continues as an undisturbed
+    one. Pruner: the median of earlier trials at the same epoch.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def search(
             trial_storage.add(finished)
             if trainer.machine != machine:
                 machine = trainer.machine
-                trial_storage.note("machine", machine)
+                trial_storage.set("machine", machine)
             best = ranking(study.get_trials(deepcopy=False), metric)[:1]
             trainer.keep_only({str(each.number) for each in best})
             if finished in best:
@@ -94,7 +94,7 @@ def search(
 
 
 def ranking(trials: Sequence[FrozenTrial], metric: str) -> list[FrozenTrial]:
-    """The trials that ran to their end, the best first; of equals the earlier one."""
+    """The complete trials, the best first; of equal ones the earlier first."""
     from optuna.trial import TrialState
 
     ended = [t for t in trials if t.state == TrialState.COMPLETE]
@@ -110,7 +110,7 @@ def _run_trial(
     metric: str,
     progress: Progress,
 ) -> FrozenTrial:
-    """One trial to its end, its pruning or its failure."""
+    """One trial: complete, pruned or failed."""
     from optuna import TrialPruned
     from optuna.trial import TrialState
 

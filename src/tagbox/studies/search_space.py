@@ -1,8 +1,8 @@
-"""The ranges of a search: which settings are varied, between which values, and whether they may have them.
+"""The ranges of a search: the searched settings and their values.
 
 A range comes from a recipe's ``search`` or is typed as ``NAME=LOW..HIGH``, ``NAME=LOW..HIGH:log`` or
-``NAME=A,B,C``. Every end and every choice is tried on the configuration before the first trial.
-A setting is named by its path, such as ``finetune.learning_rate``.
+``NAME=A,B,C``. Every end and every choice is validated before the first trial. A setting is named by its
+path, such as ``finetune.learning_rate``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool | None
 
-_HELD = {
+_NOT_SEARCHED = {
     # The validation data and metric: trials that differ in them are not comparable.
     "val",
     "val_images",
@@ -40,10 +40,10 @@ _HELD = {
     "device",
 }
 
-HELD: Mapping[type[Config], frozenset[str]] = {
+NOT_SEARCHED: Mapping[type[Config], frozenset[str]] = {
     ClassifierConfig: frozenset(
         {
-            *_HELD,
+            *_NOT_SEARCHED,
             "labels",
             "objective",
             "at_least_one",
@@ -56,7 +56,7 @@ HELD: Mapping[type[Config], frozenset[str]] = {
         }
     ),
     # `boxes` changes the ground truth; the engine is only used after the training.
-    DetectorConfig: frozenset({*_HELD, "boxes", "engine", *FREE}),
+    DetectorConfig: frozenset({*_NOT_SEARCHED, "boxes", "engine", *FREE}),
 }
 """Settings that cannot be searched, of each kind of model."""
 
@@ -99,14 +99,14 @@ def setting_type(name: str, where: str, of: type[Config]) -> Any:
     Parameters
     ----------
     where
-        What names the setting, for messages; what is ``--fixed`` may be held.
+        Origin of the name, for messages; any setting may be ``--fixed``.
     of
         Whose setting it is.
 
     Raises
     ------
     TagboxError
-        ``config-field`` for a setting there is not; ``search-held`` for one that cannot be searched.
+        ``config-field`` for an unknown setting; ``search-held`` for one that cannot be searched.
     """
     known = _types(of)
     if name not in known:
@@ -118,7 +118,7 @@ def setting_type(name: str, where: str, of: type[Config]) -> Any:
             where=f"{where} {name}",
             hint=f"perhaps {near[0]} is meant" if near else f"see tagbox train {kind} --help",
         )
-    if name in HELD[of] and where != "--fixed":
+    if name in NOT_SEARCHED[of] and where != "--fixed":
         raise TagboxError(
             "search-held",
             "cannot be searched: it does not make one trial better than another",
@@ -161,7 +161,7 @@ WORDS: Mapping[str, Value] = {"true": True, "false": False, "none": None}
 class Range:
     """The values that one setting may have: from `low` to `high`, both included, or one of `choices`.
 
-    Whole numbers are searched where both ends are ``int``; `log` draws ratios as likely as each other.
+    Whole numbers are searched where both ends are ``int``; with `log`, uniformly in the logarithm.
     """
 
     low: float | int | None = None
@@ -201,7 +201,7 @@ class Range:
         return f"{self.low}..{self.high}{':log' if self.log else ''}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As a recipe writes it."""
+        """As in a recipe."""
         if self.choices:
             return {"choices": list(self.choices)}
         found: dict[str, Any] = {"low": self.low, "high": self.high}
@@ -214,7 +214,7 @@ def read_ranges(
     fixed: Collection[str],
     of: type[Config] = ClassifierConfig,
 ) -> dict[str, Range]:
-    """The ranges of a recipe, with those that were typed before them, and without what is `fixed`.
+    """The ranges of a recipe, replaced and extended by typed ones, without the `fixed` settings.
 
     Parameters
     ----------
@@ -282,12 +282,12 @@ def require_allowed(
     ranges: Mapping[str, Range],
     check: Callable[[Training], object] = lambda _: None,
 ) -> None:
-    """Refuse ranges that reach beyond what the configuration, or `check`, accepts.
+    """Refuse ranges with values that the configuration or `check` refuses.
 
     Raises
     ------
     TagboxError
-        ``search-range``, with what the configuration says to the value.
+        ``search-range``, with the reason.
     """
     for name, allowed in ranges.items():
         for value in allowed.extremes():
@@ -355,7 +355,7 @@ def _number(text: str, kind: Any, name: str) -> float | int:
 
 
 def _word(text: str, kind: Any) -> Value:
-    """A choice as it was typed: a number where the setting is one, else one of `WORDS`, else a text."""
+    """A typed choice as a number where the setting is one, else as one of `WORDS`, else as text."""
     if kind in (int, float):
         try:
             return int(text) if kind is int else float(text)

@@ -1,7 +1,7 @@
-"""The trials of a study on disk: only finished ones, each written in one transaction.
+"""The finished trials of a study on disk, each written in one transaction.
 
-A running trial lives in memory, so a kill leaves no partial trial and a study continues from the finished ones.
-One process at a time has a study's folder; the folder of a search that ends without a trial is removed.
+A running trial is in memory only, so a killed study continues from the finished ones. A study's folder is locked
+by one process; that of a search that ends without a trial is removed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FULL = ("disk is full", "readonly", "read-only", "unable to open")
 
 
 def require_optuna() -> None:
-    """Refuse to go on without Optuna.
+    """Refuse to search without Optuna.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def require_optuna() -> None:
         import optuna
     except ModuleNotFoundError as error:
         raise extra_missing("searching", error.name, "tune") from error
-    # Its own lines would go between ours.
+    # Its log would mix with the progress.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
@@ -66,7 +66,7 @@ class StudyStorage:
     folder
         The study's folder; without `storage` the trials are in its ``study.db``.
     storage
-        A database that Optuna knows, such as ``postgresql://user@host/name``.
+        The address of a database that Optuna supports, such as ``postgresql://user@host/name``.
     name
         The study's name in the database.
     metric
@@ -82,7 +82,7 @@ class StudyStorage:
         import optuna
 
         self.file = folder / FILE
-        self.place = str(self.file) if storage is None else _without_password(storage)
+        self.address = str(self.file) if storage is None else _without_password(storage)
         self._own = storage is None
         if self._own:
             _require_intact(self.file)
@@ -93,7 +93,7 @@ class StudyStorage:
             )
             self._database: Any = database
             if self._own:
-                # A folder holds one study, whatever the folder is called by now.
+                # The folder holds one study, even if the folder was renamed.
                 name = next(iter(optuna.get_all_study_names(database)), name)
             self._study: Study = optuna.create_study(
                 storage=database,
@@ -123,8 +123,8 @@ class StudyStorage:
         with self._database_errors():
             return self._study.user_attrs.get(key)
 
-    def note(self, key: str, value: Any) -> None:
-        """Store plain values under `key`, in place of earlier ones."""
+    def set(self, key: str, value: Any) -> None:
+        """Store plain values under `key`."""
         with self._database_errors():
             self._study.set_user_attr(key, value)
 
@@ -134,37 +134,36 @@ class StudyStorage:
         Parameters
         ----------
         about
-            ``kind``, of the model; ``data``, the fingerprints; ``settings``, with the range of those that are
-            searched.
+            ``kind`` of model; ``data``, the fingerprints; ``settings``, with the ranges of the searched ones.
 
         Raises
         ------
         TagboxError
             ``study-data``, ``study-changed``, with every difference.
         """
-        begun = self.get("about")
-        if begun is None or not self.trials:
-            self.note("about", dict(about))
+        stored = self.get("about")
+        if stored is None or not self.trials:
+            self.set("about", dict(about))
             return
-        # Studies from before there were detectors have no kind.
-        kind = begun.get("kind", "classifier")
+        # Studies that are older than detectors have no kind.
+        kind = stored.get("kind", "classifier")
         if kind != about["kind"]:
             raise TagboxError(
                 "study-changed",
                 f"the study is of a {kind}, not of a {about['kind']}",
-                file=self.place,
+                file=self.address,
                 hint="choose another --name",
             )
-        for name, fingerprint in begun["data"].items():
+        for name, fingerprint in stored["data"].items():
             if about["data"].get(name) != fingerprint:
                 raise TagboxError(
                     "study-data",
                     f"the {name} or their annotations are not those of the study "
                     f"({fingerprint[:12]} then, {about['data'].get(name, '')[:12]} now)",
-                    file=self.place,
+                    file=self.address,
                     hint="restore the data, or choose another --name",
                 )
-        then, now = begun["settings"], about["settings"]
+        then, now = stored["settings"], about["settings"]
         changed = [
             f"{name}: {then.get(name)} -> {now.get(name)}"
             for name in dict.fromkeys([*then, *now])
@@ -174,7 +173,7 @@ class StudyStorage:
             raise TagboxError(
                 "study-changed",
                 f"the study was begun with other settings ({'; '.join(changed)})",
-                file=self.place,
+                file=self.address,
                 hint="go on with those, or choose another --name",
             )
 
@@ -204,7 +203,7 @@ class StudyStorage:
             raise TagboxError(
                 "study-version",
                 f"was written by another version of Optuna ({_line(error)})",
-                file=self.place,
+                file=self.address,
                 hint="use that version, or choose another --name",
             ) from error
 
@@ -214,7 +213,7 @@ class StudyStorage:
             return TagboxError(
                 "study-storage",
                 f"cannot be used ({text})",
-                file=self.place,
+                file=self.address,
                 where="--storage",
                 hint="check the address and that the database and its driver are there",
             )
@@ -297,7 +296,7 @@ def study_folder(studies: Path, name: str) -> Iterator[Path]:
     except BlockingIOError as error:
         raise TagboxError(
             "study-busy",
-            "another process is searching here",
+            "another process is running this study",
             file=folder,
             hint="wait for it, or choose another --name",
         ) from error

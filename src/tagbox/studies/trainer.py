@@ -1,4 +1,4 @@
-"""Trainings of a study, whatever the kind of model: one split, run directories of which the best is kept."""
+"""Trainings of a study, of either kind of model: one train/val split, and the best one's run directory."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tagbox.training.train_val import TrainVal
 RUNS = "trials"
 """Folder of full trainings inside the study's own."""
 
-MEASURED = ("precision", "channels_last")
-"""Settings of a training step on images whose ``auto`` depends on the machine, and perhaps on a clock."""
+MACHINE_SETTINGS = ("precision", "channels_last")
+"""Settings of training a network whose ``auto`` depends on the machine."""
 
 OnEpoch = Callable[[Row], None]
 
@@ -61,9 +61,9 @@ class Trainer(ABC, Generic[Training]):
     Attributes
     ----------
     machine
-        Precision and memory layout as measured by the first training: all trainings of a study compute alike.
+        `MACHINE_SETTINGS` as the first training resolved them; all trainings of a study use the same.
     began
-        `time.perf_counter` at the start of the last training, without what trainings share.
+        `time.perf_counter` at the start of the last training, after the steps that trainings share.
     """
 
     def __init__(self, train_val: TrainVal, source: DataConfig, progress: Progress) -> None:
@@ -74,7 +74,7 @@ class Trainer(ABC, Generic[Training]):
 
     @abstractmethod
     def resolve(self, config: Training) -> Training:
-        """`config` with what the data decides of it.
+        """`config` with every ``auto`` resolved that depends on the data.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class Trainer(ABC, Generic[Training]):
         base
             Where the search begins, resolved.
         machine
-            Precision and memory layout, where an earlier training has measured them.
+            `MACHINE_SETTINGS`, where an earlier training has resolved them.
         cache
             Features on disk.
         """
@@ -115,12 +115,12 @@ class Trainer(ABC, Generic[Training]):
         Parameters
         ----------
         on_epoch
-            Called with each epoch's row of the last stage; what it raises ends the training.
+            Called with each history row of the last stage; an exception ends the training.
 
         Raises
         ------
         TagboxError
-            What training raises; nothing is left of it in ``trials``.
+            What training raises; ``trials`` is then left as it was.
         """
 
     @abstractmethod
@@ -146,7 +146,7 @@ class Trainer(ABC, Generic[Training]):
 
     @abstractmethod
     def prepare(self, config: Training, searched: Collection[str], progress: Progress) -> None:
-        """Do what all trainings share, before the first one.
+        """Do the steps that all trainings share, before the first one.
 
         Parameters
         ----------
@@ -163,7 +163,7 @@ class Trainer(ABC, Generic[Training]):
         return {folder.name for folder in self.runs.iterdir() if not folder.name.startswith(".")}
 
     def keep_only(self, names: set[str]) -> None:
-        """Remove the run folders of every other training, also those that a kill left half written."""
+        """Remove every other run directory, also partial ones."""
         if not self.runs.exists():
             return
         for folder in self.runs.iterdir():
@@ -174,7 +174,7 @@ class Trainer(ABC, Generic[Training]):
 
     @contextmanager
     def open_run(self, config: Training, name: str) -> Iterator[tuple[RunDir, Training]]:
-        """The run directory of a training of all stages, ``trials/name``, and the configuration to train with."""
+        """The run directory ``trials/name``, and the configuration to train with."""
         self.keep_only(self.kept())
         try:
             with open_run_dir(
@@ -190,16 +190,16 @@ class Trainer(ABC, Generic[Training]):
             ) as opened:
                 yield opened
         finally:
-            # Checkpoints of a training that was given up are of no use to the next one.
+            # The next training does not resume from checkpoints of a pruned one.
             self.keep_only(self.kept())
 
-    def measured(self, config: Training) -> None:
-        """Keep what a training has measured for all later ones."""
-        self.machine = {name: getattr(steps(config), name) for name in MEASURED}
+    def keep_machine(self, config: Training) -> None:
+        """Use the `MACHINE_SETTINGS` of a training for all later ones."""
+        self.machine = {name: getattr(steps(config), name) for name in MACHINE_SETTINGS}
 
 
 def with_machine(config: Training, machine: Mapping[str, str]) -> Training:
-    """`config` with what trainings measured in place of ``auto``."""
+    """`config` with the `MACHINE_SETTINGS` of earlier trainings in place of ``auto``."""
     auto = {
         name: value for name, value in machine.items() if getattr(steps(config), name) == "auto"
     }

@@ -147,7 +147,7 @@ class RunDir:
 
     def begin(self, config: ClassifierConfig | DetectorConfig) -> None:
         """Write ``config.yaml`` before the first step: the resolved configuration."""
-        write_config(self.folder, config, self.source, command=self.command)
+        write_config(self.folder / CONFIG, config, self.source, command=self.command)
 
 
 @contextmanager
@@ -197,11 +197,11 @@ def open_run_dir(
 
 
 def write_config(
-    folder: Path, config: ClassifierConfig | DetectorConfig, source: DataConfig, *, command: str
+    path: Path, config: ClassifierConfig | DetectorConfig, source: DataConfig, *, command: str
 ) -> None:
-    """Write ``config.yaml``: every value, nothing implied."""
+    """Write the YAML file of a run's settings: every value, nothing implied."""
     settings = {"command": command, "data": source.to_dict(), kind_of(config): config.to_dict()}
-    atomic_write(folder / CONFIG, yaml.safe_dump(settings, sort_keys=False))
+    atomic_write(path, yaml.safe_dump(settings, sort_keys=False))
 
 
 def kind_of(config: ClassifierConfig | DetectorConfig) -> str:

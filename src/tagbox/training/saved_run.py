@@ -20,7 +20,7 @@ from tagbox.predictions.coco_results import write_results
 from tagbox.predictions.files import write_csv
 from tagbox.predictions.predictions import Detections, Predictions
 from tagbox.training.history import write_history
-from tagbox.training.run_dir import write_config
+from tagbox.training.run_dir import CONFIG, write_config
 from tagbox.training.train_val import TrainVal
 
 LIBRARIES = ("tagbox", "numpy", "pillow", "simplejpeg", "torch", "openvino", "timm", "safetensors")
@@ -81,7 +81,7 @@ def write_run(
     folder: Path, train_val: TrainVal, trained: Trained, source: DataConfig, *, command: str
 ) -> dict[str, Any]:
     """Write everything but the report into `folder`; return the content of ``metrics.json``."""
-    write_config(folder, trained.config, source, command=command)
+    write_config(folder / CONFIG, trained.config, source, command=command)
     if train_val.split is not None:
         train_val.split.save(folder / "split.json")
     trained.bundle.save(folder)

@@ -51,26 +51,48 @@ def load_train_val(
         return TrainVal(
             train=loaded.take(train_rows), validation=loaded.take(val_rows), split=split
         )
-    given = load_dataset(config.val, _beside(source, config.val_images))
-    progress.say(f"validation: {describe(given)}")
-    validation = _labelled(same_categories(given, loaded, config.val))
+    validation = load_beside(config.val, config.val_images, source, loaded, "validation", progress)
     return TrainVal(train=loaded, validation=validation, split=None)
+
+
+def load_beside(
+    path: Path,
+    images: Path | None,
+    source: DataConfig,
+    like: Dataset,
+    name: str,
+    progress: Progress,
+) -> Dataset:
+    """The labelled images of another dataset, its categories in the order of `like`.
+
+    Parameters
+    ----------
+    images
+        Folder of its images.
+    source
+        How the training data is read; of this dataset all images are, in whatever format.
+    name
+        What it is, for `progress`.
+
+    Raises
+    ------
+    TagboxError
+        What the readers raise; ``no-labels``; ``categories-differ``.
+    """
+    loaded = load_dataset(path, replace(source, images=images, format="auto", max_images=None))
+    progress.say(f"{name}: {describe(loaded)}")
+    return _labelled(_same_categories(loaded, like, path))
 
 
 def _labelled(dataset: Dataset) -> Dataset:
     rows = np.flatnonzero(dataset.images.labelled)
     if not len(rows):
-        hint = "train and validate on labelled images"
+        hint = "train, validate and test on labelled images"
         raise no_labels(len(dataset), dataset.source.path, hint)
     return dataset if len(rows) == len(dataset) else dataset.take(rows)
 
 
-def _beside(source: DataConfig, images: Path | None) -> DataConfig:
-    """How the validation data is read: as the training data, but all of it and with its own images folder."""
-    return replace(source, images=images, format="auto", max_images=None)
-
-
-def same_categories(dataset: Dataset, like: Dataset, path: Path) -> Dataset:
+def _same_categories(dataset: Dataset, like: Dataset, path: Path) -> Dataset:
     """`dataset` with its categories in the order of `like`, matched by name.
 
     Raises
