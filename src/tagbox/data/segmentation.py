@@ -1,6 +1,6 @@
 """The box around a COCO segmentation: polygons, or a run-length encoding (RLE) of a mask.
 
-A mask is never drawn: the ends of its runs tell the box.
+The mask is not decoded: the box follows from the ends of its runs.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from tagbox.data.json_files import shown
 Xywh = tuple[float, float, float, float]
 
 _NUMBERS = frozenset((int, float))
-_FEWEST = 6
-"""Numbers of a polygon: three corners."""
-_LONGEST = 12
-"""Characters of one count: more than 60 bits are no number of pixels."""
+_LEAST_NUMBERS = 6
+"""Of a polygon: three corners."""
+_MOST_CHARACTERS = 12
+"""Of one count: more than 60 bits are no number of pixels."""
 
 
 class SegmentationError(ValueError):
@@ -30,7 +30,7 @@ class SegmentationError(ValueError):
     code
         ``bad-polygon`` or ``bad-rle``.
     place
-        Of the fault within the segmentation: ``"[2]"``, ``".counts"``, or nothing.
+        Place of the fault within the segmentation: ``"[2]"``, ``".counts"``, or empty.
     """
 
     def __init__(self, code: str, found: str, place: str = "") -> None:
@@ -50,7 +50,7 @@ def segmentation_box(segmentation: Any) -> Xywh | None:
     Returns
     -------
     tuple of 4 floats or None
-        None where there is nothing to put a box around: null, an empty list, a mask without a pixel.
+        None for an empty segmentation: null, an empty list, a mask without a pixel.
 
     Raises
     ------
@@ -83,9 +83,9 @@ def segmentation_box(segmentation: Any) -> Xywh | None:
 def _check_polygon(polygon: Any) -> None:
     if not isinstance(polygon, list):
         raise ValueError(f"{shown(polygon)} is not a polygon")
-    if len(polygon) < _FEWEST or len(polygon) % 2:
+    if len(polygon) < _LEAST_NUMBERS or len(polygon) % 2:
         raise ValueError(f"a polygon is an even number of numbers from 6, found {len(polygon)}")
-    # As cheap as can be: it is done for every polygon of a check.
+    # The fast test first, as `tagbox check` does it for every polygon; the sum is finite if all numbers are.
     if not _NUMBERS.issuperset(map(type, polygon)) or not math.isfinite(sum(polygon)):
         odd = (v for v in polygon if type(v) not in _NUMBERS or not math.isfinite(v))
         raise ValueError(f"{shown(next(odd, polygon))} is not a coordinate")
@@ -107,7 +107,7 @@ def _mask_box(rle: dict[str, Any]) -> Xywh | None:
             "bad-rle", f"{shown(counts)} is neither a text nor a list of counts", ".counts"
         )
     height, width = sides
-    covered = sum(runs.tolist())  # Python's sum does not overflow.
+    covered = sum(runs.tolist())  # Python's integers do not overflow.
     if covered != height * width:
         raise SegmentationError(
             "bad-rle",
@@ -118,11 +118,12 @@ def _mask_box(rle: dict[str, Any]) -> Xywh | None:
 
 
 def decode_counts(text: str) -> NDArray[np.int64]:
-    """The runs of COCO's compressed RLE text: (R,) int64, of background and object in turn.
+    """The runs of COCO's compressed RLE text: (R,) int64, alternately of background and object.
 
-    Each character holds 5 bits above ``"0"`` and a sixth that says whether the number goes on, lowest
-    bits first; from the fourth number on, each is the difference to the one two before it
-    (``rleFrString`` in COCO's ``maskApi.c``).
+    A number takes one or more characters, lowest bits first. The code of a character, counted from
+    ``"0"``, has 5 bits of the number and a sixth that is set when the number goes on. Numbers are signed;
+    from the fourth on, each is the difference to the one two before it (``rleFrString`` in COCO's
+    ``maskApi.c``).
 
     Raises
     ------
@@ -140,12 +141,14 @@ def decode_counts(text: str) -> NDArray[np.int64]:
     goes_on = (codes & 32) > 0
     starts = np.concatenate([[0], np.flatnonzero(~goes_on[:-1]) + 1])
     lengths = np.diff(np.append(starts, len(codes)))
-    if goes_on[-1] or int(lengths.max()) > _LONGEST:
+    if goes_on[-1] or int(lengths.max()) > _MOST_CHARACTERS:
         raise SegmentationError("bad-rle", "the text breaks off within a number", ".counts")
-    place = np.arange(len(codes)) - np.repeat(starts, lengths)
-    numbers = np.add.reduceat((codes & 31) << (5 * place), starts)
+    digit = np.arange(len(codes)) - np.repeat(starts, lengths)
+    numbers = np.add.reduceat((codes & 31) << (5 * digit), starts)
+    # Two's complement: the highest bit of the last character is the sign.
     negative = (codes[starts + lengths - 1] & 16) > 0
     numbers -= np.where(negative, np.int64(1) << (5 * lengths), 0)
+    # Undo the differences, which begin with the fourth number: of the odd and of the even runs.
     for first in (1, 2):
         numbers[first::2] = np.cumsum(numbers[first::2])
     if np.any(numbers < 0):
@@ -154,15 +157,19 @@ def decode_counts(text: str) -> NDArray[np.int64]:
 
 
 def runs_box(runs: NDArray[np.int64], height: int) -> Xywh | None:
-    """The box around the object of a mask whose columns of `height` pixels are run through one by one."""
+    """The box around the object of a mask; None without a pixel.
+
+    COCO's runs go down the columns of `height` pixels, from left to right: pixel p is in column
+    ``p // height`` and row ``p % height``.
+    """
     ends = np.cumsum(runs)
     first, last = (ends - runs)[1::2], ends[1::2] - 1
-    there = last >= first
-    if not there.any():
+    not_empty = last >= first
+    if not not_empty.any():
         return None
-    first, last = first[there], last[there]
+    first, last = first[not_empty], last[not_empty]
     left, right = int(first[0]) // height, int(last[-1]) // height
-    # A run that goes on in the next column touches the lower and the upper edge.
+    # A run that continues in the next column has the last row of one column and the first of the next.
     if np.any(first // height < last // height):
         top, bottom = 0, height - 1
     else:

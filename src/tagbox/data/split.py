@@ -1,9 +1,9 @@
-"""Seeded, multi-label stratified splits, and the saved `split.json`."""
+"""Seeded splits, stratified by the labels, and the file ``split.json`` that saves one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -23,16 +23,16 @@ SPLIT_VERSION = 1
 
 
 def stratified_split(labels: NDArray[np.int8], fraction: float, seed: int = 0) -> tuple[Rows, Rows]:
-    """Hold out a part that has its share of every category.
+    """Hold out a part of the images with its share of every category.
 
     Parameters
     ----------
     labels
         (N, K) int8; 1 present, others count as absent.
     fraction
-        Part of the images in the second side, between 0 and 1.
+        Share of the images to hold out, between 0 and 1.
     seed
-        Decides the split.
+        Seed of the split.
 
     Returns
     -------
@@ -47,8 +47,9 @@ def stratified_split(labels: NDArray[np.int8], fraction: float, seed: int = 0) -
     _enough(len(labels), 2)
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
-    held = min(max(sizes(len(labels), (1 - fraction, fraction))[1], 1), len(labels) - 1)
-    share = held / len(labels)
+    wanted = sizes(len(labels), (1 - fraction, fraction))[1]
+    # Neither side may be empty, however small the fraction.
+    share = min(max(wanted, 1), len(labels) - 1) / len(labels)
     side = stratify(labels, (1 - share, share), seed)
     return np.flatnonzero(side == 0), np.flatnonzero(side == 1)
 
@@ -56,7 +57,7 @@ def stratified_split(labels: NDArray[np.int8], fraction: float, seed: int = 0) -
 def stratified_parts(
     labels: NDArray[np.int8], fractions: Sequence[float], seed: int = 0
 ) -> list[Rows]:
-    """Rows of each of several parts, one for each fraction (they sum to 1)."""
+    """Rows of several parts, one for each fraction; the fractions sum to 1."""
     _enough(len(labels), len(fractions))
     side = stratify(labels, fractions, seed)
     return [np.flatnonzero(side == part) for part in range(len(fractions))]
@@ -65,7 +66,7 @@ def stratified_parts(
 def stratified_folds(
     labels: NDArray[np.int8], folds: int, seed: int = 0
 ) -> list[tuple[Rows, Rows]]:
-    """(training rows, validation rows) of each fold; every image is in one validation side.
+    """(training rows, validation rows) of each fold; every image is in the validation part of one fold.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def stratified_folds(
 
 
 def sample(dataset: Dataset, count: int, seed: int = 0) -> Dataset:
-    """`count` images in their order, stratified by category; all of them when there are fewer."""
+    """`count` images in their order, stratified by category; all when there are not more."""
     if count >= len(dataset):
         return dataset
     share = count / len(dataset)
@@ -98,23 +99,23 @@ def _enough(count: int, least: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Named parts of a dataset, by keys that stay the same wherever its pictures lie.
+    """Named parts of a dataset, by keys of images that do not depend on the folder of the files.
 
     Attributes
     ----------
     parts
-        Part name to the keys of its images. Of folds, the validation side of each.
+        Part name to the keys of its images; of folds, their validation parts.
     key
         What the keys are: ``stem`` (file names without folder and extension) where those are
         unique, else ``id`` (COCO) or ``file``.
     seed
-        The seed it was drawn with.
+        The seed of the split.
     folds
-        Whether the parts are folds, each the validation side of all others.
+        Whether the parts are folds: each is the validation part to the others.
     source
         Name of the file or folder that was split.
     images
-        The folder of the pictures, relative to the saved file; None where unknown.
+        The folder of the images, relative to the saved file; None where unknown.
     """
 
     parts: Mapping[str, tuple[str, ...]]
@@ -128,7 +129,7 @@ class Split:
     def of(
         cls, dataset: Dataset, rows: Mapping[str, Rows], *, seed: int, folds: bool = False
     ) -> Split:
-        """The split that puts the images at ``rows[part]`` into each part."""
+        """The split whose parts are the images at ``rows[part]``."""
         if len(set(dataset.images.stems.tolist())) == len(dataset):
             kind: Literal["stem", "id", "file"] = "stem"
         else:
@@ -143,7 +144,7 @@ class Split:
         )
 
     def rows(self, dataset: Dataset) -> dict[str, Rows]:
-        """Each part's rows in a dataset, in the dataset's order.
+        """Rows of each part in a dataset, ascending.
 
         Raises
         ------
@@ -156,12 +157,14 @@ class Split:
         missing = [key for keys in self.parts.values() for key in keys if key not in row_of]
         labelled = dataset.images.labelled.tolist()
         extra = [key for key, row in row_of.items() if labelled[row] and key not in named]
-        for keys, found in ((missing, "lacks"), (extra, "holds")):
+        for keys, verb, which in (
+            (missing, "lacks", "that the split names"),
+            (extra, "holds", "that the split does not name"),
+        ):
             if keys:
-                word = {"lacks": "that the split names", "holds": "that the split does not name"}
                 raise TagboxError(
                     "split-images",
-                    f"the dataset {found} {len(keys):,} images {word[found]}: {some(keys)}",
+                    f"the dataset {verb} {len(keys):,} images {which}: {some(keys)}",
                     file=dataset.source.path,
                     hint="use the dataset that was split, or make a new split",
                 )
@@ -176,10 +179,10 @@ class Split:
         if not self.folds:
             return {part: dataset.take(r) for part, r in rows.items()}
         result = {}
-        for part, held in rows.items():
+        for part, validation in rows.items():
             others = np.sort(np.concatenate([r for name, r in rows.items() if name != part]))
             result[f"{part}-train"] = dataset.take(others)
-            result[f"{part}-val"] = dataset.take(held)
+            result[f"{part}-val"] = dataset.take(validation)
         return result
 
     def save(self, path: Path) -> None:
@@ -198,33 +201,20 @@ class Split:
         """
         saved = read_json_as(path, _Saved, "split-file", "make it with 'tagbox split'")
         keys = [key for part in saved.parts.values() for key in part]
-        if saved.version != SPLIT_VERSION or len(set(keys)) < len(keys):
-            raise TagboxError(
-                "split-file",
-                "an image stands in two parts"
-                if saved.version == SPLIT_VERSION
-                else f"version {saved.version} is not known, only {SPLIT_VERSION}",
-                file=path,
-                hint="make it with this version's 'tagbox split'",
-            )
-        return cls(
-            parts=saved.parts,
-            key=saved.key,
-            seed=saved.seed,
-            folds=saved.folds,
-            source=saved.source,
-            images=saved.images,
-        )
+        fault = None
+        if saved.version != SPLIT_VERSION:
+            fault = f"version {saved.version} is not known, only {SPLIT_VERSION}"
+        elif len(set(keys)) < len(keys):
+            fault = "an image stands in two parts"
+        if fault is not None:
+            hint = "make it with this version's 'tagbox split'"
+            raise TagboxError("split-file", fault, file=path, hint=hint)
+        return cls(**{f.name: getattr(saved, f.name) for f in fields(cls)})
 
 
-class _Saved(msgspec.Struct):
+@dataclass(frozen=True, kw_only=True)
+class _Saved(Split):
     version: int
-    parts: dict[str, tuple[str, ...]]
-    key: Literal["stem", "id", "file"]
-    seed: int
-    folds: bool = False
-    source: str = ""
-    images: str | None = None
 
 
 def _keys(dataset: Dataset, kind: Literal["stem", "id", "file"]) -> list[str]:

@@ -1,8 +1,8 @@
 """Iterative stratification of multi-label data (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011).
 
-Our own 50 lines and not the library of that name: that imports scikit-learn (0.6 s), walks every
-image and category again for each image, and leaves the sizes of the sides to chance. Here the
-sides have exactly the size that was asked for. The library is the tests' oracle for the spread.
+Not the library iterative-stratification, which imports scikit-learn (0.6 s), goes through all images and
+categories again for each image, and gives sides of random size. Here each side has the size that was asked
+for. The tests compare the spread of the categories with that of the library.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 
 def stratify(labels: NDArray[np.int8], fractions: Sequence[float], seed: int) -> NDArray[np.int32]:
-    """Deal images to sides so that each side has its share of every category.
+    """Assign images to sides so that each side has its share of every category.
 
-    The rarest category left is dealt first; each of its images goes to the side that lacks it
-    most, among equals to the one that lacks images most, among those by lot. Images without a
-    label fill the sides up.
+    Repeatedly the images of the category with the fewest unassigned ones are assigned: rare categories
+    leave the least choice, and an image assigned for one category counts for all of its others. Each
+    image goes to the side that lacks most images of the category; among equals to the side with most
+    room; among those at random. Images without a label fill the sides up at the end.
 
     Parameters
     ----------
@@ -28,63 +29,70 @@ def stratify(labels: NDArray[np.int8], fractions: Sequence[float], seed: int) ->
     fractions
         Share of each of S sides; they sum to 1.
     seed
-        Decides the order of images and the lots.
+        Decides the order of images and the random choices.
 
     Returns
     -------
     NDArray[np.int32]
-        (N,) side of each image. The sides' sizes are `sizes` of N and the fractions.
+        (N,) side of each image. The sizes of the sides are `sizes` of N and the fractions.
     """
     count = len(labels)
     rng = np.random.default_rng(seed)
     order = rng.permutation(count)
-    lots = rng.random((count, len(fractions))).tolist()
+    tie_breaks = rng.random((count, len(fractions))).tolist()
     present = labels[order] == 1
     rows, columns = np.nonzero(present)
+    # The categories of each image, and the images of each category.
     bounds = np.searchsorted(rows, np.arange(count + 1))
     flat = columns.tolist()
-    labels_of = [flat[start:stop] for start, stop in pairwise(bounds)]
-    by_label = np.argsort(columns, kind="stable")
+    categories_of = [flat[start:stop] for start, stop in pairwise(bounds)]
+    by_category = np.argsort(columns, kind="stable")
     totals = present.sum(0)
-    images_of = np.split(rows[by_label], np.cumsum(totals)[:-1]) if len(totals) else []
-    left = totals.tolist()
-    lacks = [[fraction * total for total in left] for fraction in fractions]
+    images_of = np.split(rows[by_category], np.cumsum(totals)[:-1]) if len(totals) else []
+    # What is still to be assigned: images of each category, of each side and category, of each side.
+    unassigned = totals.tolist()
+    lacking = [[fraction * total for total in unassigned] for fraction in fractions]
     room = sizes(count, fractions)
-    side = np.full(count, -1, np.int32).tolist()
+    side_of = np.full(count, -1, np.int32).tolist()
 
-    def deal(image: int, label: int | None) -> None:
-        chance = lots[image]
+    def assign(image: int, category: int | None) -> None:
         best = max(
-            (s for s in range(len(room)) if room[s] > 0),
-            key=lambda s: (0.0 if label is None else lacks[s][label], room[s], chance[s]),
+            (side for side in range(len(room)) if room[side] > 0),
+            key=lambda side: (
+                0.0 if category is None else lacking[side][category],
+                room[side],
+                tie_breaks[image][side],
+            ),
         )
-        side[image] = best
+        side_of[image] = best
         room[best] -= 1
-        for other in labels_of[image]:
-            left[other] -= 1
-            lacks[best][other] -= 1
+        for present_category in categories_of[image]:
+            unassigned[present_category] -= 1
+            lacking[best][present_category] -= 1
 
-    waiting = {label for label, total in enumerate(left) if total}
+    waiting = {category for category, total in enumerate(unassigned) if total}
     while waiting:
-        rarest = min(waiting, key=lambda label: (left[label], label))
+        rarest = min(waiting, key=lambda category: (unassigned[category], category))
         waiting.remove(rarest)
         for image in images_of[rarest].tolist():
-            if side[image] < 0:
-                deal(image, rarest)
-        waiting = {label for label in waiting if left[label]}
-    for image, labels_here in enumerate(labels_of):
-        if not labels_here:
-            deal(image, None)
+            if side_of[image] < 0:
+                assign(image, rarest)
+        # Images of the rarest category may have been the last ones of others.
+        waiting = {category for category in waiting if unassigned[category]}
+    for image, categories in enumerate(categories_of):
+        if not categories:
+            assign(image, None)
     result = np.empty(count, np.int32)
-    result[order] = side
+    result[order] = side_of
     return result
 
 
 def sizes(count: int, fractions: Sequence[float]) -> list[int]:
-    """Whole numbers nearest to the fractions of `count` that sum to it (largest remainders)."""
+    """The fractions of `count` as whole numbers that sum to it, by the method of largest remainders."""
     exact = [fraction * count for fraction in fractions]
+    # 0.1 * 30 must be 3 in spite of rounding errors.
     whole = [int(np.floor(value + 1e-9)) for value in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda s: (whole[s] - exact[s], s))
-    for s in by_remainder[: count - sum(whole)]:
-        whole[s] += 1
+    by_remainder = sorted(range(len(exact)), key=lambda side: (whole[side] - exact[side], side))
+    for side in by_remainder[: count - sum(whole)]:
+        whole[side] += 1
     return whole
