@@ -1,7 +1,4 @@
-"""Keeping, renaming and merging a dataset's categories.
-
-The 80 categories of COCO instances, in order: the index is what ``.cls`` files and submissions hold.
-"""
+"""The 80 categories of COCO instances, and keeping, renaming and merging the categories of a dataset."""
 
 from __future__ import annotations
 
@@ -32,20 +29,21 @@ _GROUPS = {
 }
 
 NAMES: tuple[str, ...] = tuple(name for group in _GROUPS.values() for name in group.split(","))
+"""In the order of the indices of ``.cls`` files and submissions."""
 SUPERCATEGORIES: tuple[str, ...] = tuple(
     supercategory for supercategory, group in _GROUPS.items() for _ in group.split(",")
 )
 
 
 def categories() -> Categories:
-    """The 80 categories with the ids 0..79 of the challenge, not COCO's own 1..90."""
+    """COCO's 80 categories with the ids 0..79 of the challenge, not COCO's own 1..90."""
     return Categories(
         names=NAMES, ids=np.arange(len(NAMES), dtype=np.int64), supercategories=SUPERCATEGORIES
     )
 
 
 def keep(dataset: Dataset, names: Sequence[str]) -> Dataset:
-    """Only the categories `names`, in the dataset's own order; images stay, all of them.
+    """Keep only the categories `names`, in the order of the dataset, and all images.
 
     Raises
     ------
@@ -58,9 +56,9 @@ def keep(dataset: Dataset, names: Sequence[str]) -> Dataset:
 
 
 def group_by_supercategory(dataset: Dataset) -> Dataset:
-    """One category for each supercategory; a category without one keeps its name.
+    """Merge categories into their supercategories; a category without one keeps its name.
 
-    Where the source has no supercategories but only names of COCO's 80, COCO's own are taken.
+    Where the source has no supercategories and all names are among COCO's 80, COCO's supercategories are used.
 
     Raises
     ------
@@ -92,7 +90,7 @@ def group_by_supercategory(dataset: Dataset) -> Dataset:
 
 
 def apply_mapping(dataset: Dataset, mapping: Mapping[str, str | None], file: Path) -> Dataset:
-    """Rename and merge categories; those mapped to None are dropped, those not named stay.
+    """Rename and merge categories; those mapped to None are dropped, those not named are kept.
 
     Raises
     ------
@@ -105,12 +103,12 @@ def apply_mapping(dataset: Dataset, mapping: Mapping[str, str | None], file: Pat
 
 
 def read_mapping(path: Path) -> dict[str, str | None]:
-    """A YAML file of ``old name: new name``, null to drop.
+    """Read a YAML file of ``old name: new name``, null to drop.
 
     Raises
     ------
     TagboxError
-        ``mapping-file`` when it is not that, ``file-missing`` when it is not there.
+        ``mapping-file`` for other content, ``file-missing``.
     """
     values = read_yaml(path, "mapping-file", "write one 'old name: new name' a line")
     if not isinstance(values, dict) or not values:
@@ -133,10 +131,10 @@ def read_mapping(path: Path) -> dict[str, str | None]:
 
 
 def regroup(dataset: Dataset, new_names: Mapping[str, str]) -> Dataset:
-    """Give categories new names; equal names merge, absent ones are dropped with their annotations.
+    """Rename categories; those with equal new names are merged, absent ones dropped with their annotations.
 
-    A merged category takes the id, supercategory and place of the first one merged into it. It
-    is unknown in an image where one of its members is unknown and none is present.
+    A merged category has the id, supercategory and position of the first of its members. It is unknown in
+    an image where a member is unknown and none is present.
 
     Parameters
     ----------
@@ -145,9 +143,9 @@ def regroup(dataset: Dataset, new_names: Mapping[str, str]) -> Dataset:
     """
     old = dataset.categories
     names = list(dict.fromkeys(new_names[name] for name in old.names if name in new_names))
-    place = {name: row for row, name in enumerate(names)}
+    row_of = {name: row for row, name in enumerate(names)}
     new_row = np.array(
-        [place[new_names[name]] if name in new_names else -1 for name in old.names], np.int32
+        [row_of[new_names[name]] if name in new_names else -1 for name in old.names], np.int32
     )
     first = [int(np.flatnonzero(new_row == row)[0]) for row in range(len(names))]
     kept = np.flatnonzero(new_row[dataset.annotations.category_rows] >= 0)

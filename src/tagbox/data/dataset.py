@@ -1,7 +1,6 @@
-"""`Dataset`: what is on disk, in NumPy columns.
+"""`Dataset`: images, categories and annotations in NumPy columns.
 
-One of the two values that carry everything (the other is `tagbox.predictions.predictions.Predictions`).
-There is no Python object for each annotation, so memory stays small and loader processes can share it.
+There is no Python object per annotation, so that memory stays small and worker processes share it.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Images:
-    """N images, a row each.
+    """N images, one per row.
 
     Attributes
     ----------
     ids
         (N,) int64, unique; the original ids, or 1..N where the format has none.
     files
-        (N,) str; path of each picture relative to `root` (or absolute).
+        (N,) str; path of each image file relative to `root` (or absolute).
     widths, heights
         (N,) int32 pixels as the source states them; 0 where it does not.
     labelled
-        (N,) bool; False for a test image whose labels nobody gave (not the same as an empty image).
+        (N,) bool; False for an image without labels, which is not the same as one without objects.
     root
         The folder that `files` are relative to.
     """
@@ -52,18 +51,18 @@ class Images:
         return len(self.ids)
 
     def path(self, row: int) -> Path:
-        """Where the picture of image `row` lies."""
+        """The file of image `row`."""
         return self.root / str(self.files[row])
 
     @cached_property
     def stems(self) -> NDArray[np.str_]:
-        """(N,) str; file names without folder and extension, what submissions call an image."""
+        """(N,) str; file names without folder and extension, by which submissions name images."""
         return np.array([Path(name).stem for name in self.files.tolist()], dtype=np.str_)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Categories:
-    """K categories; the row 0..K-1 is the index that models and label files use.
+    """K categories, one per row; models and label files use the row as index.
 
     Attributes
     ----------
@@ -72,7 +71,7 @@ class Categories:
     ids
         (K,) int64; the original category ids.
     supercategories
-        K names, empty strings where the source has none.
+        K names; empty strings where the source has none.
     """
 
     names: tuple[str, ...]
@@ -94,7 +93,7 @@ class Categories:
 
     @classmethod
     def from_names(cls, names: Sequence[str]) -> Categories:
-        """Categories known by name only: ids 0..K-1, no supercategories."""
+        """Categories with these names, the ids 0..K-1 and no supercategories."""
         return cls(
             names=tuple(names),
             ids=np.arange(len(names), dtype=np.int64),
@@ -104,7 +103,7 @@ class Categories:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Annotations:
-    """M annotations, a row each.
+    """M annotations, one per row.
 
     Attributes
     ----------
@@ -175,7 +174,7 @@ class Annotations:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Source:
-    """Where the records came from, so that a split copies original records untouched.
+    """The origin of the records, from which writers copy original records unchanged.
 
     Attributes
     ----------
@@ -197,14 +196,14 @@ class Source:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset:
-    """Images, categories, annotations and where they came from; immutable.
+    """Images, categories, annotations and their source; immutable.
 
     Attributes
     ----------
     unknown
-        (U, 2) int32 pairs (image row, category row) of which nobody said present or absent.
+        (U, 2) int32 pairs (image row, category row) whose label is neither present nor absent.
     crowd_is_present
-        Whether a crowd region counts as "this category appears in the image".
+        Whether a crowd region makes its category present in the image.
     """
 
     images: Images
@@ -237,7 +236,7 @@ class Dataset:
         return table
 
     def take(self, rows: NDArray[np.intp] | Sequence[int]) -> Dataset:
-        """The images at `rows`, in that order, with their annotations; categories stay."""
+        """The images at `rows`, in that order, with their annotations; all categories are kept."""
         rows = np.asarray(rows, np.intp)
         new_row = np.full(len(self.images), -1, np.int32)
         new_row[rows] = np.arange(len(rows), dtype=np.int32)
@@ -265,7 +264,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex SHA-256 over ids, files, categories and labels: the same data, the same value."""
+        """Hex SHA-256 of the ids, files, categories and labels."""
         digest = hashlib.sha256()
         digest.update("\0".join(self.categories.names).encode())
         digest.update("\0".join(self.images.files.tolist()).encode())
@@ -275,7 +274,7 @@ class Dataset:
 
 
 def memory_source(images: int, annotations: int, path: Path = Path("memory")) -> Source:
-    """The source of a dataset that was made, not read."""
+    """The source of a dataset that was not read from files."""
     return Source(
         path=path,
         format="memory",

@@ -1,4 +1,4 @@
-"""A dataset written in any format, its pictures left where they are, linked or copied."""
+"""Writing a dataset in any format; its images are left where they are, linked or copied."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tagbox.errors import TagboxError
 Format = Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "folders"]
 Pictures = Literal["reference", "link", "copy"]
 
-# These are files that speak of pictures; the other formats are folders that hold them.
+# Files that name images; the other formats are folders that hold them.
 FILE_FORMATS: dict[str, str] = {"coco": ".json", "labels": ".json", "csv": ".csv"}
 
 
@@ -31,26 +31,26 @@ def export(dataset: Dataset, folder: Path, part: str, format: Format, pictures: 
     Parameters
     ----------
     dataset
-        What to write.
+        The dataset.
     folder
-        Where; other parts of the same dataset go into the same folder.
+        Folder to write into; other parts of the same dataset may be in it.
     part
-        Its name: ``train`` becomes ``train.json`` or the folder ``train``.
+        Name of the part: ``train`` becomes ``train.json`` or the folder ``train``.
     format
-        The format.
+        Format to write.
     pictures
-        ``reference`` leaves the pictures where they are (not for the formats that hold them),
-        ``link`` makes symbolic links, ``copy`` copies.
+        ``reference`` leaves the images where they are (not for the formats that hold them), ``link``
+        makes symbolic links, ``copy`` copies.
 
     Returns
     -------
     Path
-        What `tagbox.data.load.load_dataset` opens to read the part again.
+        What `tagbox.data.load.load_dataset` reads the part from.
 
     Raises
     ------
     TagboxError
-        What the format's writer raises; ``image-missing``, ``cannot-write``.
+        The codes of the format's writer; ``image-missing``, ``cannot-write``.
     """
     files = dataset.images.files.tolist()
     names = flat_names(files)
@@ -59,37 +59,31 @@ def export(dataset: Dataset, folder: Path, part: str, format: Format, pictures: 
             written = folder / f"{part}{FILE_FORMATS[format]}"
             writers = {"coco": write_coco, "labels": write_labels, "csv": write_csv}
             writers[format](dataset, written)
-            place, names = folder / "images", files
+            images, names = folder / "images", files
         case "cls":
             written = folder / part
             write_cls(dataset, written, part)
-            place = written / "images" / part
+            images = written / "images" / part
         case "yolo":
-            written = place = folder / "images" / part
+            written = images = folder / "images" / part
             write_yolo(dataset, folder, part)
         case "labelme":
-            written = place = folder / part
+            written = images = folder / part
             write_labelme(dataset, written)
         case "folders":
-            written = place = folder / part
+            written = images = folder / part
             classes = class_of_each(dataset)
             names = [f"{c}/{name}" if c else name for c, name in zip(classes, names, strict=True)]
     if pictures != "reference":
         for row, name in enumerate(names):
-            target = place / name
+            target = images / name
             if not target.exists():
-                place_picture(dataset.images.path(row), target, pictures)
+                _link_or_copy(dataset.images.path(row), target, pictures)
     return written
 
 
-def place_picture(source: Path, target: Path, how: Literal["link", "copy"]) -> None:
-    """Copy a picture to `target`, or make `target` a symbolic link to it.
-
-    Raises
-    ------
-    TagboxError
-        ``image-missing`` when there is no such picture, ``cannot-write``.
-    """
+def _link_or_copy(source: Path, target: Path, how: Literal["link", "copy"]) -> None:
+    """Copy an image to `target`, or make `target` a symbolic link to it."""
     if not source.is_file():
         raise TagboxError(
             "image-missing", "no such picture", file=source, hint="name its folder with --images"

@@ -1,7 +1,4 @@
-"""Where the pictures of a dataset lie, when nobody said.
-
-Sizes of pictures without decoding them, and putting pictures where an export needs them.
-"""
+"""Image files of a dataset: the folder they are in, their names, and their sizes without decoding."""
 
 from __future__ import annotations
 
@@ -43,29 +40,30 @@ _SAMPLE = 64
 def locate_images(
     path: Path, names: Sequence[str], images: Path | None = None
 ) -> tuple[Path, list[str]]:
-    """The folder of the pictures that an annotation file names.
+    """Find the folder of the images that an annotation file names.
 
-    Searched, in this order: `images` alone when given; where a ``split.json`` beside the file
-    says; beside the file; ``images/`` and ``data/`` beside it; ``../images``; ``../images/SPLIT``; ``../SPLIT``; ``SPLIT`` beside it, where SPLIT
-    comes from the file's name (``instances_train2017.json`` is ``train2017``). The folder with
-    most of a sample of the named files wins, the first of equals. Where none holds a file as it
-    is named, base names are tried, as long as they are unambiguous.
+    Searched are only `images` when given; else, in this order, the folder that a ``split.json`` beside
+    the file names; the folder of the file; ``images/`` and ``data/`` beside it; ``../images``;
+    ``../images/SPLIT``; ``../SPLIT``; ``SPLIT`` and ``images/SPLIT`` beside it, where SPLIT comes from
+    the name of the file (``train2017`` of ``instances_train2017.json``). The first folder with most of
+    a sample of the named files is taken. Where none has a file of that name, base names are tried, if
+    they are unambiguous.
 
     Parameters
     ----------
     path
         The annotation file.
     names
-        File names as the annotations give them, ``/`` or ``\\`` between folders.
+        File names as the annotations give them, with ``/`` or ``\\`` between folders.
     images
-        The folder the user named.
+        The folder that the user named.
 
     Returns
     -------
     root : Path
-        The folder; the best guess when no picture is found (scoring needs none).
+        The folder; the first candidate when no image is found (evaluation needs none).
     files : list of str
-        Each picture's path relative to it.
+        Path of each image relative to it.
 
     Raises
     ------
@@ -74,27 +72,32 @@ def locate_images(
     """
     require_folder(images)
     files = [name.replace("\\", "/") for name in names]
-    places = [images] if images is not None else candidate_folders(path)
-    sample = _sample(files)
-    hits = [sum((place / name).is_file() for name in sample) for place in places]
-    if any(hits):
-        return places[hits.index(max(hits))], files
+    folders = [images] if images is not None else candidate_folders(path)
+    best = _most_files(folders, files)
+    if best is not None:
+        return best, files
     bases = [name.rpartition("/")[2] for name in files]
     if len(set(bases)) == len(bases):
-        sample = _sample(bases)
-        hits = [sum((place / name).is_file() for name in sample) for place in places]
-        if any(hits):
-            return places[hits.index(max(hits))], bases
-        for place in places:
-            if images is not None or place.name == "images":
-                found = _by_base_name(place, bases)
+        best = _most_files(folders, bases)
+        if best is not None:
+            return best, bases
+        for folder in folders:
+            if images is not None or folder.name == "images":
+                found = _by_base_name(folder, bases)
                 if found is not None:
-                    return place, found
-    return places[0], files
+                    return folder, found
+    return folders[0], files
+
+
+def _most_files(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
+    """The first folder with most of a sample of the files; None when no folder has any."""
+    sample = _sample(names)
+    hits = [sum((folder / name).is_file() for name in sample) for folder in folders]
+    return folders[hits.index(max(hits))] if any(hits) else None
 
 
 def require_folder(images: Path | None) -> None:
-    """Raise ``images-folder-missing`` when the folder of pictures that the user named is not there."""
+    """Raise ``images-folder-missing`` when the folder that the user named does not exist."""
     if images is not None and not images.is_dir():
         raise TagboxError(
             "images-folder-missing", "no such folder", file=images, hint="check --images"
@@ -102,24 +105,19 @@ def require_folder(images: Path | None) -> None:
 
 
 def candidate_folders(path: Path) -> list[Path]:
-    """The existing folders in which pictures of the annotation file `path` are searched."""
+    """The existing folders in which `locate_images` searches, in its order; the file's own where none exists."""
     beside, above, split = path.parent, path.parent.parent, split_name(path)
-    places = [beside, beside / "images", beside / "data", above / "images"]
+    folders = [beside, beside / "images", beside / "data", above / "images"]
     if (beside / "split.json").is_file():
-        places = [*_of_split(beside / "split.json"), *places]
+        folders = [*_of_split(beside / "split.json"), *folders]
     if split:
-        places += [
-            above / "images" / split,
-            above / split,
-            beside / split,
-            beside / "images" / split,
-        ]
-    seen = dict.fromkeys(place for place in places if place.is_dir())
-    return list(seen) or [beside]
+        folders += [above / "images" / split, above / split]
+        folders += [beside / split, beside / "images" / split]
+    return list(dict.fromkeys(folder for folder in folders if folder.is_dir())) or [beside]
 
 
 def split_name(path: Path) -> str:
-    """``train2017`` of ``instances_train2017.json``; empty when the name tells no split."""
+    """``train2017`` of ``instances_train2017.json``; its stem when the name has no such prefix."""
     stem = path.name.partition(".")[0].lstrip("_")
     match = re.fullmatch(
         r"(?:[a-z]+_)*?(?:instances|keypoints|captions|labels|annotations|info)_(.+)", stem
@@ -128,30 +126,31 @@ def split_name(path: Path) -> str:
 
 
 def require_images(dataset: Dataset) -> None:
-    """Refuse a dataset of which no picture is found.
+    """Refuse a dataset of which no image file is found.
 
     Raises
     ------
     TagboxError
-        ``images-not-found`` naming every place that was searched.
+        ``images-not-found``, with the folders that were searched.
     """
     sample = _sample(dataset.images.files.tolist())
     if not sample or any((dataset.images.root / name).is_file() for name in sample):
         return
     source = dataset.source.path
-    places = [dataset.images.root]
+    root = dataset.images.root
+    searched = [root]
     if source.is_file():
-        places += [place for place in candidate_folders(source) if place not in places]
+        searched += [folder for folder in candidate_folders(source) if folder != root]
     raise TagboxError(
         "images-not-found",
-        f"none of its pictures ({some(sample, 2)}) is in {some(places, 12)}",
+        f"none of its pictures ({some(sample, 2)}) is in {some(searched, 12)}",
         file=source,
         hint="name their folder with --images",
     )
 
 
 def check_relative(names: Sequence[str], path: Path, where: str) -> None:
-    """Refuse file names that lead out of the folder of pictures.
+    """Refuse file names that lead out of the folder of images.
 
     `where` is the place of a name in the file `path`, with ``{}`` for its position.
 
@@ -181,7 +180,7 @@ def leads_outside(name: str) -> bool:
 
 
 def list_images(folder: Path, *, recursive: bool = True) -> list[str]:
-    """Relative paths (``/`` between folders) of the pictures in a folder, sorted; hidden ones not."""
+    """Relative paths (``/`` between folders) of the images in a folder, sorted, without hidden ones."""
     found: list[str] = []
     for current, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith(".")) if recursive else []
@@ -232,12 +231,12 @@ def collect_images(arguments: Sequence[Path | str]) -> list[Path]:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name is a picture's."""
+    """Whether a file name has the extension of an image, and is not hidden."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def _of_split(path: Path) -> list[Path]:
-    """The folder of pictures that a saved split names."""
+    """The folder of images that a saved split names, if any."""
     try:
         named = msgspec.json.decode(path.read_bytes(), type=_SavedSplit).images
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
@@ -250,7 +249,7 @@ class _SavedSplit(msgspec.Struct):
 
 
 def _by_base_name(folder: Path, bases: Sequence[str]) -> list[str] | None:
-    """Paths of the pictures anywhere under `folder`; None when one is ambiguous or none is there."""
+    """Paths of the images anywhere below `folder`; None when one is ambiguous or none is found."""
     index: dict[str, str] = {}
     twice: set[str] = set()
     for relative in list_images(folder):
@@ -265,7 +264,7 @@ def _by_base_name(folder: Path, bases: Sequence[str]) -> list[str] | None:
 
 
 def _sample(names: Sequence[str]) -> list[str]:
-    """Evenly spaced names, first and last among them."""
+    """At most `_SAMPLE` evenly spaced names, the first and the last among them."""
     rows = np.unique(np.linspace(0, len(names) - 1, min(_SAMPLE, len(names))).astype(int))
     return [names[row] for row in rows]
 
@@ -306,10 +305,10 @@ def upright_size(image: Path | IO[bytes]) -> tuple[int, int, bool]:
 
 
 def flat_names(files: list[str]) -> list[str]:
-    """A name without folders for each picture, with a stem that no other has.
+    """A file name without folders for each image, with a unique stem.
 
-    The base names when they are that; else the paths with ``__`` between their parts, and a
-    number where even those meet.
+    These are the base names if their stems are unique; else the paths with ``__`` for ``/``, with a
+    number where a stem is still taken.
     """
     names = [name.rpartition("/")[2] for name in files]
     if len({Path(name).stem for name in names}) < len(names):

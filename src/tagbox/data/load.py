@@ -1,4 +1,4 @@
-"""`load_dataset`: whatever people have, recognised, read and said in one line."""
+"""`load_dataset`: read a dataset of any format, and describe it in one line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tagbox.data.formats.common import Report, refuse
 from tagbox.data.formats.csv import read_csv
 from tagbox.data.formats.labelme import read_labelme
 from tagbox.data.formats.yolo import read_yolo
-from tagbox.data.recognise import find_source
+from tagbox.data.recognise import find_source, require_path
 from tagbox.data.recognise import recognise as recognise
 from tagbox.errors import TagboxError
 
@@ -35,8 +35,8 @@ NAMES = {
 def load_dataset(path: Path | str, config: DataConfig | None = None) -> Dataset:
     """Read a dataset of any known format.
 
-    Categories are first renamed and merged (`mapping`), then grouped (`group_by`), then kept
-    (`categories`), so each step speaks of the names the one before it made.
+    Categories are first renamed and merged (`mapping`), then grouped (`group_by`), then selected
+    (`categories`): each step uses the names that the one before it made.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def load_dataset(path: Path | str, config: DataConfig | None = None) -> Dataset:
 
 
 def adapt(dataset: Dataset, config: DataConfig) -> Dataset:
-    """`dataset` with the changes that the config asks for; see `load_dataset`."""
+    """Apply the changes that the config asks for to `dataset`; see `load_dataset`."""
     if config.mapping is not None:
         mapping = category_tools.read_mapping(config.mapping)
         dataset = category_tools.apply_mapping(dataset, mapping, config.mapping)
@@ -63,9 +63,9 @@ def adapt(dataset: Dataset, config: DataConfig) -> Dataset:
 
 
 def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
-    """The dataset as it stands in its files; `load_dataset` without the changes the config asks for.
+    """Read a dataset without the changes that the config asks for.
 
-    `report` gets the faults that a line-by-line format's reader can step over.
+    `report` gets the faults that readers of line-by-line formats can skip.
     """
     format, path = source_of(path, config)
     match format:
@@ -87,14 +87,11 @@ def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
 
 
 def source_of(path: Path, config: DataConfig) -> tuple[str, Path]:
-    """The format of a dataset and the file or folder to read; refuses settings it has no use for."""
+    """The format of a dataset and the file or folder to read; refuses settings that the format does not use."""
     format: str = config.format
+    require_path(path)
     if format == "auto":
         format, path = find_source(path)
-    elif not path.exists():
-        raise TagboxError(
-            "file-missing", "no such file or folder", file=path, hint="check the path"
-        )
     elif path.is_dir() and format in ("coco", "csv", "labels"):
         found, inside = find_source(path)
         path = inside if found == format else path

@@ -1,4 +1,4 @@
-"""Which format lies at a path, told from names and the first bytes, never by trying to read it all."""
+"""Recognition of the format of a dataset, from file names and first bytes without reading all of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LAYOUT_FOLDERS = {"images", "labels", "annotations", "train", "val", "valid", "
 
 
 def recognise(path: Path | str) -> str:
-    """The format at a path: ``coco``, ``labels``, ``cls``, ``csv``, ``yolo``, ``labelme``, ``folders``.
+    """The format of the dataset at a path: ``coco``, ``labels``, ``cls``, ``csv``, ``yolo``, ``labelme``, ``folders``.
 
     Raises
     ------
@@ -35,14 +35,19 @@ def recognise(path: Path | str) -> str:
 
 
 def find_source(path: Path) -> tuple[str, Path]:
-    """The format at a path, and the file or folder to read: of a folder, the COCO JSON in it."""
+    """The format at a path, and the file or folder to read, such as the COCO JSON in a folder."""
+    require_path(path)
+    if path.is_file():
+        return _of_file(path), path
+    return _of_folder(path)
+
+
+def require_path(path: Path) -> None:
+    """Raise ``file-missing`` when there is no file or folder `path`."""
     if not path.exists():
         raise TagboxError(
             "file-missing", "no such file or folder", file=path, hint="check the path"
         )
-    if path.is_file():
-        return _of_file(path), path
-    return _of_folder(path)
 
 
 def _of_file(path: Path) -> str:
@@ -90,14 +95,14 @@ def json_kind(path: Path) -> str:
         return "labelme"
     if _LABELS.match(head):
         return "labels"
-    # A COCO file may begin with keys of its exporter's own.
+    # Exporters may write keys of their own first.
     if head.lstrip()[:1] == b"{" and _COCO_LIST.search(head):
         return "coco"
     return "results" if head.lstrip()[:1] == b"[" else ""
 
 
 def _top_level_keys(path: Path) -> list[str]:
-    """Keys of a JSON object, none of another value; an error for what is not JSON."""
+    """Keys of a JSON object; none for another JSON value. Raises for what is not JSON."""
     with mapped(path) as content:
         try:
             return list(msgspec.json.decode(content, type=dict[str, msgspec.Raw]))
@@ -154,7 +159,7 @@ def _of_folder(path: Path) -> tuple[str, Path]:
 
 
 def coco_files(folder: Path) -> list[Path]:
-    """COCO JSON files in a folder, or else in its ``annotations``, or else Roboflow's below it."""
+    """COCO JSON files in a folder, else in its ``annotations``, else those of Roboflow in its subfolders."""
     for place in (folder, folder / "annotations"):
         found = [file for file in sorted(place.glob("*.json")) if json_kind(file) == "coco"]
         if found:

@@ -1,7 +1,7 @@
-"""The challenge's JSON form, ``{"000000000139": [56, 60], …}``: the one strict reader, and the writer.
+"""The JSON form of the challenge, ``{"000000000139": [56, 60], …}``: its strict reader and its writer.
 
-Submissions, label sets and truth in this form all come through here. Python's own JSON parser is
-used, not msgspec, because it can say that a key stands twice.
+Submissions and label sets in this form are read here. Python's JSON parser is used and not msgspec,
+because it reports keys that stand twice.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from tagbox.errors import TagboxError
 
 
 def read_submission(path: Path, categories: int | None = 80) -> dict[str, list[int]]:
-    """Category indices of each image, read strictly.
+    """Read the category indices of each image, strictly.
 
     Parameters
     ----------
     path
-        A JSON file: one object, a key an image (its file name without extension), a list of
-        category indices each, possibly empty.
+        A JSON file with one object: the key is the file name of an image without extension, the value
+        a list of category indices, possibly empty.
     categories
-        Indices must be below this; None to accept any.
+        Number of categories, which indices must be below; None to accept any.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def read_submission(path: Path, categories: int | None = 80) -> dict[str, list[i
 
 
 def write_submission(path: Path, mapping: Mapping[str, Iterable[int]]) -> None:
-    """Write label sets in the challenge's form: strictly valid, keys and indices sorted, atomic."""
+    """Write label sets in the form of the challenge, keys and indices sorted, atomically."""
     atomic_write(path, encode_submission(mapping))
 
 
@@ -130,13 +130,10 @@ def _no_constant(word: str) -> NoReturn:
 
 
 def _syntax_error(text: str, error: json.JSONDecodeError, path: Path) -> TagboxError:
-    """The fault at the parser's position, or the comma or comment that is its cause."""
-    here = _skip_space(text, error.pos)
-    before = len(text[:here].rstrip()) - 1
-    comma = next(
-        (at for at in (before, here) if 0 <= at < len(text) and text[at] == ","),
-        None,
-    )
+    """The error at the parser's position, or for the comma or comment that caused it."""
+    position = _skip_space(text, error.pos)
+    before = len(text[:position].rstrip()) - 1
+    comma = next((p for p in (before, position) if p >= 0 and text[p : p + 1] == ","), None)
     if comma is not None and text[_skip_space(text, comma + 1) :][:1] in ("]", "}"):
         return TagboxError(
             "submission-trailing-comma",
@@ -145,12 +142,12 @@ def _syntax_error(text: str, error: json.JSONDecodeError, path: Path) -> TagboxE
             where=_line(text, comma),
             hint="remove the comma",
         )
-    if text[here : here + 1] == "#" or text[here : here + 2] in ("//", "/*"):
+    if text[position : position + 1] == "#" or text[position : position + 2] in ("//", "/*"):
         return TagboxError(
             "submission-comment",
             "JSON has no comments",
             file=path,
-            where=_line(text, here),
+            where=_line(text, position),
             hint="remove the comment",
         )
     hints = {"'": "put texts in double quotes", "": "the file is cut off; write it again"}
@@ -159,7 +156,7 @@ def _syntax_error(text: str, error: json.JSONDecodeError, path: Path) -> TagboxE
         f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}",
         file=path,
         where=_line(text, error.pos),
-        hint=hints.get(text[here : here + 1], f"write {_FORM}"),
+        hint=hints.get(text[position : position + 1], f"write {_FORM}"),
     )
 
 
@@ -205,7 +202,7 @@ def _indices(key: str, value: Any, categories: int | None, text: str, path: Path
 
 
 def _place(text: str, key: str, occurrence: int = 0) -> str:
-    """Where an image's key stands: its name, and its line as long as that can be told."""
+    """Place of an image's key: its line, if the key is found as it is spelled here, and its name."""
     spelled = re.escape(json.dumps(key, ensure_ascii=False))
     found = list(re.finditer(rf"{spelled}\s*:", text))
     if len(found) <= occurrence:
@@ -225,7 +222,7 @@ def _skip_space(text: str, offset: int) -> int:
 
 
 def _kind(value: Any) -> str:
-    """A JSON value in a few words."""
+    """A JSON value in a few words, for messages."""
     names = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}
     if type(value) in names:
         return names[type(value)]
