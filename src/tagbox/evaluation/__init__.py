@@ -1,1 +1,1 @@
-
+"""Evaluation of predictions against a dataset: scoring, thresholds, intervals of AP, comparison, diagnosis."""

@@ -1,1 +1,1 @@
-"""What a classifier or a detector outputs, in columns; thresholds, alignment with a dataset, and the files of predictions."""
+"""Predictions of labels and of boxes as columns: their thresholds, alignment with a dataset, and files."""

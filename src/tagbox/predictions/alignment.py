@@ -1,7 +1,4 @@
-"""Predictions laid beside the truth: categories by name, images by file, stem or id, never by position.
-
-Detections laid beside a dataset: categories by name, images by file, stem or id, never by position.
-"""
+"""Alignment of predictions with a dataset: categories by name, images by file, stem or id, never by position."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from tagbox.errors import TagboxError
 from tagbox.predictions.coco_results import image_keys
 from tagbox.predictions.predictions import Detections, Predictions
 
-PICTURE_SUFFIXES = {
+IMAGE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".tga"),
 }
@@ -31,7 +28,7 @@ _AMBIGUOUS = -2
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Aligned:
-    """Truth and claims row for row.
+    """Truth and predictions, row for row.
 
     Attributes
     ----------
@@ -44,7 +41,7 @@ class Aligned:
     probabilities, decisions
         (n, K) float32 or bool; one of them is None.
     missing
-        Images that had no prediction and count as if nothing were said of them.
+        Images without a prediction, which count as images without a predicted category.
     extra
         Predicted images and categories that the dataset does not have, left out.
     """
@@ -86,7 +83,7 @@ def align(
     missing: Literal["error", "empty"] = "error",
     extra: Literal["error", "ignore"] = "error",
 ) -> Aligned:
-    """Lay predictions beside the dataset's labels.
+    """Align predictions with the dataset's labels.
 
     An image is found by its path as the dataset has it, else by its stem (``000000000139``, leading
     zeros apart), else by its id. Images without any known label are not scored, and need no prediction.
@@ -94,10 +91,10 @@ def align(
     Parameters
     ----------
     predictions, dataset
-        The claims and the truth.
+        Predicted and true labels.
     missing
-        What to do about labelled images without a prediction: refuse, or count them as images of
-        which nothing is said (probability 0 everywhere).
+        What to do about labelled images without a prediction: refuse, or count them as images without a
+        predicted category (probability 0 everywhere).
     extra
         What to do about predicted images and categories that the dataset does not have.
 
@@ -134,19 +131,19 @@ def align(
             "missing-prediction",
             f"no prediction for {len(without):,} of {len(scored):,} images, the first is {without[0]!r}",
             file=predictions.source,
-            hint="predict them, or pass --missing empty to count them as images of which nothing is said",
+            hint="predict them, or pass --missing empty to count them as images without a predicted category",
         )
     table = predictions.table[np.ix_(np.maximum(chosen, 0), columns)] if len(predictions) else None
     if table is None:
         table = np.zeros((len(scored), len(columns)), predictions.table.dtype)
     table[chosen < 0] = 0
-    claimed_probabilities = predictions.probabilities is not None
+    has_probabilities = predictions.probabilities is not None
     return Aligned(
         rows=scored,
         categories=dataset.categories.names,
         truth=dataset.labels[scored],
-        probabilities=table.astype(np.float32) if claimed_probabilities else None,
-        decisions=None if claimed_probabilities else table.astype(bool),
+        probabilities=table.astype(np.float32) if has_probabilities else None,
+        decisions=None if has_probabilities else table.astype(bool),
         missing=tuple(without),
         extra=tuple(extra_categories + unknown),
     )
@@ -155,24 +152,11 @@ def align(
 def _columns(
     predictions: Predictions, dataset: Dataset, extra: str
 ) -> tuple[NDArray[np.intp], list[str]]:
-    """The predictions' column of each of the dataset's categories."""
-    theirs, ours = predictions.categories, dataset.categories.names
-    known = set(ours)
-    unknown = [name for name in theirs if name not in known]
-    if unknown and extra == "error":
-        raise TagboxError(
-            "unknown-category",
-            f"the dataset has no category {unknown[0]!r}"
-            + (
-                f" (nor {len(unknown) - 1} more of the {len(theirs)} predicted)"
-                if unknown[1:]
-                else ""
-            ),
-            file=predictions.source,
-            hint=near(unknown[0], ours, noun="categories") + ", or pass --extra ignore",
-        )
-    column_of = {name: column for column, name in enumerate(theirs)}
-    without = [name for name in ours if name not in column_of]
+    """The predictions' column of each of the dataset's categories, and the predicted categories it lacks."""
+    names = dataset.categories.names
+    unknown = _unknown_categories(predictions, names, extra)
+    column_of = {name: column for column, name in enumerate(predictions.categories)}
+    without = [name for name in names if name not in column_of]
     if without:
         raise TagboxError(
             "missing-category",
@@ -181,13 +165,30 @@ def _columns(
             file=predictions.source,
             hint="predict every category, or keep the predicted ones with --categories",
         )
-    return np.array([column_of[name] for name in ours], np.intp), unknown
+    return np.array([column_of[name] for name in names], np.intp), unknown
+
+
+def _unknown_categories(
+    predictions: Predictions | Detections, names: Sequence[str], extra: str
+) -> list[str]:
+    """The predicted categories that are not in `names`, refused unless `extra` is ``ignore``."""
+    known = set(names)
+    unknown = [name for name in predictions.categories if name not in known]
+    if unknown and extra == "error":
+        others = f" (nor {len(unknown) - 1} more of the {len(predictions.categories)} predicted)"
+        raise TagboxError(
+            "unknown-category",
+            f"the dataset has no category {unknown[0]!r}{others if unknown[1:] else ''}",
+            file=predictions.source,
+            hint=near(unknown[0], names, noun="categories") + ", or pass --extra ignore",
+        )
+    return unknown
 
 
 def image_rows_of(
     keys: Sequence[str], source: str, dataset: Dataset
 ) -> tuple[NDArray[np.intp], list[str]]:
-    """The dataset's row of each key (a file, a stem or an id), -1 where there is none, and those keys.
+    """The dataset's row of each key (a file, a stem or an id), -1 where there is none, and the keys without a row.
 
     Raises
     ------
@@ -247,9 +248,9 @@ def _index(keys: Sequence[str]) -> dict[str, int]:
 
 
 def _stem(name: str) -> str:
-    """The name without folders and without a picture's extension (``v1.2`` keeps its dot)."""
+    """The name without folders and without the extension of an image file (``v1.2`` keeps its dot)."""
     path = PurePosixPath(name.replace("\\", "/"))
-    return path.stem if path.suffix.lower() in PICTURE_SUFFIXES else path.name
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
 
 
 def _plain(key: str) -> str:
@@ -264,14 +265,14 @@ def _of(part: int, whole: int) -> str:
 def align_detections(
     detections: Detections, dataset: Dataset, extra: Literal["error", "ignore"] = "error"
 ) -> tuple[Detections, tuple[str, ...]]:
-    """The detections with the dataset's images and categories as theirs, and what was left out.
+    """The detections with the dataset's images and categories, and the names of what was left out.
 
-    A category that nobody detects needs no mention: the detector may know fewer.
+    The detector may know fewer categories than the dataset.
 
     Parameters
     ----------
     detections, dataset
-        The claims and the truth.
+        Predicted and true boxes.
     extra
         What to do about images and categories that the dataset does not have.
 
@@ -280,17 +281,10 @@ def align_detections(
     TagboxError
         ``unknown-category``, ``unknown-image``, ``ambiguous-image``, ``duplicate-image``.
     """
-    place = {name: row for row, name in enumerate(dataset.categories.names)}
-    columns = np.array([place.get(name, -1) for name in detections.categories], np.int32)
-    strange = [name for name in detections.categories if name not in place]
-    if strange and extra == "error":
-        raise TagboxError(
-            "unknown-category",
-            f"the dataset has no category {strange[0]!r}",
-            file=detections.source,
-            hint=near(strange[0], dataset.categories.names, noun="categories")
-            + ", or pass --extra ignore",
-        )
+    names = dataset.categories.names
+    unknown_categories = _unknown_categories(detections, names, extra)
+    row_of = {name: row for row, name in enumerate(names)}
+    columns = np.array([row_of.get(name, -1) for name in detections.categories], np.int32)
     keys = image_keys(dataset)
     rows = np.arange(len(keys), dtype=np.int32)
     unknown: list[str] = []
@@ -305,16 +299,16 @@ def align_detections(
             file=detections.source,
             hint="check that this is the right dataset, or pass --extra ignore",
         )
-    return _placed(detections, rows, columns, dataset), tuple(strange + unknown)
+    return _moved(detections, rows, columns, dataset), tuple(unknown_categories + unknown)
 
 
 def adapt_detections(
     detections: Detections, original: Dataset, dataset: Dataset, config: DataConfig
 ) -> Detections:
-    """What becomes of detections in `original` where `dataset` is `adapt(original, config)`.
+    """Detections in `original` as detections in `dataset`, which is ``adapt(original, config)``.
 
-    A results file speaks of the file's own categories: they are renamed, merged and dropped as the annotations'
-    are, and only the images that were sampled stay.
+    A results file has the file's own categories: they are renamed, merged and dropped as those of annotations are, and
+    only the images that were sampled stay.
     """
     count = len(detections)
     as_annotations = Annotations(
@@ -338,10 +332,10 @@ def adapt_detections(
     row_of = {number: row for row, number in enumerate(dataset.images.ids.tolist())}
     rows = np.array([row_of.get(number, -1) for number in original.images.ids.tolist()], np.int32)
     columns = np.arange(len(kept.categories), dtype=np.int32)
-    return _placed(kept, rows, columns, dataset)
+    return _moved(kept, rows, columns, dataset)
 
 
-def _placed(
+def _moved(
     detections: Detections,
     rows: NDArray[np.int32],
     columns: NDArray[np.int32],

@@ -1,8 +1,8 @@
 """COCO results JSON, ``[{"image_id", "category_id", "bbox", "score"}, …]``: the strict reader, and the writer.
 
-The file is memory-mapped and decoded into small structs in one pass. Only when that meets something
-unexpected are the records looked at one by one, to accept what is merely spelled otherwise (139.0 for 139)
-and to name the place of what cannot be used. No detection is dropped, none is rounded.
+The file is memory-mapped and decoded into small structs in one pass. Only when that meets something unexpected are
+the records read one by one, to accept other spellings of the same value (139.0 for 139) and to report the first
+record that cannot be used. No detection is dropped, none is rounded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Columns(msgspec.Struct):
 
 
 def read_results(path: Path, dataset: Dataset) -> Detections:
-    """A detector's results file, laid beside the dataset that its ids are of.
+    """Read a detector's results file, with the dataset that its ids are of.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def encode_results(
     Parameters
     ----------
     detections
-        Laid beside `dataset`: its rows are the dataset's.
+        Aligned with `dataset`: their rows are the dataset's.
     decimals
         Round boxes and scores to so many; without, every float64 is written so that reading gives it back.
 
@@ -170,7 +170,7 @@ def _boxes(boxes: list[Box]) -> NDArray[np.float64]:
 
 
 def _read_leniently(content: memoryview, path: Path) -> Columns:
-    """Record by record: what is wrong is named with its place."""
+    """Decode record by record; an error names the first wrong field."""
     try:
         records = msgspec.json.decode(content, type=list[msgspec.Raw])
     except msgspec.ValidationError as error:
@@ -263,7 +263,7 @@ def _score(value: Any, where: str, path: Path) -> float:
             f"a score is a number, found {shown(value)}",
             file=path,
             where=where,
-            hint="write the confidence of the detection, the higher the surer",
+            hint="write the confidence of the detection as a number",
         )
     return float(value)
 
@@ -322,5 +322,5 @@ def _detections(
 
 
 def image_keys(dataset: Dataset) -> tuple[str, ...]:
-    """N decimal image ids, what a results file calls the dataset's images."""
+    """N decimal image ids, the keys of images in a results file."""
     return tuple(map(str, dataset.images.ids.tolist()))

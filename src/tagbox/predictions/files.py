@@ -33,7 +33,7 @@ FORMAT = "tagbox-predictions"
 
 
 class ImageEntry(msgspec.Struct, forbid_unknown_fields=False):
-    """What tagbox's JSON says of one image: probabilities in the order of the file's categories."""
+    """An image in tagbox's JSON: probabilities in the order of the file's categories."""
 
     image: str
     probabilities: list[float]
@@ -51,7 +51,7 @@ class PredictionsFile(msgspec.Struct, forbid_unknown_fields=False):
 
 
 def read_predictions(path: Path, categories: Sequence[str]) -> Predictions:
-    """Predictions of a classifier from a file; the format is told from its content.
+    """Read predictions of labels; the format is recognised from the content.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def _rows(reader: Any, path: Path) -> Iterator[list[str]]:
             if any(cell.strip() for cell in row):
                 yield row
     except csv.Error as error:
-        raise _csv_error(path, reader.line_num, str(error), "mend the line") from error
+        raise _csv_error(path, reader.line_num, str(error), "correct the line") from error
 
 
 def _probabilities(row: list[str], path: Path, line: int) -> NDArray[np.float32]:
@@ -196,7 +196,7 @@ def _number(cell: str) -> float:
 
 
 def read_json(path: Path) -> tuple[Predictions, Thresholds | None]:
-    """tagbox's own JSON, as `write_json` writes it."""
+    """tagbox's own JSON, as `encode_json` makes it."""
     hint = "write the file again with tagbox predict"
     outputs = read_json_as(path, PredictionsFile, "predictions-format", hint)
     if outputs.format != FORMAT or outputs.version != 1:
@@ -218,16 +218,16 @@ def read_json(path: Path) -> tuple[Predictions, Thresholds | None]:
             hint="give every category its own name",
         )
     table = np.empty((len(outputs.images), len(names)), np.float64)
-    for row, claim in enumerate(outputs.images):
-        if len(claim.probabilities) != len(names):
+    for row, entry in enumerate(outputs.images):
+        if len(entry.probabilities) != len(names):
             raise TagboxError(
                 "predictions-format",
-                f"{len(claim.probabilities)} probabilities for {len(names)} categories",
+                f"{len(entry.probabilities)} probabilities for {len(names)} categories",
                 file=path,
                 where=f"images[{row}].probabilities",
                 hint="write the file again with tagbox predict",
             )
-        table[row] = claim.probabilities
+        table[row] = entry.probabilities
     bad = np.argwhere(~((table >= 0) & (table <= 1)))
     if len(bad):
         row, column = bad[0]
@@ -238,7 +238,7 @@ def read_json(path: Path) -> tuple[Predictions, Thresholds | None]:
             where=f"images[{row}].probabilities[{column}]",
             hint="write numbers from 0 to 1",
         )
-    images = [claim.image for claim in outputs.images]
+    images = [entry.image for entry in outputs.images]
     check_unique(images, path)
     thresholds = None
     if outputs.thresholds is not None:
@@ -272,13 +272,13 @@ def encode_csv(predictions: Predictions) -> bytes:
 def encode_json(
     predictions: Predictions,
     thresholds: Thresholds | None = None,
-    said: NDArray[np.bool_] | None = None,
+    decisions: NDArray[np.bool_] | None = None,
 ) -> bytes:
-    """The bytes of `write_json`: a line an image; `said` (N, K) where not the thresholds decide."""
+    """tagbox's own JSON: probabilities, and label sets at `thresholds` or, where given, `decisions` (N, K)."""
     assert predictions.probabilities is not None
     names = predictions.categories
-    if said is None and thresholds is not None:
-        said = thresholds.decide(predictions.probabilities)
+    if decisions is None and thresholds is not None:
+        decisions = thresholds.decide(predictions.probabilities)
     head = {
         "format": FORMAT,
         "version": 1,
@@ -287,12 +287,12 @@ def encode_json(
     }
     lines = []
     for row, image in enumerate(predictions.images):
-        claim: dict[str, Any] = {"image": image}
-        if said is not None:
-            claim["labels"] = [names[k] for k in np.flatnonzero(said[row])]
+        entry: dict[str, Any] = {"image": image}
+        if decisions is not None:
+            entry["labels"] = [names[k] for k in np.flatnonzero(decisions[row])]
         # float32's shortest decimal; the float64 of the same value would print twice the digits.
-        claim["probabilities"] = [float(str(value)) for value in predictions.probabilities[row]]
-        lines.append(msgspec.json.encode(claim))
+        entry["probabilities"] = [float(str(value)) for value in predictions.probabilities[row]]
+        lines.append(msgspec.json.encode(entry))
     opening = msgspec.json.encode(head).removesuffix(b"}")
     return opening + b',"images":[\n' + b",\n".join(lines) + b"\n]}\n"
 
