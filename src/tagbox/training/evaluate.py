@@ -21,7 +21,7 @@ from tagbox.evaluation.ensemble_weights import (
     weighted_mean,
 )
 from tagbox.evaluation.evaluate_detections import evaluate_boxes
-from tagbox.evaluation.evaluate_labels import evaluate_labels
+from tagbox.evaluation.evaluate_labels import NO_THRESHOLDS, evaluate_labels
 from tagbox.evaluation.tuning import Tuned, tune, tune_score_thresholds
 from tagbox.inference.detector import DetectorModel
 from tagbox.inference.ensemble import ViewOutput
@@ -30,7 +30,6 @@ from tagbox.metrics.single_label import MOST_PROBABLE
 from tagbox.models.bundle import DetectorBundle
 from tagbox.models.ensembles import Ensemble, Member, View
 from tagbox.predictions.predictions import Detections
-from tagbox.predictions.thresholds import Thresholds
 from tagbox.progress import Progress
 from tagbox.training.resolve_config import label_kind
 
@@ -79,8 +78,7 @@ def evaluate_classifier(
 
 def _nothing_to_tune() -> Tuned:
     """The thresholds of exclusive labels."""
-    reason = "labels are exclusive: the most probable category is said"
-    return Tuned(thresholds=MOST_PROBABLE, report={"reason": reason})
+    return Tuned(thresholds=MOST_PROBABLE, report={"reason": NO_THRESHOLDS})
 
 
 def evaluate_detector(
@@ -224,7 +222,7 @@ def evaluate_ensemble(
         ensemble=replace(
             ensemble,
             members=members,
-            thresholds=_in_order(tuned.thresholds, names, ensemble.categories),
+            thresholds=tuned.thresholds.reordered(names, ensemble.categories),
             data_fingerprint=dataset.fingerprint,
         ),
         images=images,
@@ -250,7 +248,7 @@ def _row(member: Member, tables: Sequence[NDArray[np.float32]], images: Dataset)
 
     *views, plain = tables
     own = member.bundle.categories.names
-    thresholds = _in_order(member.bundle.thresholds, own, images.categories.names)
+    thresholds = member.bundle.thresholds.reordered(own, images.categories.names)
     return {
         "run": member.run,
         "weight": member.weight,
@@ -271,11 +269,3 @@ def _base_rates(ensemble: Ensemble, names: Sequence[str]) -> NDArray[np.float64]
             own = dict(zip(member.bundle.categories.names, member.bundle.base_rates, strict=True))
             rates.append([own[name] for name in names])
     return np.mean(rates, axis=0) if rates else None
-
-
-def _in_order(thresholds: Thresholds, names: Sequence[str], wanted: Sequence[str]) -> Thresholds:
-    """Thresholds of the categories `names` in the order `wanted`."""
-    if thresholds.per_category is None:
-        return thresholds
-    own = dict(zip(names, thresholds.per_category, strict=True))
-    return replace(thresholds, per_category=tuple(own[name] for name in wanted))
