@@ -1,15 +1,16 @@
-"""How long `tagbox --help` takes, process start to exit, beside a bare interpreter and `import torch`.
+"""How long `tagbox --help` and a misspelt command or flag take, beside a bare interpreter and `import torch`.
 
     python benchmarks/help_time.py
 
-The bare interpreter is the part nobody can save; importing torch is what a command line pays that
-loads its libraries before it knows what it was asked.
+Each from the start of the process to its exit. The bare interpreter is the part nobody can save; importing
+torch is what a command line pays that loads its libraries before it knows what it was asked.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 
 from timing import alternated, machine, ratio, report, run, summary, tagbox_command
 
@@ -20,19 +21,23 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=10)
     options = parser.parse_args()
+    tagbox = tagbox_command()
     commands = {
-        "tagbox --help": [*tagbox_command(), "--help"],
-        "python -c pass": [sys.executable, "-c", "pass"],
-        "python -c 'import torch'": [sys.executable, "-c", "import torch"],
+        "tagbox --help": ([*tagbox, "--help"], 0),
+        "tagbox train classifier --help": ([*tagbox, "train", "classifier", "--help"], 0),
+        "tagbox trian": ([*tagbox, "trian"], 2),
+        "tagbox check --strcit": ([*tagbox, "check", "data.json", "--strcit"], 2),
+        "python -c pass": ([sys.executable, "-c", "pass"], 0),
+        "python -c 'import torch'": ([sys.executable, "-c", "import torch"], 0),
     }
+
+    def seconds(words: list[str], exit_code: int) -> float:
+        return run(words, exit_code=exit_code).seconds
+
     for command in commands.values():  # once unmeasured: bytecode and disk cache are warm after it
-        run(command)
+        seconds(*command)
     times = alternated(
-        {
-            name: (lambda command=command: run(command).seconds)
-            for name, command in commands.items()
-        },
-        options.repeats,
+        {name: partial(seconds, *command) for name, command in commands.items()}, options.repeats
     )
     report(
         {

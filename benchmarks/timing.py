@@ -90,9 +90,13 @@ class Run:
 
 
 def run(
-    command: Sequence[object], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    command: Sequence[object],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    exit_code: int = 0,
 ) -> Run:
-    """Run `command` to its end; its stderr goes through.
+    """Run `command` to its end, which is to have `exit_code`; its stderr goes through.
 
     A new process starts with its parent's peak memory on the books (Linux carries it over `exec`), so
     keep the process that calls this small where `peak_mb` matters.
@@ -112,7 +116,7 @@ def run(
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+    if process.returncode != exit_code:
         sys.exit(f"{' '.join(words)} ended with exit code {process.returncode}")
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return Run(seconds, round(kilobytes * 1024 / 1e6, 1), stdout)

@@ -12,8 +12,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import msgspec
-
 from tagbox.errors import TagboxError, bad_value
 
 
@@ -62,6 +60,8 @@ def _typed(value: Any, hint: Any, name: str, file: Path | None) -> Any:
             return hint.from_dict(value, file=file)
         except TagboxError as error:
             raise error.replace(where=f"{name}.{error.where}") from error
+    import msgspec
+
     try:
         return msgspec.convert(value, hint, dec_hook=_path)
     except msgspec.ValidationError as error:

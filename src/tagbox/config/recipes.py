@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +70,8 @@ def load_recipe(name: str | Path, task: str | None = None) -> Recipe:
     """
     path: Any = Path(name)
     if str(name) in RECIPES:
+        from importlib.resources import files
+
         path = files("tagbox.config") / "recipes" / f"{name}.yaml"
     elif not path.is_file():
         raise TagboxError(
