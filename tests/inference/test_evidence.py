@@ -7,7 +7,7 @@ import pytest
 
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import placement
-from tagbox.inference.evidence import combined, evidence, over_picture, require_linear
+from tagbox.inference.evidence import combined, evidence, over_image, require_linear
 from tagbox.models.heads import head_logits
 
 
@@ -62,14 +62,14 @@ def test_combined_keeps_the_place() -> None:
 
 
 @pytest.mark.parametrize("geometry", ["squash", "pad", "crop"])
-def test_over_picture_puts_a_spot_where_the_picture_has_it(geometry: str) -> None:
+def test_over_image_puts_a_spot_where_the_picture_has_it(geometry: str) -> None:
     # A 200 x 100 picture with its spot in the middle of the left half, still inside the centre crop.
     width, height, size = 200, 100, 64
     place = placement(width, height, size, geometry)  # type: ignore[arg-type]
     heat = np.zeros((16, 16), np.float32)
     x, y = place.to_square(np.array([70.0, 50.0]))
     heat[int(y / size * 16), int(x / size * 16)] = 1.0
-    found = over_picture(heat, place, width, height, size)
+    found = over_image(heat, place, width, height, size)
     row, column = np.unravel_index(found.argmax(), found.shape)
     assert abs((column + 0.5) / 16 * width - 70) < 14
     assert abs((row + 0.5) / 16 * height - 50) < 8
@@ -77,7 +77,7 @@ def test_over_picture_puts_a_spot_where_the_picture_has_it(geometry: str) -> Non
 
 def test_crop_has_no_evidence_where_the_network_did_not_look() -> None:
     place = placement(200, 100, 64, "crop")
-    found = over_picture(np.ones((16, 16), np.float32), place, 200, 100, 64)
+    found = over_image(np.ones((16, 16), np.float32), place, 200, 100, 64)
     assert found[:, :4].sum() == found[:, -4:].sum() == 0
     assert found[:, 5:11].all()
 

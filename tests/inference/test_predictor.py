@@ -29,7 +29,7 @@ from tagbox.inference.classifier import Classifier
 from tagbox.inference.detector import DetectorModel
 from tagbox.inference.ensemble import EnsembleClassifier
 from tagbox.inference.predictor import Predictor
-from tagbox.inference.views import PictureBoxes, Tiles
+from tagbox.inference.views import ImageBoxes, Tiles
 from tagbox.models.backbones import BackboneRequest, create_backbone
 from tagbox.models.bundle import ClassifierBundle
 from tagbox.models.ensembles import Ensemble, Member, View
@@ -75,7 +75,7 @@ def predictor(kind: str, engine: Any = "openvino") -> Predictor[Any]:
 def values(result: Any) -> NDArray[Any]:
     """All numbers of a result in one array."""
     assert not isinstance(result, TagboxError), result
-    if isinstance(result, PictureBoxes):
+    if isinstance(result, ImageBoxes):
         size = [result.width, result.height]
         return np.concatenate([size, result.boxes.ravel(), result.scores, result.labels])
     return np.asarray(result)
@@ -209,7 +209,7 @@ def test_a_generator_of_many_images_holds_a_bounded_number_in_memory(
     options = {"tiles": Tiles(side=96)} if kind == "tiles" else {}
     results = model.results(images(), **options)
     first = next(results)
-    if isinstance(first, PictureBoxes):
+    if isinstance(first, ImageBoxes):
         assert drawn <= BOUND  # Boxes come as they are found; probabilities part by part.
     rest = list(results)
     assert len(rest) == count - 1 and alive.most <= BOUND

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tagbox.errors import TagboxError
 from tagbox.inference.detector import DetectorModel
-from tagbox.inference.views import Tiles, cut_off, merge, windows
+from tagbox.inference.views import Tiles, merge, truncated, windows
 from toy_detectors import NAMES, PatchDetector, patch_bundle, patch_spec, scene
 
 
@@ -41,9 +41,9 @@ def test_a_picture_that_fits_is_one_window() -> None:
 def test_cut_off_boxes_touch_a_border_inside_the_picture() -> None:
     boxes = np.array([[0, 0, 50, 50], [99, 10, 140, 30], [20, 20, 60, 60], [150, 1, 198, 40.0]])
     # The window's left and right borders lie inside the picture, its top and bottom do not.
-    found = cut_off(boxes + np.array([100, 0, 100, 0]), (100, 0, 300, 200), 400, 200, 1.0)
+    found = truncated(boxes + np.array([100, 0, 100, 0]), (100, 0, 300, 200), 400, 200, 1.0)
     assert found.tolist() == [True, False, False, False]
-    assert not cut_off(boxes, (0, 0, 300, 200), 300, 200, 1.0).any()
+    assert not truncated(boxes, (0, 0, 300, 200), 300, 200, 1.0).any()
 
 
 def merged(*rows: tuple[tuple[float, float, float, float], float, int, bool]) -> list[int]:

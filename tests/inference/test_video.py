@@ -68,9 +68,12 @@ def test_every_frame_has_its_row(tmp_path: Path) -> None:
         boxes = {entry["name"]: entry["box"] for entry in row["objects"]}
         assert set(boxes) == ({"red", "blue"} if number >= FRAMES // 2 else {"red"})
         np.testing.assert_allclose(boxes["red"], [16 + 4 * number, 40, 64, 48], atol=4)
-    assert summary.seen["red"].frames == FRAMES and summary.seen["blue"].frames == FRAMES // 2
-    assert summary.seen["blue"].first == found["frames"][FRAMES // 2]["time"]
-    assert summary.seen["blue"].most == 1
+    assert (
+        summary.categories["red"].frames == FRAMES
+        and summary.categories["blue"].frames == FRAMES // 2
+    )
+    assert summary.categories["blue"].first == found["frames"][FRAMES // 2]["time"]
+    assert summary.categories["blue"].most == 1
 
 
 def test_rows_as_csv(tmp_path: Path) -> None:

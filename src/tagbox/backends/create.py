@@ -33,8 +33,8 @@ def create_encoder(
     device
         ``auto``: CUDA where torch sees it, else Apple's MPS, else the CPU.
     precision
-        ``fp32``, or ``bf16`` where the device has it (OpenVINO on a CPU without it stays in fp32 and
-        says so in `Encoder.precision`).
+        ``fp32``, or ``bf16`` where the device has it; OpenVINO on a CPU without it computes in fp32, and
+        `Encoder.precision` is fp32.
 
     Raises
     ------

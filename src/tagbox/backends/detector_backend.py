@@ -1,4 +1,4 @@
-"""Detectors on an engine: torch, or OpenVINO for the body on a CPU; the rest is the detector's own."""
+"""Detectors on an engine: torch, or on a CPU OpenVINO for the body of the network."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
     from tagbox.models.detectors.base import Detector, Found
 
-Canvas = NDArray[np.uint8]
-"""(H, W, 3) uint8, the picture in its upper left corner; see `images.geometry`."""
+Pixels = NDArray[np.uint8]
+"""(H, W, 3) uint8, the image in its upper left corner; see `images.geometry.Letterbox`."""
 Put = Callable[["Found"], None]
 
 PIXELS = 16 * 320 * 320
-"""Pixels of a batch in torch: memory grows with them."""
+"""Pixels of a batch in torch, which bound its memory."""
 MOST = 16
-"""Most pictures of a batch in torch."""
+"""Images of a batch in torch, at most."""
 
 
 class DetectorEngine(ABC):
     """A detector made ready to run; made by `create_detector_engine`.
 
-    Each submitted picture's detections are handed to its `put`, in no promised order, always from the
+    Each submitted image's detections are handed to its `put`, in no promised order, always from the
     thread that calls `submit` or `finish`, and at the latest when `finish` returns.
     """
 
@@ -44,56 +44,56 @@ class DetectorEngine(ABC):
         self.detector = detector.eval()
 
     @abstractmethod
-    def submit(self, canvas: Canvas, size: tuple[int, int], put: Put) -> None:
-        """Detect some time soon in a picture of `size` (height, width) in a canvas; waits while busy."""
+    def submit(self, letterbox: Pixels, size: tuple[int, int], put: Put) -> None:
+        """Queue an image of `size` (height, width) in its letterbox; waits while the engine is busy."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Wait until every submitted picture's detections were put."""
+        """Wait until every submitted image's detections were put."""
 
 
 class TorchDetectorEngine(DetectorEngine):
-    """Batches of canvases of one shape, on any device."""
+    """Batches of letterboxes of one shape, on any device."""
 
     name = "torch"
 
     def __init__(self, detector: Detector, device: str) -> None:
         super().__init__(detector)
         self.device = device
-        self._waiting: dict[tuple[int, ...], list[tuple[Canvas, tuple[int, int], Put]]] = {}
+        self._waiting: dict[tuple[int, ...], list[tuple[Pixels, tuple[int, int], Put]]] = {}
         detector.to(device)
 
-    def submit(self, canvas: Canvas, size: tuple[int, int], put: Put) -> None:
+    def submit(self, letterbox: Pixels, size: tuple[int, int], put: Put) -> None:
         """See `DetectorEngine.submit`."""
-        waiting = self._waiting.setdefault(canvas.shape, [])
-        waiting.append((canvas, size, put))
-        if len(waiting) >= _batch(canvas):
-            self._run(self._waiting.pop(canvas.shape))
+        waiting = self._waiting.setdefault(letterbox.shape, [])
+        waiting.append((letterbox, size, put))
+        if len(waiting) >= _batch(letterbox):
+            self._run(self._waiting.pop(letterbox.shape))
 
     def finish(self) -> None:
         """See `DetectorEngine.finish`."""
         while self._waiting:
             self._run(self._waiting.popitem()[1])
 
-    def _run(self, waiting: list[tuple[Canvas, tuple[int, int], Put]]) -> None:
+    def _run(self, waiting: list[tuple[Pixels, tuple[int, int], Put]]) -> None:
         import torch
 
         from tagbox.backends.torch_backend import least_batch
 
-        # Filled up by repetition, so that what is found does not depend on how many were left over.
+        # Filled up by repetition, so that results do not depend on the size of the last batch.
         least = min(_batch(waiting[0][0]), least_batch(self.device))
         filled = [waiting[min(row, len(waiting) - 1)] for row in range(max(least, len(waiting)))]
-        pictures = torch.from_numpy(np.stack([canvas for canvas, _, _ in filled]))
+        images = torch.from_numpy(np.stack([letterbox for letterbox, _, _ in filled]))
         with torch.inference_mode():
-            _, found = self.detector(pictures.to(self.device), [size for _, size, _ in filled])
+            _, found = self.detector(images.to(self.device), [size for _, size, _ in filled])
         for (_, _, put), each in zip(waiting, found, strict=False):
             put(each)
 
 
 class OpenVinoDetectorEngine(DetectorEngine):
-    """The body through OpenVINO in fp32, one picture a request and several in flight.
+    """The body through OpenVINO in fp32, one image a request and several in flight.
 
-    Compiled for each shape of canvas when its first picture comes.
+    Compiled for each shape of letterbox when its first image comes.
     """
 
     name = "openvino"
@@ -102,17 +102,17 @@ class OpenVinoDetectorEngine(DetectorEngine):
         installed_version("openvino")
         super().__init__(detector.to("cpu"))
         self._queues: dict[tuple[int, ...], Any] = {}
-        self._done: deque[tuple[list[NDArray[np.float32]], _Asked]] = deque()
+        self._done: deque[tuple[list[NDArray[np.float32]], _Job]] = deque()
 
-    def submit(self, canvas: Canvas, size: tuple[int, int], put: Put) -> None:
+    def submit(self, letterbox: Pixels, size: tuple[int, int], put: Put) -> None:
         """See `DetectorEngine.submit`."""
         import torch
 
         with torch.inference_mode():
-            pixels = self.detector.normalise(torch.from_numpy(canvas[None]))
-        queue = self._queues.get(canvas.shape)
+            pixels = self.detector.normalise(torch.from_numpy(letterbox[None]))
+        queue = self._queues.get(letterbox.shape)
         if queue is None:
-            queue = self._queues[canvas.shape] = self._compile(pixels)
+            queue = self._queues[letterbox.shape] = self._compile(pixels)
         queue.start_async({0: pixels.contiguous().numpy()}, userdata=(pixels, size, put))
         self._take_done()
 
@@ -138,16 +138,16 @@ class OpenVinoDetectorEngine(DetectorEngine):
         model = convert_module(self.detector.body, list(pixels.shape))
         queue = openvino.AsyncInferQueue(compile_on_cpu(model, "fp32"))
 
-        def take(request: Any, asked: _Asked) -> None:
-            # The request's own memory is written again by the next picture.
-            self._done.append(([output.data.copy() for output in request.output_tensors], asked))
+        def take(request: Any, job: _Job) -> None:
+            # The request's own memory is written again by the next image.
+            self._done.append(([output.data.copy() for output in request.output_tensors], job))
 
         queue.set_callback(take)
         return queue
 
 
-_Asked = tuple["Tensor", tuple[int, int], Put]
-"""What waits for a body's answer: its pixels, the picture's size in them, who is told."""
+_Job = tuple["Tensor", tuple[int, int], Put]
+"""Normalised pixels, the image's size in them, and the callback for its detections."""
 
 
 def create_detector_engine(
@@ -173,6 +173,6 @@ def create_detector_engine(
     return OpenVinoDetectorEngine(detector)
 
 
-def _batch(canvas: Canvas) -> int:
-    """Canvases of that shape in a batch."""
-    return max(1, min(MOST, PIXELS // canvas[..., 0].size))
+def _batch(letterbox: Pixels) -> int:
+    """Letterboxes of that shape in a batch."""
+    return max(1, min(MOST, PIXELS // letterbox[..., 0].size))

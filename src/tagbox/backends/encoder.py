@@ -22,16 +22,16 @@ Squares = NDArray[np.uint8]
 Features = NDArray[np.float32]
 Put = Callable[[Features], None]
 Reduction = Pooling | Literal["map"]
-"""How a feature map becomes a vector: pooled, or the whole of it, flattened."""
+"""How a feature map becomes a vector: pooled, or flattened (``map``)."""
 Precision = Literal["fp32", "bf16"]
 
 
 class Encoder(ABC):
     """A backbone made ready to run; made by `backends.create.create_encoder`.
 
-    `encode` and `maps` answer at once. `submit` and `finish` keep the engine busy while the caller
-    decodes the next pictures: each submitted square's features are handed to its `put`, in no promised
-    order and from any thread, at the latest when `finish` returns.
+    `encode` and `maps` return when they are done. `submit` and `finish` keep the engine busy while the caller
+    decodes the next images: each square's features are passed to its `put`, in any order and from any
+    thread, at the latest when `finish` returns.
     """
 
     engine: str
@@ -65,12 +65,12 @@ class Encoder(ABC):
 
     @property
     def map_shape(self) -> tuple[int, int, int]:
-        """(D, h, w) of the feature map, known before any picture is."""
+        """(D, h, w) of the feature map."""
         return self.backbone.map_shape
 
     @cached_property
     def key(self) -> str:
-        """JSON of everything that decides a feature's value, except the picture."""
+        """JSON of everything besides the image that determines a feature's value."""
         return json.dumps(
             {
                 "backbone": f"{self.spec.source}/{self.spec.name}",
@@ -100,7 +100,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def submit(self, square: Squares, put: Put) -> None:
-        """Encode one (S, S, 3) uint8 square some time soon; waits while the engine is busy."""
+        """Queue one (S, S, 3) uint8 square; waits while the engine is busy."""
 
     @abstractmethod
     def finish(self) -> None:

@@ -1,8 +1,8 @@
-"""Features on disk: found again by the picture's bytes and everything else that decides them.
+"""Features on disk, keyed by the image's bytes and everything else that determines them.
 
 One SQLite file in a folder, in WAL mode, so that runs side by side read and write it together and a
-kill loses the last seconds at most. A cache never stops a run: what cannot be used is set aside or
-done without, and said.
+kill loses the last seconds at most. A cache never stops a run: a damaged file is set aside and
+reported.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CREATE INDEX IF NOT EXISTS features_used ON features (used);
 
 
 def feature_key(encoder_key: str, view: int, image_sha256: bytes) -> bytes:
-    """The 32 bytes that a feature is found by."""
+    """The 32 bytes under which a feature is stored."""
     text = f"{encoder_key}\0{view}\0".encode()
     return hashlib.sha256(text + image_sha256).digest()
 
@@ -226,11 +226,11 @@ class FeatureCache:
 
 
 class _NotOursError(Exception):
-    """A file at the cache's place that is not a sound cache of this version."""
+    """The file is no intact cache of this version."""
 
 
 def _connect(path: Path, *, suspect: bool = False) -> sqlite3.Connection:
-    """Open or make the file; a `suspect` one is read whole to see whether it is sound."""
+    """Open or create the file; of a `suspect` one all pages are checked."""
     database = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
     try:
         fresh = not path.exists() or path.stat().st_size == 0

@@ -1,6 +1,6 @@
 """Encoding on a CPU through OpenVINO.
 
-One picture a request and several requests in flight: as fast as batches (measured), nothing is padded,
+One image a request and several requests in flight: as fast as batches (measured), nothing is padded,
 nothing recompiles for a remainder, and a feature never depends on its neighbours in a batch.
 """
 
@@ -30,7 +30,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 class OpenVinoEncoder(Encoder):
-    """Compiles when the first picture comes; a run whose features are all cached never does."""
+    """Compiles when the first image comes; a run whose features are all cached never does."""
 
     engine = "openvino"
 

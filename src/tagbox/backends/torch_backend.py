@@ -25,7 +25,7 @@ BATCH = 32
 
 
 class TorchEncoder(Encoder):
-    """Batches of 32 pictures through `Backbone.module`, without gradients."""
+    """Batches of 32 images through `Backbone.module`, without gradients."""
 
     engine = "torch"
 
@@ -95,11 +95,11 @@ class TorchEncoder(Encoder):
 
 
 def least_batch(device: str) -> int:
-    """Below this number of pictures torch computes convolutions by another road, with other last bits.
+    """The least batch for which torch computes convolutions as for larger ones, to the last bit.
 
     Batches of one never go through oneDNN; with one thread, 1x1 convolutions go there from 16 on
     (``use_mkldnn`` in ATen's Convolution.cpp). Smaller batches are filled with repetitions, so
-    that a result does not depend on how many pictures were left over.
+    that a result does not depend on the size of the last batch.
     """
     import torch
 

@@ -72,7 +72,7 @@ def predict_frames(
 def _print(path: Path, summary: VideoSummary) -> None:
     rows = [
         [name, seen.frames, seen.most, f"{seen.first:.2f} s", f"{seen.last:.2f} s"]
-        for name, seen in sorted(summary.seen.items(), key=lambda item: -item[1].frames)
+        for name, seen in sorted(summary.categories.items(), key=lambda item: -item[1].frames)
     ]
     if not rows:
         rows = [["nothing", 0, 0, "", ""]]

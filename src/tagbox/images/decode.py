@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PilImage
 
 PIXELS_VERSION = 1
 """Raised whenever decoding or geometry change a pixel; caches of features are keyed by it."""
@@ -34,7 +34,7 @@ PIXELS_VERSION = 1
 REPLACE = "replace the file or remove its record"
 ORIENTATION_TAG = 0x0112
 
-ImageInput: TypeAlias = "Path | str | bytes | Picture | NDArray[np.uint8]"
+ImageInput: TypeAlias = "Path | str | bytes | PilImage | NDArray[np.uint8]"
 """A path, an encoded file's bytes, a PIL image, or an (H, W, 3) uint8 RGB array, taken as upright."""
 
 # A PIL image that was opened lazily reads its file when it is first used, which no two threads may do at once.
@@ -89,7 +89,7 @@ def decode_source(
 
 
 def read_image(path: Path, min_size: int | None = None) -> NDArray[np.uint8]:
-    """The picture in file `path`; see `decode_bytes`.
+    """The image in file `path`; see `decode_bytes`.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def read_bytes(path: Path) -> bytes:
 def decode_bytes(
     data: bytes, *, file: Path | str | None, min_size: int | None = None
 ) -> NDArray[np.uint8]:
-    """The picture as (H, W, 3) uint8 RGB, upright.
+    """The image as (H, W, 3) uint8 RGB, upright.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def decode_bytes(
     Raises
     ------
     TagboxError
-        ``image-empty``, ``image-truncated`` (also a picture that lacks only its last rows),
+        ``image-empty``, ``image-truncated`` (also an image that lacks only its last rows),
         ``image-too-large`` (Pillow's guard against decompression bombs), ``image-corrupt``.
     """
     if not data:
@@ -153,13 +153,13 @@ def pixels_version() -> str:
 
 
 def _fast_jpeg(data: bytes, min_size: int | None) -> NDArray[np.uint8] | None:
-    """A sound JPEG in gray or YCbCr; None where Pillow must judge (CMYK, warnings, damage)."""
+    """A sound JPEG in gray or YCbCr; None left to Pillow (CMYK, warnings, damage)."""
     import simplejpeg
 
     least = min_size or 0
     try:
         # Scales above a half cost more than they save and blur more, hence min_factor; strict makes
-        # libjpeg's warnings errors, where others show a picture whose lower half is grey.
+        # libjpeg's warnings errors, where others return an image whose lower half is grey.
         image = simplejpeg.decode_jpeg(
             data, "RGB", min_height=least, min_width=least, min_factor=2, strict=True
         )
@@ -177,7 +177,7 @@ def _orientation(data: bytes) -> int:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return int(picture.getexif().get(ORIENTATION_TAG, 1))
-    except Exception:  # Broken EXIF never spoils a sound picture, whatever the parser raises on it.
+    except Exception:  # Broken EXIF never spoils an intact image, whatever the parser raises on it.
         return 1
 
 
@@ -202,7 +202,7 @@ def _with_pillow(data: bytes, file: Path | str | None) -> NDArray[np.uint8]:
         return _upright_rgb(picture)
 
 
-def _upright_rgb(picture: Picture) -> NDArray[np.uint8]:
+def _upright_rgb(picture: PilImage) -> NDArray[np.uint8]:
     picture.load()
     try:
         orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
@@ -240,7 +240,7 @@ def _plain(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
-def _to_rgb(picture: Picture) -> Picture:
+def _to_rgb(picture: PilImage) -> PilImage:
     """8-bit RGB from any mode of Pillow's."""
     from PIL import Image
 
@@ -267,7 +267,7 @@ def _to_8_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def default_threads() -> int:
-    """Threads that decode side by side: one a core this process may use."""
+    """Threads that decode in parallel: one a core this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:

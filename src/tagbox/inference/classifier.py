@@ -18,7 +18,7 @@ from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
 from tagbox.images.decode import ImageInput
 from tagbox.images.geometry import placement, to_square
-from tagbox.inference.evidence import combined, evidence, over_picture, require_linear
+from tagbox.inference.evidence import combined, evidence, over_image, require_linear
 from tagbox.inference.predictor import ClassifierOutput, LabelPredictor
 from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
 from tagbox.models.bundle import Arrays, ClassifierBundle
@@ -174,7 +174,7 @@ class Classifier(LabelPredictor):
         size = self.encoders[0].spec.size
         place = placement(width, height, size, self.bundle.geometry)
         return [
-            over_picture(
+            over_image(
                 combined(evidence(self.bundle.head, maps, self.bundle.pooling, k)[0]),
                 place,
                 width,

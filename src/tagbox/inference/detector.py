@@ -20,7 +20,7 @@ from tagbox.errors import TagboxError
 from tagbox.images.decode import ImageInput, image_name
 from tagbox.images.geometry import Letterbox
 from tagbox.inference.predictor import Predictor
-from tagbox.inference.views import PictureBoxes, Prepared, Tiles, boxes_of, read_prepared
+from tagbox.inference.views import ImageBoxes, Prepared, Tiles, boxes_of, read_prepared
 from tagbox.models.bundle import DetectorBundle
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import ScoreThresholds
@@ -51,7 +51,7 @@ class DetectorOutput:
     errors: list[TagboxError]
 
 
-class DetectorModel(Predictor[PictureBoxes]):
+class DetectorModel(Predictor[ImageBoxes]):
     """A saved detector on an engine.
 
     Parameters
@@ -98,7 +98,7 @@ class DetectorModel(Predictor[PictureBoxes]):
 
     @property
     def cuts(self) -> ScoreThresholds:
-        """The score cuts it was saved with."""
+        """The score thresholds it was saved with."""
         return self.bundle.cuts
 
     @cached_property
@@ -120,7 +120,7 @@ class DetectorModel(Predictor[PictureBoxes]):
         *,
         tiles: Tiles | None = None,
         min_score: float = 0.0,
-    ) -> Iterator[PictureBoxes | TagboxError]:
+    ) -> Iterator[ImageBoxes | TagboxError]:
         """The boxes in each image, in order; in the place of one that cannot be read its error.
 
         Parameters
@@ -161,7 +161,7 @@ class DetectorModel(Predictor[PictureBoxes]):
             The codes of `images.decode.image_source` and `decode_bytes`, unless `skip_errors`.
         """
         names: list[str] = []
-        boxes: list[PictureBoxes | None] = []
+        boxes: list[ImageBoxes | None] = []
         errors: list[TagboxError] = []
 
         def named() -> Iterator[ImageInput]:
@@ -193,7 +193,7 @@ class DetectorModel(Predictor[PictureBoxes]):
         *,
         tiles: Tiles | None = None,
         min_score: float = 0.0,
-    ) -> Iterator[PictureBoxes]:
+    ) -> Iterator[ImageBoxes]:
         """`results` of frames: only one a thread is drawn ahead, and one that cannot be read is raised."""
         for result in self._results(images, tiles, min_score, 1):
             if isinstance(result, TagboxError):
@@ -202,14 +202,14 @@ class DetectorModel(Predictor[PictureBoxes]):
 
     def _results(
         self, images: Iterable[ImageInput], tiles: Tiles | None, min_score: float, ahead: int
-    ) -> Iterator[PictureBoxes | TagboxError]:
+    ) -> Iterator[ImageBoxes | TagboxError]:
         def prepare(numbered: tuple[int, ImageInput]) -> Prepared:
             number, image = numbered
             return read_prepared(image, image_name(image, number), self.fit, tiles)
 
         def submit(image: Prepared, number: int, put: Callable[[Found], None]) -> None:
             view = image.view(number, self.fit)
-            self.engine.submit(view.canvas, (view.inner[1], view.inner[0]), put)
+            self.engine.submit(view.letterbox, (view.inner[1], view.inner[0]), put)
 
         def finish() -> None:
             if "engine" in self.__dict__:
@@ -280,7 +280,7 @@ def restore_detector(bundle: DetectorBundle) -> Detector:
 
 
 def _detections(
-    boxes: list[PictureBoxes | None], images: tuple[str, ...], categories: tuple[str, ...]
+    boxes: list[ImageBoxes | None], images: tuple[str, ...], categories: tuple[str, ...]
 ) -> Detections:
     """The boxes of all images in one table."""
     found = [(row, each) for row, each in enumerate(boxes) if each is not None]

@@ -1,4 +1,4 @@
-"""Where a label came from: exact for a linear head on mean and max pooled features.
+"""Evidence maps of a label, exact for a linear head on mean- and max-pooled features.
 
 A linear head's logit is a sum over features, a mean-pooled feature is a sum over positions, and a
 max-pooled one comes from one position. So the logit is a constant plus a sum over positions, and that
@@ -49,7 +49,7 @@ def evidence(
     weights
         A linear head's state: ``mean``, ``scale``, ``output.weight``, ``output.bias``.
     maps
-        One picture's feature map of each backbone, (D, h, w) float32.
+        One image's feature map of each backbone, (D, h, w) float32.
     pooling
         ``mean``, ``max`` or ``mean+max``: how each map became features, in that order.
     category
@@ -93,30 +93,30 @@ def combined(heats: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:
     return (total / np.float32(total.size)).astype(np.float32)
 
 
-def over_picture(
-    heat: NDArray[np.float32], place: Placement, width: int, height: int, size: int
+def over_image(
+    heat: NDArray[np.float32], placement: Placement, width: int, height: int, size: int
 ) -> NDArray[np.float32]:
-    """An evidence map over the network's square as one over the whole picture.
+    """An evidence map over the network's square as one over the whole image.
 
     Parameters
     ----------
     heat
         (h, w) float32 over the square of `size` pixels.
-    place
-        Where the picture lies in the square (`images.geometry.placement`).
+    placement
+        Where the image lies in the square (`images.geometry.placement`).
     width, height
-        Of the picture in pixels.
+        Of the image in pixels.
 
     Returns
     -------
     NDArray[np.float32]
-        (h, w) over the picture; 0 where the network did not see it, borders left out.
+        (h, w) over the image; 0 where the network did not see it, borders left out.
     """
     rows, columns = heat.shape
-    x = (np.arange(columns) + 0.5) / columns * width * place.scale_x + place.offset_x
-    y = (np.arange(rows) + 0.5) / rows * height * place.scale_y + place.offset_y
+    x = (np.arange(columns) + 0.5) / columns * width * placement.scale_x + placement.offset_x
+    y = (np.arange(rows) + 0.5) / rows * height * placement.scale_y + placement.offset_y
     column = np.floor(x / size * columns).astype(int)
     row = np.floor(y / size * rows).astype(int)
-    seen = ((row >= 0) & (row < rows))[:, None] & ((column >= 0) & (column < columns))
+    inside = ((row >= 0) & (row < rows))[:, None] & ((column >= 0) & (column < columns))
     found = heat[row.clip(0, rows - 1)][:, column.clip(0, columns - 1)]
-    return np.where(seen, found, np.float32(0))
+    return np.where(inside, found, np.float32(0))

@@ -60,7 +60,7 @@ class VideoReader:
     length
         About how many frames there are, as the file states it; 0 where it does not.
     has_sound
-        Whether there is sound beside the pictures.
+        Whether there is a sound track.
     error
         Once iterated: why it ended before its end; None where it did not.
     """
@@ -101,12 +101,12 @@ class VideoReader:
         return time + 1 + 1 / float(self.rate) < _ENDS_EARLY * self._seconds
 
     def _damaged(self, number: int, why: str) -> TagboxError:
-        place = f"at frame {number} ({number / float(self.rate):.2f} s)"
+        where = f"at frame {number} ({number / float(self.rate):.2f} s)"
         return TagboxError(
             "video-damaged",
             f"the video cannot be read any further ({why[0].lower() + why[1:]})",
             file=self.path,
-            where=place,
+            where=where,
             hint=_REPLACE,
         )
 
@@ -134,7 +134,7 @@ def open_video(path: Path) -> Iterator[VideoReader]:
 
 
 class VideoWriter:
-    """Pictures of one size to a video; made by `write_video`."""
+    """Images of one size to a video; made by `write_video`."""
 
     def __init__(self, container: Any, rate: Fraction) -> None:
         self._container, self._rate = container, rate
@@ -143,14 +143,14 @@ class VideoWriter:
 
     @property
     def encoder(self) -> str:
-        """What it is encoded with, once there is a picture."""
+        """The codec, once there is a frame."""
         return str(self._stream.codec_context.name) if self._stream is not None else ""
 
-    def add(self, picture: Image) -> None:
+    def add(self, image: Image) -> None:
         """The next frame, of the first one's size; an odd last row or column is repeated."""
         import av
 
-        pixels = np.asarray(picture)
+        pixels = np.asarray(image)
         height, width = pixels.shape[:2]
         # Colour is kept for every other pixel only, so H.264 wants even sides.
         pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -170,7 +170,7 @@ class VideoWriter:
 
 @contextmanager
 def write_video(path: Path, rate: Fraction) -> Iterator[VideoWriter]:
-    """A video file to write, whole or not at all: so many frames a second, without sound.
+    """A video file to write, complete or not at all, at `rate` frames a second, without sound.
 
     H.264 where the installed FFmpeg has an encoder for it, else MPEG-4.
 

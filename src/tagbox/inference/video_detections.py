@@ -1,4 +1,4 @@
-"""A detector over a video: what is said of each frame, as rows, as an annotated video, and in sum."""
+"""Detect objects in every frame of a video: rows of boxes, an annotated video, a summary by category."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tagbox.inference.detector_outputs import (
     json_parts,
 )
 from tagbox.inference.video import Frame, VideoReader, VideoWriter, write_video
-from tagbox.inference.views import PictureBoxes, Tiles
+from tagbox.inference.views import ImageBoxes, Tiles
 from tagbox.predictions.thresholds import ScoreThresholds
 
 Row = dict[str, Any]
-"""What is said of one frame, as plain values: ``frame``, ``time``, ``objects``."""
+"""The predicted boxes of one frame, as plain values: ``frame``, ``time``, ``objects``."""
 
 
 @dataclass
-class Seen:
-    """Where a category was said: in how many frames, how often in one, the first and last second."""
+class CategoryFrames:
+    """Frames in which a category was predicted: how many, most objects in one, first and last second."""
 
     frames: int
     most: int
@@ -43,22 +43,22 @@ class Seen:
 
 @dataclass
 class VideoSummary:
-    """What became of a video.
+    """The predictions of a video in sum.
 
     Attributes
     ----------
     frames
-        How many were looked at.
-    seen
-        By category, those that were said.
+        How many were predicted.
+    categories
+        The predicted categories and their frames.
     encoder
-        What the annotated video was encoded with; empty without one.
+        Codec of the annotated video; empty without one.
     error
-        Why it ended before its end; what was written holds the frames before.
+        Why the video could not be read to its end; the frames before it were predicted.
     """
 
     frames: int = 0
-    seen: dict[str, Seen] = field(default_factory=dict)
+    categories: dict[str, CategoryFrames] = field(default_factory=dict)
     encoder: str = ""
     error: TagboxError | None = None
 
@@ -66,16 +66,16 @@ class VideoSummary:
         """Count one frame."""
         self.frames += 1
         for name, count in Counter(entry["name"] for entry in row["objects"]).items():
-            seen = self.seen.setdefault(name, Seen(0, 0, row["time"], row["time"]))
-            seen.frames += 1
-            seen.most = max(seen.most, count)
-            seen.last = row["time"]
+            found = self.categories.setdefault(name, CategoryFrames(0, 0, row["time"], row["time"]))
+            found.frames += 1
+            found.most = max(found.most, count)
+            found.last = row["time"]
 
 
 def detect_video(
     model: DetectorModel,
     reader: VideoReader,
-    cuts: ScoreThresholds,
+    thresholds: ScoreThresholds,
     *,
     tiles: Tiles | None = None,
     rows: tuple[BinaryIO, Literal["json", "csv"]] | None = None,
@@ -89,13 +89,13 @@ def detect_video(
     ----------
     reader
         The open video; see `inference.video.open_video`.
-    cuts
-        From which score on a box is said.
+    thresholds
+        Score thresholds of the predicted boxes.
     rows
-        Where the frames' boxes are written, and how.
+        File and format in which the frames' boxes are written.
     annotated
-        Where the video with its boxes is written, without sound, at the same average rate; whole or not
-        at all. Of a damaged video it is what could be read.
+        File of the video with its boxes, without sound, at the same average rate; complete or not written
+        at all. Of a damaged video it holds the frames that could be read.
     decimals
         Of the rows' boxes and scores; None gives every digit.
 
@@ -109,7 +109,7 @@ def detect_video(
         writer = None
         if annotated is not None:
             writer = stack.enter_context(write_video(annotated, reader.rate))
-        found = _rows(model, reader, cuts, tiles, writer, decimals)
+        found = _rows(model, reader, thresholds, tiles, writer, decimals)
         first = next(found, None)
         if first is None:
             assert reader.error is not None
@@ -119,7 +119,7 @@ def detect_video(
             deque(counted, maxlen=0)
         else:
             out, format = rows
-            for part in _encoded(counted, format, model, cuts, reader, first):
+            for part in _encoded(counted, format, model, thresholds, reader, first):
                 out.write(part)
         summary.error = reader.error
         summary.encoder = writer.encoder if writer is not None else ""
@@ -129,48 +129,50 @@ def detect_video(
 def _rows(
     model: DetectorModel,
     reader: VideoReader,
-    cuts: ScoreThresholds,
+    thresholds: ScoreThresholds,
     tiles: Tiles | None,
     writer: VideoWriter | None,
     decimals: int | None,
 ) -> Iterator[Row]:
-    """Each frame's row; its picture goes to `writer` on the way."""
+    """Each frame's row; its image is drawn and written to `writer`."""
     names = model.categories
-    levels = cuts.levels(len(names))
-    held: deque[Frame] = deque()
-    for found in model.stream(_held(reader, held), tiles=tiles, min_score=float(levels.min())):
-        frame = held.popleft()
-        said = found.take(found.scores >= levels[found.labels])
+    levels = thresholds.levels(len(names))
+    frames: deque[Frame] = deque()
+    for found in model.stream(_kept(reader, frames), tiles=tiles, min_score=float(levels.min())):
+        frame = frames.popleft()
+        predicted = found.take(found.scores >= levels[found.labels])
         if writer is not None:
             marks = [
                 DrawnBox(name=names[k], box=tuple(box), score=score)
-                for k, box, score in zip(said.labels, said.boxes.tolist(), said.scores, strict=True)
+                for k, box, score in zip(
+                    predicted.labels, predicted.boxes.tolist(), predicted.scores, strict=True
+                )
             ]
             writer.add(image_with_boxes(frame.image, marks))
         yield {
             "frame": frame.number,
             "time": round(frame.time, 6),
-            "width": said.width,
-            "height": said.height,
-            "objects": _objects(said, names, decimals),
+            "width": predicted.width,
+            "height": predicted.height,
+            "objects": _objects(predicted, names, decimals),
         }
 
 
-def _held(frames: Iterable[Frame], held: deque[Frame]) -> Iterator[NDArray[np.uint8]]:
-    for frame in frames:
-        held.append(frame)
+def _kept(reader: Iterable[Frame], frames: deque[Frame]) -> Iterator[NDArray[np.uint8]]:
+    for frame in reader:
+        frames.append(frame)
         yield frame.image
 
 
 def _objects(
-    said: PictureBoxes, names: tuple[str, ...], decimals: int | None
+    predicted: ImageBoxes, names: tuple[str, ...], decimals: int | None
 ) -> list[dict[str, Any]]:
-    boxes, scores = said.boxes, said.scores
+    boxes, scores = predicted.boxes, predicted.scores
     if decimals is not None:
         boxes, scores = np.round(boxes, decimals), np.round(scores, decimals)
     return [
         {"name": names[k], "score": score, "box": box}
-        for k, score, box in zip(said.labels, scores.tolist(), boxes.tolist(), strict=True)
+        for k, score, box in zip(predicted.labels, scores.tolist(), boxes.tolist(), strict=True)
     ]
 
 
@@ -187,7 +189,7 @@ def _encoded(
     rows: Iterable[Row],
     format: Literal["json", "csv"],
     model: DetectorModel,
-    cuts: ScoreThresholds,
+    thresholds: ScoreThresholds,
     reader: VideoReader,
     first: Row,
 ) -> Iterable[bytes]:
@@ -199,7 +201,7 @@ def _encoded(
             for entry in row["objects"]
         )
         return csv_parts(("frame", "time", *BOX_COLUMNS), cells)
-    head = json_header(model.categories, cuts) | {
+    head = json_header(model.categories, thresholds) | {
         "video": str(reader.path),
         "width": first["width"],
         "height": first["height"],

@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from tagbox.models.detectors.base import Found
 
 SAME = 0.5
-"""Overlap (intersection over union) from which two boxes of a category are one object."""
+"""Intersection over union from which two boxes of a category are one object."""
 COVERED = 0.5
-"""Share of a cut-off box that a whole one must cover to stand for it."""
-NEARLY_AS_SURE = 0.5
-"""Share of a cut-off box's score that the whole one must have."""
+"""Share of a truncated box that a complete one must cover to replace it."""
+SCORE_SHARE = 0.5
+"""Share of a truncated box's score that the complete one must have."""
 
 Window = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels of the picture."""
+"""Left, top, right, bottom in pixels of the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tiles:
-    """How a large picture is cut up.
+    """How a large image is divided into tiles.
 
     Attributes
     ----------
     side
-        Of a window, in pixels of the picture.
+        Of a tile, in pixels of the image.
     overlap
-        Least share of a window's side that its neighbour shows too. An object smaller than this is whole
-        in at least one window.
+        Least share of a tile's side that its neighbour covers too. An object smaller than this is complete
+        in at least one tile.
     """
 
     side: int
@@ -59,7 +59,7 @@ class Tiles:
 
 
 def windows(width: int, height: int, tiles: Tiles) -> list[Window]:
-    """The windows over a picture, row by row, spread evenly; one as large as itself where it fits in one."""
+    """The windows of an image's tiles, row by row, spread evenly; one as large as the image where it fits in one."""
     return [
         (left, top, min(left + tiles.side, width), min(top + tiles.side, height))
         for top in _starts(height, tiles)
@@ -76,15 +76,15 @@ def _starts(length: int, tiles: Tiles) -> list[int]:
     return [int(start) for start in np.linspace(0, room, math.ceil(room / step) + 1).round()]
 
 
-def cut_off(
+def truncated(
     boxes: NDArray[np.float64], window: Window, width: int, height: int, margin: float
 ) -> NDArray[np.bool_]:
-    """Which boxes of a window touch a border of it that is not the picture's.
+    """(D,) bool: which boxes of a window touch a border of it that is not the image's.
 
     Parameters
     ----------
     boxes
-        (D, 4) xyxy in pixels of the picture.
+        (D, 4) xyxy in pixels of the image.
     margin
         Pixels from the border within which a box touches it.
     """
@@ -103,26 +103,26 @@ def merge(
     boxes: NDArray[np.float64],
     scores: NDArray[np.float64],
     labels: NDArray[np.int64],
-    cut: NDArray[np.bool_],
+    at_border: NDArray[np.bool_],
 ) -> NDArray[np.intp]:
-    """Rows of the boxes that remain of all windows', best first.
+    """Rows of the boxes that remain of all windows, by descending score.
 
-    A cut-off box goes where a whole one of its category, nearly as sure, covers most of it; of boxes
-    that are one object the best remains (non-maximum suppression within each category).
+    A truncated box is removed where a complete one of its category, with nearly its score, covers most of it; of
+    boxes of one object that with the highest score remains (non-maximum suppression within each category).
 
     Parameters
     ----------
     boxes
-        (D, 4) xyxy in pixels of the picture.
+        (D, 4) xyxy in pixels of the image.
     scores, labels
         (D,) scores in 0..1 and category rows.
-    cut
-        (D,) which boxes were cut off by their window; see `cut_off`.
+    at_border
+        (D,) bool: which boxes are truncated by their window; see `truncated`.
     """
     import torch
     from torchvision.ops import batched_nms
 
-    kept = np.flatnonzero(~_stood_for(boxes, scores, labels, cut))
+    kept = np.flatnonzero(~_replaced(boxes, scores, labels, at_border))
     rows = batched_nms(
         torch.from_numpy(boxes[kept]),
         torch.from_numpy(scores[kept]),
@@ -133,17 +133,17 @@ def merge(
     return best
 
 
-def _stood_for(
+def _replaced(
     boxes: NDArray[np.float64],
     scores: NDArray[np.float64],
     labels: NDArray[np.int64],
-    cut: NDArray[np.bool_],
+    at_border: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
-    """(D,) bool: the cut-off boxes that a whole one stands for."""
+    """(D,) bool: the truncated boxes that a complete one replaces."""
     gone = np.zeros(len(boxes), np.bool_)
-    for row in np.flatnonzero(cut):
+    for row in np.flatnonzero(at_border):
         others = np.flatnonzero(
-            ~cut & (labels == labels[row]) & (scores >= NEARLY_AS_SURE * scores[row])
+            ~at_border & (labels == labels[row]) & (scores >= SCORE_SHARE * scores[row])
         )
         corner = np.maximum(boxes[others, :2], boxes[row, :2])
         sides = np.maximum(np.minimum(boxes[others, 2:], boxes[row, 2:]) - corner, 0)
@@ -157,15 +157,15 @@ MARGIN = 2.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PictureBoxes:
-    """What was found in one picture, best first; of equal scores in the order of categories and boxes.
+class ImageBoxes:
+    """The boxes of one image, by descending score; of equal scores in the order of categories and boxes.
 
     Attributes
     ----------
     width, height
-        Of the upright picture, in pixels.
+        Of the upright image, in pixels.
     boxes
-        (D, 4) float64 xywh in pixels of the picture, inside it and each with an area.
+        (D, 4) float64 xywh in pixels of the image, inside it and each with an area.
     scores
         (D,) float64 in 0..1.
     labels
@@ -178,7 +178,7 @@ class PictureBoxes:
     scores: NDArray[np.float64]
     labels: NDArray[np.int64]
 
-    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> PictureBoxes:
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> ImageBoxes:
         """The detections at `rows`, in that order."""
         return replace(
             self, boxes=self.boxes[rows], scores=self.scores[rows], labels=self.labels[rows]
@@ -187,35 +187,35 @@ class PictureBoxes:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class View:
-    """A picture, or a window of it, as it lies in the network's input.
+    """An image, or a window of it, as input of the network.
 
     Attributes
     ----------
-    canvas
+    letterbox
         (H, W, 3) uint8.
     inner
-        Width and height of what is shown, in the canvas.
+        Width and height of the resized window in the letterbox.
     window
-        What of the picture is shown.
+        The part of the image.
     """
 
-    canvas: NDArray[np.uint8]
+    letterbox: NDArray[np.uint8]
     inner: tuple[int, int]
     window: Window
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Prepared:
-    """A picture made ready for a detector.
+    """The views of an image for a detector.
 
     Attributes
     ----------
     width, height
-        Of the upright picture, in pixels.
+        Of the upright image, in pixels.
     overview
-        The whole picture.
+        The whole image.
     windows
-        Its windows, where it is larger than one.
+        Its tiles, where it is larger than one.
     image
         (height, width, 3) uint8 that they are cut from; None without windows.
     overlap
@@ -230,7 +230,7 @@ class Prepared:
     overlap: float = 0.0
 
     def view(self, number: int, fit: Letterbox) -> View:
-        """View 0 is the whole picture, the others are the windows; cut out when asked for."""
+        """View 0 is the whole image, the others are the windows, cropped on demand."""
         if number == 0 or self.image is None:
             return self.overview
         window = self.windows[number - 1]
@@ -267,7 +267,7 @@ def prepare(
     *,
     size: tuple[int, int] | None = None,
 ) -> Prepared:
-    """An (H, W, 3) uint8 RGB picture made ready; `size` is its own where it was decoded smaller."""
+    """An (H, W, 3) uint8 RGB image prepared; `size` is its own where it was decoded at a smaller scale."""
     width, height = size or (image.shape[1], image.shape[0])
     overview = _view(image, (0, 0, width, height), fit)
     parts = () if tiles is None else tuple(windows(width, height, tiles))
@@ -283,14 +283,14 @@ def prepare(
     )
 
 
-def boxes_of(prepared: Prepared, found: Sequence[Found], fit: Letterbox) -> PictureBoxes:
-    """The boxes of a picture out of what was found in each of its views.
+def boxes_of(prepared: Prepared, found: Sequence[Found], fit: Letterbox) -> ImageBoxes:
+    """The boxes of an image from the detections in each of its views.
 
-    Of the whole picture only boxes larger than the windows' overlap count where there are windows: what
-    is smaller is whole in one of those, and larger there.
+    Where there are windows, only boxes larger than their overlap are kept of the whole image: a smaller object is
+    complete in a window, and larger there.
     """
     whole = (0, 0, prepared.width, prepared.height)
-    boxes, cut = [], []
+    boxes, at_border = [], []
     for window, each in zip((whole, *prepared.windows), found, strict=True):
         width, height = window[2] - window[0], window[3] - window[1]
         inner = fit.inner(width, height)
@@ -299,22 +299,22 @@ def boxes_of(prepared: Prepared, found: Sequence[Found], fit: Letterbox) -> Pict
         corners = np.clip(corners, 0, [width, height] * 2) + np.array(window[:2] * 2)
         boxes.append(corners)
         margin = MARGIN * float(scale.max())
-        cut.append(cut_off(corners, window, prepared.width, prepared.height, margin))
-    corners, cut_offs = np.concatenate(boxes), np.concatenate(cut)
+        at_border.append(truncated(corners, window, prepared.width, prepared.height, margin))
+    corners, borders = np.concatenate(boxes), np.concatenate(at_border)
     scores = np.concatenate([each.scores.cpu().numpy() for each in found]).astype(np.float64)
     labels = np.concatenate([each.labels.cpu().numpy() for each in found]).astype(np.int64)
     sides = corners[:, 2:] - corners[:, :2]
     fine = (sides > 0).all(axis=1)
     if prepared.windows:
-        # The network sees the whole picture in coarse pixels: one at either end is no size.
+        # The whole image is scaled down: a pixel of the input at either end is no evidence of size.
         coarse = 2 * max(prepared.width, prepared.height) / max(prepared.overview.inner)
         count = len(boxes[0])
         fine[:count] &= (sides[:count] > prepared.overlap + coarse).any(axis=1)
     kept = np.flatnonzero(fine)
     kept = kept[np.lexsort((*corners[kept].T[::-1], labels[kept], -scores[kept]))]
     if prepared.windows:
-        kept = kept[merge(corners[kept], scores[kept], labels[kept], cut_offs[kept])]
-    return PictureBoxes(
+        kept = kept[merge(corners[kept], scores[kept], labels[kept], borders[kept])]
+    return ImageBoxes(
         width=prepared.width,
         height=prepared.height,
         boxes=np.column_stack([corners[kept, :2], sides[kept]]),
@@ -325,4 +325,4 @@ def boxes_of(prepared: Prepared, found: Sequence[Found], fit: Letterbox) -> Pict
 
 def _view(image: NDArray[np.uint8], window: Window, fit: Letterbox) -> View:
     inner = fit.inner(window[2] - window[0], window[3] - window[1])
-    return View(canvas=letterboxed(image, inner, fit.outer(*inner)), inner=inner, window=window)
+    return View(letterbox=letterboxed(image, inner, fit.outer(*inner)), inner=inner, window=window)

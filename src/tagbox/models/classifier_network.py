@@ -70,7 +70,7 @@ class Network(nn.Module):
         return self
 
     def use_channels_last(self) -> Network:
-        """Keep weights and pictures in the memory layout that convolutions like better on most devices."""
+        """Keep weights and images in the memory layout that convolutions like better on most devices."""
         self.channels_last = True
         for module in self.backbone.modules():
             if isinstance(module, nn.Conv2d):

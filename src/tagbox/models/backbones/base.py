@@ -60,7 +60,7 @@ class BackboneSpec:
 
 
 class Backbone(ABC):
-    """A network without its classifier: a square in, a feature map out."""
+    """A network without its classifier: a square to a feature map."""
 
     def __init__(self, spec: BackboneSpec) -> None:
         self.spec = spec
@@ -86,7 +86,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def stages(self) -> Stages:
-        """Names of the parameters in `module` of each stage, from the picture to the map."""
+        """Names of the parameters in `module` of each stage, from the image to the map."""
 
     @abstractmethod
     def openvino_map(self, pixels: Any) -> Any:

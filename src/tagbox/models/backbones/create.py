@@ -134,7 +134,7 @@ def _create_lite(name: str, size: int | None, weights: str) -> Backbone:
         from tagbox.models.weights import locate_checkpoint, read_arrays
 
         path, digest = locate_checkpoint(weights)
-        # Read now: a checkpoint of another architecture is refused before any picture is decoded.
+        # Read now: a checkpoint of another architecture is refused before any image is decoded.
         arrays = _checked(name, read_arrays(path), path)
         origin, read = weights, lambda: arrays
     spec = BackboneSpec(

@@ -77,7 +77,7 @@ class Block:
 
 
 def describe(variant: str) -> tuple[Block, ...]:
-    """The blocks of a variant (a key of `MULTIPLIERS`) from the picture to the feature map."""
+    """The blocks of a variant (a key of `MULTIPLIERS`) from the image to the feature map."""
     width, depth = MULTIPLIERS[variant]
     blocks = [Block("", (Convolution("conv_stem", "bn1", 3, 32, kernel=3, stride=2),))]
     channels = 32

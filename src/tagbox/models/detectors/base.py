@@ -20,12 +20,12 @@ from tagbox.models.freezing import last_stages, still_modules
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The truth of one picture, in pixels of that picture as it lies in the batch.
+    """The truth of one image, in pixels of that image as it lies in the batch.
 
     Attributes
     ----------
     boxes
-        (G, 4) float32 xyxy, each with an area; (0, 4) for a picture without objects.
+        (G, 4) float32 xyxy, each with an area; (0, 4) for an image without objects.
     labels
         (G,) int64 category rows 0..K-1.
     ignore
@@ -43,12 +43,12 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What was detected in one picture, best first.
+    """What was detected in one image, best first.
 
     Attributes
     ----------
     boxes
-        (D, 4) float32 xyxy in pixels of the picture as it lay in the batch, clipped to it.
+        (D, 4) float32 xyxy in pixels of the image as it lay in the batch, clipped to it.
     scores
         (D,) float32 in 0..1.
     labels
@@ -63,7 +63,7 @@ class Found:
 class Detector(nn.Module, ABC):
     """A detector of K categories.
 
-    Pictures come as (B, H, W, 3) uint8, each in the upper left corner of its square, filled up to the
+    Images come as (B, H, W, 3) uint8, each in the upper left corner of its square, filled up to the
     right and below; `sizes` are their own (height, width).
     """
 
@@ -102,7 +102,7 @@ class Detector(nn.Module, ABC):
         return self
 
     def use_channels_last(self) -> Self:
-        """Keep weights and pictures in the memory layout that convolutions like better on most devices."""
+        """Keep weights and images in the memory layout that convolutions like better on most devices."""
         self.channels_last = True
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -135,29 +135,29 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def loss_count(self, targets: Sequence[Target]) -> float:
-        """What sums of losses are divided by: boxes, or pictures; at least the sum over parts of a batch is exact."""
+        """What sums of losses are divided by: boxes, or images; at least the sum over parts of a batch is exact."""
 
     @abstractmethod
     def stages(self) -> list[list[str]]:
-        """Names of the backbone's parameters in this module, stage by stage from the picture on."""
+        """Names of the backbone's parameters in this module, stage by stage from the image on."""
 
     def forward(
         self,
-        pictures: Tensor,
+        images: Tensor,
         sizes: Sequence[tuple[int, int]],
         targets: Sequence[Target] | None = None,
     ) -> tuple[dict[str, Tensor], list[Found] | None]:
         """Losses where there are targets; detections in eval mode."""
-        pixels = self.normalise(pictures)
+        pixels = self.normalise(images)
         parts = self.body(pixels)
         losses = {} if targets is None else self.losses(parts, pixels, sizes, targets)
         return losses, None if self.training else self.found(parts, pixels, sizes)
 
-    def normalise(self, pictures: Tensor) -> Tensor:
-        """(B, H, W, 3) uint8 to normalised float32 (B, 3, H, W); what fills up a picture is treated like it."""
-        mean = torch.tensor(self.spec.mean, device=pictures.device) * 255
-        std = torch.tensor(self.spec.std, device=pictures.device) * 255
-        pixels = ((pictures.float() - mean) / std).permute(0, 3, 1, 2)
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 to normalised float32 (B, 3, H, W); what fills up an image is treated like it."""
+        mean = torch.tensor(self.spec.mean, device=images.device) * 255
+        std = torch.tensor(self.spec.std, device=images.device) * 255
+        pixels = ((images.float() - mean) / std).permute(0, 3, 1, 2)
         form = torch.channels_last if self.channels_last else torch.contiguous_format
         return pixels.contiguous(memory_format=form)
 

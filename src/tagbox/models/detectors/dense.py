@@ -36,7 +36,7 @@ REACH = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Assigned:
-    """What each of A positions of B pictures is to say.
+    """What each of A positions of B images is to say.
 
     Attributes
     ----------
@@ -76,16 +76,16 @@ def assign(
     strides
         (A,) pixels between neighbouring positions.
     targets
-        The truth of each picture.
+        The truth of each image.
     """
-    pictures, positions, _ = scores.shape
+    images, positions, _ = scores.shape
     most = max((len(target.boxes) for target in targets), default=0)
     known = ~_within_any([target.ignore for target in targets], points)
     if most == 0:
         return Assigned(
             scores=torch.zeros_like(scores),
             boxes=torch.zeros_like(boxes),
-            weight=scores.new_zeros(pictures, positions),
+            weight=scores.new_zeros(images, positions),
             known=known,
         )
     truth, labels, there = _padded(targets, most, scores)
@@ -103,7 +103,7 @@ def assign(
     kept = aligned * taken
     scale = (overlap * taken).amax(dim=2) / kept.amax(dim=2).clamp(min=1e-12)  # (B, G)
     weight = (kept * scale[:, :, None]).amax(dim=1)  # (B, A)
-    batch = torch.arange(pictures, device=scores.device)[:, None]
+    batch = torch.arange(images, device=scores.device)[:, None]
     wanted = torch.zeros_like(scores)
     wanted.scatter_(2, labels[batch, owner][:, :, None], weight[:, :, None])
     return Assigned(scores=wanted, boxes=truth[batch, owner], weight=weight, known=known | positive)
@@ -142,7 +142,7 @@ def _iou(truth: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _within_any(regions: Sequence[Tensor], points: Tensor) -> Tensor:
-    """(B, A) bool: positions whose centre lies in one of the picture's (I, 4) xyxy regions."""
+    """(B, A) bool: positions whose centre lies in one of the image's (I, 4) xyxy regions."""
     inside = torch.zeros(len(regions), len(points), dtype=torch.bool, device=points.device)
     for row, boxes in enumerate(regions):
         if len(boxes):
@@ -225,7 +225,7 @@ class Head(nn.Module):
 
 
 class Body(nn.Module):
-    """Backbone, neck and head: normalised pictures to one map a level."""
+    """Backbone, neck and head: normalised images to one map a level."""
 
     def __init__(self, pyramid: Pyramid, width: int, categories: int) -> None:
         super().__init__()
@@ -320,13 +320,13 @@ class DenseDetector(Detector):
 
 
 def _on_picture(points: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
-    """(B, A) bool: positions whose centre lies on the picture, not on what fills it up."""
+    """(B, A) bool: positions whose centre lies on the image, not on what fills it up."""
     limits = torch.tensor([(w, h) for h, w in sizes], device=points.device)
     return (points[None] < limits[:, None]).all(dim=-1)
 
 
 def _best(scores: Tensor, boxes: Tensor, size: tuple[int, int]) -> Found:
-    """The detections of a picture of (height, width): scores (A, K), boxes (A, 4)."""
+    """The detections of an image of (height, width): scores (A, K), boxes (A, 4)."""
     from torchvision.ops import batched_nms, clip_boxes_to_image
 
     positions, labels = (scores > LEAST_SCORE).nonzero(as_tuple=True)

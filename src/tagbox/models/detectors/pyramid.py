@@ -38,7 +38,7 @@ Colour = tuple[float, float, float]
 STRIDES = (8, 16, 32)
 """Pixels between neighbouring positions of each map."""
 PROBE = (128, 160)
-"""Height and width of the black picture on which a network is looked at."""
+"""Height and width of the black image on which a network is looked at."""
 LITE_TAPS = (2, 4, 6)
 """Stages of an EfficientNet-Lite after which the map has the stride; timm's ``features_only`` says the same."""
 
@@ -91,7 +91,7 @@ class Pyramid(nn.Module):
         return found
 
     def stages(self, prefix: str = "") -> list[list[str]]:
-        """Names of the parameters in this module, stage by stage from the picture on, each after `prefix`."""
+        """Names of the parameters in this module, stage by stage from the image on, each after `prefix`."""
         return [[f"{prefix}{name}" for name in stage] for stage in self._stages]
 
 
@@ -106,7 +106,7 @@ def feature_maps(backbone: str, weights: str, size: int) -> Pyramid:
         ``default``, ``packaged``, ``none`` or the path of a checkpoint of the backbone, as for
         `create_backbone`.
     size
-        Longest side in pixels of the pictures to come; a network that takes one size only is made for it.
+        Longest side in pixels of the images to come; a network that takes one size only is made for it.
 
     Raises
     ------
@@ -189,7 +189,7 @@ class _ChainMaps(nn.Module):
                 try:
                     x = network.get_submodule(path)(x)
                 except Exception as error:  # Networks refuse sizes each in its own way.
-                    raise _no_maps(asked, "it takes pictures of one size only") from error
+                    raise _no_maps(asked, "it takes images of one size only") from error
                 if x.ndim != 4:
                     break
                 height = (x if turn is None else turn(x)).shape[2]
@@ -226,7 +226,7 @@ def _links(network: nn.Module, prefix: str = "") -> list[str]:
 
 
 def _looked_at(maps: nn.Module, name: str, side: int) -> tuple[int, tuple[int, ...]]:
-    """The multiple and the channels of each map, from a black picture."""
+    """The multiple and the channels of each map, from a black image."""
     for height, width, multiple in ((*PROBE, STRIDES[-1]), (side, side, side)):
         try:
             with torch.inference_mode():
@@ -235,7 +235,7 @@ def _looked_at(maps: nn.Module, name: str, side: int) -> tuple[int, tuple[int, .
             continue
         shapes = [tuple(x.shape[2:]) for x in found]
         if shapes != [(height // stride, width // stride) for stride in STRIDES]:
-            raise _no_maps(name, "its maps do not lie on a grid of the picture")
+            raise _no_maps(name, "its maps do not lie on a grid of the image")
         return multiple, tuple(int(x.shape[1]) for x in found)
     raise _no_maps(name, f"it does not take {side}x{side} pixels")
 
@@ -261,7 +261,7 @@ ANCHORS = ((32,), (64,), (128,), (256,))
 """Sides in pixels of Faster R-CNN's anchors: four times the stride of each map, as RetinaNet has them."""
 RATIOS = (0.5, 1.0, 2.0)
 PROPOSALS = 300
-"""Boxes that the second stage of Faster R-CNN looks at in a picture, as in its paper's experiments (Ren et al. 2015)."""
+"""Boxes that the second stage of Faster R-CNN looks at in an image, as in its paper's experiments (Ren et al. 2015)."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
 """torchvision's detectors behind `base.Detector`: its heads, losses and box filters, without its resizing.
 
-torchvision's own forward scales every picture up to 800 pixels, pads, computes and scales back. Our
+torchvision's own forward scales every image up to 800 pixels, pads, computes and scales back. Our
 batches are sized and padded already, so the parts of its models are called one by one here: what is
 worth an engine (backbone, pyramid, the convolutions of the head) is `body`, the rest stays in torch.
 
 Crowd regions, which torchvision does not know, are left out of the losses: what lies at least half in
 one and touches no object is not held up to the network as background.
 
-torchvision's losses are means over a batch, so each part is multiplied by the number of pictures and
+torchvision's losses are means over a batch, so each part is multiplied by the number of images and
 `loss_count` is that number. Over parts of a batch such sums are exactly those of the whole for RetinaNet.
-Faster R-CNN divides by the candidates it sampled, which add up exactly where every picture yields the
+Faster R-CNN divides by the candidates it sampled, which add up exactly where every image yields the
 full sample; FCOS and SSD divide by the positions that were matched to objects, which differ from part to
 part: there, a batch in parts is a mean over parts, not over matches.
 """
@@ -43,7 +43,7 @@ class TorchvisionDetector(Detector):
     ----------
     spec
         ``score_threshold`` and ``detections`` of its options are the least score and the highest number
-        of detections a picture.
+        of detections an image.
     model
         torchvision's, built for `spec.categories`.
     stages
@@ -63,7 +63,7 @@ class TorchvisionDetector(Detector):
         return self._stages
 
     def loss_count(self, targets: Sequence[Target]) -> float:
-        """The number of pictures."""
+        """The number of images."""
         return float(len(targets))
 
     def _truth(self, targets: Sequence[Target]) -> Truth:
@@ -221,8 +221,8 @@ class TwoStage(TorchvisionDetector):
         named = OrderedDict(zip(self.map_names, maps, strict=True))
         pool = self.model.roi_heads.box_roi_pool
         if pool.scales is None:
-            # It takes the maps' strides once, from the first pictures' sizes; those of the batch are meant,
-            # as a small picture in a large square would be taken for a finer map.
+            # It takes the maps' strides once, from the first images' sizes; those of the batch are meant,
+            # as a small image in a large square would be taken for a finer map.
             whole = (pixels.shape[2], pixels.shape[3])
             pool(named, [pixels.new_zeros(0, 4)] * len(sizes), [whole] * len(sizes))
         anchors = rpn.anchor_generator(ImageList(pixels, list(sizes)), maps)
@@ -307,7 +307,7 @@ def _as_in(training: bool, *modules: nn.Module) -> Iterator[None]:
 
 
 def _never_none(proposals: Tensor, size: tuple[int, int]) -> Tensor:
-    """`proposals`, or the whole picture where there are none: a mean over nothing is no loss."""
+    """`proposals`, or the whole image where there are none: a mean over nothing is no loss."""
     if len(proposals):
         return proposals
     height, width = size
@@ -315,7 +315,7 @@ def _never_none(proposals: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _crowded_all(anchors: Sequence[Tensor], targets: Sequence[Target]) -> Tensor | None:
-    """(B, A) bool of `crowded`; None where no picture has a crowd region, which is the rule."""
+    """(B, A) bool of `crowded`; None where no image has a crowd region, which is the rule."""
     if not any(len(target.ignore) for target in targets):
         return None
     return torch.stack([crowded(a, t) for a, t in zip(anchors, targets, strict=True)])

@@ -1,7 +1,7 @@
 """torchvision's own detectors by name: what each takes, its published weights, and how it is built.
 
-Pictures enter at their own size: torchvision would enlarge each to 800 pixels first. Scores below
-`Published.score_threshold` and detections beyond `DETECTIONS` a picture are not given.
+Images enter at their own size: torchvision would enlarge each to 800 pixels first. Scores below
+`Published.score_threshold` and detections beyond `DETECTIONS` an image are not given.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from tagbox.models.freezing import Stages, module_stages
 from tagbox.models.weights import download_weights, locate_checkpoint, read_checkpoint
 
 DETECTIONS = 100
-"""Most detections of a picture; COCO's evaluation counts no more."""
+"""Most detections of an image; COCO's evaluation counts no more."""
 STRIDE = 32
 """Batches of the detectors with a pyramid are multiples of it, as torchvision pads them."""
 SMALLEST, LARGEST = 64, 2048
-"""Sizes of pictures that the detectors with a pyramid take."""
+"""Sizes of images that the detectors with a pyramid take."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Published:
     score_threshold
         Least score given; torchvision's own, but 0.05 for FCOS (0.2) and 0.01 for SSDLite (0.001).
     side
-        Of the square every picture is stretched to; 0 for detectors that take any size.
+        Of the square every image is stretched to; 0 for detectors that take any size.
     exact_norms
         Whether the COCO weights belong to batch normalisation without an epsilon.
     """
@@ -151,7 +151,7 @@ def _require_size(name: str, published: Published, size: int) -> None:
     if published.side and size != published.side:
         raise TagboxError(
             "detector-size",
-            f"{name} takes pictures of {published.side}x{published.side} pixels only, not {size}",
+            f"{name} takes images of {published.side}x{published.side} pixels only, not {size}",
             where="size",
             hint=f"pass --size {published.side}",
         )

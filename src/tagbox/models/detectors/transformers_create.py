@@ -99,7 +99,7 @@ def _downloaded(owner_name: str, wanted: tuple[str, ...]) -> Path:
     try:
         download_weights(f"{address}{BESIDE}")
     except TagboxError as error:
-        # A model need not say how pictures are normalised.
+        # A model need not say how images are normalised.
         if error.code != "download-status":
             raise
     return paths[0].parent
@@ -174,7 +174,7 @@ def build_transformer(spec: DetectorSpec) -> TransformerDetector:
 
 
 def _settings(folder: Path, name: str) -> tuple[Any, Colour, Colour]:
-    """The configuration, and what pictures are normalised with: nothing, where the model does not say."""
+    """The configuration, and what images are normalised with: nothing, where the model does not say."""
     from transformers import AutoConfig
 
     try:
@@ -190,7 +190,7 @@ def _settings(folder: Path, name: str) -> tuple[Any, Colour, Colour]:
         with _quiet():
             settings = AutoConfig.from_pretrained(folder, local_files_only=True)
         beside = folder / "preprocessor_config.json"
-        pictures = json.loads(beside.read_bytes()) if beside.is_file() else {}
+        preprocessing = json.loads(beside.read_bytes()) if beside.is_file() else {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise TagboxError(
             "detector-transformer",
@@ -198,9 +198,9 @@ def _settings(folder: Path, name: str) -> tuple[Any, Colour, Colour]:
             file=folder,
             hint=f"restore config.json of {name}",
         ) from error
-    if not pictures.get("do_normalize"):
+    if not preprocessing.get("do_normalize"):
         return settings, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    return settings, tuple(pictures["image_mean"]), tuple(pictures["image_std"])
+    return settings, tuple(preprocessing["image_mean"]), tuple(preprocessing["image_std"])
 
 
 def _side(config: DetectorConfig, settings: Any) -> int:

@@ -27,7 +27,7 @@ class TransformerDetector(Detector):
     """One of the three.
 
     Its losses are sums over objects, of which `loss_count` is the number: over parts of a batch they add
-    up, but for those of denoising, whose groups are as many as fit the part's fullest picture.
+    up, but for those of denoising, whose groups are as many as fit the part's fullest image.
     """
 
     def __init__(self, spec: DetectorSpec, model: Any) -> None:
@@ -51,12 +51,12 @@ class TransformerDetector(Detector):
         return float(max(1, sum(len(target.boxes) for target in targets)))
 
     def forward(
-        self, pictures: Tensor, sizes: Sizes, targets: Sequence[Target] | None = None
+        self, images: Tensor, sizes: Sizes, targets: Sequence[Target] | None = None
     ) -> tuple[dict[str, Tensor], list[Found] | None]:
         """See `Detector.forward`; in training the network sees the targets, as denoising wants."""
         if targets is None:
-            return super().forward(pictures, sizes)
-        pixels = self.normalise(pictures)
+            return super().forward(images, sizes)
+        pixels = self.normalise(images)
         outputs = self._told(pixels, targets)
         losses = self._sums(outputs, targets)
         if self.training:
@@ -83,7 +83,7 @@ class TransformerDetector(Detector):
                 query = place // logits.shape[2]
                 limit = own.new_tensor([width, height, width, height])
                 clipped = torch.minimum(own[query].clamp(min=0), limit)
-                # What lies beside the picture, on what fills up its square, has no area left.
+                # What lies beside the image, on what fills up its square, has no area left.
                 real = (clipped[:, 2:] > clipped[:, :2]).all(dim=1)
                 kept = (real & (score >= least)).nonzero()[:most, 0]
                 found.append(Found(clipped[kept], score[kept], place[kept] % logits.shape[2]))

@@ -16,7 +16,7 @@ class Head(nn.Module):
     """A head: (B, D) features or (B, D, h, w) maps, float32, to (B, K) logits.
 
     All that its forward pass needs is in its state, for `models.heads.numpy_forward`; ``output.bias``, which
-    at first says the base rates, is (K,) in every head.
+    starts at the base rates, is (K,) in every head.
     """
 
     mean: Tensor
@@ -44,7 +44,7 @@ class PooledHead(Head):
     Parameters
     ----------
     rates
-        (K,) float64 in (0, 1): what it says of every image at first, its output weights being 0.
+        (K,) float64 in (0, 1): the first output for every image, its output weights being 0.
     hidden
         Width of the hidden layer; None leaves it out.
     """

@@ -27,7 +27,7 @@ def create_head(
     seed: int = 0,
     labels: LabelKind = "multi",
 ) -> nn.Module:
-    """A head that starts by saying every category's base rate.
+    """A head whose first output is every category's base rate.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def create_head(
     seed
         Of the random weights and queries; torch's own generator is left as it was.
     labels
-        Whether each output's sigmoid says the base rates at first, or the softmax of all (where they are exclusive).
+        Whether the base rates are each output's sigmoid, or (``exclusive``) the softmax of all.
 
     Returns
     -------

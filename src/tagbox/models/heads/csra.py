@@ -35,7 +35,7 @@ TEMPERATURES: dict[int, tuple[float, ...]] = {
 class Csra(Head):
     """Standardise, dropout, scores of every position, their mean and their attended mean.
 
-    Weights are 0 at first, so that it says the base rates; each head's temperature sets it apart from
+    Weights are 0 at first, so that the output is the base rates; each head's temperature sets it apart from
     the others from the second step on.
 
     Parameters
