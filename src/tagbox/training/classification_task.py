@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tagbox.config import LabelKind
 from tagbox.models.heads import activate
 from tagbox.training.history import epoch_scores
+from tagbox.training.task import Metrics
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tagbox.training.losses import Loss
 
 
-class ClassificationMetrics:
+class ClassificationMetrics(Metrics["Batch"]):
     """Logits and targets of one pass, sorted by dataset row whatever order they came in.
 
     Parameters
@@ -29,17 +30,15 @@ class ClassificationMetrics:
     """
 
     def __init__(self, labels: LabelKind = "multi") -> None:
+        super().__init__()
         self.labels: LabelKind = labels
         self.rows: list[NDArray[np.intp]] = []
         self.logits: list[NDArray[np.float32]] = []
         self.targets: list[NDArray[np.int8]] = []
-        self.loss_sum = 0.0
-        self.loss_count = 0.0
 
-    def add_loss(self, total: float, count: float) -> None:
-        """Add a sum of losses over `count` elements, already summed over all processes."""
-        self.loss_sum += total
-        self.loss_count += count
+    def empty(self) -> Self:
+        """Metrics of the same kind of labels."""
+        return type(self)(self.labels)
 
     def add(self, part: Batch, outputs: Tensor) -> None:
         """Add (B, K) logits of a part, without padding rows (negative); mixed images are not counted."""
@@ -49,15 +48,6 @@ class ClassificationMetrics:
         self.rows.append(part.rows[real])
         self.logits.append(outputs.float().cpu().numpy()[real])
         self.targets.append(part.truth.cpu().numpy().astype(np.int8)[real])
-
-    def gathered(self, runtime: Runtime) -> ClassificationMetrics:
-        """The metrics of all processes together; each image counts once."""
-        merged = ClassificationMetrics(self.labels)
-        for other in runtime.gather(self.state_dict()):
-            merged.extend(other)
-        # Losses were summed over all processes as they came.
-        merged.loss_sum, merged.loss_count = self.loss_sum, self.loss_count
-        return merged
 
     @property
     def order(self) -> NDArray[np.intp]:
@@ -82,19 +72,13 @@ class ClassificationMetrics:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything so far, for a checkpoint or another process."""
+        """Rows, logits, targets and the loss."""
         return {
             "rows": list(self.rows),
             "logits": list(self.logits),
             "targets": list(self.targets),
             "loss": [self.loss_sum, self.loss_count],
         }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace what was accumulated by a `state_dict`."""
-        self.rows, self.logits, self.targets = [], [], []
-        self.extend(state)
-        self.loss_sum, self.loss_count = state["loss"]
 
     def extend(self, state: dict[str, Any]) -> None:
         """Add the rows of another process's `state_dict`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.evaluation.coco_metrics import epoch_box_scores
 from tagbox.predictions.predictions import Detections
 from tagbox.training.box_batches import BoxBatch
+from tagbox.training.task import Metrics
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -89,7 +90,7 @@ class DetectionOutputs:
     scales: NDArray[np.float64]
 
 
-class DetectionMetrics:
+class DetectionMetrics(Metrics[BoxBatch]):
     """Losses and detections of one pass; boxes in pixels of the original images.
 
     Parameters
@@ -99,18 +100,17 @@ class DetectionMetrics:
     """
 
     def __init__(self, dataset: Dataset) -> None:
+        super().__init__()
         self.dataset = dataset
         self.losses: dict[str, float] = defaultdict(float)
-        self.total, self.count = 0.0, 0.0
         self.rows: list[NDArray[np.int32]] = []
         self.labels: list[NDArray[np.int32]] = []
         self.boxes: list[NDArray[np.float64]] = []
         self.scored: list[NDArray[np.float64]] = []
 
-    def add_loss(self, total: float, count: float) -> None:
-        """Add a sum of losses over `count` elements, already summed over all processes."""
-        self.total += total
-        self.count += count
+    def empty(self) -> Self:
+        """Metrics of the same dataset."""
+        return type(self)(self.dataset)
 
     def add(self, part: BoxBatch, outputs: DetectionOutputs) -> None:
         """Add the outputs for a part."""
@@ -127,15 +127,6 @@ class DetectionMetrics:
             self.boxes.append(boxes)
             self.scored.append(found.scores.double().cpu().numpy())
 
-    def gathered(self, runtime: Runtime) -> DetectionMetrics:
-        """The metrics of all processes together; each image counts once."""
-        merged = DetectionMetrics(self.dataset)
-        for other in runtime.gather(self.state_dict()):
-            merged.extend(other)
-        # Totals were summed over all processes as they came; components of the loss were not.
-        merged.total, merged.count = self.total, self.count
-        return merged
-
     @property
     def detections(self) -> Detections:
         """All boxes, images in the order of the dataset, best first in each."""
@@ -151,29 +142,23 @@ class DetectionMetrics:
 
     def scores(self) -> dict[str, float | None]:
         """``loss``, ``loss_NAME`` of each component, and `epoch_box_scores` if detections were added."""
-        count = max(self.count, 1.0)
-        metrics: dict[str, float | None] = {"loss": self.total / count}
+        count = max(self.loss_count, 1.0)
+        metrics: dict[str, float | None] = {"loss": self.loss_sum / count}
         metrics |= {f"loss_{name}": value / count for name, value in sorted(self.losses.items())}
         if self.rows:
             metrics |= epoch_box_scores(self.dataset, self.detections)
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything so far, for a checkpoint or another process."""
+        """Components of the loss, the loss, and the detections."""
         return {
             "losses": dict(self.losses),
-            "loss": [self.total, self.count],
+            "loss": [self.loss_sum, self.loss_count],
             "rows": list(self.rows),
             "labels": list(self.labels),
             "boxes": list(self.boxes),
             "scores": list(self.scored),
         }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace what was accumulated by a `state_dict`."""
-        self.__init__(self.dataset)  # type: ignore[misc]
-        self.extend(state)
-        self.total, self.count = state["loss"]
 
     def extend(self, state: dict[str, Any]) -> None:
         """Add the outputs of another process's `state_dict`."""

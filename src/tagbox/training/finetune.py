@@ -18,7 +18,7 @@ from tagbox.errors import TagboxError
 from tagbox.metrics.multilabel import class_priors
 from tagbox.models.backbones import Arrays, Backbone, trained_backbone
 from tagbox.progress import Progress
-from tagbox.training.frozen import Stage
+from tagbox.training.frozen import Stage, configured_head
 from tagbox.training.history import Row, metric_column
 from tagbox.training.network import train_network
 from tagbox.training.optim import optimizer_of
@@ -79,7 +79,7 @@ def finetune(
         about = run_dir.state["about"]
         rows = (about["rows"][0], about["rows"][1])
         train, validation = train_val.train.take(rows[0]), train_val.validation.take(rows[1])
-        network = build(encoder.backbone, empty_head(config, train, about["features"]), config)
+        network = build(encoder.backbone, _empty_head(config, train, about["features"]), config)
         left_out = list(about["left_out"])
     targets = None
     if teacher is not None:
@@ -210,22 +210,12 @@ def build(backbone: Backbone, head: nn.Module, config: ClassifierConfig) -> Netw
     )
 
 
-def empty_head(config: ClassifierConfig, train: Dataset, features: int) -> nn.Module:
+def _empty_head(config: ClassifierConfig, train: Dataset, features: int) -> nn.Module:
     """A head of the configured kind for D = `features`, whose weights come from a checkpoint."""
-    from tagbox.models.heads import FeatureScale, create_head
+    from tagbox.models.heads import FeatureScale
 
-    return create_head(
-        config.head,
-        FeatureScale(mean=np.zeros(features, np.float32), scale=np.ones(features, np.float32)),
-        class_priors(train.labels),
-        hidden=config.hidden,
-        queries=config.queries,
-        attention=config.attention,
-        attention_heads=config.attention_heads,
-        dropout=config.dropout,
-        seed=config.seed,
-        labels=label_kind(config),
-    )
+    scale = FeatureScale(mean=np.zeros(features, np.float32), scale=np.ones(features, np.float32))
+    return configured_head(config, scale, class_priors(train.labels))
 
 
 def create_optimizer(network: Network, config: FinetuneConfig) -> Any:

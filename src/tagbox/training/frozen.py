@@ -30,6 +30,7 @@ from tagbox.training.train_val import TrainVal
 if TYPE_CHECKING:
     from torch import nn
 
+    from tagbox.models.heads import FeatureScale
     from tagbox.training.classification_task import ClassificationMetrics
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
@@ -231,6 +232,26 @@ WARM_UP = 0.3
 VAL_BATCH = 256
 
 
+def configured_head(
+    config: ClassifierConfig, scale: FeatureScale, rates: NDArray[np.float64]
+) -> nn.Module:
+    """A new head of the configured kind; `rates` are the (K,) class priors."""
+    from tagbox.models.heads import create_head
+
+    return create_head(
+        config.head,
+        scale,
+        rates,
+        hidden=config.hidden,
+        queries=config.queries,
+        attention=config.attention,
+        attention_heads=config.attention_heads,
+        dropout=config.dropout,
+        seed=config.seed,
+        labels=label_kind(config),
+    )
+
+
 def train_head(
     encoded: Encoded,
     config: ClassifierConfig,
@@ -253,7 +274,7 @@ def train_head(
     """
     import torch
 
-    from tagbox.models.heads import FeatureScale, create_head
+    from tagbox.models.heads import FeatureScale
     from tagbox.training.batches import FeatureBatches
     from tagbox.training.classification_task import ClassificationTask
     from tagbox.training.loop import Stop, fit
@@ -264,18 +285,8 @@ def train_head(
     torch.manual_seed(config.seed)
     labels = encoded.train.labels
     rates = class_priors(labels)
-    head = create_head(
-        config.head,
-        FeatureScale.of(encoded.train_features),
-        rates,
-        hidden=config.hidden,
-        queries=config.queries,
-        attention=config.attention,
-        attention_heads=config.attention_heads,
-        dropout=config.dropout,
-        seed=config.seed,
-        labels=label_kind(config),
-    ).to(runtime.device)
+    scale = FeatureScale.of(encoded.train_features)
+    head = configured_head(config, scale, rates).to(runtime.device)
     batches = FeatureBatches(
         encoded.train_features,
         labels,

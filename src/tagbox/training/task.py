@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from tagbox.training.distributed import Runtime, unwrapped
 
@@ -29,29 +30,52 @@ class Batches(Protocol[Part]):
         """This process's parts of each batch, from batch `start` on."""
 
 
-class Metrics(Protocol[AnyPart]):
+class Metrics(ABC, Generic[Part]):
     """Accumulates a model's outputs over one pass, as torchmetrics does, and computes metrics of them."""
+
+    def __init__(self) -> None:
+        self.loss_sum = 0.0
+        self.loss_count = 0.0
 
     def add_loss(self, total: float, count: float) -> None:
         """Add a sum of losses over `count` elements, already summed over all processes."""
+        self.loss_sum += total
+        self.loss_count += count
 
-    def add(self, part: AnyPart, outputs: Any) -> None:
-        """Add the outputs of `Task.compute_loss` for a part on this process."""
-
-    def gathered(self, runtime: Runtime) -> Metrics[AnyPart]:
+    def gathered(self, runtime: Runtime) -> Self:
         """The metrics of all processes together; each image counts once."""
-
-    def scores(self) -> dict[str, float | None]:
-        """``loss`` and every other metric by name."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything accumulated so far, for a checkpoint."""
+        merged = self.empty()
+        for other in runtime.gather(self.state_dict()):
+            merged.extend(other)
+        # Losses were summed over all processes as they came.
+        merged.loss_sum, merged.loss_count = self.loss_sum, self.loss_count
+        return merged
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace what was accumulated by a `state_dict`."""
+        vars(self).update(vars(self.empty()))
+        self.extend(state)
+        self.loss_sum, self.loss_count = state["loss"]
 
+    @abstractmethod
+    def empty(self) -> Self:
+        """The same metrics before anything is added."""
+
+    @abstractmethod
+    def add(self, part: Part, outputs: Any) -> None:
+        """Add the outputs of `Task.compute_loss` for a part on this process."""
+
+    @abstractmethod
+    def scores(self) -> dict[str, float | None]:
+        """``loss`` and every other metric by name."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything accumulated so far, for a checkpoint or another process; ``loss`` is its sum and count."""
+
+    @abstractmethod
     def extend(self, state: dict[str, Any]) -> None:
-        """Add another process's `state_dict`."""
+        """Add the outputs of another process's `state_dict`, but not its ``loss``."""
 
 
 class Task(Protocol[AnyPart]):
