@@ -32,19 +32,10 @@ class Placement:
 
     def to_square(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """(..., 2) image points x, y to points of the square."""
-        return np.asarray(points, np.float64) * self._scale + self._offset
-
-    def to_picture(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(..., 2) points of the square to image points x, y."""
-        return (np.asarray(points, np.float64) - self._offset) / self._scale
-
-    @property
-    def _scale(self) -> NDArray[np.float64]:
-        return np.array([self.scale_x, self.scale_y])
-
-    @property
-    def _offset(self) -> NDArray[np.float64]:
-        return np.array([self.offset_x, self.offset_y])
+        scale = np.array([self.scale_x, self.scale_y])
+        offset = np.array([self.offset_x, self.offset_y])
+        square: NDArray[np.float64] = np.asarray(points, np.float64) * scale + offset
+        return square
 
 
 def placement(width: int, height: int, size: int, geometry: Geometry) -> Placement:

@@ -277,7 +277,7 @@ def _thresholds(report: ClassifierReport) -> Section:
     ]
     if len(rows) > 1:
         headers = ("thresholds", *map(metric_name, _THRESHOLD_METRICS))
-        caption = "Metrics at different thresholds"
+        caption = "Metrics at different thresholds; tuned ones are evaluated on the images used for tuning"
         blocks.append(block("table", caption=caption, headers=headers, rows=rows))
     return Section(id="thresholds", label="Thresholds", title="Thresholds", blocks=blocks)
 
