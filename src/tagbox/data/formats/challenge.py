@@ -1,6 +1,6 @@
-"""The challenge folder: pictures, and for each a ``.cls`` file with one category index a line.
+"""The two formats of the challenge: a folder of images with ``.cls`` files, and a JSON file of labels.
 
-Labels in the challenge's JSON form, as a dataset: truth to score against, pictures optional.
+A ``.cls`` file has one category index a line; the JSON form is that of `tagbox.data.submission`.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ def read_cls(
 ) -> Dataset:
     """Read a challenge folder.
 
-    Its layouts: ``labels/train/*.cls`` with ``images/train-resized`` or ``images/train`` (and
-    pictures without labels in ``images/test-resized`` or ``images/test``); ``labels/*.cls`` with
-    ``images/``; pictures and ``.cls`` files side by side. Pictures that have no ``.cls`` file are
-    unlabelled; an empty ``.cls`` file is a picture with nothing in it.
+    Layouts: ``labels/train/*.cls`` with ``images/train-resized`` or ``images/train`` (and unlabelled
+    images in ``images/test-resized`` or ``images/test``); ``labels/*.cls`` with ``images/``; images and
+    ``.cls`` files in one folder. An image without a ``.cls`` file is unlabelled; an empty ``.cls`` file
+    means that no category is present.
 
     Parameters
     ----------
     path
-        The folder, or one above it that holds nothing else.
+        The folder, or its parent if that holds nothing else.
     images
-        Folder of the pictures (itself, or with the layout's subfolders).
+        Folder of the images (itself, or with the subfolders of the layout).
     names
         Category names in the order of the indices; else ``classes.txt`` in the folder, else
         COCO's 80.
     report
-        Gets each fault that can be stepped over; raises it unless given.
+        Called with each fault after which reading can go on; raises it unless given.
 
     Returns
     -------
     Dataset
-        Labelled splits first, then unlabelled ones; files relative to `path` or `images`.
+        Labelled splits first, then unlabelled ones; file names relative to `path` or `images`.
 
     Raises
     ------
@@ -87,27 +87,26 @@ def read_cls(
             hint="point at the folder that holds images/ and labels/",
         )
     for split, label_folder in splits.items():
-        place = _picture_folder(folder, images, split, label_folder)
-        pictures = list_images(place, recursive=False)
-        index = by_stem(pictures, place, report)
-        prefix = _prefix(place, root)
+        image_folder = _image_folder(folder, images, split, label_folder)
+        index = by_stem(list_images(image_folder, recursive=False), image_folder, report)
+        prefix = _prefix(image_folder, root)
         stems = sorted(entry[:-4] for entry in os.listdir(label_folder) if entry.endswith(".cls"))
         missing = [stem for stem in stems if stem not in index]
         if missing and index:
-            report(label_without_image(label_folder / f"{missing[0]}.cls", missing, place))
+            report(label_without_image(label_folder / f"{missing[0]}.cls", missing, image_folder))
         for stem in stems:
             files.append(prefix + index.pop(stem, f"{stem}.jpg"))
             labels.append(read_cls_file(label_folder / f"{stem}.cls", len(categories), report))
             labelled.append(True)
-        # What is left has no labels.
+        # The images left over have no labels.
         files += [prefix + name for name in sorted(index.values())]
         labels += [[]] * len(index)
         labelled += [False] * len(index)
-    for place in _unlabelled_folders(folder, splits) if images is None else []:
-        pictures = list_images(place, recursive=False)
-        files += [_prefix(place, root) + name for name in pictures]
-        labels += [[]] * len(pictures)
-        labelled += [False] * len(pictures)
+    for image_folder in _unlabelled_folders(folder, splits) if images is None else []:
+        names_in_it = list_images(image_folder, recursive=False)
+        files += [_prefix(image_folder, root) + name for name in names_in_it]
+        labels += [[]] * len(names_in_it)
+        labelled += [False] * len(names_in_it)
     return build_dataset(
         path=path,
         format="cls",
@@ -120,7 +119,7 @@ def read_cls(
 
 
 def read_cls_file(path: Path, categories: int, report: Report = refuse) -> list[int]:
-    """The ascending indices of one ``.cls`` file, each once; blank lines do not count.
+    """Read the distinct indices of one ``.cls`` file, ascending; blank lines are ignored.
 
     Raises
     ------
@@ -137,7 +136,7 @@ def read_cls_file(path: Path, categories: int, report: Report = refuse) -> list[
         text = line.strip()
         if not text:
             continue
-        # isdigit of bytes is ASCII only; int would take "1_0" and "+1" too.
+        # isdigit of bytes accepts ASCII digits only, while int accepts "1_0" and "+1" too.
         index = int(text) if text.isdigit() and len(text) < 10 else -1
         if not 0 <= index < categories:
             try:
@@ -160,7 +159,7 @@ def read_cls_file(path: Path, categories: int, report: Report = refuse) -> list[
 
 
 def challenge_root(path: Path) -> Path:
-    """`path`, or the one folder in it when the archive was unpacked into a folder of its own."""
+    """`path`, or the only folder in it, which an unpacked archive may consist of."""
     if label_folders(path):
         return path
     inner = [entry for entry in path.iterdir() if not entry.name.startswith((".", "__"))]
@@ -168,7 +167,7 @@ def challenge_root(path: Path) -> Path:
 
 
 def label_folders(folder: Path) -> dict[str, Path]:
-    """Split name (``""`` for none) to the folder of its ``.cls`` files."""
+    """Split name (``""`` without splits) to the folder of its ``.cls`` files."""
     labels = folder / "labels"
     if labels.is_dir():
         splits = {
@@ -188,8 +187,8 @@ def _has_cls(folder: Path) -> bool:
         return any(entry.name.endswith(".cls") for entry in entries)
 
 
-def _picture_folder(folder: Path, images: Path | None, split: str, labels: Path) -> Path:
-    """Where the pictures of a split lie: the first folder with pictures, else the first there is."""
+def _image_folder(folder: Path, images: Path | None, split: str, labels: Path) -> Path:
+    """The folder of the images of a split: the first candidate with images, else the first that exists."""
     above = images or folder / "images"
     choices = [above / f"{split}-resized", above / split] if split else []
     choices += [above] if images is not None else [above, labels, folder]
@@ -198,7 +197,7 @@ def _picture_folder(folder: Path, images: Path | None, split: str, labels: Path)
 
 
 def _unlabelled_folders(folder: Path, splits: dict[str, Path]) -> list[Path]:
-    """Folders of ``images/`` that belong to no split with labels; ``test-resized`` before ``test``."""
+    """Folders in ``images/`` of splits without labels; ``test-resized`` is preferred to ``test``."""
     images = folder / "images"
     if not images.is_dir():
         return []
@@ -211,16 +210,16 @@ def _unlabelled_folders(folder: Path, splits: dict[str, Path]) -> list[Path]:
     return [images / name for name in kept]
 
 
-def _prefix(place: Path, root: Path) -> str:
-    relative = place.relative_to(root).as_posix()
+def _prefix(folder: Path, root: Path) -> str:
+    relative = folder.relative_to(root).as_posix()
     return "" if relative == "." else f"{relative}/"
 
 
 def write_cls(dataset: Dataset, folder: Path, split: str = "train") -> None:
     """Write the label files ``folder/labels/SPLIT/*.cls`` of the labelled images.
 
-    Categories other than COCO's 80 are written to ``folder/classes.txt``. The pictures belong into
-    ``folder/images/SPLIT`` under the names of `tagbox.data.image_files.flat_names`.
+    Categories other than COCO's 80 are written to ``folder/classes.txt``. The images belong in
+    ``folder/images/SPLIT``, named by `tagbox.data.image_files.flat_names`.
 
     Raises
     ------
@@ -245,7 +244,7 @@ def read_labels(path: Path, images: Path | None = None, names: Path | None = Non
     path
         The file; see `tagbox.data.submission` for its strict form.
     images
-        Folder of the pictures. Without any picture found the files are ``KEY.jpg``.
+        Folder of the images. Where no image is found the files are ``KEY.jpg``.
     names
         Category names; else ``classes.txt`` beside the file, else COCO's 80.
 
@@ -259,10 +258,10 @@ def read_labels(path: Path, images: Path | None = None, names: Path | None = Non
     labels = read_submission(path, len(categories))
     require_folder(images)
     root, index = path.parent, {}
-    for place in [images] if images is not None else candidate_folders(path):
-        pictures = by_stem([entry.name for entry in place.iterdir() if is_image(entry.name)], place)
-        if labels.keys() & pictures.keys():
-            root, index = place, pictures
+    for folder in [images] if images is not None else candidate_folders(path):
+        found = by_stem([e.name for e in folder.iterdir() if is_image(e.name)], folder)
+        if labels.keys() & found.keys():
+            root, index = folder, found
             break
     return build_dataset(
         path=path,
@@ -276,15 +275,15 @@ def read_labels(path: Path, images: Path | None = None, names: Path | None = Non
 
 
 def write_labels(dataset: Dataset, path: Path) -> None:
-    """Write the labelled images' categories in the challenge's JSON form.
+    """Write the categories of the labelled images in the JSON form of the challenge.
 
     Categories other than COCO's 80 are written to ``classes.txt`` beside it.
 
     Raises
     ------
     TagboxError
-        ``image-ambiguous`` when two pictures share a stem, ``labels-unknown`` when the dataset
-        holds labels that are neither present nor absent: the form cannot say so.
+        ``image-ambiguous`` when two images have the same stem, ``labels-unknown`` when some labels
+        are neither present nor absent.
     """
     stems = dataset.images.stems.tolist()
     by_stem(dataset.images.files.tolist(), dataset.images.root)

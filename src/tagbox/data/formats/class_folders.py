@@ -1,4 +1,4 @@
-"""A folder a class: every picture's one label is the folder it lies in."""
+"""A folder per class: the one label of an image is the folder that it is in."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tagbox.errors import TagboxError
 def read_folders(path: Path, names: Path | None = None) -> Dataset:
     """Read ``cat/1.jpg``, ``cat/more/2.jpg``, ``dog/3.jpg``: the first folder is the category.
 
-    Pictures directly in `path` are unlabelled; an empty folder is a category without pictures.
+    Images directly in `path` are unlabelled; an empty folder is a category without images.
 
     Parameters
     ----------
     path
         The folder of class folders.
     names
-        Names of the folders in the order the categories shall have; alphabetical when not given.
+        Names of the folders, in the order of the categories; alphabetical when not given.
 
     Raises
     ------
     TagboxError
-        ``format-unknown`` when there is no folder with pictures, ``unknown-category`` for a folder
+        ``format-unknown`` when there is no folder with images, ``unknown-category`` for a folder
         that `names` does not list.
     """
     folders = class_folders(path)
@@ -60,7 +60,7 @@ def class_folders(path: Path) -> list[str]:
 
 
 def class_of_each(dataset: Dataset) -> list[str]:
-    """The one category of each labelled image, empty for unlabelled ones, to write it this way.
+    """The only category of each labelled image, empty for unlabelled ones.
 
     Raises
     ------

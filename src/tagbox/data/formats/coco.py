@@ -1,9 +1,9 @@
-"""COCO instances JSON: read into columns in one pass.
+"""Reading COCO instances JSON files into columns, in one pass.
 
-The file is memory-mapped and decoded by msgspec into small structs that leave out what is not needed
-(polygons are skipped, not built), which live only until their columns are filled. Only when that strict
-pass meets something unusual is the file read record by record (`coco_records`), and only when a box is
-missing are segmentations read.
+The memory-mapped file is decoded by msgspec into small structs without the fields that are not needed
+(polygons are skipped), which live only until the columns are filled. Only when that strict pass fails is
+the file read record by record (`tagbox.data.formats.coco_records`), and only when a box is missing are
+segmentations read.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from tagbox.data.json_files import mapped, syntax_error
 from tagbox.data.segmentation import SegmentationError, segmentation_box
 from tagbox.errors import TagboxError
 
-# A lookup table is faster than a binary search while ids are not absurdly large.
+# Up to this largest id a lookup table is used, which is faster than a binary search.
 _TABLE_LIMIT = 20_000_000
 
 
 class _File(msgspec.Struct, gc=False):
-    """What is read of the file; without ``annotations`` its images are unlabelled."""
+    """What is read of a file; without ``annotations`` its images are unlabelled."""
 
     images: list[ImageRecord]
     categories: list[CategoryRecord]
@@ -62,12 +62,12 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
     Parameters
     ----------
     path
-        The file. Annotations may lack ``bbox``, ``area`` and ``iscrowd``; where there is no box, it is
-        that around the ``segmentation``. A file without ``annotations`` holds unlabelled images; ids
-        may be whole numbers or, throughout, digits in quotes.
+        The file. Annotations may lack ``bbox``, ``area`` and ``iscrowd``; where there is no box, the one
+        around the ``segmentation`` is taken. The images of a file without ``annotations`` are unlabelled.
+        Ids are whole numbers, or all of them digits in quotes.
     images
-        Folder of the pictures; searched when not given (`tagbox.data.image_files`). The dataset loads
-        even when no picture is found.
+        Folder of the images; searched when not given (`tagbox.data.image_files.locate_images`). Reading
+        succeeds also when no image is found.
 
     Returns
     -------
@@ -167,21 +167,21 @@ def _decode(content: memoryview, path: Path) -> Columns:
             _forget_pages(content)
             return _columns(file)
     except msgspec.ValidationError:
-        # Something is of another type than usual: read each record, accept it or name it.
+        # A value of an unusual type: read record by record, to accept it or to name its place.
         return Columns(**RecordReader(path).columns(top_level(content, path)))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise syntax_error(error, content, path) from error
 
 
 def _forget_pages(content: memoryview) -> None:
-    """Let the file's pages go before the columns are made, so that the two never add up in memory."""
+    """Release the pages of the file before the columns are made, so that both are not in memory at once."""
     if isinstance(content.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         content.obj.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """A million new objects, none of them in a cycle, would start the collector for nothing."""
+    """Stop the garbage collector, which a million new objects without cycles would start in vain."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -218,7 +218,7 @@ def _check_boxes(columns: Columns, path: Path) -> None:
 
 
 def _fill_in_boxes(content: memoryview, columns: Columns, path: Path) -> None:
-    """Give annotations without a box the one around their segmentation, where they have that."""
+    """Give annotations without a box the one around their segmentation, if they have one."""
     file: Any = content.obj
     if file.find(b"segmentation") < 0:
         return
@@ -242,10 +242,10 @@ def _fill_in_boxes(content: memoryview, columns: Columns, path: Path) -> None:
 
 
 def annotation_place(columns: Columns, row: int) -> str:
-    """Where an annotation stands in the file: ``"annotations[3] (id 17)"``."""
-    own = columns.annotation_ids[row]
+    """The place of an annotation in the file: ``"annotations[3] (id 17)"``."""
+    number = columns.annotation_ids[row]
     place = f"annotations[{columns.annotation_positions[row]}]"
-    return place if own == NO_ID else f"{place} (id {own})"
+    return place if number == NO_ID else f"{place} (id {number})"
 
 
 def rows_of(wanted: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -258,8 +258,8 @@ def rows_of(wanted: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int
         table[ids] = np.arange(len(ids), dtype=np.int32)
         return table[np.where((wanted < 0) | (wanted > high), high + 1, wanted)]
     order = np.argsort(ids)
-    place = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
-    return np.where(ids[order][place] == wanted, order[place], -1).astype(np.int32)
+    nearest = order[np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)]
+    return np.where(ids[nearest] == wanted, nearest, -1).astype(np.int32)
 
 
 def _check_unique(columns: Columns, path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NO_ID = -(2**63)
-"""Stands for a missing annotation id; records may not hold it."""
+"""Stands for a missing annotation id; it is not accepted as an id."""
 
 _Id = Annotated[int, msgspec.Meta(gt=NO_ID, le=2**63 - 1)]
 _Pixels = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -59,21 +59,21 @@ class AnnotationRecord(msgspec.Struct, gc=False):
 
 
 class SegmentedRecord(AnnotationRecord, gc=False):
-    """The same with its segmentation, undecoded."""
+    """An annotation with its undecoded segmentation."""
 
     segmentation: msgspec.Raw = msgspec.Raw()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The records of a COCO file as columns, before they are checked against each other.
+    """The records of a COCO file as columns, before ids and references are checked.
 
     Attributes
     ----------
     labelled
-        Whether there is a list of annotations at all; without one the images are unlabelled.
+        Whether there is a list of annotations; without one the images are unlabelled.
     image_ids, image_positions
-        (N,) int64; ids, and positions in the file's own list.
+        (N,) int64; ids, and positions in the list of the file.
     files, widths, heights
         N names; (N,) int32 pixels, 0 where not stated.
     category_ids, category_positions, names, supercategories
@@ -83,7 +83,7 @@ class Columns:
     image_of, category_of
         (M,) int64; the ids that annotations refer to.
     boxes
-        (M, 4) float64 xywh; all NaN where there is none, x alone NaN where it was refused.
+        (M, 4) float64 xywh; all NaN where there is none, only x NaN where it was refused.
     areas, crowd
         (M,) float64, NaN where missing; (M,) int8, -1 where missing.
     """

@@ -27,16 +27,16 @@ from tagbox.data.json_files import shown
 from tagbox.errors import TagboxError
 
 NOT_FINITE = "tagbox: not a number"
-"""``tagbox check`` reads NaN and the infinities, which JSON does not have, as an object with this key."""
+"""Key of the object that ``tagbox check`` reads in place of NaN and the infinities, which JSON lacks."""
 
 UNREADABLE = Box(np.nan, 0.0, 0.0, 0.0)
-"""Stands for a refused box, when reading goes on."""
+"""Box of a record whose box was refused, for readers that go on."""
 
 _CHUNK = 1 << 15
 
 
 class _AnyRecord(msgspec.Struct):
-    """The fields that are read of a record of any list, whatever their types."""
+    """The fields that are read of a record of any of the lists, of any type."""
 
     id: Any = None
     file_name: Any = None
@@ -53,15 +53,15 @@ class _AnyRecord(msgspec.Struct):
 
 
 class RecordReader:
-    """Reads the records of one file one by one; the first value that is refused raises.
+    """Reads the records of one file one by one, and raises for the first value that is refused.
 
-    ``tagbox check`` derives a reader that notes refusals (`refuse`) and repairs (`repaired`) and goes
-    on. Texts for ids that are no numbers then get made-up ids that still match each other.
+    A subclass of ``tagbox check`` collects what is refused (`refuse`) and repaired (`repaired`), and goes
+    on. For that, texts that are no numbers get made-up ids, equal for equal texts.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # How the ids of each kind are written: texts (place, value), or a count of numbers.
+        # For each kind of id: those written as texts (place, value), and how many are numbers.
         self._texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self._numbers: Counter[str] = Counter()
         self._made_up: dict[str, int] = {}
@@ -157,7 +157,7 @@ class RecordReader:
         name = self._text(where, plain, "name")
         group = plain.supercategory
         if not isinstance(group, str | None):
-            # It only groups categories in lists: nothing is lost without it.
+            # It is used for grouping only, so the record stays usable.
             found = f"{_short(group)} is not a text and is left out"
             self.repaired("supercategory-ignored", found, f"{where}.supercategory")
             group = None
@@ -166,7 +166,7 @@ class RecordReader:
         return CategoryRecord(identity, name, group)
 
     def _annotation(self, where: str, plain: _AnyRecord) -> SegmentedRecord | None:
-        own = self._annotation_id(where, plain.id)
+        number = self._annotation_id(where, plain.id)
         image = self._identifier(where, plain, "image_id", "image")
         category = self._identifier(where, plain, "category_id", "category")
         box = self._box(where, plain.bbox)
@@ -177,10 +177,10 @@ class RecordReader:
             crowd = 0
         if image is None or category is None:
             return None
-        return SegmentedRecord(image, category, own, box, area, int(crowd), plain.segmentation)
+        return SegmentedRecord(image, category, number, box, area, int(crowd), plain.segmentation)
 
     def _annotation_id(self, where: str, value: Any) -> int:
-        """The id of an annotation, to which nothing refers: one that is no number is as good as none."""
+        """The id of an annotation; one that is no number counts as missing, since nothing refers to it."""
         number = _whole(int(value) if _is_digits(value) else value)
         if number is None or abs(number) >= 2**63:
             if _is_not_finite(value):
@@ -252,8 +252,8 @@ class RecordReader:
             self._wrong(where, "bbox", value, "four numbers x, y, width, height", code="bad-box")
             return UNREADABLE
         x, y, w, h = (
-            self._number(where, f"bbox[{place}]", item, code="bad-box")
-            for place, item in enumerate(value)
+            self._number(where, f"bbox[{index}]", item, code="bad-box")
+            for index, item in enumerate(value)
         )
         if x is None or y is None or w is None or h is None:
             return UNREADABLE
@@ -269,7 +269,7 @@ class RecordReader:
         code: str = "json-field",
         hint: str = "correct it or leave it out",
     ) -> None:
-        """Refuse a value of the wrong type."""
+        """Refuse a value that is not what is `wanted`."""
         if _is_not_finite(value):
             code, wanted, hint = "json-number", "a number in JSON", "write a number or null"
         self.refuse(code, f"{_short(value)} is not {wanted}", f"{where}.{field}", hint)

@@ -1,8 +1,8 @@
-"""COCO JSON written so that what came from COCO JSON stays as it was, byte for byte.
+"""Writing COCO JSON files; records that came from a COCO file are copied byte for byte.
 
-Records of a COCO source are copied from its file undecoded: unknown fields, the spelling of numbers
-and escapes, polygons all survive. Only a record whose category was renamed or merged gets a new
-``category_id``. Datasets of other formats get new records.
+Such records are copied undecoded, so that unknown fields, polygons and the spelling of numbers and
+escapes are kept. Only an annotation whose category was merged gets a new ``category_id``. Datasets of
+other formats get new records.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def write_coco(dataset: Dataset, path: Path) -> None:
     ------
     TagboxError
         ``source-changed`` when the COCO file is no longer the one that was read,
-        ``labels-unknown`` for labels that are neither present nor absent, or images of which only
-        some are labelled: COCO JSON cannot say so. ``cannot-write``.
+        ``labels-unknown`` when labels are neither present nor absent, or only some images are
+        labelled, which COCO JSON cannot express; ``cannot-write``.
     """
     labelled = dataset.images.labelled
     if len(dataset.unknown) or (labelled.any() and not labelled.all()):
@@ -66,7 +66,7 @@ def write_coco(dataset: Dataset, path: Path) -> None:
 
 
 def _write_object(out: IO[bytes], values: Iterable[tuple[str, msgspec.Raw | list[Any]]]) -> None:
-    """A JSON object; the records of its lists stand one a line."""
+    """Write a JSON object, with one record of its lists a line."""
     for number, (key, value) in enumerate(values):
         out.write(b",\n" if number else b"{\n")
         out.write(msgspec.json.encode(key) + b": ")
@@ -102,7 +102,7 @@ def _copied(dataset: Dataset, content: memoryview) -> Iterator[tuple[str, msgspe
 
 
 def _annotations(records: list[msgspec.Raw], dataset: Dataset) -> list[Any]:
-    """The records; where the category is another than the source's, with its id and no other change."""
+    """The records; one whose category differs from the source's with its new id and no other change."""
     wanted = dataset.categories.ids[dataset.annotations.category_rows].tolist()
     result: list[Any] = []
     for record, category in zip(records, wanted, strict=True):
@@ -127,7 +127,7 @@ def _categories(records: list[msgspec.Raw], dataset: Dataset) -> list[Any]:
 
 
 def _built(dataset: Dataset) -> Iterator[tuple[str, msgspec.Raw | list[Any]]]:
-    """New records, for a dataset that came from another format."""
+    """New records, for a dataset of another format."""
     images, annotations = dataset.images, dataset.annotations
     records = []
     sizes = image_sizes(dataset, np.arange(len(dataset))).astype(int).tolist()
@@ -192,7 +192,7 @@ def _decode(content: Any, kind: Any, dataset: Dataset) -> Any:
 
 
 def _number(value: float | str) -> object:
-    """An id as a number, as the reader took it; None when it is none."""
+    """An id as a number, as `read_coco` reads it; None when it is none."""
     try:
         return int(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the formats without COCO's records share."""
+"""Parts that the formats other than COCO share."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tagbox.errors import TagboxError
 
 NAMES_FILE = "classes.txt"
 Report = Callable[[TagboxError], None]
-"""What a reader does with a fault that it can step over: raise it, or let a check collect it."""
+"""What a reader calls with a fault after which it can go on: it raises the error, or a check collects it."""
 
 
 def refuse(fault: TagboxError) -> None:
-    """Raise `fault`: what every reader does unless a check collects the faults."""
+    """Raise `fault`; the default `Report`."""
     raise fault
 
 
@@ -35,7 +35,7 @@ def build_dataset(
     sizes: NDArray[np.int32] | None = None,
     unknown: NDArray[np.int32] | None = None,
 ) -> Dataset:
-    """A dataset of a format that has no ids; `sizes` is (N, 2) width and height."""
+    """Build the dataset of a format without ids; `sizes` is (N, 2) width and height."""
     count = len(files)
     sizes = np.zeros((count, 2), np.int32) if sizes is None else sizes
     return Dataset(
@@ -60,7 +60,7 @@ def build_dataset(
 
 
 def from_label_lists(labels: Sequence[Sequence[int]]) -> Annotations:
-    """One annotation without a box for each category of each image; ``labels[n]`` are rows."""
+    """An annotation without a box for each category of each image; ``labels[n]`` are the rows of image n."""
     counts = [len(rows) for rows in labels]
     return Annotations.from_labels(
         np.repeat(np.arange(len(labels), dtype=np.int32), counts),
@@ -69,7 +69,7 @@ def from_label_lists(labels: Sequence[Sequence[int]]) -> Annotations:
 
 
 def image_ids(files: Sequence[str]) -> NDArray[np.int64]:
-    """The file stems as numbers where all of them are (``000000000139`` is 139), else 1..N."""
+    """The file stems as numbers if all are unique numbers (``000000000139`` is 139), else 1..N."""
     stems = [PurePosixPath(name).stem for name in files]
     if all(stem.isascii() and stem.isdigit() and len(stem) <= 18 for stem in stems):
         ids = np.array([int(stem) for stem in stems], np.int64)
@@ -79,7 +79,7 @@ def image_ids(files: Sequence[str]) -> NDArray[np.int64]:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Category names, one a line; the line's number from 0 is the index.
+    """Read category names, one a line; the number of the line from 0 is the index.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 def not_listed(
     what: str, name: str, known: Sequence[str], path: Path, where: str | None = None
 ) -> TagboxError:
-    """The error for a category `name` that the file of names lacks; `what` says it for the message."""
+    """The error for a category `name` that the file of names lacks; `what` names it in the message."""
     return TagboxError(
         "unknown-category",
         f"the names file does not list {what}",
@@ -125,7 +125,7 @@ def not_listed(
 
 
 def require_known_labels(dataset: Dataset, form: str) -> None:
-    """Raise ``labels-unknown`` when some labels are neither present nor absent, for a `form` without unknown."""
+    """Raise ``labels-unknown`` when some labels are unknown, which files of this `form` cannot express."""
     if len(dataset.unknown):
         raise TagboxError(
             "labels-unknown",
@@ -136,7 +136,7 @@ def require_known_labels(dataset: Dataset, form: str) -> None:
 
 
 def names_beside(path: Path) -> Path | None:
-    """The ``classes.txt`` in the folder of a file, if there is one."""
+    """The ``classes.txt`` beside a file, if there is one."""
     beside = path.parent / NAMES_FILE
     return beside if beside.is_file() else None
 
@@ -147,10 +147,10 @@ def write_names(dataset: Dataset, folder: Path) -> None:
 
 
 def write_small(path: Path, content: bytes | str) -> None:
-    """Write one of very many small files, its folder made when missing.
+    """Write one of many small files; its folder is made when missing.
 
-    Not flushed to disk one by one: whoever writes many writes them into a new folder that takes its
-    place when it is whole.
+    The file is not flushed to disk: many files are written into a temporary folder, which is renamed
+    when it is complete.
 
     Raises
     ------
@@ -165,12 +165,12 @@ def write_small(path: Path, content: bytes | str) -> None:
 
 
 def by_stem(files: Sequence[str], folder: Path, report: Report = refuse) -> dict[str, str]:
-    """Stem to file of pictures in one folder; of several that share a stem the last.
+    """Stem to file of the images in one folder; of several with the same stem the last.
 
     Raises
     ------
     TagboxError
-        ``image-ambiguous`` when two pictures share a stem.
+        ``image-ambiguous`` when two images have the same stem.
     """
     index: dict[str, str] = {}
     for name in files:
@@ -189,7 +189,7 @@ def by_stem(files: Sequence[str], folder: Path, report: Report = refuse) -> dict
 
 
 def label_without_image(path: Path, missing: Sequence[str], folder: Path) -> TagboxError:
-    """The error for label files whose pictures are not there; `path` is the first of them."""
+    """The error for label files without an image; `path` is the first of them."""
     others = f" (and {len(missing) - 1:,} more label files like it)" if len(missing) > 1 else ""
     return TagboxError(
         "label-without-image",

@@ -1,4 +1,4 @@
-"""CSV: ``image,labels`` with the labels in one cell, or a column a category with 1, 0 or unknown."""
+"""CSV files: ``image,labels`` with the labels in one cell, or a column per category with 1, 0 or unknown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tagbox.atomic_io import atomic_write
-from tagbox.data.dataset import Annotations, Categories, Dataset
+from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN, Annotations, Categories, Dataset
 from tagbox.data.formats.common import (
     Report,
     build_dataset,
@@ -28,13 +28,13 @@ from tagbox.errors import TagboxError
 IMAGE_COLUMNS = ("image", "images", "file", "file_name", "filename", "path", "image_id", "name")
 LABEL_COLUMNS = ("labels", "label", "tags", "categories", "classes", "category", "class")
 SEPARATORS = ("|", ";", ",")
-PRESENT = {"1", "1.0", "true", "yes"}
-ABSENT = {"0", "0.0", "false", "no"}
-UNKNOWN = {"", "?", "-1", "-1.0", "nan"}
+YES = {"1", "1.0", "true", "yes"}
+NO = {"0", "0.0", "false", "no"}
+UNSURE = {"", "?", "-1", "-1.0", "nan"}
 
 
 class Row(NamedTuple):
-    """A line of the file that is not blank."""
+    """A line of the file that is not blank, with its number."""
 
     line: int
     cells: list[str]
@@ -45,25 +45,25 @@ def read_csv(
 ) -> Dataset:
     r"""Read a CSV (or, with tabs, a TSV) file with a header.
 
-    Narrow form, ``image,labels``: the labels of an image in one cell. They are separated by the
-    first of ``|``, ``;`` and ``,`` (in quotes, or as further cells of the line) that occurs anywhere
-    in the column, else by spaces. An empty cell is an image with nothing in it, ``?`` an unlabelled
-    one. Where all labels are numbers and `names` is given, they are indices.
+    Narrow form, ``image,labels``: the labels of an image in one cell, separated by the first of ``|``,
+    ``;`` and ``,`` (in quotes, or as further cells of the line) that occurs anywhere in the column, else
+    by spaces. An empty cell means that no category is present, ``?`` that the image is unlabelled. Where
+    all labels are numbers and `names` is given, they are indices.
 
-    Wide form, ``image,cat,dog,…``: 1, 0, or nothing, ``?`` or -1 for unknown. An image of which
-    everything is unknown is unlabelled.
+    Wide form, ``image,cat,dog,…``: 1, 0, or an empty cell, ``?`` or -1 for unknown. An image with only
+    unknown labels is unlabelled.
 
     Parameters
     ----------
     path
         The file.
     images
-        Folder of the pictures; searched when not given.
+        Folder of the images; searched when not given.
     names
-        Category names in order; else ``classes.txt`` beside the file. Without either the order is
-        the columns' (wide) or the alphabet's.
+        Category names in order; else ``classes.txt`` beside the file; else the columns (wide), or the
+        labels in alphabetical order (narrow).
     report
-        Gets each fault that can be stepped over, line by line; raises it unless given.
+        Called with each fault after which reading can go on; raises it unless given.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def read_csv(
     lowered = [cell.lower() for cell in header]
     image_column = _image_column(lowered, header, path)
     others = [title for c, title in enumerate(header) if c != image_column]
-    # A category may be called "name" or "class": where every column is a known category it is wide.
+    # A category may be called "class": a table whose columns are all known categories is wide.
     wide = known is not None and all(title in known for title in others)
     label_column = next((c for c, n in enumerate(lowered) if n in LABEL_COLUMNS and not wide), None)
     body = _sound_rows(rows[1:], image_column, len(header), label_column, path, report)
@@ -109,23 +109,23 @@ def read_csv(
 def write_csv(dataset: Dataset, path: Path) -> None:
     """Write ``image,labels`` with ``|`` between labels; the wide form where labels are unknown.
 
-    The category names are written to ``classes.txt`` beside it: some may have no image.
+    All category names are written to ``classes.txt`` beside it, since some may have no image.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = dataset.categories.names
-    spoiled = any("|" in name or name == "?" for name in names) or "labels" in names
-    if len(dataset.unknown) or spoiled:
+    ambiguous = any("|" in name or name == "?" for name in names) or "labels" in names
+    if len(dataset.unknown) or ambiguous:
         writer.writerow(["image", *names])
-        words = {1: "1", 0: "0", -1: "?"}
-        for file, labels in zip(dataset.images.files.tolist(), dataset.labels, strict=True):
-            writer.writerow([file, *[words[value] for value in labels.tolist()]])
+        cells = {PRESENT: "1", ABSENT: "0", UNKNOWN: "?"}
+        for file, values in zip(dataset.images.files.tolist(), dataset.labels, strict=True):
+            writer.writerow([file, *[cells[value] for value in values.tolist()]])
     else:
         writer.writerow(["image", "labels"])
         present = dataset.labels == 1
         for row, file in enumerate(dataset.images.files.tolist()):
-            labels_here = [names[index] for index in present[row].nonzero()[0].tolist()]
-            cell = "|".join(labels_here) if dataset.images.labelled[row] else "?"
+            labels = [names[index] for index in present[row].nonzero()[0].tolist()]
+            cell = "|".join(labels) if dataset.images.labelled[row] else "?"
             writer.writerow([file, cell])
     write_names(dataset, path.parent)
     atomic_write(path, out.getvalue())
@@ -180,9 +180,9 @@ def _sound_rows(
     path: Path,
     report: Report,
 ) -> list[Row]:
-    """The lines that name an image, each once, with as many cells as the header asks for."""
-    # Labels in the last column may run over into further cells; a wide table has no such room.
-    fixed = label_column is None
+    """The lines that name an image not named before, with as many cells as the header."""
+    # Labels in the last column may continue in further cells; a wide table has no further cells.
+    wide = label_column is None
     first: dict[str, int] = {}
     kept = []
     for row in body:
@@ -200,7 +200,7 @@ def _sound_rows(
                     hint="put all labels of an image in one line",
                 )
             )
-        elif (fixed and count != width) or (count > width and label_column != width - 1):
+        elif (wide and count != width) or (count > width and label_column != width - 1):
             report(_fault(path, row.line, f"found {count} cells under {width} columns", _QUOTE))
         else:
             first[name] = row.line
@@ -223,7 +223,7 @@ def _narrow(
         cells.append([cell.strip() for cell in row.cells[column:stop] if cell.strip()])
     text = "".join(cell for row in cells for cell in row)
     separator = next((s for s in SEPARATORS if s in text), None)
-    # Cells that are names as they stand are not cut; nor, at their spaces, those with one name each.
+    # Cells that are all names are not split; nor are several cells of a line, which hold a name each.
     whole = known and all(cell in known or cell == "?" for row in cells for cell in row)
     if whole or (separator is None and any(len(row) > 1 for row in cells)):
         separator = "\n"
@@ -234,13 +234,13 @@ def _narrow(
         else []
         for row, is_labelled in zip(cells, labelled, strict=True)
     ]
-    seen = {label for row in labels for label in row}
+    found = {label for row in labels for label in row}
     index: dict[str, int]
-    if known is not None and seen and not seen & set(known) and all(map(_is_index, seen)):
+    if known is not None and found and not found & set(known) and all(map(_is_index, found)):
         index = {str(position): position for position in range(len(known))}
         labels = [[str(int(label)) for label in row] for row in labels]
     else:
-        known = known or tuple(sorted(seen))
+        known = known or tuple(sorted(found))
         index = {name: position for position, name in enumerate(known)}
     rows: list[list[int]] = []
     for row, words in zip(body, labels, strict=True):
@@ -269,18 +269,18 @@ def _wide(
     for title in titles:
         if title not in order:
             raise not_listed(f"the column {title!r}", title, order, path, "line 1")
-    place = [order.index(title) for title in titles]
+    category_rows = [order.index(title) for title in titles]
     present: list[list[int]] = []
     unknown: list[tuple[int, int]] = []
     labelled: list[bool] = []
-    unseen = [index for index in range(len(order)) if index not in place]
+    without_column = [index for index in range(len(order)) if index not in category_rows]
     for image, row in enumerate(body):
         values = [_value(row.cells[c], header[c], row.line, path, report) for c in columns]
         labelled.append(any(value is not None for value in values))
-        present.append([p for p, value in zip(place, values, strict=True) if value])
+        present.append([k for k, value in zip(category_rows, values, strict=True) if value])
         if labelled[-1]:
-            gaps = [p for p, value in zip(place, values, strict=True) if value is None]
-            unknown += [(image, p) for p in sorted(gaps + unseen)]
+            gaps = [k for k, value in zip(category_rows, values, strict=True) if value is None]
+            unknown += [(image, k) for k in sorted(gaps + without_column)]
     return (
         Categories.from_names(order),
         from_label_lists([sorted(row) for row in present]),
@@ -291,9 +291,9 @@ def _wide(
 
 def _value(cell: str, column: str, line: int, path: Path, report: Report) -> bool | None:
     word = cell.strip().lower()
-    if word in PRESENT or word in ABSENT:
-        return word in PRESENT
-    if word in UNKNOWN:
+    if word in YES or word in NO:
+        return word in YES
+    if word in UNSURE:
         return None
     report(
         _fault(

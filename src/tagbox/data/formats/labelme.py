@@ -1,4 +1,4 @@
-"""A folder of labelme JSON files, one beside each picture."""
+"""A folder of labelme JSON files, one beside each image."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tagbox.errors import TagboxError
 
 
 class Shape(msgspec.Struct):
-    """A drawn shape; its box is what is kept of it."""
+    """A drawn shape, of which the box is kept."""
 
     label: str
     points: list[tuple[float, float]]
     shape_type: str = "polygon"
 
     def box(self) -> tuple[float, float, float, float] | None:
-        """Xywh around the shape, None for a point."""
+        """Xywh around the shape; None for a point."""
         points = np.array(self.points, np.float64).reshape(-1, 2)
         if self.shape_type == "circle" and len(points) == 2:
             radius = float(np.hypot(*(points[1] - points[0])))
@@ -43,7 +43,7 @@ class Shape(msgspec.Struct):
 
 
 class File(msgspec.Struct):
-    """What is read of a file; the picture embedded as ``imageData`` is not."""
+    """What is read of a file; an image embedded as ``imageData`` is ignored."""
 
     shapes: list[Shape]
     imagePath: str  # noqa: N815, the format's own spelling
@@ -57,27 +57,27 @@ def read_labelme(
 ) -> Dataset:
     """Read every ``*.json`` with ``shapes`` under a folder.
 
-    A picture's categories are those of its shapes and its flags that are set. Shapes become the
-    boxes around them, points have none. Pictures without a JSON file are unlabelled.
+    The categories of an image are those of its shapes and of the flags that are set. Shapes become the
+    boxes around them; points have no box. Images without a JSON file are unlabelled.
 
     Parameters
     ----------
     path
         The folder.
     images
-        Folder of the pictures; else they lie beside their JSON files, in ``images/``, or in
+        Folder of the images; else they are beside their JSON files, in ``images/``, or in
         ``../images``.
     names
         Category names in order; alphabetical when not given.
     report
-        Gets each fault that can be stepped over, file by file; raises it unless given.
+        Called with each fault after which reading can go on; raises it unless given.
 
     Raises
     ------
     TagboxError
         ``json-syntax``, ``json-number``, ``labelme-field`` with the path of the value,
         ``file-name-outside``, ``unknown-category`` for a label that `names` does not list,
-        ``duplicate-image`` when two files describe one picture.
+        ``duplicate-image`` when two files describe one image.
     """
     sources = labelme_files(path)
     if not sources:
@@ -91,8 +91,8 @@ def read_labelme(
         except TagboxError as fault:
             report(fault)
     root = images or _root(path, records)
-    seen = {label for record in records.values() for label in _labels(record)}
-    known = read_names(names) if names is not None else tuple(sorted(seen))
+    found = {label for record in records.values() for label in _labels(record)}
+    known = read_names(names) if names is not None else tuple(sorted(found))
     row_of = {name: row for row, name in enumerate(known)}
     files: dict[str, Path] = {}
     image_rows: list[int] = []
@@ -100,7 +100,7 @@ def read_labelme(
     boxes: list[tuple[float, float, float, float] | None] = []
     for source, record in records.items():
         try:
-            name = _picture(source, record, path, root)
+            name = _image_file(source, record, path, root)
         except TagboxError as fault:
             report(fault)
             continue
@@ -117,9 +117,9 @@ def read_labelme(
             continue
         image = len(files)
         files[name] = source
-        outputs = [(s.label, s.box()) for s in record.shapes]
-        outputs += [(label, None) for label, is_set in (record.flags or {}).items() if is_set]
-        for label, box in outputs:
+        objects = [(shape.label, shape.box()) for shape in record.shapes]
+        objects += [(label, None) for label, is_set in (record.flags or {}).items() if is_set]
+        for label, box in objects:
             if label not in row_of:
                 report(not_listed(f"the label {label!r}", label, known, source))
                 continue
@@ -146,7 +146,7 @@ def read_labelme(
 
 
 def read_labelme_file(path: Path) -> File:
-    """One file.
+    """Read one file.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def labelme_files(folder: Path) -> list[Path]:
 
 
 def is_labelme(path: Path) -> bool:
-    """Whether a JSON file speaks of shapes in its first or last part."""
+    """Whether a JSON file has the keys of labelme in its first or last 4 kB."""
     size = path.stat().st_size
     with open(path, "rb") as opened:
         head = opened.read(4096)
@@ -174,10 +174,10 @@ def is_labelme(path: Path) -> bool:
 
 
 def write_labelme(dataset: Dataset, folder: Path) -> None:
-    """Write a labelme file a labelled picture into `folder`: boxes as rectangles, the rest as flags.
+    """Write a labelme file per labelled image into `folder`: boxes as rectangles, other labels as flags.
 
-    The pictures belong beside them under the names of `tagbox.data.image_files.flat_names`. Every
-    category stands among a file's flags, so that none is lost when it is read again.
+    The images belong beside them, named by `tagbox.data.image_files.flat_names`. The flags of each file
+    name all categories, so that none is lost when the files are read again.
 
     Raises
     ------
@@ -220,23 +220,23 @@ def write_labelme(dataset: Dataset, folder: Path) -> None:
 
 
 def _root(path: Path, records: dict[Path, File]) -> Path:
-    """The folder with the first file's picture, when that is not beside the file."""
+    """The folder of the first file's image: `path` when the image is beside the file or is not found."""
     if not records:
         return path
     source, record = next(iter(records.items()))
     base = record.imagePath.replace("\\", "/").rpartition("/")[2]
     if (source.parent / base).is_file():
         return path
-    places = (path / "images", path.parent / "images")
-    return next((place for place in places if (place / base).is_file()), path)
+    folders = (path / "images", path.parent / "images")
+    return next((folder for folder in folders if (folder / base).is_file()), path)
 
 
 def _labels(record: File) -> list[str]:
     return [shape.label for shape in record.shapes] + list(record.flags or {})
 
 
-def _picture(source: Path, record: File, path: Path, root: Path) -> str:
-    """The picture's path relative to `root`; that of the JSON's own name when ``imagePath`` lies."""
+def _image_file(source: Path, record: File, path: Path, root: Path) -> str:
+    """Path of the image relative to `root`; without the folders of ``imagePath`` when the file is there."""
     name = record.imagePath.replace("\\", "/")
     beside = source.parent.relative_to(path)
     base = name.rpartition("/")[2]

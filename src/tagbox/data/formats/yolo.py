@@ -1,12 +1,13 @@
-"""A YOLO folder: pictures in ``images``, and for each a text file of normalised boxes in ``labels``.
+"""YOLO folders: images in ``images``, a text file of normalised boxes for each in ``labels``.
 
-What names a YOLO folder's categories: its ``data.yaml``, a ``classes.txt``, or the user.
+Category names come from a ``data.yaml``, a ``classes.txt``, or the user.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,32 +34,31 @@ NAMES_FILES = ("classes.txt", "obj.names", "classes.names", "predefined_classes.
 
 
 def find_yaml(folder: Path) -> Path | None:
-    """The ``data.yaml`` in a folder or, for a split's folder, up to two above; None without one."""
-    for place in (folder, folder.parent, folder.parent.parent):
-        for name in YAML_NAMES:
-            if (place / name).is_file():
-                return place / name
-        others = [
-            other
-            for other in (sorted(place.glob("*.y*ml")) if place == folder else [])
-            if "names:" in read_text(other)
-        ]
+    """The ``data.yaml`` in a folder or up to two above it, or the only other YAML with names in the folder."""
+    for candidate in (folder, folder.parent, folder.parent.parent):
+        found = _first_file(candidate, YAML_NAMES)
+        if found is not None:
+            return found
+        others = sorted(candidate.glob("*.y*ml")) if candidate == folder else []
+        others = [other for other in others if "names:" in read_text(other)]
         if len(others) == 1:
             return others[0]
     return None
 
 
 def find_names(folder: Path) -> Path | None:
-    """``classes.txt`` in a folder, its ``labels``, or above a split's folder; None without one."""
-    for place in (folder, folder / "labels", folder.parent, folder.parent.parent):
-        for name in NAMES_FILES:
-            if (place / name).is_file():
-                return place / name
-    return None
+    """The ``classes.txt`` in a folder, in its ``labels``, or up to two above it."""
+    folders = (folder, folder / "labels", folder.parent, folder.parent.parent)
+    found = (_first_file(candidate, NAMES_FILES) for candidate in folders)
+    return next((file for file in found if file is not None), None)
+
+
+def _first_file(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def category_names(folder: Path, described: Path | None, names: Path | None) -> tuple[str, ...]:
-    """The names from the user's file, else the ``data.yaml``, else a ``classes.txt``.
+    """Read the names from the user's file, else the ``data.yaml``, else a ``classes.txt``.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def category_names(folder: Path, described: Path | None, names: Path | None) -> 
 
 
 def read_data_yaml(path: Path) -> dict[Any, Any]:
-    """The settings in a ``data.yaml``.
+    """Read the settings in a ``data.yaml``.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def _yaml_names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
     return texts
 
 
-# Rounded coordinates may stick out of the picture by this much of its side.
+# Share of the image's side by which rounded coordinates may leave it.
 _TOLERANCE = 1e-3
 
 Xywh = tuple[float, float, float, float]
@@ -138,33 +138,33 @@ Xywh = tuple[float, float, float, float]
 def read_yolo(
     path: Path, images: Path | None = None, names: Path | None = None, report: Report = refuse
 ) -> Dataset:
-    """Read a YOLO folder: the whole of it, or one split's folder.
+    """Read a YOLO folder, or the folder of one of its splits.
 
-    The labels of ``a/images/b/1.jpg`` are ``a/labels/b/1.txt``, those of a picture outside a folder
-    ``images`` lie beside it. As everywhere with YOLO, a picture without a label file has nothing in
-    it, unless its whole folder has no labels: then it is unlabelled.
+    The labels of ``a/images/b/1.jpg`` are in ``a/labels/b/1.txt``, those of an image outside a folder
+    ``images`` beside it. As usual with YOLO, an image without a label file has no objects, unless no image
+    of its folder has one: then it is unlabelled.
 
     Parameters
     ----------
     path
-        The folder, a split's folder in it (``train``, ``images/train``), or its ``data.yaml``.
+        The folder, the folder of a split in it (``train``, ``images/train``), or its ``data.yaml``.
     images
-        Folder of the pictures, whose parent has the ``labels``.
+        Folder of the images, whose parent has the ``labels``.
     names
         Category names; else from ``data.yaml``, else from ``classes.txt``.
     report
-        Gets each fault that can be stepped over; raises it unless given.
+        Called with each fault after which reading can go on; raises it unless given.
 
     Returns
     -------
     Dataset
-        Boxes in pixels, by each picture's size; of a polygon, the box around it.
+        Boxes in pixels, by the size of each image; of a polygon, the box around it.
 
     Raises
     ------
     TagboxError
         ``yolo-line`` with file and line, ``yolo-yaml``, ``names-missing``, ``label-without-image``,
-        ``image-ambiguous``, ``format-unknown`` when there is no picture.
+        ``image-ambiguous``, ``format-unknown`` when there is no image.
     """
     folder = path if path.is_dir() else path.parent
     described = path if path.is_file() else find_yaml(folder)
@@ -214,7 +214,7 @@ def read_yolo(
 
 
 def read_yolo_file(path: Path, categories: int, report: Report = refuse) -> list[tuple[int, Xywh]]:
-    """Category and normalised box (corner, width, height; parts of the picture) of every line.
+    """Read the category and the normalised box (corner, width, height; shares of the image) of every line.
 
     Raises
     ------
@@ -269,24 +269,24 @@ def read_yolo_file(path: Path, categories: int, report: Report = refuse) -> list
 
 
 def label_file(root: Path, name: str) -> Path:
-    """Where the labels of a picture lie: the last folder ``images`` becomes ``labels``."""
+    """The label file of an image: its path with ``labels`` for the last folder ``images``."""
     parts = list((root / name).with_suffix(".txt").parts)
-    places = [place for place, part in enumerate(parts[:-1]) if part == "images"]
-    if places:
-        parts[places[-1]] = "labels"
+    positions = [position for position, part in enumerate(parts[:-1]) if part == "images"]
+    if positions:
+        parts[positions[-1]] = "labels"
     return Path(*parts)
 
 
 def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
-    """Write ``labels/SPLIT/*.txt`` and ``data.yaml``, to which further splits may be added.
+    """Write ``labels/SPLIT/*.txt``, and ``data.yaml`` or its entry for a further split.
 
-    The pictures belong into ``images/SPLIT`` under the names of `tagbox.data.image_files.flat_names`.
-    An annotation without a box becomes a box around the whole picture.
+    The images belong in ``images/SPLIT``, named by `tagbox.data.image_files.flat_names`. An annotation
+    without a box becomes a box around the whole image.
 
     Raises
     ------
     TagboxError
-        ``image-size`` when a picture with boxes has no known size, ``labels-unknown`` when some
+        ``image-size`` when the size of an image with boxes is not known, ``labels-unknown`` when some
         labels are neither present nor absent, ``cannot-write``.
     """
     images = dataset.images
@@ -320,11 +320,11 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
 
 
 def _root(folder: Path, described: Path | None) -> Path:
-    """The folder of the data; what ``path:`` in the YAML says when `folder` itself has no picture."""
+    """`folder`, or the folder that ``path:`` in its YAML names when `folder` has no image."""
     if described is None or described.parent != folder or list_images(folder):
         return folder
-    place = read_data_yaml(described).get("path")
-    named = folder / str(place) if place else folder
+    path = read_data_yaml(described).get("path")
+    named = folder / str(path) if path else folder
     return named if named.is_dir() else folder
 
 
@@ -355,7 +355,7 @@ def _check_pairs(
                 )
             )
         first[source] = name
-    # Beside pictures there may be other texts; a folder `labels` holds labels only.
+    # Beside images there may be other text files; a folder `labels` holds labels only.
     alone = sorted(path for path in present - set(sources) if "labels" in path.parent.parts)
     if alone:
         folder = Path(*["images" if part == "labels" else part for part in alone[0].parent.parts])

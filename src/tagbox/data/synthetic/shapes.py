@@ -1,7 +1,7 @@
-"""The drawn categories of scenes spec v1: what each object looks like, apart from any colour.
+"""The categories of scenes spec v1 as shapes without colour.
 
-A shape is a list of polygons in a square of coordinates -1..1 (y points down), painted in order.
-Colour and texture come from `tagbox.data.synthetic.sprites` and know nothing of the category.
+A shape is a list of polygons in a square of coordinates -1..1 (y points down), painted in order. Colour
+and texture come from `tagbox.data.synthetic.sprites` and do not depend on the category.
 """
 
 from __future__ import annotations
@@ -310,7 +310,7 @@ def _ladder() -> list[Part]:
 
 @cache
 def shapes() -> tuple[Shape, ...]:
-    """The 14 categories, most frequent first."""
+    """The 14 categories, the most frequent first."""
     drawn = (
         ("house", "building", _house()),
         ("tree", "nature", _tree()),
