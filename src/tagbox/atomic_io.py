@@ -1,4 +1,4 @@
-"""Writing so that a kill at any moment leaves the old file or the new one, never half of one."""
+"""Atomic writing of files and folders: a kill at any moment leaves the old one or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tagbox.errors import TagboxError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on a clean exit it is flushed to disk and renamed over it.
+    """Yield a temporary path beside `path`; on a clean exit it is flushed to disk and renamed to `path`.
 
-    The parent folder is made when missing. On an exception the temporary file is removed and
-    ``path`` is untouched.
+    The parent folder is made when missing. On an exception the temporary file is removed and `path` is
+    left as it was.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes private files; the finished one gets the permissions any new file gets.
+        # mkstemp makes private files; the finished one gets the usual permissions of new files.
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
@@ -49,20 +49,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write ``content`` (text as UTF-8) to ``path`` atomically."""
+    """Write `content` (text as UTF-8) to `path` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield an empty folder beside ``path`` that takes its place on a clean exit.
+    """Yield an empty folder beside `path` that replaces it on a clean exit.
 
     Raises
     ------
     TagboxError
-        ``exists`` when ``path`` holds something and ``overwrite`` is false; ``cannot-write`` when
-        the operating system refuses.
+        ``exists`` when `path` is not empty and `overwrite` is false; ``cannot-write`` when the
+        operating system refuses.
     """
     if not overwrite and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise TagboxError(
@@ -87,7 +87,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def restore_folder(path: Path) -> None:
-    """Put back what `replace_folder` had moved aside when it was killed between its two renames."""
+    """Move back what `replace_folder` had moved aside, if it was killed between its two renames."""
     old = _aside(path)
     if old.exists() and not path.exists():
         os.rename(old, path)
@@ -98,7 +98,7 @@ def _aside(path: Path) -> Path:
 
 
 def replace_folder(new: Path, path: Path) -> None:
-    """Move the folder ``new`` to ``path``; what stood there is removed only once ``new`` is in place."""
+    """Move the folder `new` to `path`; the former folder is removed after that."""
     restore_folder(path)
     old = _aside(path)
     shutil.rmtree(old, ignore_errors=True)
@@ -115,7 +115,7 @@ def sha256_of(path: Path) -> str:
 
 
 def cannot_write(path: Path, error: OSError) -> TagboxError:
-    """The error for an operating system that refuses to write ``path``."""
+    """The error for a path that the operating system refuses to write."""
     return TagboxError(
         "cannot-write",
         error.strerror or str(error),
@@ -125,7 +125,7 @@ def cannot_write(path: Path, error: OSError) -> TagboxError:
 
 
 def cache_folder(kind: str) -> Path:
-    """Where `kind` of thing is kept between runs: under ``$TAGBOX_CACHE``, else the user's cache folder."""
+    """Folder for one `kind` of cached files: in ``$TAGBOX_CACHE``, else in the user's cache folder."""
     chosen = os.environ.get("TAGBOX_CACHE")
     if chosen:
         return Path(chosen).expanduser() / kind
@@ -134,7 +134,7 @@ def cache_folder(kind: str) -> Path:
 
 @contextmanager
 def sole_use(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the folder's lock, where the system has such locks; another process waits for it.
+    """Hold an exclusive lock on `folder`, where the system has such locks; other processes wait for it.
 
     Raises
     ------

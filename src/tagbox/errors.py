@@ -1,4 +1,4 @@
-"""The one error that reaches a user: a file, a place in it, what was found, what to do."""
+"""`TagboxError`: the error that users see, with a file, a place in it, what was found and what to do."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 
 class TagboxError(Exception):
-    """Bad input, said in one sentence.
+    """Bad input, described in one sentence.
 
     Parameters
     ----------
     code
-        Stable kebab-case name of the kind of fault (``"json-syntax"``), for programs and tests.
+        Stable kebab-case name of the kind of error (``"json-syntax"``), for programs and tests.
     found
-        What was found, in words, without a closing full stop.
+        What was found, without a full stop.
     file
         The file or folder at fault.
     where
         The field, line or record in it: ``"annotations[3].bbox"``, ``"line 7"``.
     hint
-        What to do about it, without a closing full stop.
+        What to do about it, without a full stop.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ def no_labels(images: int, file: str | PathLike[str], hint: str) -> TagboxError:
 
 
 def no_readable_images(which: str, file: str | PathLike[str]) -> TagboxError:
-    """The error for a dataset of which no image can be read, or used for what it is for."""
+    """The error for a dataset without a readable image; `which` continues "none of the"."""
     return TagboxError(
         "no-readable-images",
         f"none of the {which}",

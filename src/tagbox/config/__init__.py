@@ -1,4 +1,4 @@
-"""Typed configurations: the Python API takes them, the command line's flags are their fields, a run saves them."""
+"""Typed configurations, shared by the Python API, the command line and saved runs; and recipes."""
 
 from tagbox.config.augment import AugmentConfig, BoxAugmentConfig, Crop
 from tagbox.config.base import Config, require

@@ -1,7 +1,7 @@
-"""Typed configurations: the Python API takes them, the command line's flags are their fields, a run saves them.
+"""Typed configurations, shared by the Python API, the command line (a flag per field) and saved runs.
 
-A field's docstring is its help text on the command line. Values are validated where they are made,
-so a bad value in a YAML file and a bad flag end in the same sentence.
+The docstring of a field is its help text on the command line. Values are validated when a configuration
+is made, so that a flag, a YAML file and a keyword argument raise the same error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tagbox.errors import TagboxError, bad_value
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Base of all configurations: to and from plain values, with every field checked."""
+    """Base of all configurations, with conversion to and from plain values."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML and JSON: paths as strings, tuples as lists, groups as dicts."""
@@ -25,7 +25,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, file: Path | None = None) -> Self:
-        """Build from plain values.
+        """Build from plain values, as YAML and JSON files hold them.
 
         Raises
         ------
@@ -74,7 +74,7 @@ def _path(kind: type, value: Any) -> Path:
 
 
 def _wanted(hint: Any) -> str:
-    """A type in words; of a union with None the other type."""
+    """The type of a setting in words; of a union with None the other type."""
     arguments = typing.get_args(hint)
     if typing.get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, arguments))}"
@@ -92,7 +92,7 @@ def require(ok: bool, field: str, value: object, wanted: str) -> None:
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
-    """The mapping that a YAML file of settings holds.
+    """Read the mapping in a YAML file of settings.
 
     Raises
     ------

@@ -25,18 +25,18 @@ PARTS = ("about", "command", "expect", "evidence", *TASKS, "search")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Named settings.
+    """Settings with a name and a description.
 
     Attributes
     ----------
     name
         A name in `RECIPES`, or the path of a file.
     about, command, expect, evidence
-        What it is for, how to run it, what to expect, and how that is known.
+        Its purpose, the command, the result to expect, and the evidence for that.
     task
-        ``classifier`` or ``detector``: what it trains.
+        ``classifier`` or ``detector``.
     settings
-        Values of that configuration, as plain values; what is missing keeps its default.
+        Settings of that configuration as plain values; others keep their defaults.
     search
         Ranges for `tagbox tune`: dotted setting -> ``{low, high, log}`` or ``{choices}``.
     """
@@ -56,17 +56,18 @@ class Recipe:
 
 
 def load_recipe(name: str | Path, task: str | None = None) -> Recipe:
-    """The recipe of that name, or in that file.
+    """Load the recipe of a name in `RECIPES`, or in a file.
 
     Parameters
     ----------
     task
-        What it must train; either, when not given.
+        What the recipe must train; either when not given.
 
     Raises
     ------
     TagboxError
-        ``recipe-unknown``; ``recipe-task`` where it trains something else; ``config-syntax``, ``config-field``, ``config-value`` for a file's faults.
+        ``recipe-unknown``; ``recipe-task`` when it trains something else; ``config-syntax``,
+        ``config-field`` and ``config-value`` for faults of the file.
     """
     path: Any = Path(name)
     if str(name) in RECIPES:
@@ -103,8 +104,8 @@ def load_recipe(name: str | Path, task: str | None = None) -> Recipe:
     search = content.get("search") or {}
     for setting, allowed in search.items():
         _check_range(str(setting), allowed)
-    words = {part: str(content.get(part, "")).strip() for part in PARTS[:4]}
-    return Recipe(name=str(name), task=found, settings=settings, search=search, **words)
+    texts = {part: str(content.get(part, "")).strip() for part in PARTS[:4]}
+    return Recipe(name=str(name), task=found, settings=settings, search=search, **texts)
 
 
 def _check_range(setting: str, allowed: Any) -> None:

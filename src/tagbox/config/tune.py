@@ -1,4 +1,4 @@
-"""Options of a hyperparameter search, which `tune_classifier`, `tune_detector` and `tagbox tune` share."""
+"""Options of a hyperparameter search, shared by `tune_classifier`, `tune_detector` and ``tagbox tune``."""
 
 from __future__ import annotations
 

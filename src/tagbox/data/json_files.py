@@ -1,4 +1,4 @@
-"""JSON files: mapped into memory, decoded by msgspec, and what is wrong with them as errors with a place."""
+"""JSON files: mapped into memory, decoded by msgspec, with faults as errors that name the place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def read_json_as(path: Path, kind: type[T], code: str, hint: str) -> T:
-    """The content of a JSON file as a value of the type `kind`.
+    """Read a JSON file as a value of the type `kind`.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def read_json_as(path: Path, kind: type[T], code: str, hint: str) -> T:
 
 @contextmanager
 def mapped(path: Path) -> Iterator[memoryview]:
-    """The bytes of a JSON file without its byte order mark, mapped and not read.
+    """Yield the bytes of a JSON file, mapped into memory, without its byte order mark.
 
     Raises
     ------
@@ -62,14 +62,14 @@ def mapped(path: Path) -> Iterator[memoryview]:
     try:
         yield view[3:] if whole[:3] == b"\xef\xbb\xbf" else view
     finally:
-        # The traceback of an error may still hold the view; the map then closes with it.
+        # The traceback of an error may still refer to the view; the map is then closed with it.
         with suppress(BufferError):
             view.release()
             whole.close()
 
 
 def _map(file: int) -> mmap.mmap:
-    """The whole file, for reading; where the system can, all pages at once and not one by one as they are met."""
+    """Map the whole file for reading; where the system can, all pages at once and not on first access."""
     if hasattr(mmap, "MAP_POPULATE"):
         return mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
     return mmap.mmap(file, 0, access=mmap.ACCESS_READ)
@@ -89,7 +89,7 @@ def syntax_error(error: Exception, content: memoryview, path: Path) -> TagboxErr
             where=line_and_column(content, len(content)),
             hint="the file is cut off; export or copy it again",
         )
-    # Of what follows the value msgspec has already taken the first character.
+    # For trailing characters msgspec reports the offset after the first of them.
     offset = int(rest.rstrip(")")) - (reason == "trailing characters")
     around = bytes(content[max(0, offset - 9) : offset + 9])
     for word in (b"-Infinity", b"Infinity", b"NaN"):

@@ -13,7 +13,7 @@ _BLOCK = 1 << 24
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text file without its byte order mark.
+    """Read a UTF-8 text file, without its byte order mark.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def read_text(path: Path) -> str:
 
 
 def cannot_read(path: Path, error: OSError) -> TagboxError:
-    """The error for a file that the operating system does not give."""
+    """The error for a file that the operating system refuses to read."""
     if isinstance(error, FileNotFoundError):
         return TagboxError("file-missing", "no such file", file=path, hint="check the path")
     return TagboxError(
@@ -59,7 +59,7 @@ def line_and_column(content: bytes | memoryview, offset: int) -> str:
 
 
 def near(name: str, known: Sequence[str], *, noun: str = "names") -> str:
-    """A hint for a name that is not known: the nearest known ones, else some of them."""
+    """A hint for an unknown name: the known ones nearest to it, else some of them."""
     close = get_close_matches(name.lower(), [k.lower() for k in known], n=3, cutoff=0.6)
     if close:
         spelled = {k.lower(): k for k in known}
@@ -68,13 +68,13 @@ def near(name: str, known: Sequence[str], *, noun: str = "names") -> str:
 
 
 def some(names: Sequence[object], count: int = 5) -> str:
-    """The first `count` names, and how many more there are."""
+    """The first `count` names and the number of the others, for messages."""
     shown = ", ".join(str(name) for name in names[:count])
     return f"{shown} and {len(names) - count} more" if len(names) > count else shown
 
 
 def read_yaml(path: Path, code: str, hint: str) -> Any:
-    """The value that a YAML file holds.
+    """Read the value in a YAML file.
 
     Raises
     ------
