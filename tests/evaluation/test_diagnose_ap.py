@@ -43,7 +43,7 @@ def corners(b: NDArray[np.float64]) -> NDArray[np.float64]:
 READINGS: list[tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], str]] = [
     (corners, "corners (x1, y1, x2, y2)"),
     (lambda b: np.column_stack([b[:, :2] + b[:, 2:] / 2, b[:, 2:]]), "a centre with width"),
-    (lambda b: b / [640, 400, 640, 400], "shares of the picture"),
+    (lambda b: b / [640, 400, 640, 400], "shares of the image"),
     (lambda b: corners(b) / [640, 400, 640, 400], "corners as shares"),
     (lambda b: b[:, [1, 0, 3, 2]], "y, x, height, width"),
     (lambda b: b / 4, "scaled to a longest side"),

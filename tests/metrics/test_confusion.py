@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tagbox.metrics.confusion import missed_and_predicted, top_confusions
+from tagbox.metrics.multilabel import missed_and_predicted, top_confusions
 
 TRUTH = np.array([[1, 0, 0], [1, 0, 0], [0, 1, -1], [1, 1, 0]], np.int8)
 SAID = np.array([[0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 1, 0]], bool)

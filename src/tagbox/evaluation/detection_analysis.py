@@ -126,7 +126,7 @@ ERRORS = {
 
 
 def error_types(scores: BoxScores, matches: Matches) -> dict[str, dict[str, float | int]]:
-    """TIDE error types: ``ap50``, the gain in AP at an IoU of 0.5 if the errors were mended, and their ``count``.
+    """TIDE error types: ``ap50``, the gain in AP at an IoU of 0.5 if the errors were corrected, and their ``count``.
 
     Bolya et al., *TIDE: A General Toolbox for Identifying Object Detection Errors* (ECCV 2020); a detection of the
     right category with an IoU from 0.1 to 0.5 is a location error. The types are sorted by the gain;

@@ -155,19 +155,19 @@ def _readings(truth: GroundTruth, detections: Detections) -> dict[str, _Reading]
     }
     if reach <= 2.0:
         readings = {
-            "The boxes look like shares of the picture (0 to 1), where pixels are wanted": shares,
-            "The boxes look like corners as shares of the picture (0 to 1), where pixels are wanted": (
+            "The boxes look like shares of the image (0 to 1), where pixels are wanted": shares,
+            "The boxes look like corners as shares of the image (0 to 1), where pixels are wanted": (
                 lambda box, row: shares(corners(box, row), row)
             ),
-            "The boxes look like centres as shares of the picture (0 to 1), where pixels are wanted": (
+            "The boxes look like centres as shares of the image (0 to 1), where pixels are wanted": (
                 lambda box, row: shares(centres(box, row), row)
             ),
         }
     else:
         size = f"{reach:.0f}"
         readings |= {
-            f"The boxes look like pixels of a picture scaled to a longest side of about {size}": longest,
-            f"The boxes look like pixels of a picture stretched to about {size} x {size}": square,
+            f"The boxes look like pixels of an image scaled to a longest side of about {size}": longest,
+            f"The boxes look like pixels of an image stretched to about {size} x {size}": square,
         }
     return readings
 
@@ -226,7 +226,7 @@ def _about_overlap(pairs: list[_Pair], truth: GroundTruth) -> str:
 def _about_scores(detections: Detections) -> list[str]:
     low, high = float(detections.scores.min()), float(detections.scores.max())
     if low == high and len(detections) > 1:
-        return [f"All scores are {low:g}, so the order of the detections says nothing."]
+        return [f"All scores are {low:g}, so the order of the detections is arbitrary."]
     if high < 0.05:
         return [f"The highest score is {high:.3g}: the detector is confident of nothing."]
     return []

@@ -42,7 +42,7 @@ def evaluate_boxes(
     Parameters
     ----------
     dataset
-        The truth; images without annotations are left out (an image annotated as empty counts).
+        The truth; images that are not annotated are left out, those annotated as empty are not.
     detections
         Aligned with it (`tagbox.predictions.alignment`); scores of any scale.
     cuts

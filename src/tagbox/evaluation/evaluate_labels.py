@@ -13,12 +13,12 @@ from tagbox.data.dataset import PRESENT, UNKNOWN
 from tagbox.evaluation.tuning import cross_fitted_decisions, tune
 from tagbox.metrics import intervals as interval_methods
 from tagbox.metrics import single_label as exclusive
-from tagbox.metrics.confusion import top_confusions
 from tagbox.metrics.multilabel import (
     average_precision,
     count_labels,
     label_metrics,
     mean_average_precision,
+    top_confusions,
 )
 from tagbox.predictions.thresholds import Thresholds
 

@@ -41,7 +41,7 @@ def score(
     predictions
         Probabilities or label sets, or a detector's boxes; `tagbox.predictions` reads files of them.
     dataset
-        The truth; images whose annotations nobody gave are left out.
+        The truth; images that are not annotated are left out.
     settings
         The options of the command.
     thresholds
@@ -271,4 +271,4 @@ def _why_unreliable(result: Mapping[str, Any]) -> str:
     if thin:
         return f"{len(thin)} categories have too few positives: {some(thin, 8)}"
     few_images = result["images"] < IMAGES
-    return "few images" if few_images else f"fewer than {THIN} pictures are wrong, or right"
+    return "few images" if few_images else f"fewer than {THIN} images are wrong, or right"
