@@ -81,6 +81,8 @@ def test_tables_for_a_person(cli: Cli, tmp_path: Path, truth: Path) -> None:
     assert done.returncode == 0, done.stderr
     for words in ("mAP", "1.0000", "support", "not reliable", "cat", "per category (cross-fitted)"):
         assert words in done.stdout
+    for metric in ("micro F1 (OF1)", "weighted F1", "samples F1", "Hamming loss"):
+        assert metric in done.stdout
     assert "come without thresholds" in done.stderr
 
 

@@ -36,8 +36,10 @@ LABEL_METRICS = {
     "challenge_precision": "challenge precision",
     "challenge_recall": "challenge recall",
     "challenge_accuracy": "challenge accuracy",
-    "micro_f1": "micro F1",
+    "micro_f1": "micro F1 (OF1)",
     "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+    "samples_f1": "samples F1",
     "cf1": "CF1",
     "hamming_loss": "Hamming loss",
     "subset_accuracy": "subset accuracy",
@@ -52,21 +54,26 @@ EXCLUSIVE_METRICS = {
     "log_loss": "log loss",
     "calibration_error": "calibration error",
 }
-CATEGORY_COLUMNS = {
+RATES = {"precision": "precision", "recall": "recall", "f1": "F1"}
+BOX_COLUMNS = {
     "name": "category",
-    "support": "support",
+    "support": "boxes",
     "ap": "AP",
     "ap50": "AP50",
     "ap75": "AP75",
     "ar100": "AR100",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
+    **RATES,
+    "cut": "threshold",
+}
+LABEL_COLUMNS = {
+    "name": "category",
+    "support": "support",
+    "ap": "AP",
+    **RATES,
     "tp": "TP",
     "fp": "FP",
     "fn": "FN",
     "threshold": "threshold",
-    "cut": "score threshold",
 }
 AT_THRESHOLDS = (
     "challenge_f1",
@@ -88,7 +95,7 @@ CROSS_FITTED = "cross-fitted"
 def show_boxes(result: Mapping[str, Any], *, per_category: bool) -> None:
     """Print the evaluation of a detector; the headline comes last, where the eye is."""
     if per_category:
-        _show_categories(result["per_category"])
+        _show_categories(result["per_category"], BOX_COLUMNS)
     _show_confusions(result["confusion"])
     print_table(
         "Errors at an IoU of 0.5, the costliest first",
@@ -107,7 +114,7 @@ def show_boxes(result: Mapping[str, Any], *, per_category: bool) -> None:
         BOX_METRICS,
         [
             (f"{name} at the score thresholds", _number(at[key]), "", "")
-            for key, name in (("precision", "precision"), ("recall", "recall"), ("f1", "F1"))
+            for key, name in RATES.items()
         ],
     )
 
@@ -115,7 +122,7 @@ def show_boxes(result: Mapping[str, Any], *, per_category: bool) -> None:
 def show_labels(result: Mapping[str, Any], *, per_category: bool) -> None:
     """Print the evaluation of predicted labels; the headline comes last, where the eye is."""
     if per_category:
-        _show_categories(result["per_category"])
+        _show_categories(result["per_category"], LABEL_COLUMNS)
     if "at_0.5" in result:
         _show_thresholds(result)
     if result["confusions"]:
@@ -156,9 +163,9 @@ def _show_metrics(
         say(note)
 
 
-def _show_categories(rows: Sequence[Mapping[str, Any]]) -> None:
-    """One row for each category, those with the most support first."""
-    columns = {key: title for key, title in CATEGORY_COLUMNS.items() if rows and key in rows[0]}
+def _show_categories(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """One row for each category, those with the most support first; columns without values are left out."""
+    columns = {key: title for key, title in columns.items() if rows and key in rows[0]}
     print_table(
         "Categories",
         columns.values(),
