@@ -159,7 +159,7 @@ def test_predictions_in_every_form(place: Path, cli: Cli) -> None:
     said = read(place / "claims.json")
     assert said["thresholds"] == read(place / "runs/both/ensemble.json")["thresholds"]
     table = run(cli, place, "predict", "runs/both", "scenes/test")
-    assert "6 pictures" in table.stdout
+    assert "6 images" in table.stdout
     done = run(cli, place, "predict", "runs/both", "scenes/test", "--save-images", "saved")
     assert done.returncode == 0, done.stderr
     assert len(list((place / "saved").iterdir())) == 6

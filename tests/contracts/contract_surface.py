@@ -163,6 +163,8 @@ def error_codes() -> list[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Assign):
                 codes.update(code for to in node.targets for code in _assigned(to, node.value))
+            if isinstance(node, ast.AnnAssign) and node.value:
+                codes.update(_assigned(node.target, node.value))
             if not isinstance(node, ast.Call) or _name(node.func) not in makers:
                 continue
             place = makers[_name(node.func)]
@@ -220,7 +222,7 @@ def _assigned(target: ast.AST, value: ast.AST) -> Iterator[str]:
     elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
         for one, its in zip(target.elts, value.elts, strict=False):
             yield from _assigned(one, its)
-    elif _name(target) == "code":
+    elif _name(target).lstrip("_") == "code":
         yield from _codes(value)
 
 
