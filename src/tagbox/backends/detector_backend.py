@@ -33,8 +33,8 @@ MOST = 16
 class DetectorEngine(ABC):
     """A detector made ready to run; made by `create_detector_engine`.
 
-    Each submitted image's detections are handed to its `put`, in no promised order, always from the
-    thread that calls `submit` or `finish`, and at the latest when `finish` returns.
+    Each submitted image's detections are passed to its `put`, in any order, always from the thread that
+    calls `submit` or `finish`, and at the latest when `finish` returns.
     """
 
     name: str
@@ -49,7 +49,7 @@ class DetectorEngine(ABC):
 
     @abstractmethod
     def finish(self) -> None:
-        """Wait until every submitted image's detections were put."""
+        """Wait until every submitted image's detections were passed on."""
 
 
 class TorchDetectorEngine(DetectorEngine):

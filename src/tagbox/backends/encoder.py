@@ -104,7 +104,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def finish(self) -> None:
-        """Wait until every submitted square's features were put."""
+        """Wait until every submitted square's features were passed on."""
 
 
 def installed_version(name: str) -> str:

@@ -128,7 +128,7 @@ class FeatureCache:
         self._make_room(database)
 
     def size(self) -> int:
-        """Bytes in use, what is pending aside."""
+        """Bytes in use, without what is pending."""
         if self._database is None:
             return 0
         with self._lock:
@@ -158,7 +158,7 @@ class FeatureCache:
                 self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Write what is pending and let go of the file."""
+        """Write what is pending and close the file."""
         with self._lock:
             self.flush()
             if self._database is not None:

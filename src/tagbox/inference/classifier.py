@@ -172,11 +172,11 @@ class Classifier(LabelPredictor):
         height, width = image.shape[:2]
         # Every square shows the same part of the image, whatever its size.
         size = self.encoders[0].spec.size
-        place = placement(width, height, size, self.bundle.geometry)
+        placed = placement(width, height, size, self.bundle.geometry)
         return [
             over_image(
                 combined(evidence(self.bundle.head, maps, self.bundle.pooling, k)[0]),
-                place,
+                placed,
                 width,
                 height,
                 size,

@@ -115,7 +115,10 @@ class LabelPredictor(Predictor[NDArray[np.float32]]):
     def results(
         self, images: Iterable[ImageInput], *, cache: FeatureCache | None = None
     ) -> Iterator[NDArray[np.float32] | TagboxError]:
-        """The (K,) float32 probabilities of each image, in order; in the place of one that cannot be read its error."""
+        """The (K,) float32 probabilities of each image, in order; in the place of one that cannot be read its error.
+
+        They come in parts of as many images as `classifier.PART_BYTES` of features hold.
+        """
         for part in self._outputs(images, cache, True, None):
             errors = iter(part.errors)
             for probabilities, ok in zip(part.probabilities, part.ok, strict=True):

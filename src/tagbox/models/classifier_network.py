@@ -1,4 +1,4 @@
-"""A whole classifier in torch: squares in, logits out, with as much of it trainable as is asked for."""
+"""A classifier in torch, from squares to logits, with a part of its backbone trainable."""
 
 from __future__ import annotations
 

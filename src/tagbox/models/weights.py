@@ -1,7 +1,4 @@
-"""Checkpoint files of a user's: `.safetensors`, or `.pth` read without running what is pickled.
-
-Weights from torchvision's and timm's servers, or from a mirror of them.
-"""
+"""Checkpoint files (`.safetensors`, or `.pth` read without unpickling code) and downloads of published weights."""
 
 from __future__ import annotations
 
@@ -49,7 +46,7 @@ def download_weights(url: str) -> Path:
         source,
         path,
         sha256_prefix=prefix,
-        progress=_Teller(source),
+        progress=_DownloadProgress(source),
         hint=f"download {url} on another computer and pass --weights PATH",
     )
 
@@ -60,15 +57,15 @@ def mirrored(url: str) -> str:
     return mirror + urlsplit(url).path if mirror else url
 
 
-class _Teller:
-    """Says on stderr what is being downloaded, and on a terminal how far it is."""
+class _DownloadProgress:
+    """Prints the URL of a download to stderr, on a terminal with its progress."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._percent = -1
 
-    def __call__(self, held: int, total: int | None) -> None:
-        percent = 100 * held // total if total else 0
+    def __call__(self, received: int, total: int | None) -> None:
+        percent = 100 * received // total if total else 0
         if percent == self._percent:
             return
         screen = sys.stderr.isatty()
@@ -83,7 +80,7 @@ class _Teller:
 
 
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-"""Keys under which training programs put the weights, the averaged ones first."""
+"""Keys under which training programs store the weights, the averaged ones first."""
 
 
 def locate_checkpoint(weights: str) -> tuple[Path, str]:
@@ -129,7 +126,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # torch's own words advise loading the file in the way that runs what is pickled in it.
+        # torch's own message advises loading the file in the way that runs pickled code.
         raise _corrupt(path, "damaged, or holding more than tensors") from error
     except Exception as error:  # safetensors raises a class of its own, not an OSError.
         raise _corrupt(path, str(error).split("\n")[0]) from error

@@ -17,7 +17,7 @@ Colour = tuple[float, float, float]
 
 
 class Architecture(ABC):
-    """What a source says of one model, and how to build it."""
+    """The published weights of one architecture, its input, and how to build it."""
 
     source: Source
     name: str
@@ -113,13 +113,13 @@ class TorchvisionArchitecture(Architecture):
             settings["image_size"] = size
         if self.name in TRANSFORM_INPUT:
             settings |= {"init_weights": state is None, "transform_input": False}
-        whole = torchvision.models.get_model(self.name, weights=None, **settings)
-        module = _ClassToken(whole) if transformer else _Path(whole)
+        network = torchvision.models.get_model(self.name, weights=None, **settings)
+        module = _ClassToken(network) if transformer else _Path(network)
         if state is not None:
             if transformer and "encoder.pos_embedding" in state:
                 state = dict(
                     torchvision.models.vision_transformer.interpolate_embeddings(
-                        size, whole.patch_size, dict(state)
+                        size, network.patch_size, dict(state)
                     )
                 )
             load_strictly(module.network, state, self.name, file)
@@ -129,16 +129,16 @@ class TorchvisionArchitecture(Architecture):
 class _Path(nn.Module):
     """The children of a model one after the other, up to its pooling."""
 
-    def __init__(self, whole: nn.Module) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = nn.Module()
-        for name, child in whole.named_children():
+        for name, child in network.named_children():
             if name in AFTER_THE_MAP:
                 break
             if name not in BESIDE_THE_PATH:
                 steps = nn.Sequential(*child) if isinstance(child, nn.ModuleList) else child
                 self.network.add_module(name, steps)
-        if type(whole).__name__ == "DenseNet":
+        if type(network).__name__ == "DenseNet":
             self.network.add_module("relu", nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,10 +150,10 @@ class _Path(nn.Module):
 class _ClassToken(nn.Module):
     """A vision transformer's class token as a map of one position."""
 
-    def __init__(self, whole: nn.Module) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = whole
-        whole.heads = nn.Identity()
+        self.network = network
+        network.heads = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         token: Tensor = self.network(x)
@@ -227,7 +227,7 @@ class TimmArchitecture(Architecture):
         except (RuntimeError, KeyError) as error:
             raise self._mismatch(" ".join(str(error).split())[:200], file) from error
         if not classes:
-            # Without a classifier timm loads what fits and says nothing of the rest.
+            # Without a classifier timm loads what fits and reports no missing weights.
             absent = [key for key in network.state_dict() if key not in state]
             if absent:
                 listed = ", ".join(absent[:3])

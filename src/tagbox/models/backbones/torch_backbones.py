@@ -44,7 +44,7 @@ def convert_module(module: nn.Module, shape: Sequence[int]) -> Any:
 
 
 class TorchBackbone(Backbone):
-    """A module that gives a feature map, and what is known of it."""
+    """A torch module that computes a feature map."""
 
     def __init__(self, spec: BackboneSpec, module: nn.Module) -> None:
         super().__init__(spec)

@@ -1,7 +1,4 @@
-"""What every detector is to the rest of the house: a body that can run on any engine, and what is made of it.
-
-Crowd regions: which boxes are neither right nor wrong.
-"""
+"""The interface of a detector: a body that runs on any engine, and its detections and loss; crowd regions."""
 
 from __future__ import annotations
 
@@ -163,7 +160,7 @@ class Detector(nn.Module, ABC):
 
 
 CROWDED = 0.5
-"""Part of a box's area in a crowd region from which on it is not held up as background."""
+"""Share of a box's area in a crowd region from which on it is not trained as background."""
 CERTAIN = 30.0
 """A logit whose probability is 1 in float32, with a loss of 0."""
 

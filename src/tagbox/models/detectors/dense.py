@@ -36,7 +36,7 @@ REACH = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Assigned:
-    """What each of A positions of B images is to say.
+    """The targets of A positions of B images.
 
     Attributes
     ----------
@@ -91,8 +91,8 @@ def assign(
     truth, labels, there = _padded(targets, most, scores)
     near = _near(truth, points, strides) & there[:, :, None]  # (B, G, A)
     overlap = _iou(truth, boxes) * near
-    said = scores.gather(2, labels[:, None, :].expand(-1, positions, -1)).transpose(1, 2)
-    aligned = said.pow(ALPHA) * overlap.pow(BETA) * near
+    class_scores = scores.gather(2, labels[:, None, :].expand(-1, positions, -1)).transpose(1, 2)
+    aligned = class_scores.pow(ALPHA) * overlap.pow(BETA) * near
     best = aligned.topk(min(TOP, positions), dim=2)
     taken = torch.zeros_like(near).scatter_(2, best.indices, best.values > 0)
     # Where two objects want a position, the one it overlaps more has it.
@@ -158,7 +158,7 @@ GROUPS = 8
 FOCUS = 2.0
 """Exponent of the quality focal loss (Li et al., "Generalized Focal Loss", NeurIPS 2020)."""
 BOX_WEIGHT = 2.0
-"""Of the box part beside the score part, as TOOD has it."""
+"""Weight of the box loss relative to the score loss, as in TOOD."""
 PRIOR = 0.01
 """Score of every position before training."""
 LARGEST = 6.0
@@ -196,12 +196,12 @@ class Neck(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Fine to coarse in, fine to coarse out."""
         found = [layer(x) for layer, x in zip(self.lateral, maps, strict=True)]
-        for place in reversed(range(len(found) - 1)):
-            above = functional.interpolate(found[place + 1], scale_factor=2.0, mode="nearest")
-            found[place] = self.down[place](found[place] + above)
-        for place in range(len(found) - 1):
-            below = self.shrink[place](found[place])
-            found[place + 1] = self.up[place](found[place + 1] + below)
+        for level in reversed(range(len(found) - 1)):
+            above = functional.interpolate(found[level + 1], scale_factor=2.0, mode="nearest")
+            found[level] = self.down[level](found[level] + above)
+        for level in range(len(found) - 1):
+            below = self.shrink[level](found[level])
+            found[level + 1] = self.up[level](found[level + 1] + below)
         return found
 
 
@@ -310,13 +310,13 @@ class DenseDetector(Detector):
             )
             points.append((torch.stack([x, y], dim=-1).reshape(-1, 2) + 0.5) * stride)
             strides.append(torch.full((height * width,), float(stride), device=part.device))
-        said, centres, steps = torch.cat(flat, dim=1), torch.cat(points), torch.cat(strides)
+        outputs, centres, steps = torch.cat(flat, dim=1), torch.cat(points), torch.cat(strides)
         categories = self.spec.categories
-        offset, size = said[..., categories : categories + 2], said[..., categories + 2 :]
+        offset, size = outputs[..., categories : categories + 2], outputs[..., categories + 2 :]
         middle = centres + offset * steps[:, None]
         half = size.clamp(max=LARGEST).exp() * steps[:, None]
         boxes = torch.cat([middle - half, middle + half], dim=-1)
-        return said[..., :categories], boxes, centres, steps
+        return outputs[..., :categories], boxes, centres, steps
 
 
 def _on_picture(points: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:

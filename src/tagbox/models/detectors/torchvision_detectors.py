@@ -171,9 +171,9 @@ def _stages(name: str, model: Any) -> Stages:
         return _vgg_stages(backbone)
     if name == "ssdlite320_mobilenet_v3_large":
         flat = [
-            (f"backbone.features.{half}.{place}", link)
+            (f"backbone.features.{half}.{child}", link)
             for half, links in backbone.features.named_children()
-            for place, link in links.named_children()
+            for child, link in links.named_children()
         ]
         named = [[f"{path}.{key}" for key, _ in link.named_parameters()] for path, link in flat]
         return [names for names in named if names]
@@ -185,15 +185,15 @@ def _vgg_stages(backbone: Any) -> Stages:
     stages: Stages = [[]]
     own = len(backbone.extra[0]) - 1
     for path, layers in (("features", backbone.features), ("extra.0", backbone.extra[0][:own])):
-        for place, layer in layers.named_children():
+        for child, layer in layers.named_children():
             if isinstance(layer, nn.MaxPool2d):
                 stages.append([])
-            stages[-1] += [f"backbone.{path}.{place}.{key}" for key, _ in layer.named_parameters()]
+            stages[-1] += [f"backbone.{path}.{child}.{key}" for key, _ in layer.named_parameters()]
     return stages
 
 
 def _loader(name: str, published: Published, weights: str) -> Callable[[Any], None]:
-    """What puts the weights into the model; they are fetched and read here, before it is built."""
+    """A function that loads the weights into the model; they are fetched and read before it is built."""
     from torchvision.models import get_model_weights, get_weight
 
     if weights == "none":

@@ -99,7 +99,7 @@ def _downloaded(owner_name: str, wanted: tuple[str, ...]) -> Path:
     try:
         download_weights(f"{address}{BESIDE}")
     except TagboxError as error:
-        # A model need not say how images are normalised.
+        # A model need not state how images are normalised.
         if error.code != "download-status":
             raise
     return paths[0].parent
@@ -174,7 +174,7 @@ def build_transformer(spec: DetectorSpec) -> TransformerDetector:
 
 
 def _settings(folder: Path, name: str) -> tuple[Any, Colour, Colour]:
-    """The configuration, and what images are normalised with: nothing, where the model does not say."""
+    """The configuration, and the mean and deviation of normalisation; none where the model has none."""
     from transformers import AutoConfig
 
     try:
@@ -189,8 +189,8 @@ def _settings(folder: Path, name: str) -> tuple[Any, Colour, Colour]:
             )
         with _quiet():
             settings = AutoConfig.from_pretrained(folder, local_files_only=True)
-        beside = folder / "preprocessor_config.json"
-        preprocessing = json.loads(beside.read_bytes()) if beside.is_file() else {}
+        processor = folder / "preprocessor_config.json"
+        preprocessing = json.loads(processor.read_bytes()) if processor.is_file() else {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise TagboxError(
             "detector-transformer",
@@ -230,7 +230,7 @@ def _network(settings: Any, folder: Path | None) -> Any:
     if folder is None:
         return AutoModelForObjectDetection.from_config(settings)
     try:
-        model, told = AutoModelForObjectDetection.from_pretrained(
+        model, report = AutoModelForObjectDetection.from_pretrained(
             folder,
             config=settings,
             dtype=torch.float32,
@@ -243,8 +243,8 @@ def _network(settings: Any, folder: Path | None) -> Any:
         Exception
     ) as error:  # Of Transformers and of safetensors, which have classes of their own.
         raise _mismatch(folder, _first_line(error)) from error
-    other = [entry[0] for entry in told["mismatched_keys"]]
-    missing = [k for k in told["missing_keys"] if not k.endswith("num_batches_tracked")]
+    other = [entry[0] for entry in report["mismatched_keys"]]
+    missing = [k for k in report["missing_keys"] if not k.endswith("num_batches_tracked")]
     wrong = [k for k in (*other, *missing) if not any(part in k for part in PER_CATEGORY)]
     if wrong:
         raise _mismatch(

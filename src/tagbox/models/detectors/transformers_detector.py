@@ -75,18 +75,18 @@ class TransformerDetector(Detector):
         with torch.no_grad():
             logits, relative = (part.float() for part in parts)
             boxes = _corners(relative, pixels)
-            scores, places = logits.sigmoid().flatten(1).sort(dim=1, descending=True, stable=True)
+            scores, indices = logits.sigmoid().flatten(1).sort(dim=1, descending=True, stable=True)
             found = []
-            for score, place, own, (height, width) in zip(
-                scores, places, boxes, sizes, strict=True
+            for score, index, own, (height, width) in zip(
+                scores, indices, boxes, sizes, strict=True
             ):
-                query = place // logits.shape[2]
+                query = index // logits.shape[2]
                 limit = own.new_tensor([width, height, width, height])
                 clipped = torch.minimum(own[query].clamp(min=0), limit)
-                # What lies beside the image, on what fills up its square, has no area left.
+                # A box that lies in the padding of the square has no area left.
                 real = (clipped[:, 2:] > clipped[:, :2]).all(dim=1)
                 kept = (real & (score >= least)).nonzero()[:most, 0]
-                found.append(Found(clipped[kept], score[kept], place[kept] % logits.shape[2]))
+                found.append(Found(clipped[kept], score[kept], index[kept] % logits.shape[2]))
         return found
 
     def _told(self, pixels: Tensor, targets: Sequence[Target]) -> Any:
@@ -165,7 +165,7 @@ class _Body(nn.Module):
     def __init__(self, model: nn.Module, training: bool) -> None:
         super().__init__()
         self.model = model
-        # Who exports it puts it into eval mode and back into the mode it says it was in, layers and all.
+        # An exporter sets eval mode and then restores the mode that `training` names, in all layers.
         self.training = training
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

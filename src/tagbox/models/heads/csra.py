@@ -1,4 +1,4 @@
-"""Class-specific residual attention: beside the mean over the map, where the category scores highest.
+"""Class-specific residual attention: the mean score over the map, plus that where the category scores highest.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""ML-Decoder: fixed queries look at the feature map, and each answers for a group of categories.
+"""ML-Decoder: fixed queries attend to the feature map, and each predicts a group of categories.
 
 References
 ----------

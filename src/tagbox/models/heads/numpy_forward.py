@@ -57,7 +57,7 @@ class FeatureScale:
             apart = block - mean.reshape(channel)
             variance += np.square(apart, out=apart).sum(axis=over) / count
         deviation = np.sqrt(variance)
-        # A feature that never varies says nothing; dividing by its zero deviation would say NaN.
+        # A constant feature carries no information, and division by its zero deviation would give NaN.
         scale = 1.0 / np.where(deviation > LEAST_DEVIATION, deviation, 1.0)
         return cls(mean=mean.astype(np.float32), scale=scale.astype(np.float32))
 
