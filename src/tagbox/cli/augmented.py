@@ -24,7 +24,7 @@ from tagbox.training.mixup import mix
 
 LEGEND = (
     LabelOutcome("kept", None, "unjudged"),
-    LabelOutcome("too little is left: unknown", None, "unknown"),
+    LabelOutcome("mostly cropped: unknown", None, "unknown"),
     LabelOutcome("outside the image: dropped", None, "dropped"),
 )
 """Explains the labels below the images."""

@@ -66,7 +66,7 @@ class Mark:
     label: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Scale:
     """A linear map from values (`low` to `high`) to pixels (`start` to `end`), with ticks and their labels."""
 
@@ -83,7 +83,7 @@ class Scale:
         return self.start + share * (self.end - self.start)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Bar:
     """A bar from `start` to `end` on the x axis."""
 
@@ -139,7 +139,7 @@ def bar_chart(
     high = math.ceil(highest / step) * step
     top = TOP + 20 if above else TOP
     shown = ticks(0, high, 5, whole=True)
-    up = Scale(low=0, high=high, start=BOTTOM, end=top, ticks=shown, labels=_labels(shown))
+    up = Scale(0, high, BOTTOM, top, shown, _labels(shown))
     rectangles = [
         f'<rect class="bar" x="{coordinate(across(bar.start) + 0.5)}" y="{coordinate(up(bar.count))}"'
         f' width="{coordinate(across(bar.end) - across(bar.start) - 1)}"'
@@ -154,18 +154,8 @@ def bar_chart(
 def histogram(title: str, counts: Sequence[int], *, x: str, y: str) -> Markup:
     """Bars over 0, 1, 2, ..., as a ``<figure>``."""
     shown = ticks(0, max(len(counts) - 1, 1), 10, whole=True)
-    across = Scale(
-        low=-0.5,
-        high=max(len(counts), 1) - 0.5,
-        start=LEFT,
-        end=RIGHT,
-        ticks=shown,
-        labels=_labels(shown),
-    )
-    bars = [
-        Bar(start=i - 0.42, end=i + 0.42, count=n, tooltip=f"{i} {x}: {n} {y}")
-        for i, n in enumerate(counts)
-    ]
+    across = Scale(-0.5, max(len(counts), 1) - 0.5, LEFT, RIGHT, shown, _labels(shown))
+    bars = [Bar(i - 0.42, i + 0.42, n, f"{i} {x}: {n} {y}") for i, n in enumerate(counts)]
     return bar_chart(
         title, bars, across, x=x, y=y, summary=f"{sum(counts)} {y} in {len(counts)} bars"
     )
@@ -284,7 +274,7 @@ def _scale(axis: Axis, values: Sequence[float], start: float, end: float, most: 
         high = math.ceil(high / step - 1e-9) * step
         low = math.floor(low / step + 1e-9) * step if axis.low is None else low
     shown = ticks(low, high, most, whole=axis.whole)
-    return Scale(low=low, high=high, start=start, end=end, ticks=shown, labels=_labels(shown))
+    return Scale(low, high, start, end, shown, _labels(shown))
 
 
 def _labels(values: Sequence[float]) -> list[str]:

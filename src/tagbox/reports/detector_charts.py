@@ -136,26 +136,18 @@ def log_histogram(
     if ratio:
         low, high = min(low, -2), max(high, 2)
     edges = np.linspace(low, high, (high - low) * _BARS + 1)
-    labels = [_label(edge, ratio) for edge in edges]
     bars = [
-        Bar(
-            start=float(edges[i]),
-            end=float(edges[i + 1]),
-            count=int(count),
-            tooltip=f"{labels[i]} to {labels[i + 1]}: {count:,} boxes",
+        Bar(start, end, count, f"{_label(start, ratio)} to {_label(end, ratio)}: {count:,} boxes")
+        for start, end, count in zip(
+            edges[:-1].tolist(),
+            edges[1:].tolist(),
+            np.histogram(logs, edges)[0].tolist(),
+            strict=True,
         )
-        for i, count in enumerate(np.histogram(logs, edges)[0])
     ]
     every = -(-(high - low) // (_MOST_TICKS - 1))
     ticks = range(low + (-low) % every, high + 1, every)
-    across = Scale(
-        low=low,
-        high=high,
-        start=LEFT,
-        end=RIGHT,
-        ticks=ticks,
-        labels=[_label(tick, ratio) for tick in ticks],
-    )
+    across = Scale(low, high, LEFT, RIGHT, ticks, [_label(tick, ratio) for tick in ticks])
     summary = f"{len(values):,} boxes; {', '.join(zone.name for zone in zones)}"
     above = _zones(zones, across)
     return bar_chart(title, bars, across, x=x, y="boxes", summary=summary, above=above)
