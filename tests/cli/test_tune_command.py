@@ -77,7 +77,7 @@ def test_the_search_and_what_it_says(tuned: subprocess.CompletedProcess[str], pl
     assert f"trial {best['best']['trial']} had val_map {value}, another seed gives" in tuned.stderr
     assert f"the best of {TRIALS} trials" in tuned.stdout
     assert value in tuned.stdout
-    assert "30 test pictures" in tuned.stdout
+    assert "30 test images" in tuned.stdout
     settings = yaml.safe_load((place / "studies/one/best.yaml").read_text())
     assert settings["classifier"]["weight_decay"] == 0.01
     assert settings["classifier"]["mirror"] is False

@@ -50,7 +50,7 @@ def test_a_search_and_the_command_that_it_prints(place: Path, cli: Cli) -> None:
     best = found["best"]
     value = f"{best['value']:.4f}"
     assert f"trial {best['trial']} had val_loss {value}, another seed gives" in done.stderr
-    assert "6 test pictures" in done.stdout
+    assert "6 test images" in done.stdout
     assert "(-)" in done.stdout
     assert "have no interval" in done.stderr
     settings = yaml.safe_load((place / "studies/one/best.yaml").read_text())

@@ -64,10 +64,10 @@ def augmented_cells(
             augment.config,
             seed=(augment.seed, epoch, 0),
         )
-        for (row, title), picture, target in zip(titles.items(), mixed, targets, strict=True):
+        for (row, title), square, target in zip(titles.items(), mixed, targets, strict=True):
             changes = label_changes(dataset.categories.names, dataset.labels[row], target.numpy())
             shown = changes if dataset.images.labelled[row] or changes else None
-            drawn = annotate(picture.numpy(), labels=shown, title=title, width=WIDTH)
+            drawn = annotate(square.numpy(), labels=shown, title=title, width=WIDTH)
             cells[row] = Cell(drawn=drawn, labels=_summary(changes))
     return [cells[row] for row in rows]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from cyclopts import App
@@ -29,17 +30,15 @@ def info(*, folder: Path | None = None, json: bool = False) -> None:
     from tagbox.atomic_io import cache_folder
     from tagbox.backends.feature_cache import FILE_NAME, FeatureCache
 
-    place = folder or cache_folder("features")
-    found: dict[str, str | int] = {"folder": str(place), "features": 0, "bytes": 0}
-    if (place / FILE_NAME).exists():
-        opened = FeatureCache(place)
-        found |= {"features": opened.count(), "bytes": opened.size()}
-        opened.close()
+    folder = folder or cache_folder("features")
+    count = size = 0
+    if (folder / FILE_NAME).exists():
+        with closing(FeatureCache(folder)) as features:
+            count, size = features.count(), features.size()
     if json:
-        print_json(found)
+        print_json({"folder": str(folder), "features": count, "bytes": size})
     else:
-        megabytes = int(found["bytes"]) / 1e6
-        print(f"{place}: {found['features']} features, {megabytes:.1f} MB")
+        print(f"{folder}: {count} features, {size / 1e6:.1f} MB")
 
 
 @cache.command
@@ -54,12 +53,11 @@ def clear(*, folder: Path | None = None) -> None:
     from tagbox.atomic_io import cache_folder
     from tagbox.backends.feature_cache import FILE_NAME, FeatureCache
 
-    place = folder or cache_folder("features")
-    if not (place / FILE_NAME).exists():
-        say(f"{place}: there is no cache")
+    folder = folder or cache_folder("features")
+    if not (folder / FILE_NAME).exists():
+        say(f"{folder}: there is no cache")
         return
-    opened = FeatureCache(place)
-    count, size = opened.count(), opened.size()
-    opened.clear()
-    opened.close()
-    say(f"{place}: removed {count} features, {size / 1e6:.1f} MB")
+    with closing(FeatureCache(folder)) as features:
+        count, size = features.count(), features.size()
+        features.clear()
+    say(f"{folder}: removed {count} features, {size / 1e6:.1f} MB")

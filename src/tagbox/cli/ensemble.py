@@ -90,7 +90,7 @@ def _show(made: Run) -> None:
     total = metrics["validation"]
     rows.append((str(made.folder), 1.0, _cell(total["map"]), total["challenge_f1"]))
     print_table(
-        f"{metrics['images']['validation']:,} validation pictures",
+        f"{metrics['images']['validation']:,} validation images",
         ("run", "weight", "mAP", "challenge F1"),
         rows,
     )

@@ -84,7 +84,7 @@ def _show_test(test: Mapping[str, Any]) -> None:
     for name, value in test["best"].items():
         rows.append((name, test["start"].get(name, "-"), value, _difference(paired.get(name))))
     print_table(
-        f"{test['images']:,} test pictures",
+        f"{test['images']:,} test images",
         ("", "at the start", "best", "difference (95 %)"),
         rows,
     )
