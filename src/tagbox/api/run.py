@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagbox.progress import Progress
-
 if TYPE_CHECKING:
     from tagbox.inference.detector import DetectorModel
     from tagbox.inference.predictor import LabelPredictor
@@ -48,20 +46,3 @@ class Run:
     def report(self) -> Path:
         """The HTML report."""
         return self.folder / "report.html"
-
-
-def finished_run(
-    folder: Path, *, resume: bool, overwrite: bool, progress: Progress
-) -> tuple[bool, Run | None]:
-    """Whether to go on with an unfinished run, and the run itself where there is nothing left to do.
-
-    A group of processes that torchrun started again goes on where it was, asked to or not.
-    """
-    from tagbox.training.distributed import was_restarted
-    from tagbox.training.saved_run import read_metrics
-
-    resume = resume or was_restarted()
-    if not resume or overwrite or not (folder / "metrics.json").exists():
-        return resume, None
-    progress.say(f"{folder} is finished already")
-    return resume, Run(folder=folder, metrics=read_metrics(folder))

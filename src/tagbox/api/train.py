@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from tagbox.api.report_examples import classifier_examples, detector_examples
-from tagbox.api.run import Run, finished_run
+from tagbox.api.run import Run
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
 from tagbox.progress import Progress, Silent
@@ -18,10 +18,10 @@ from tagbox.training.resolve_config import Training
 
 if TYPE_CHECKING:
     from tagbox.reports.examples import Example
+    from tagbox.reports.report import Report
     from tagbox.training.classifier import TrainedClassifier
     from tagbox.training.detector import TrainedDetector
     from tagbox.training.distributed import Runtime
-    from tagbox.training.run_dir import RunDir
     from tagbox.training.saved_run import Trained
     from tagbox.training.tensorboard import TensorBoardLog
     from tagbox.training.train_val import TrainVal
@@ -82,12 +82,7 @@ def train_classifier(
         return join_processes(config.device, config.engine)
 
     def train(
-        train_val: TrainVal,
-        config: ClassifierConfig,
-        runtime: Runtime | None,
-        run_dir: RunDir,
-        log: TensorBoardLog | None,
-        progress: Progress,
+        train_val: TrainVal, config: ClassifierConfig, *, progress: Progress, **run: Any
     ) -> TrainedClassifier | None:
         from tagbox.backends.feature_cache import FeatureCache
         from tagbox.training.classifier import train
@@ -98,22 +93,12 @@ def train_classifier(
             teacher = teacher_probabilities(config.teacher, train_val.train, progress)
         with closing(FeatureCache()) if cache else nullcontext() as features:
             return train(
-                train_val,
-                config,
-                cache=features,
-                run_dir=run_dir,
-                runtime=runtime,
-                teacher=teacher,
-                log=log,
-                progress=progress,
+                train_val, config, cache=features, teacher=teacher, progress=progress, **run
             )
 
-    def report(
-        trained: TrainedClassifier, facts: Mapping[str, Any], log: TensorBoardLog, path: Path
-    ) -> None:
+    def report(trained: TrainedClassifier, log: TensorBoardLog, facts: Mapping[str, Any]) -> Report:
         from tagbox.inference.classifier import Classifier
         from tagbox.reports.classifier_sections import ClassifierReport
-        from tagbox.reports.report import write_report
 
         probabilities = trained.predictions.probabilities
         assert probabilities is not None
@@ -124,7 +109,7 @@ def train_classifier(
             trained.bundle.thresholds,
         )
         _log_examples(log, examples, trained.best_epoch)
-        data = ClassifierReport(
+        return ClassifierReport(
             **facts,
             truth=trained.validation.labels,
             probabilities=probabilities,
@@ -133,7 +118,6 @@ def train_classifier(
             images=examples,
             baselines=baselines or {},
         )
-        write_report(data, path)
 
     return _train_run(
         data,
@@ -190,33 +174,21 @@ def train_detector(
 
         return Runtime(choose_device(config.device, "torch"))
 
-    def train(
-        train_val: TrainVal,
-        config: DetectorConfig,
-        runtime: Runtime | None,
-        run_dir: RunDir,
-        log: TensorBoardLog | None,
-        progress: Progress,
-    ) -> TrainedDetector | None:
+    def train(train_val: TrainVal, config: DetectorConfig, **run: Any) -> TrainedDetector | None:
         from tagbox.training.detector import train
 
-        assert runtime is not None
-        return train(train_val, config, runtime, run_dir, log=log, progress=progress)
+        return train(train_val, config, **run)
 
-    def report(
-        trained: TrainedDetector, facts: Mapping[str, Any], log: TensorBoardLog, path: Path
-    ) -> None:
+    def report(trained: TrainedDetector, _: TensorBoardLog, facts: Mapping[str, Any]) -> Report:
         from tagbox.reports.detector_sections import DetectorReport
-        from tagbox.reports.report import write_report
 
         annotations = trained.train.annotations
         boxes = annotations.boxes[annotations.has_box & ~annotations.crowd]
-        data = DetectorReport(
+        return DetectorReport(
             **facts,
             images=detector_examples(trained.validation, trained.predictions, trained.bundle.cuts),
             box_sizes=boxes[:, 2:],
         )
-        write_report(data, path)
 
     return _train_run(
         data,
@@ -238,11 +210,8 @@ def _train_run(
     data: Path | str | Dataset,
     config: Training,
     join: Callable[[Training], Runtime | None],
-    train: Callable[
-        [TrainVal, Training, Runtime | None, RunDir, TensorBoardLog | None, Progress],
-        Result | None,
-    ],
-    report: Callable[[Result, Mapping[str, Any], TensorBoardLog, Path], None],
+    train: Callable[..., Result | None],
+    report: Callable[[Result, TensorBoardLog, Mapping[str, Any]], Report],
     *,
     name: str,
     runs: Path,
@@ -261,17 +230,21 @@ def _train_run(
     train
         Trains and evaluates; None on processes other than the main one.
     report
-        Writes ``report.html``, given the arguments that the reports of all kinds of model share.
+        Makes the report, given the arguments that the reports of all kinds of model share.
     """
+    from tagbox.reports.report import write_report
+    from tagbox.training.distributed import was_restarted
     from tagbox.training.run_dir import open_run_dir
-    from tagbox.training.saved_run import write_run
+    from tagbox.training.saved_run import read_metrics, write_run
     from tagbox.training.tensorboard import TensorBoardLog
     from tagbox.training.train_val import load_train_val
 
     folder = runs / name
-    resume, finished = finished_run(folder, resume=resume, overwrite=overwrite, progress=progress)
-    if finished is not None:
-        return finished
+    # Processes that torchrun starts again always resume.
+    resume = resume or was_restarted()
+    if resume and not overwrite and (folder / "metrics.json").exists():
+        progress.say(f"{folder} is finished already")
+        return Run(folder=folder, metrics=read_metrics(folder))
     runtime = join(config)
     main = runtime is None or runtime.main
     if not main:
@@ -292,12 +265,14 @@ def _train_run(
             Path(data) if isinstance(data, str) else data, config, source, progress
         )
         with TensorBoardLog(run_dir.folder / "tensorboard") if main else nullcontext() as log:
-            trained = train(train_val, config, runtime, run_dir, log, progress)
+            trained = train(
+                train_val, config, run_dir=run_dir, runtime=runtime, log=log, progress=progress
+            )
             if trained is not None:
                 metrics = write_run(run_dir.folder, train_val, trained, source, command=command)
                 facts = _report_facts(name, trained, source, command)
                 assert log is not None
-                report(trained, facts, log, run_dir.folder / "report.html")
+                write_report(report(trained, log, facts), run_dir.folder / "report.html")
     if runtime is not None:
         metrics = runtime.from_main(metrics)
     return Run(folder=folder, metrics=metrics)

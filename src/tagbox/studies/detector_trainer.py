@@ -98,9 +98,8 @@ class DetectorTrainer(Trainer[DetectorConfig]):
             trained = train(
                 self.train_val,
                 config,
-                Runtime(choose_device(config.device, "torch")),
-                run_dir,
-                log=None,
+                run_dir=run_dir,
+                runtime=Runtime(choose_device(config.device, "torch")),
                 on_epoch=on_epoch,
                 progress=Silent(),
             )

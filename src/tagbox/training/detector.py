@@ -39,10 +39,10 @@ class TrainedDetector(Trained):
 def train(
     train_val: TrainVal,
     config: DetectorConfig,
-    runtime: Runtime,
-    run_dir: RunDir,
     *,
-    log: TensorBoardLog | None,
+    run_dir: RunDir,
+    runtime: Runtime,
+    log: TensorBoardLog | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     progress: Progress,
 ) -> TrainedDetector | None:
