@@ -29,7 +29,7 @@ from tagbox.training.distributed import Runtime
 from tagbox.training.frozen import Encoded, encode, train_head
 from tagbox.training.memory import SHARE, available_memory
 from tagbox.training.resolve_config import label_kind, resolve
-from tagbox.training.saved_run import write_run
+from tagbox.training.run_dir import RunDir
 from tagbox.training.teacher import mixed_targets, teacher_probabilities
 from tagbox.training.train_val import TrainVal
 
@@ -84,20 +84,16 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         encoded = self.encoded(config)
         self.began = time.perf_counter()
         if config.finetune.active:
-            trained = self._train_network(config, name, on_epoch)
-            history: list[Any] = trained.history
-            row, epoch = history[trained.best_epoch - 1], trained.best_epoch
-        else:
-            _, train_state = train_head(
-                encoded,
-                config,
-                Runtime(choose_device(config.device, config.engine)),
-                targets=self._targets(encoded, config),
-                on_epoch=lambda row, _: on_epoch(row) if on_epoch else None,
-            )
-            assert train_state.best_row is not None
-            history, row, epoch = train_state.history, train_state.best_row, train_state.best_epoch
-        return Outcome(row=row, epoch=epoch, epochs=len(history))
+            return self.train_network(config, name, on_epoch)
+        _, state = train_head(
+            encoded,
+            config,
+            Runtime(choose_device(config.device, config.engine)),
+            targets=self._targets(encoded, config),
+            on_epoch=lambda row, _: on_epoch(row) if on_epoch else None,
+        )
+        assert state.best_row is not None
+        return Outcome(row=state.best_row, epoch=state.best_epoch, epochs=len(state.history))
 
     def classifier(self, config: ClassifierConfig, name: str) -> Classifier:
         """The model of that configuration: from ``trials/name`` where it was kept, else trained.
@@ -110,7 +106,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         config = self.resolve(config)
         if config.finetune.active:
             if not (self.runs / name).exists():
-                self._train_network(config, name, None)
+                self.train_network(config, name, None)
             return Classifier.load(
                 self.runs / name,
                 engine=config.engine,
@@ -175,26 +171,21 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
             for each in self._features.values()
         )
 
-    def _train_network(
-        self, config: ClassifierConfig, name: str, on_epoch: OnEpoch | None
-    ) -> TrainedClassifier:
+    def _train(
+        self, config: ClassifierConfig, run_dir: RunDir, on_epoch: OnEpoch | None
+    ) -> TrainedClassifier | None:
         # Training changes the backbone in place, so each training has its own.
         encoded = replace(self.encoded(config), encoders=create_encoders(config))
-        with self.open_run(config, name) as (run_dir, config):
-            trained = train(
-                self.train_val,
-                config,
-                cache=self._cache,
-                run_dir=run_dir,
-                teacher=self._teacher,
-                encoded=encoded,
-                on_epoch=on_epoch,
-                progress=Silent(),
-            )
-            assert trained is not None
-            write_run(run_dir.folder, self.train_val, trained, self.source, command="")
-        self.keep_machine(trained.config)
-        return trained
+        return train(
+            self.train_val,
+            config,
+            cache=self._cache,
+            run_dir=run_dir,
+            teacher=self._teacher,
+            encoded=encoded,
+            on_epoch=on_epoch,
+            progress=Silent(),
+        )
 
     def _targets(self, encoded: Encoded, config: ClassifierConfig) -> NDArray[np.float32] | None:
         if self._teacher is None:

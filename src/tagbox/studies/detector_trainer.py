@@ -18,7 +18,7 @@ from tagbox.studies.trainer import OnEpoch, Outcome, Trainer
 from tagbox.training.detector import TrainedDetector, train
 from tagbox.training.distributed import Runtime
 from tagbox.training.failures import require_torch
-from tagbox.training.saved_run import write_run
+from tagbox.training.run_dir import RunDir
 from tagbox.training.train_val import TrainVal
 
 NETWORK_SETTINGS = ("detector", "backbone", "weights", "size", "trainable_layers")
@@ -57,9 +57,7 @@ class DetectorTrainer(Trainer[DetectorConfig]):
     def run(self, config: DetectorConfig, name: str, on_epoch: OnEpoch | None = None) -> Outcome:
         """Train the full network."""
         self.began = time.perf_counter()
-        trained = self._train_network(config, name, on_epoch)
-        history, best = trained.history, trained.best_epoch
-        return Outcome(row=history[best - 1], epoch=best, epochs=len(history))
+        return self.train_network(config, name, on_epoch)
 
     def prepare(
         self, config: DetectorConfig, searched: Collection[str], progress: Progress
@@ -75,7 +73,7 @@ class DetectorTrainer(Trainer[DetectorConfig]):
             What training raises.
         """
         if not (self.runs / name).exists():
-            self._train_network(config, name, None)
+            self.train_network(config, name, None)
         return DetectorModel.load(self.runs / name, engine=config.engine, device=config.device)
 
     def compare(
@@ -91,19 +89,14 @@ class DetectorTrainer(Trainer[DetectorConfig]):
         }
         return compare_boxes(test, models, progress)
 
-    def _train_network(
-        self, config: DetectorConfig, name: str, on_epoch: OnEpoch | None
-    ) -> TrainedDetector:
-        with self.open_run(config, name) as (run_dir, config):
-            trained = train(
-                self.train_val,
-                config,
-                run_dir=run_dir,
-                runtime=Runtime(choose_device(config.device, "torch")),
-                on_epoch=on_epoch,
-                progress=Silent(),
-            )
-            assert trained is not None
-            write_run(run_dir.folder, self.train_val, trained, self.source, command="")
-        self.keep_machine(trained.config)
-        return trained
+    def _train(
+        self, config: DetectorConfig, run_dir: RunDir, on_epoch: OnEpoch | None
+    ) -> TrainedDetector | None:
+        return train(
+            self.train_val,
+            config,
+            run_dir=run_dir,
+            runtime=Runtime(choose_device(config.device, "torch")),
+            on_epoch=on_epoch,
+            progress=Silent(),
+        )

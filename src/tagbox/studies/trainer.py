@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
@@ -18,6 +17,7 @@ from tagbox.progress import Progress, Silent
 from tagbox.training.history import Row
 from tagbox.training.resolve_config import Training, steps, with_steps
 from tagbox.training.run_dir import RunDir, open_run_dir
+from tagbox.training.saved_run import Trained, write_run
 from tagbox.training.train_val import TrainVal
 
 RUNS = "trials"
@@ -172,9 +172,8 @@ class Trainer(ABC, Generic[Training]):
         if not any(self.runs.iterdir()):
             self.runs.rmdir()
 
-    @contextmanager
-    def open_run(self, config: Training, name: str) -> Iterator[tuple[RunDir, Training]]:
-        """The run directory ``trials/name``, and the configuration to train with."""
+    def train_network(self, config: Training, name: str, on_epoch: OnEpoch | None) -> Outcome:
+        """Train all stages into the run directory ``trials/name``; the first training sets `machine`."""
         self.keep_only(self.kept())
         try:
             with open_run_dir(
@@ -187,15 +186,21 @@ class Trainer(ABC, Generic[Training]):
                 resume=False,
                 runtime=None,
                 progress=Silent(),
-            ) as opened:
-                yield opened
+            ) as (run_dir, config):
+                trained = self._train(config, run_dir, on_epoch)
+                assert trained is not None
+                write_run(run_dir.folder, self.train_val, trained, self.source, command="")
         finally:
             # The next training does not resume from checkpoints of a pruned one.
             self.keep_only(self.kept())
+        settings = steps(trained.config)
+        self.machine = {name: getattr(settings, name) for name in MACHINE_SETTINGS}
+        best, history = trained.best_epoch, trained.history
+        return Outcome(row=history[best - 1], epoch=best, epochs=len(history))
 
-    def keep_machine(self, config: Training) -> None:
-        """Use the `MACHINE_SETTINGS` of a training for all later ones."""
-        self.machine = {name: getattr(steps(config), name) for name in MACHINE_SETTINGS}
+    @abstractmethod
+    def _train(self, config: Training, run_dir: RunDir, on_epoch: OnEpoch | None) -> Trained | None:
+        """Train all stages and evaluate."""
 
 
 def with_machine(config: Training, machine: Mapping[str, str]) -> Training:
