@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from cross_validate import merged
-from tagbox.api import train_classifier
+from tagbox.api.train import train_classifier
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig, DataConfig
 from tagbox.data.dataset import Dataset

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from cross_validate import merged
-from tagbox.api import train_classifier
+from tagbox.api.train import train_classifier
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import AugmentConfig, ClassifierConfig, DataConfig, FinetuneConfig, SynthConfig
 from tagbox.data.dataset import Dataset

@@ -17,12 +17,12 @@ _EXPORTS = {
     "Predictions": "tagbox.predictions.predictions",
     "load_dataset": "tagbox.data.load",
     "check_dataset": "tagbox.checks.check",
-    "train_classifier": "tagbox.api",
-    "train_detector": "tagbox.api",
-    "ensemble": "tagbox.api",
-    "tune_classifier": "tagbox.api",
-    "tune_detector": "tagbox.api",
-    "Run": "tagbox.api",
+    "train_classifier": "tagbox.api.train",
+    "train_detector": "tagbox.api.train",
+    "ensemble": "tagbox.api.ensembles",
+    "tune_classifier": "tagbox.api.tune",
+    "tune_detector": "tagbox.api.tune",
+    "Run": "tagbox.api.run",
     "Classifier": "tagbox.inference.classifier",
     "DetectorModel": "tagbox.inference.detector",
     "load_model": "tagbox.inference.load",
@@ -36,12 +36,12 @@ _EXPORTS = {
 }
 
 if TYPE_CHECKING:
-    from tagbox.api import Run as Run
-    from tagbox.api import ensemble as ensemble
-    from tagbox.api import train_classifier as train_classifier
-    from tagbox.api import train_detector as train_detector
-    from tagbox.api import tune_classifier as tune_classifier
-    from tagbox.api import tune_detector as tune_detector
+    from tagbox.api.ensembles import ensemble as ensemble
+    from tagbox.api.run import Run as Run
+    from tagbox.api.train import train_classifier as train_classifier
+    from tagbox.api.train import train_detector as train_detector
+    from tagbox.api.tune import tune_classifier as tune_classifier
+    from tagbox.api.tune import tune_detector as tune_detector
     from tagbox.checks.check import check_dataset as check_dataset
     from tagbox.config import ClassifierConfig as ClassifierConfig
     from tagbox.config import DataConfig as DataConfig

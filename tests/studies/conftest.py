@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tuned_scenes import SEARCH, TRIALS
 
-from tagbox.api import Study, tune_classifier
+from tagbox.api.tune import Study, tune_classifier
 from tagbox.config import ClassifierConfig, SynthConfig
 from tagbox.data.synthetic.generate import generate
 

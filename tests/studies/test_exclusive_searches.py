@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tagbox.api import Study
+from tagbox.api.tune import Study
 from tagbox.config import ClassifierConfig
 from tagbox.errors import TagboxError
 

@@ -11,7 +11,7 @@ import pytest
 from tuned_scenes import rows
 
 from history_rows import history_rows
-from tagbox.api import Study
+from tagbox.api.tune import Study
 from tagbox.config import ClassifierConfig, FinetuneConfig
 from tagbox.inference.classifier import Classifier
 

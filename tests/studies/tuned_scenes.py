@@ -7,7 +7,7 @@ import sqlite3
 from collections import defaultdict
 from typing import Any
 
-from tagbox.api import Study
+from tagbox.api.tune import Study
 
 SEARCH: dict[str, dict[str, Any]] = {
     "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tagbox.api import train_classifier
+from tagbox.api.train import train_classifier
 from tagbox.config import ClassifierConfig
 from tagbox.errors import TagboxError
 from tagbox.progress import Silent

@@ -14,7 +14,7 @@ import yaml
 
 import tagbox
 from history_rows import history_rows
-from tagbox.api import train_classifier
+from tagbox.api.train import train_classifier
 from tagbox.backends.create import create_encoders
 from tagbox.backends.features import encode_images
 from tagbox.config import ClassifierConfig, DataConfig, SynthConfig

@@ -16,7 +16,7 @@ from tagbox.cli.console import TerminalProgress, print_json, progress_bar, say
 from tagbox.config import ClassifierConfig, DetectorConfig, SynthConfig, require
 
 if TYPE_CHECKING:
-    from tagbox.api import Run
+    from tagbox.api.run import Run
 
 BACKBONE = "efficientnet_lite0@384"
 VALIDATION, TEST, SHOWN = 150, 150, 12
@@ -45,7 +45,7 @@ def classifier(
     json
         Print the metrics as one JSON object.
     """
-    from tagbox.api import train_classifier
+    from tagbox.api.train import train_classifier
     from tagbox.cli.check import check
     from tagbox.data.load import load_dataset
     from tagbox.training.color_baseline import colour_baseline
@@ -108,7 +108,7 @@ def detector(
     json
         Print the metrics as one JSON object.
     """
-    from tagbox.api import train_detector
+    from tagbox.api.train import train_detector
 
     require(images >= 50, "images", images, "at least 50")
     start = time.perf_counter()

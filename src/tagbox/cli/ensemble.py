@@ -13,7 +13,7 @@ from tagbox.cli.console import TerminalProgress, print_json, print_table, say
 from tagbox.config import DataConfig, EnsembleConfig
 
 if TYPE_CHECKING:
-    from tagbox.api import Run
+    from tagbox.api.run import Run
 
 
 def ensemble(
@@ -56,7 +56,7 @@ def ensemble(
     json
         Print the ensemble's metrics as JSON.
     """
-    from tagbox.api import ensemble as make
+    from tagbox.api.ensembles import ensemble as make
     from tagbox.evaluation.evaluate_labels import headline
 
     made = make(

@@ -16,7 +16,7 @@ from tagbox.cli.console import TerminalProgress, print_json, say
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 
 if TYPE_CHECKING:
-    from tagbox.api import Run
+    from tagbox.api.run import Run
 
 train = App(
     help_format="markdown",
@@ -66,7 +66,7 @@ def classifier(
     cache
         Keep the features of the images for later runs.
     """
-    from tagbox.api import train_classifier
+    from tagbox.api.train import train_classifier
     from tagbox.evaluation.evaluate_labels import headline
 
     trained = train_classifier(
@@ -95,7 +95,7 @@ def detector(
     data
         Dataset with boxes: COCO JSON, YOLO or labelme folder.
     """
-    from tagbox.api import train_detector
+    from tagbox.api.train import train_detector
     from tagbox.evaluation.evaluate_detections import box_headline
 
     trained = train_detector(

@@ -34,7 +34,7 @@ from tagbox.studies.search_space import flat_settings
 if TYPE_CHECKING:
     from cyclopts.argument import ArgumentCollection
 
-    from tagbox.api import Study
+    from tagbox.api.tune import Study
 
 
 def show_study(study: Study[Any]) -> None:
