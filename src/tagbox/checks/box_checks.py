@@ -63,6 +63,10 @@ class BoxColumns:
     areas: NDArray[np.float64]
     place: Callable[[int, str], str]
 
+    def describe(self, found: str) -> Callable[[int], tuple[str, str]]:
+        """Function from a row to the place of its box, and the box followed by `found`."""
+        return lambda row: (self.place(row, "bbox"), f"{format_box(self.boxes[row])} {found}")
+
 
 def columns_of(dataset: Dataset) -> BoxColumns:
     """The columns of a dataset whose format has no segmentations beside its boxes."""
@@ -93,7 +97,7 @@ def check_boxes(
     if look_normalised(columns.boxes[boxed]):
         found = f"all {boxed.sum():,} boxes lie within 0 to 1"
         findings.add("boxes-normalised", path, found, "annotations[].bbox")
-        # They leave no image and have sides below a pixel: further findings would only repeat this one.
+        # Taken as pixels nearly all would be tiny: further findings would only repeat this one.
         return
     _check_places(columns, boxed, path, findings)
     _check_sizes(columns, path, findings)
@@ -107,13 +111,9 @@ def _check_each(
     """Check single boxes: negative sides, no area, no box at all."""
     boxes = columns.boxes
     negative = boxed & (boxes[:, 2:] < 0).any(axis=1)
-
-    def describe(found: str) -> Callable[[int], tuple[str, str]]:
-        return lambda row: (columns.place(row, "bbox"), f"{format_box(boxes[row])} {found}")
-
-    findings.add_rows("bad-box", path, negative, describe("has a negative width or height"))
+    findings.add_rows("bad-box", path, negative, columns.describe("has a negative width or height"))
     empty = boxed & ~negative & without_area(boxes)
-    findings.add_rows("box-degenerate", path, empty, describe("has no area"))
+    findings.add_rows("box-degenerate", path, empty, columns.describe("has no area"))
     findings.add_rows(
         "annotation-without-box",
         path,
@@ -156,14 +156,11 @@ def _check_sizes(columns: BoxColumns, path: Path, findings: Findings) -> None:
     boxes, sizes = columns.boxes, columns.sizes
     sound = ~without_area(boxes)
 
-    def describe(found: str) -> Callable[[int], tuple[str, str]]:
-        return lambda row: (columns.place(row, "bbox"), f"{format_box(boxes[row])} {found}")
-
     tiny = sound & (boxes[:, 2:] < TINY).any(axis=1)
-    findings.add_rows("box-tiny", path, tiny, describe("has a side of less than a pixel"))
+    findings.add_rows("box-tiny", path, tiny, columns.describe("has a side of less than a pixel"))
     filled = np.all((boxes[:, :2] <= 1) & (far_corners(boxes) >= sizes - 1), axis=1)
     filled &= sound & known(sizes) & ~columns.crowd & (sizes > 2).all(axis=1)
-    findings.add_rows("box-whole-image", path, filled, describe("is the whole image"))
+    findings.add_rows("box-whole-image", path, filled, columns.describe("is the whole image"))
 
 
 def _check_repeats(columns: BoxColumns, path: Path, findings: Findings) -> None:

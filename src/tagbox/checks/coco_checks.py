@@ -186,55 +186,30 @@ def repeats(values: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _check_unique(records: CocoRecords, path: Path, findings: Findings) -> None:
-    known = np.flatnonzero(records.annotation_ids != NO_ID)
-    for code, section, field, positions, values in (
-        ("duplicate-image-id", "images", "id", records.image_positions, records.image_ids),
-        (
-            "duplicate-annotation-id",
-            "annotations",
-            "id",
-            records.annotation_positions[known],
-            records.annotation_ids[known],
-        ),
-        (
-            "duplicate-category-id",
-            "categories",
-            "id",
-            records.category_positions,
-            records.category_ids,
-        ),
-        (
-            "duplicate-category-name",
-            "categories",
-            "name",
-            records.category_positions,
-            np.array(records.names, dtype=np.str_),
-        ),
-        (
-            "duplicate-file-name",
-            "images",
-            "file_name",
-            records.image_positions,
-            np.array(records.files, dtype=np.str_),
-        ),
-    ):
+    def check(
+        code: str, section: str, field: str, positions: NDArray[np.int64], values: NDArray[Any]
+    ) -> None:
         rows, first = repeats(values)
         earlier = dict(zip(rows.tolist(), first.tolist(), strict=True))
-
-        def describe(
-            row: int,
-            section: str = section,
-            field: str = field,
-            positions: NDArray[np.int64] = positions,
-            values: NDArray[Any] = values,
-            earlier: dict[int, int] = earlier,
-        ) -> tuple[str, str]:
-            return (
+        findings.add_rows(
+            code,
+            path,
+            rows,
+            lambda row: (
                 f"{section}[{positions[row]}].{field}",
                 f"{values[row].item()!r} stands already at {section}[{positions[earlier[row]]}]",
-            )
+            ),
+        )
 
-        findings.add_rows(code, path, rows, describe)
+    images, categories = records.image_positions, records.category_positions
+    known = np.flatnonzero(records.annotation_ids != NO_ID)
+    annotations, annotation_ids = records.annotation_positions[known], records.annotation_ids[known]
+    names, files = np.array(records.names, np.str_), np.array(records.files, np.str_)
+    check("duplicate-image-id", "images", "id", images, records.image_ids)
+    check("duplicate-annotation-id", "annotations", "id", annotations, annotation_ids)
+    check("duplicate-category-id", "categories", "id", categories, records.category_ids)
+    check("duplicate-category-name", "categories", "name", categories, names)
+    check("duplicate-file-name", "images", "file_name", images, files)
 
 
 def _check_file_names(records: CocoRecords, path: Path, findings: Findings) -> None:
@@ -250,21 +225,17 @@ def _check_file_names(records: CocoRecords, path: Path, findings: Findings) -> N
 
 
 def _check_references(records: CocoRecords, path: Path, findings: Findings) -> None:
-    for code, noun, wanted, ids in (
-        ("unknown-image-id", "image", records.image_of, records.image_ids),
-        ("unknown-category-id", "category", records.category_of, records.category_ids),
-    ):
-        known = ids[_first_of(ids)] if len(ids) else ids
-
-        def describe(
-            row: int, noun: str = noun, wanted: NDArray[np.int64] = wanted
-        ) -> tuple[str, str]:
-            value = wanted[row]
+    def check(noun: str, wanted: NDArray[np.int64], ids: NDArray[np.int64]) -> None:
+        def describe(row: int) -> tuple[str, str]:
             # Ids below that are made up for texts (`RecordReader`).
-            with_id = f"with id {value}" if value > -(2**61) else "with this text id"
+            with_id = f"with id {wanted[row]}" if wanted[row] > -(2**61) else "with this text id"
             return f"{annotation_place(records, row)}.{noun}_id", f"there is no {noun} {with_id}"
 
-        findings.add_rows(code, path, rows_of(wanted, known) < 0, describe)
+        unknown = rows_of(wanted, ids[_first_of(ids)]) < 0
+        findings.add_rows(f"unknown-{noun}-id", path, unknown, describe)
+
+    check("image", records.image_of, records.image_ids)
+    check("category", records.category_of, records.category_ids)
 
 
 def _check_fields(records: CocoRecords, path: Path, findings: Findings) -> None:

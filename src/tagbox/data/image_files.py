@@ -19,7 +19,7 @@ from tagbox.errors import TagboxError
 from tagbox.images.decode import ORIENTATION_TAG
 
 IMAGE_SUFFIXES = frozenset(
-    (
+    [
         ".jpg",
         ".jpeg",
         ".jpe",
@@ -32,7 +32,7 @@ IMAGE_SUFFIXES = frozenset(
         ".ppm",
         ".pgm",
         ".avif",
-    )
+    ]
 )
 _SAMPLE = 64
 

@@ -93,13 +93,13 @@ def syntax_error(error: Exception, content: memoryview, path: Path) -> TagboxErr
     offset = int(rest.rstrip(")")) - (reason == "trailing characters")
     around = bytes(content[max(0, offset - 9) : offset + 9])
     for word in (b"-Infinity", b"Infinity", b"NaN"):
-        place = around.find(word)
-        if place >= 0 and place <= min(offset, 9) < place + len(word):
+        start = around.find(word)
+        if 0 <= start <= min(offset, 9) < start + len(word):
             return TagboxError(
                 "json-number",
                 f"{word.decode()} is not a number in JSON",
                 file=path,
-                where=line_and_column(content, offset - min(offset, 9) + place),
+                where=line_and_column(content, offset - min(offset, 9) + start),
                 hint="write a number or null",
             )
     return TagboxError(

@@ -160,8 +160,8 @@ def _of_folder(path: Path) -> tuple[str, Path]:
 
 def coco_files(folder: Path) -> list[Path]:
     """COCO JSON files in a folder, else in its ``annotations``, else those of Roboflow in its subfolders."""
-    for place in (folder, folder / "annotations"):
-        found = [file for file in sorted(place.glob("*.json")) if json_kind(file) == "coco"]
+    for candidate in (folder, folder / "annotations"):
+        found = [file for file in sorted(candidate.glob("*.json")) if json_kind(file) == "coco"]
         if found:
             return found
     return [

@@ -117,11 +117,11 @@ def _parse(text: str, path: Path) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        seen: set[str] = set()
+        earlier: set[str] = set()
         for key, _ in pairs:
-            if key in seen:
+            if key in earlier:
                 raise _DuplicateKeyError(key)
-            seen.add(key)
+            earlier.add(key)
     return result
 
 

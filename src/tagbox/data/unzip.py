@@ -205,13 +205,13 @@ def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
 
 def _check_names(files: list[zipfile.ZipInfo], path: Path) -> None:
     """Refuse a name that stands twice (also on a disk that ignores case), and a file that is a folder too."""
-    seen: set[str] = set()
+    earlier: set[str] = set()
     folders: set[str] = set()
     for entry in files:
         key = entry.filename.casefold()
-        if key in seen:
+        if key in earlier:
             raise _refused("zip-duplicate", "a name that stands twice", path, entry.filename)
-        seen.add(key)
+        earlier.add(key)
         while "/" in key:
             key = key.rpartition("/")[0]
             folders.add(key)
