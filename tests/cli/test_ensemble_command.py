@@ -194,7 +194,7 @@ def test_one_run_with_views_and_an_objective(place: Path, cli: Cli) -> None:
         (80, True),
     ]
     assert metrics["tuning"]["objective"] == "micro_f1"
-    assert metrics["weights"]["reason"] == "equal weights were asked for"
+    assert metrics["weights"]["reason"] == "equal weights were requested"
     own = read(place / "runs/a/metrics.json")["validation"]
     assert row["map"] == pytest.approx(own["map"], abs=1e-9) != metrics["validation"]["map"]
     found = json.loads(run(cli, place, "evaluate", "runs/views", VAL, "--json").stdout)

@@ -39,29 +39,29 @@ def ensemble(
     Parameters
     ----------
     members
-        Folders of finished runs with the same categories. Of an ensemble, its members are taken.
+        Folders of finished runs with the same categories; an ensemble stands for its members.
     val
-        The validation data, of any format `load_dataset` knows, or in memory.
+        The validation data, of any format that `load_dataset` reads, or in memory.
     config
         Views, weights and the objective of the thresholds.
     name, runs
         The ensemble becomes the folder ``runs/name``.
     source
-        How `val` is read, where it is a path.
+        How `val` is read if it is a path.
     overwrite
-        Replace a finished run of that name, once the new one is whole.
+        Replace a finished run of that name once the new one is complete.
     cache
-        Look features up and keep them.
+        Use and fill the feature cache.
     command
-        What reproduces the ensemble, for the report.
+        The command line, for the report.
     progress
-        What to tell whoever waits.
+        Receives messages and progress bars.
 
     Raises
     ------
     TagboxError
-        What reading data and runs raises; ``categories-differ``; ``backbone-size`` for a backbone that does not
-        take one of the sizes; ``no-labels``, ``no-readable-images``; ``run-exists``, ``run-busy``.
+        What reading data and runs raises; ``categories-differ``; ``backbone-size`` for a size that a backbone
+        does not take; ``no-labels``, ``no-readable-images``; ``run-exists``, ``run-busy``.
     """
     from contextlib import closing, nullcontext
 
@@ -85,7 +85,7 @@ def ensemble(
     with run_folder(runs, name, overwrite=overwrite) as run_dir:
         classifier = EnsembleClassifier(with_plain(candidates), device=config.device)
         classifier.require_views()
-        # All pictures, also unlabelled ones, as `tagbox evaluate` predicts them: the same bits come out.
+        # All images, also unlabelled ones, as in `tagbox evaluate`: the probabilities are bit-equal.
         paths = [dataset.images.path(row) for row in range(len(dataset))]
         with (
             closing(FeatureCache()) if cache else nullcontext() as features,
@@ -122,7 +122,7 @@ def _require_same_categories(dataset: Dataset, categories: Sequence[str]) -> Non
         raise TagboxError(
             "categories-differ",
             f"it {'has' if known else 'lacks'} the category {other!r}, which the runs "
-            f"{'do not know' if known else 'know'}",
+            f"{'lack' if known else 'have'}",
             file=dataset.source.path,
             where="categories",
             hint="give data with the runs' categories, for example with --categories or --mapping",

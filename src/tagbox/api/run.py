@@ -1,4 +1,4 @@
-"""`Run`: what every verb that makes a run returns."""
+"""`Run`: a finished run, which training and `ensemble` return."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Run:
     Attributes
     ----------
     folder
-        Where it lies.
+        The run directory.
     metrics
-        What its ``metrics.json`` holds.
+        The content of its ``metrics.json``.
     """
 
     folder: Path

@@ -49,23 +49,23 @@ def train_classifier(
     Parameters
     ----------
     data
-        A dataset of any format `load_dataset` knows, or one in memory.
+        A dataset of any format that `load_dataset` reads, or one in memory.
     config
-        How to train.
+        The settings of the training.
     name, runs
         The run becomes the folder ``runs/name``.
     source
-        How `data` is read, where it is a path.
+        How `data` is read if it is a path.
     overwrite
-        Replace a finished run of that name, once the new one is whole.
+        Replace a finished run of that name once the new one is complete.
     resume
-        Go on with an unfinished run of that name, from its newest checkpoint; a finished one is returned.
+        Continue an unfinished run of that name from its newest checkpoint; a finished one is returned.
     cache
-        Keep features for later runs.
+        Use and fill the feature cache.
     baselines
         Other models' metrics on the validation images, for the report: name to metric to value.
     command
-        What reproduces the run, for the report.
+        The command line, for the report.
     progress
         Receives messages and progress bars.
 
@@ -152,7 +152,7 @@ def train_detector(
     Parameters
     ----------
     data
-        A dataset with boxes, of any format `load_dataset` knows, or one in memory.
+        A dataset with boxes, of any format that `load_dataset` reads, or one in memory.
 
     The others are those of `train_classifier`.
 

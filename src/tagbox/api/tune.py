@@ -99,7 +99,7 @@ def tune_classifier(
     Parameters
     ----------
     data
-        A dataset of any format `load_dataset` knows, or one in memory.
+        A dataset of any format that `load_dataset` reads, or one in memory.
     config
         Settings that are not searched, and where the search begins.
     name, studies
@@ -123,11 +123,11 @@ def tune_classifier(
     storage
         An Optuna storage address in place of the folder's ``study.db``; one process at a time.
     source
-        How `data` is read, where it is a path.
+        How `data` is read if it is a path.
     cache
-        Look features up on disk and keep them there.
+        Use and fill the feature cache.
     command
-        What reproduces the study, for ``best.yaml``.
+        The command line, for ``best.yaml``.
     progress
         Receives messages and progress bars.
 
@@ -184,7 +184,7 @@ def tune_detector(
     Parameters
     ----------
     data
-        A dataset with boxes, of any format `load_dataset` knows, or one in memory.
+        A dataset with boxes, of any format that `load_dataset` reads, or one in memory.
     test, test_images
         A third dataset with boxes, and the folder of its pictures. AP of two detectors is compared on it without
         an interval of the difference.

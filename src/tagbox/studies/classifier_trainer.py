@@ -27,7 +27,7 @@ from tagbox.studies.trainer import OnEpoch, Outcome, Trainer
 from tagbox.training.classifier import TrainedClassifier, train
 from tagbox.training.distributed import Runtime
 from tagbox.training.frozen import Encoded, encode, train_head
-from tagbox.training.memory import SHARE, available_memory
+from tagbox.training.memory import MEMORY_SHARE, available_memory
 from tagbox.training.resolve_config import label_kind, resolve
 from tagbox.training.run_dir import RunDir
 from tagbox.training.teacher import mixed_targets, teacher_probabilities
@@ -125,7 +125,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         return Classifier(trained.bundle, encoders=trained.encoders)
 
     def encoded(self, config: ClassifierConfig, progress: Progress | None = None) -> Encoded:
-        """The features for a resolved configuration; held in memory as long as there is room."""
+        """The features for a resolved configuration; kept in memory while they fit."""
         maps = wants_map(config.head)
         key = (
             *(getattr(config, name) for name in FEATURE_SETTINGS),
@@ -134,7 +134,7 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
             maps and config.finetune.active,
         )
         if key not in self._features:
-            while self._features and self._feature_bytes() > SHARE * available_memory():
+            while self._features and self._feature_bytes() > MEMORY_SHARE * available_memory():
                 self._features.popitem(last=False)
             if progress is None:
                 self.progress.say(f"encoding the images with {config.backbone}")

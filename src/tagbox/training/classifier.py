@@ -78,7 +78,7 @@ def train(
     -------
     None on processes other than the main one.
     """
-    # Importing torch needs one core for about as long as encoding a hundred images: do both at once.
+    # Importing torch needs one core for about as long as encoding a hundred images: do both at the same time.
     importing = threading.Thread(target=require_torch, daemon=True)
     importing.start()
     requested, config = config, resolve(config, train_val)

@@ -199,7 +199,7 @@ def evaluate_ensemble(
     if weights == "auto":
         weighted = choose_weights(images.labels, means)
     else:
-        report = {"kept": "equal", "reason": "equal weights were asked for"}
+        report = {"kept": "equal", "reason": "equal weights were requested"}
         weighted = Weighted(weights=equal_weights(len(means)), report=report)
     probabilities = weighted_mean(means, weighted.weights)
     rules = ensemble.members[0].bundle.thresholds

@@ -14,9 +14,9 @@ from tagbox.models.heads import wants_map
 from tagbox.progress import Progress
 from tagbox.training.train_val import TrainVal
 
-SHARE = 0.5
-"""Of the available memory; the rest is for the network, the batches and other programs."""
-LIMITS = (
+MEMORY_SHARE = 0.5
+"""Share of the available memory for feature maps."""
+CGROUP_FILES = (
     # Limit, usage and statistics of this process's group, and the name of its reclaimable memory.
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     (
@@ -40,12 +40,12 @@ def require_room(
         ``features-too-large``.
     """
     needed, available = _needed(train_val, encoders, config), available_memory()
-    if needed > SHARE * available:
+    if needed > MEMORY_SHARE * available:
         shape = "x".join(map(str, encoders[0].map_shape))
         raise TagboxError(
             "features-too-large",
             f"the feature maps of {len(train_val.train):,} pictures ({shape}) need {_gigabytes(needed)} of memory, and "
-            f"half of what is free is {_gigabytes(SHARE * available)}",
+            f"half of what is free is {_gigabytes(MEMORY_SHARE * available)}",
             where="head",
             hint="use a smaller --backbone NAME@SIZE, a pooled head such as --head linear, or "
             "--no-mirror, which leaves the mirror images out",
@@ -65,7 +65,7 @@ def train_val_in_memory(
     if not config.finetune.active:
         require_room(train_val, encoders, config)
         return train_val
-    share = SHARE * available_memory() / max(_needed(train_val, encoders, config), 1)
+    share = MEMORY_SHARE * available_memory() / max(_needed(train_val, encoders, config), 1)
     if share >= 1:
         return train_val
     samples = [
@@ -92,7 +92,7 @@ def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
     import psutil
 
     free = int(psutil.virtual_memory().available)
-    for limit, used, statistics, inactive in LIMITS:
+    for limit, used, statistics, inactive in CGROUP_FILES:
         try:
             most, taken = (int((groups / name).read_text()) for name in (limit, used))
             lines = (groups / statistics).read_text().splitlines()
