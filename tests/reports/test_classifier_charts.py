@@ -63,21 +63,19 @@ def test_threshold_curves_are_the_metrics_at_each_threshold() -> None:
     truth[:, 3] = 0
     probabilities = random.random((60, 7)).astype(np.float32)
     probabilities[random.random((60, 7)) < 0.2] = 0.5
-    swept = threshold_curves(truth, probabilities, steps=20)
-    for i, level in enumerate(swept.thresholds):
+    thresholds, metrics = threshold_curves(truth, probabilities, steps=20)
+    for i, level in enumerate(thresholds):
         expected = label_metrics(truth, probabilities >= np.float32(level))
         for name in ("challenge_f1", "micro_f1", "macro_f1", "cf1", "micro_recall", "hamming_loss"):
-            assert swept.metrics[name][i] == pytest.approx(expected[name]), (name, level)
+            assert metrics[name][i] == pytest.approx(expected[name]), (name, level)
 
 
 def test_micro_f1_is_that_of_sklearn_and_silence_has_no_precision() -> None:
     truth = np.array([[1, 0], [0, 1]], np.int8)
     probabilities = np.array([[0.9, 0.6], [0.2, 0.8]], np.float32)
-    swept = threshold_curves(truth, probabilities, steps=10)
+    thresholds, metrics = threshold_curves(truth, probabilities, steps=10)
     for i in (0, 3, 7, 9):
-        predicted = probabilities >= np.float32(swept.thresholds[i])
-        assert swept.metrics["micro_f1"][i] == pytest.approx(
-            f1_score(truth, predicted, average="micro")
-        )
-    assert np.isnan(swept.metrics["micro_precision"][10])
-    assert swept.metrics["micro_f1"][10] == 0
+        predicted = probabilities >= np.float32(thresholds[i])
+        assert metrics["micro_f1"][i] == pytest.approx(f1_score(truth, predicted, average="micro"))
+    assert np.isnan(metrics["micro_precision"][10])
+    assert metrics["micro_f1"][10] == 0

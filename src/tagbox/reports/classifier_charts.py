@@ -83,25 +83,9 @@ def precision_recall(
     )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ThresholdCurves:
-    """Metrics against one threshold for all categories.
-
-    Attributes
-    ----------
-    thresholds
-        (T,) float64 in [0, 1].
-    metrics
-        (T,) float64 each, named as in `metrics.multilabel`; precision is NaN where no label is predicted.
-    """
-
-    thresholds: Array
-    metrics: dict[str, Array]
-
-
 def threshold_curves(
     truth: NDArray[np.int8], probabilities: NDArray[np.floating[Any]], steps: int = 100
-) -> ThresholdCurves:
+) -> tuple[Array, dict[str, Array]]:
     """Every per-category and overall metric at `steps` + 1 thresholds from 0 to 1.
 
     Each score is binned once; cumulative sums then give the counts at all thresholds.
@@ -112,6 +96,13 @@ def threshold_curves(
         (N, K) int8: 1 present, 0 absent, -1 unknown.
     probabilities
         (N, K) floats in [0, 1].
+
+    Returns
+    -------
+    thresholds
+        (T,) float64 in [0, 1].
+    metrics
+        (T,) float64 each, named as in `metrics.multilabel`; precision is NaN where no label is predicted.
     """
     levels = np.linspace(0, 1, steps + 1, dtype=np.float32)
     categories = truth.shape[1]
@@ -137,7 +128,7 @@ def threshold_curves(
     undefined = (counts.tp + counts.fp).sum(axis=1) == 0
     for name in ("micro_precision", "macro_precision", "challenge_precision"):
         metrics[name] = np.where(undefined, np.nan, metrics[name])
-    return ThresholdCurves(thresholds=levels.astype(np.float64), metrics=metrics)
+    return levels.astype(np.float64), metrics
 
 
 def threshold_charts(
@@ -178,7 +169,7 @@ def threshold_charts(
             y=Axis(label="precision", low=0.0, high=1.0),
         )
     ]
-    curves = threshold_curves(truth, probabilities)
+    levels, metrics = threshold_curves(truth, probabilities)
     value = (thresholds or {}).get("value")
     marks = [] if value is None else [Mark(x=float(value), label=f"tuned {value:.3f}")]
     for title, keys in (
@@ -189,7 +180,7 @@ def threshold_charts(
         ),
     ):
         lines = [
-            Series(name=metric_name(key), x=curves.thresholds, y=curves.metrics[key], style=f"s{i}")
+            Series(name=metric_name(key), x=levels, y=metrics[key], style=f"s{i}")
             for i, key in enumerate(keys)
         ]
         x, y = Axis(label="threshold", low=0.0, high=1.0), Axis(label="score", low=0.0, high=1.0)
