@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
-DETECTOR_FORMAT = "tagbox-detector"
 
 
 def evaluate(
@@ -96,16 +95,15 @@ def evaluate(
 
 def _holds_detections(path: Path) -> bool:
     """Whether `path` is a results file (a JSON list) or the run of a detector."""
-    import msgspec
+    if path.is_dir():
+        from tagbox.models.bundle import is_detector
 
+        return is_detector(path)
     try:
-        if not path.is_dir():
-            with open(path, "rb") as opened:
-                return opened.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
-        model = msgspec.json.decode((path / "model.json").read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return False  # Whoever reads it as something else reports what is wrong with it.
-    return isinstance(model, dict) and model.get("format") == DETECTOR_FORMAT
+        with open(path, "rb") as opened:
+            return opened.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+    except OSError:
+        return False  # Reading it as predictions of labels reports what is wrong with it.
 
 
 def _evaluate_labels(
