@@ -63,7 +63,7 @@ def boxed(
 
 
 def detected(boxes: Sequence[Box], dataset: Dataset) -> Detections:
-    """Detections laid beside `dataset`."""
+    """Detections aligned with `dataset`."""
     return Detections(
         images=image_keys(dataset),
         categories=dataset.categories.names,
@@ -121,7 +121,7 @@ def random_set(seed: int) -> tuple[Dataset, Detections]:
 
 
 def pycocotools_eval(truth: GroundTruth, detections: Detections) -> Any:
-    """pycocotools' ``COCOeval`` after ``summarize``, fed the mended truth and the exported results."""
+    """pycocotools' ``COCOeval`` after ``summarize``, fed the repaired truth and the exported results."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

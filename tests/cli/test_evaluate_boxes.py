@@ -113,8 +113,8 @@ def test_score_cuts_are_taken(cli: Cli, tmp_path: Path, data: Path) -> None:
     result = json.loads(done.stdout)
     assert result["at_cuts"]["tp"] == 2 and result["at_cuts"]["fn"] == 1
     assert result["cuts"]["source"] == "given" and "intervals" not in result
-    cuts = write(tmp_path, {"per_category": {"fish": 0.65}}, "cuts.json")
-    done = cli("evaluate", results, data, "--json", "--thresholds", cuts)
+    thresholds = write(tmp_path, {"per_category": {"fish": 0.65}}, "cuts.json")
+    done = cli("evaluate", results, data, "--json", "--thresholds", thresholds)
     assert [row["cut"] for row in json.loads(done.stdout)["per_category"]] == [0.65, 0.5]
 
 
@@ -146,19 +146,22 @@ def test_detector_as_tagger(cli: Cli, tmp_path: Path, data: Path) -> None:
     done = cli("evaluate", "--as-labels", results, data, "--json", "--no-intervals")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    # Scores 0.5, 0.6 and 0.7, each of what is there: nothing falsely said at 0.5.
+    # Scores 0.5, 0.6 and 0.7, each of what is there: no false positive at 0.5.
     assert result["map"] == 1.0 and result["micro_f1"] == 1.0 and result["images"] == 3
     outputs = write(
-        tmp_path, "image,fish,jellyfish\n0,0.9,0.2\n1,0.8,0.1\n2,0.7,0.1\n", "claims.csv"
+        tmp_path, "image,fish,jellyfish\n0,0.9,0.2\n1,0.8,0.1\n2,0.7,0.1\n", "predictions.csv"
     )
     both = cli("evaluate", "--as-labels", results, outputs, data, "--json", "--no-intervals")
     compared = json.loads(both.stdout)["compared"]
-    assert [Path(row["predictions"]).name for row in compared] == ["results.json", "claims.csv"]
+    assert [Path(row["predictions"]).name for row in compared] == [
+        "results.json",
+        "predictions.csv",
+    ]
     assert compared[0] == result
     assert compared[1]["micro_recall"] == pytest.approx(2 / 3)
     shown = cli("evaluate", "--as-labels", results, outputs, data, env={"COLUMNS": "140"})
     assert shown.returncode == 0, shown.stderr
-    for words in ("results.json", "claims.csv", "cross-fitted", "challenge F1"):
+    for words in ("results.json", "predictions.csv", "cross-fitted", "challenge F1"):
         assert words in shown.stdout
 
 

@@ -46,7 +46,7 @@ def truth(tmp_path: Path) -> Path:
 
 
 def probabilities(folder: Path, rows: dict[str, list[float]], names: list[str] = NAMES) -> Path:
-    path = folder / "claims.csv"
+    path = folder / "predictions.csv"
     lines = [",".join(["image", *names])]
     lines += [",".join([image, *map(str, values)]) for image, values in rows.items()]
     path.write_text("\n".join(lines) + "\n")

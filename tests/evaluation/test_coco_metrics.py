@@ -25,7 +25,7 @@ from tagbox.predictions.predictions import Detections
 
 
 def assert_equal_to_pycocotools(truth: GroundTruth, detections: Detections) -> None:
-    """Every precision, recall, verdict and the twelve numbers, without any tolerance."""
+    """Every precision, recall, outcome and the twelve numbers, without any tolerance."""
     theirs, ours = pycocotools_eval(truth, detections), score_boxes(truth, detections)
     assert np.array_equal(theirs.eval["precision"], ours.precision)
     assert np.array_equal(theirs.eval["recall"], ours.recall)
@@ -36,7 +36,7 @@ def assert_equal_to_pycocotools(truth: GroundTruth, detections: Detections) -> N
 
 
 def assert_same_matches(theirs: object, truth: GroundTruth, detections: Detections) -> None:
-    """The verdicts of our own matching are those of pycocotools' `evalImgs`."""
+    """The outcomes of our own matching are those of pycocotools' `evalImgs`."""
     matches = match_boxes(truth, detections)
     ids = truth.dataset.images.ids
     expected = {}
@@ -48,11 +48,11 @@ def assert_same_matches(theirs: object, truth: GroundTruth, detections: Detectio
                 found["dtMatches"][:, place].astype(int).tolist(),
                 found["dtIgnore"][:, place].astype(bool).tolist(),
             )
-    said = {
+    predicted = {
         int(row): ((matches.found[:, place] + 1).tolist(), matches.ignored[:, place].tolist())
         for place, row in enumerate(matches.rows)
     }
-    assert said == expected
+    assert predicted == expected
     keys = list(
         zip(
             matches.category_rows,

@@ -55,14 +55,14 @@ def test_the_other_way_round_is_a_loss() -> None:
 
 def test_label_metrics_are_sklearns_on_the_same_resamples() -> None:
     truth, (first, second) = problem(1.0)
-    said = [scores > 0.5 for scores in (first, second)]
-    found = paired_label_differences(truth, *said, resamples=150, seed=4)
+    decisions = [scores > 0.5 for scores in (first, second)]
+    found = paired_label_differences(truth, *decisions, resamples=150, seed=4)
     rows = np.random.default_rng(4).integers(0, 60, (150, 60))
     for name, average in (("micro_f1", "micro"), ("macro_f1", "macro")):
 
         def difference(r: np.ndarray, average: str = average) -> float:
             ours, theirs = (
-                f1_score(truth[r], each[r], average=average, zero_division=0) for each in said
+                f1_score(truth[r], each[r], average=average, zero_division=0) for each in decisions
             )
             return float(theirs - ours)
 

@@ -1,4 +1,4 @@
-"""Curves and score cuts: hand-worked, and against counting every cut anew."""
+"""Curves and score thresholds, by hand and against counting at every threshold anew."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ FOUND = [
 ]
 
 
-def counted_anew(truth: GroundTruth, detections: Detections, cut: float) -> tuple[int, int, int]:
-    """TP, FP, FN of what is left above a cut, by pycocotools matching it from the start."""
-    said = detections.take(detections.scores >= cut)
+def counted_anew(
+    truth: GroundTruth, detections: Detections, threshold: float
+) -> tuple[int, int, int]:
+    """TP, FP, FN of the detections at or above a threshold, by pycocotools matching it from the start."""
+    shown = detections.take(detections.scores >= threshold)
     tp = fp = 0
-    for found in pycocotools_eval(truth, said).evalImgs:
+    for found in pycocotools_eval(truth, shown).evalImgs:
         if found is not None and found["aRng"] == [0, 1e10]:
             counted = ~found["dtIgnore"][0].astype(bool)
             tp += int(((found["dtMatches"][0] > 0) & counted).sum())
@@ -47,16 +49,19 @@ def test_score_curve_by_hand() -> None:
     assert len(score_curve(matches, points=2).scores) == 2
 
 
-def test_cuts_by_hand() -> None:
+def test_score_thresholds_by_hand() -> None:
     dataset = boxed(TRUTH, categories=2)
     detections = detected(FOUND, dataset)
-    cuts = tune_score_thresholds(match_boxes(ground_truth(dataset), detections))
-    # All together F1 is best once 0.3 is said; alone, c0 says 0.4 and c1 0.3.
-    assert cuts.value == pytest.approx(0.25)
+    thresholds = tune_score_thresholds(match_boxes(ground_truth(dataset), detections))
+    # All together F1 is best with 0.3 included; alone, c0 with 0.4 and c1 with 0.3.
+    assert thresholds.value == pytest.approx(0.25)
     own = (0.4, 0.25)  # Below 0.4 c0 has nothing more.
-    expected = [(n * cut + SHRINKAGE * 0.25) / (n + SHRINKAGE) for n, cut in zip((2, 1), own)]  # noqa: B905
-    assert cuts.per_category == pytest.approx(expected)
-    assert cuts.decide(detections).tolist() == [True, True, True, True, False]
+    expected = [
+        (n * threshold + SHRINKAGE * 0.25) / (n + SHRINKAGE)
+        for n, threshold in zip((2, 1), own, strict=True)
+    ]
+    assert thresholds.per_category == pytest.approx(expected)
+    assert thresholds.decide(detections).tolist() == [True, True, True, True, False]
 
 
 def test_without_anything_to_cut() -> None:
@@ -66,8 +71,8 @@ def test_without_anything_to_cut() -> None:
     wrong = detected([(0, 0, 150, 150, 9, 9, 0.7)], dataset)
     assert tune_score_thresholds(match_boxes(truth, wrong)) == ScoreThresholds()
     right = detected(FOUND, dataset)
-    cuts = tune_score_thresholds(match_boxes(truth, right))
-    assert cuts.per_category is not None and cuts.per_category[2] == cuts.value
+    thresholds = tune_score_thresholds(match_boxes(truth, right))
+    assert thresholds.per_category is not None and thresholds.per_category[2] == thresholds.value
 
 
 @pytest.mark.parametrize("seed", [3, 11, 24, 37])
@@ -77,16 +82,16 @@ def test_every_cut_counts_as_if_matched_anew(seed: int) -> None:
     matches = match_boxes(truth, detections)
     curve = score_curve(matches, points=10**6)
     best = 0.0
-    for cut in np.unique(detections.scores).tolist():
-        counts = counts_at(matches, np.full(len(dataset.categories), cut))
+    for threshold in np.unique(detections.scores).tolist():
+        counts = counts_at(matches, np.full(len(dataset.categories), threshold))
         tp, fp, fn = (int(counts[name].sum()) for name in ("tp", "fp", "fn"))
-        assert (tp, fp, fn) == counted_anew(truth, detections, cut)
+        assert (tp, fp, fn) == counted_anew(truth, detections, threshold)
         f1 = float(rates(tp, fp, fn)["f1"])
         best = max(best, f1)
-        if cut in curve.scores:
-            assert curve.f1[curve.scores == cut][0] == pytest.approx(f1)
-    cuts = tune_score_thresholds(matches)
-    levels = np.full(len(dataset.categories), cuts.value)
+        if threshold in curve.scores:
+            assert curve.f1[curve.scores == threshold][0] == pytest.approx(f1)
+    thresholds = tune_score_thresholds(matches)
+    levels = np.full(len(dataset.categories), thresholds.value)
     counts = {name: int(column.sum()) for name, column in counts_at(matches, levels).items()}
     assert float(rates(**counts)["f1"]) == pytest.approx(best)
 

@@ -54,9 +54,9 @@ def test_confusion_by_hand() -> None:
 def test_calibration_by_hand() -> None:
     dataset = boxed(TRUTH, categories=2)
     found = [(0, 0, 0, 0, 20, 20, 0.75), (0, 0, 150, 150, 20, 20, 0.75)]
-    said = calibration(score_boxes(ground_truth(dataset), detected(found, dataset)))
-    assert said["error"] == said["largest"] == pytest.approx(0.25)
-    assert said["bins"] == [
+    result = calibration(score_boxes(ground_truth(dataset), detected(found, dataset)))
+    assert result["error"] == result["largest"] == pytest.approx(0.25)
+    assert result["bins"] == [
         {
             "low": pytest.approx(0.7),
             "high": pytest.approx(0.8),

@@ -161,7 +161,7 @@ def test_equal_weights_stay_where_fitting_gains_nothing() -> None:
 def test_the_reported_figures_are_scikit_learns() -> None:
     truth, tables = population(50, 6, (1.0, 2.0))
     truth[:, 0] = 0
-    truth[:3, 0] = 1  # Fewer positives than folds: not judged.
+    truth[:3, 0] = 1  # Fewer positives than folds: not evaluated.
     report = choose_weights(truth, tables, folds=5, repeats=1, seed=9).report
     assert report["judged_categories"] == 5
     mean = (tables[0].astype(float) + tables[1]) / 2

@@ -1,4 +1,4 @@
-"""The JSON object: its keys, what is missing and why, and that the figures are those of the parts."""
+"""The JSON object: its keys, what is missing and why, and that the metrics are those of the parts."""
 
 from __future__ import annotations
 

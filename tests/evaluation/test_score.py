@@ -182,10 +182,10 @@ def test_thresholds_follow_their_categories() -> None:
     assert [row["threshold"] for row in result["per_category"]] == pytest.approx([0.6, 0.5, 0.4])
     data = boxed([(0, 0, 10, 10, 20, 20), (0, 1, 50, 50, 20, 20)], categories=2)
     found = detected([(0, 0, 10, 10, 20, 20, 0.5), (0, 1, 50, 50, 20, 20, 0.5)], data)
-    cuts = ScoreThresholds(per_category=(0.4, 0.6))
-    at = score(found, data, thresholds=cuts)["at_cuts"]
+    thresholds = ScoreThresholds(per_category=(0.4, 0.6))
+    at = score(found, data, thresholds=thresholds)["at_cuts"]
     assert (at["tp"], at["fn"]) == (1, 1)
-    tagger = score(found, data, ScoreSettings(as_labels=True), thresholds=cuts)
+    tagger = score(found, data, ScoreSettings(as_labels=True), thresholds=thresholds)
     assert [row["tp"] for row in tagger["per_category"]] == [1, 0]
 
 

@@ -92,9 +92,9 @@ def test_the_middle_of_a_plateau_wins_over_a_spike(sharpness: float) -> None:
     value = values[np.flatnonzero(levels >= found)[-1]]
     assert value > values.max() - 0.03
     # The same ranking gives the same decisions, however sharp the probabilities are.
-    said = int((expit(odds) >= found).sum())
+    predicted = int((expit(odds) >= found).sum())
     plain = np.linspace(3, -3, 400)[:, None]
-    assert said == int(
+    assert predicted == int(
         (expit(plain) >= smoothed_maximum(truth, expit(plain), "macro_f1", 0.3)).sum()
     )
 

@@ -71,10 +71,10 @@ def test_an_image_has_no_say_in_the_thresholds_of_its_own_fold() -> None:
     kept[np.flatnonzero(fold == 2)[0]] = 0.5
     one = cross_fitted_decisions(truth, kept, seed=1)
     others = np.flatnonzero(fold == 2)[1:]
-    for mode, said in before.items():
-        assert said.shape == truth.shape and said.dtype == bool
-        assert np.array_equal(one[mode][others], said[others])
-        assert not np.array_equal(after[mode], said)
+    for mode, predicted in before.items():
+        assert predicted.shape == truth.shape and predicted.dtype == bool
+        assert np.array_equal(one[mode][others], predicted[others])
+        assert not np.array_equal(after[mode], predicted)
 
 
 @pytest.mark.parametrize("images", [0, 1, 2, 3])

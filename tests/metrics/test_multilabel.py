@@ -56,13 +56,13 @@ def test_equals_scikit_learn(table: tuple[np.ndarray, np.ndarray]) -> None:
 def challenge_by_loop(truth: np.ndarray, decisions: np.ndarray) -> tuple[float, float, float]:
     """The challenge's definition, a category at a time."""
     weights, precisions, recalls = [], [], []
-    for said, there in zip(decisions.T, truth.T, strict=True):
+    for predicted, there in zip(decisions.T, truth.T, strict=True):
         known = there >= 0
-        tp = int((said & (there == 1)).sum())
+        tp = int((predicted & (there == 1)).sum())
         support = int((there == 1).sum())
         if support:
             weights.append(1 / support)
-            precisions.append(tp / int((said & known).sum()) if tp else 0.0)
+            precisions.append(tp / int((predicted & known).sum()) if tp else 0.0)
             recalls.append(tp / support)
     if not weights:
         return 0.0, 0.0, 0.0
@@ -126,7 +126,9 @@ def test_unknown_entries_count_nowhere() -> None:
         found = label_metrics(truth, decisions)
         assert found["micro_f1"] == found["subset_accuracy"] == found["challenge_f1"] == 1.0
         assert found["hamming_loss"] == 0.0
-        assert found["samples_f1"] == 0.5  # The third image is not scored, the second says nothing.
+        assert (
+            found["samples_f1"] == 0.5
+        )  # The third image is not scored, the second has no predicted label.
 
 
 def test_nothing_said_and_nothing_there() -> None:

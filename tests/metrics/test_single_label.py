@@ -70,9 +70,12 @@ def evaluated(truth: np.ndarray, probabilities: np.ndarray, **how: Any) -> dict[
 def test_every_figure_equals_scikit_learns(seed: int, images: int, categories: int) -> None:
     rows, truth, probabilities = sample(images, categories, seed=seed)
     result = evaluated(truth, probabilities)
-    said, every = probabilities.argmax(axis=1), range(categories)
-    assert result["accuracy"] == pytest.approx(metrics.accuracy_score(rows, said))
-    assert result["confusion_matrix"] == metrics.confusion_matrix(rows, said, labels=every).tolist()
+    predicted, every = probabilities.argmax(axis=1), range(categories)
+    assert result["accuracy"] == pytest.approx(metrics.accuracy_score(rows, predicted))
+    assert (
+        result["confusion_matrix"]
+        == metrics.confusion_matrix(rows, predicted, labels=every).tolist()
+    )
     theirs = metrics.log_loss(rows, probabilities, labels=every)
     assert result["log_loss"] == pytest.approx(theirs, rel=1e-5)
     if categories > 5:
@@ -81,7 +84,7 @@ def test_every_figure_equals_scikit_learns(seed: int, images: int, categories: i
     else:
         assert result["absent"]["top5_accuracy"] == f"there are only {categories} categories"
     report = metrics.classification_report(
-        rows, said, labels=every, output_dict=True, zero_division=0
+        rows, predicted, labels=every, output_dict=True, zero_division=0
     )
     for k, row in enumerate(result["per_category"]):
         theirs = report[str(k)]
@@ -93,7 +96,7 @@ def test_every_figure_equals_scikit_learns(seed: int, images: int, categories: i
     there = np.unique(rows).tolist()
     for average in ("macro", "weighted"):
         p, r, f, _ = metrics.precision_recall_fscore_support(
-            rows, said, labels=there, average=average, zero_division=0
+            rows, predicted, labels=there, average=average, zero_division=0
         )
         found = [result[f"{average}_{name}"] for name in ("precision", "recall", "f1")]
         assert found == pytest.approx([p, r, f])
@@ -124,9 +127,9 @@ def test_the_saved_thresholds_say_exactly_the_most_probable_one(
     table[0], table[1] = 0.0, 1.0
     saved = Thresholds.from_dict(json.loads(json.dumps(MOST_PROBABLE.to_dict())))
     for mode in ("saved", "global"):
-        said = saved.decide(table, mode)
-        assert (said.sum(axis=1) == 1).all()
-        assert np.array_equal(said.argmax(axis=1), table.argmax(axis=1))
+        predicted = saved.decide(table, mode)
+        assert (predicted.sum(axis=1) == 1).all()
+        assert np.array_equal(predicted.argmax(axis=1), table.argmax(axis=1))
 
 
 def test_a_picture_without_a_prediction_is_wrong_and_nothing_is_said_of_it() -> None:
@@ -155,13 +158,13 @@ def test_probabilities_that_do_not_sum_to_one_have_no_log_loss() -> None:
 
 def test_label_sets() -> None:
     rows, truth, probabilities = sample(80, 7)
-    said = probabilities.argmax(axis=1)
-    decisions = one_hot(said, 7)
+    predicted = probabilities.argmax(axis=1)
+    decisions = one_hot(predicted, 7)
     names = [str(k) for k in range(7)]
     result = evaluate_labels(
         truth, categories=names, decisions=decisions, labels="exclusive", resamples=20
     )
-    assert result["accuracy"] == metrics.accuracy_score(rows, said)
+    assert result["accuracy"] == metrics.accuracy_score(rows, predicted)
     for key in ("map", "top5_accuracy", "log_loss", "calibration_error", "at_0.5"):
         assert key not in result
         assert key in result["absent"]
@@ -262,10 +265,10 @@ def test_intervals_say_their_method_and_when_they_are_not_reliable() -> None:
 
 def test_the_other_intervals_are_those_of_label_sets() -> None:
     _, truth, probabilities = sample(150, 4)
-    said = one_hot(most_probable(probabilities), 4)
-    figures = {"accuracy": float((said & (truth == 1)).any(axis=1).mean())}
-    ours = single_label_intervals(truth, said, probabilities, figures, resamples=80, seed=3)
-    theirs = intervals(truth, said, probabilities, resamples=80, seed=3)
+    predicted = one_hot(most_probable(probabilities), 4)
+    values = {"accuracy": float((predicted & (truth == 1)).any(axis=1).mean())}
+    ours = single_label_intervals(truth, predicted, probabilities, values, resamples=80, seed=3)
+    theirs = intervals(truth, predicted, probabilities, resamples=80, seed=3)
     for name in ("macro_f1", "challenge_f1", "map", "cf1"):
         assert ours[name] == theirs[name]
 
@@ -278,13 +281,13 @@ def test_coverage_where_the_interval_is_called_reliable(metric: str) -> None:
     covered = []
     for draw in range(120):
         part = random.choice(len(rows), 300)
-        said = one_hot(most_probable(probabilities[part]), 6)
-        figures = {
-            "accuracy": float((said & (truth[part] == 1)).any(axis=1).mean()),
+        predicted = one_hot(most_probable(probabilities[part]), 6)
+        values = {
+            "accuracy": float((predicted & (truth[part] == 1)).any(axis=1).mean()),
             "log_loss": float(log_losses(rows[part], probabilities[part]).mean()),
         }
         found = single_label_intervals(
-            truth[part], said, probabilities[part], figures, resamples=120, seed=draw
+            truth[part], predicted, probabilities[part], values, resamples=120, seed=draw
         )
         assert found[metric]["reliable"]
         covered.append(found[metric]["low"] <= whole <= found[metric]["high"])

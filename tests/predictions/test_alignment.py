@@ -1,4 +1,4 @@
-"""Predictions laid beside the truth: by name, path, stem and id, and every way that can go wrong."""
+"""Predictions aligned with the truth: by name, path, stem and id, and every way that can go wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def outputs(
         images=tuple(images),
         categories=tuple(categories),
         probabilities=table.astype(np.float32),
-        source="claims.csv",
+        source="predictions.csv",
     )
 
 
@@ -60,8 +60,8 @@ def test_categories_by_name() -> None:
 
 
 def test_label_sets_stay_label_sets() -> None:
-    said = np.array([[True, False, False]] * 3)
-    predictions = Predictions(images=FILES, categories=("cat", "dog", "hat"), decisions=said)
+    decisions = np.array([[True, False, False]] * 3)
+    predictions = Predictions(images=FILES, categories=("cat", "dog", "hat"), decisions=decisions)
     aligned = align(predictions, TRUTH)
     assert aligned.probabilities is None
     assert aligned.decisions is not None and aligned.decisions.dtype == bool
@@ -86,7 +86,7 @@ def test_an_exact_stem_comes_before_an_equal_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "categories", "code", "said"),
+    ("images", "categories", "code", "words"),
     [
         (FILES[:2], "cat dog hat", "missing-prediction", "1 of 3 images, the first is 'frame_7'"),
         ((*FILES, "9"), "cat dog hat", "unknown-image", "1 of 4 predicted images is not in"),
@@ -98,13 +98,13 @@ def test_an_exact_stem_comes_before_an_equal_number() -> None:
     ],
 )
 def test_what_does_not_match_is_named(
-    images: Sequence[str], categories: str, code: str, said: str
+    images: Sequence[str], categories: str, code: str, words: str
 ) -> None:
     with pytest.raises(TagboxError) as caught:
         align(outputs(images, categories.split()), TRUTH)
     assert caught.value.code == code
-    assert caught.value.file == "claims.csv"
-    assert said in str(caught.value)
+    assert caught.value.file == "predictions.csv"
+    assert words in str(caught.value)
 
 
 def test_missing_as_empty_and_extra_ignored() -> None:

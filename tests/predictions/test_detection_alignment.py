@@ -1,4 +1,4 @@
-"""Detections laid beside a dataset by name, and a detector as a tagger."""
+"""Detections aligned with a dataset by name, and a detector as a tagger."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOUND = [(0, 0, 0, 0, 20, 20, 0.9), (1, 1, 50, 0, 20, 20, 0.8), (1, 1, 0, 0, 9, 
 
 
 def shuffled(found: Detections) -> Detections:
-    """The same claims, keyed by files in another order and with the categories turned round."""
+    """The same detections, keyed by files in another order and with the categories turned round."""
     return replace(
         found,
         images=("2.jpg", "0.jpg", "1.jpg"),
@@ -81,11 +81,11 @@ def test_fewer_images_and_categories() -> None:
 
 def test_the_best_score_is_the_label_s() -> None:
     found = detected(FOUND, DATASET)
-    said = as_labels(found)
-    assert said.probabilities is not None
-    assert said.probabilities == pytest.approx(np.array([[0.9, 0], [0, 0.8], [0, 0]]))
-    cuts = ScoreThresholds(value=0.5, per_category=(0.85, 0.85))
-    assert cuts.of_labels(2).decide(said.probabilities).tolist() == [
+    labels = as_labels(found)
+    assert labels.probabilities is not None
+    assert labels.probabilities == pytest.approx(np.array([[0.9, 0], [0, 0.8], [0, 0]]))
+    thresholds = ScoreThresholds(value=0.5, per_category=(0.85, 0.85))
+    assert thresholds.of_labels(2).decide(labels.probabilities).tolist() == [
         [True, False],
         [False, False],
         [False, False],
@@ -95,11 +95,11 @@ def test_the_best_score_is_the_label_s() -> None:
     assert caught.value.code == "score-range"
 
 
-def test_cuts_in_another_order() -> None:
-    cuts = ScoreThresholds(value=0.4, per_category=(0.1, 0.2))
-    assert cuts.reordered(["a", "b"], ["b", "new", "a"]).per_category == (0.2, 0.4, 0.1)
+def test_thresholds_in_another_order() -> None:
+    thresholds = ScoreThresholds(value=0.4, per_category=(0.1, 0.2))
+    assert thresholds.reordered(["a", "b"], ["b", "new", "a"]).per_category == (0.2, 0.4, 0.1)
     assert ScoreThresholds().reordered(["a"], ["b"]) == ScoreThresholds()
-    assert ScoreThresholds.from_dict(cuts.to_dict()) == cuts
+    assert ScoreThresholds.from_dict(thresholds.to_dict()) == thresholds
     with pytest.raises(TagboxError) as caught:
-        cuts.decide(detected([], boxed([], categories=3)))
+        thresholds.decide(detected([], boxed([], categories=3)))
     assert caught.value.code == "score-cuts-invalid"

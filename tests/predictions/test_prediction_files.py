@@ -103,9 +103,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "code", "where", "said"), BAD)
+@pytest.mark.parametrize(("name", "content", "code", "where", "words"), BAD)
 def test_bad_files(
-    tmp_path: Path, name: str, content: str | bytes, code: str, where: str | None, said: str
+    tmp_path: Path, name: str, content: str | bytes, code: str, where: str | None, words: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -114,7 +114,7 @@ def test_bad_files(
     assert (caught.value.code, caught.value.file) == (code, str(path))
     if where:
         assert caught.value.where == where
-    assert said in str(caught.value)
+    assert words in str(caught.value)
 
 
 def own(**changes: object) -> str:

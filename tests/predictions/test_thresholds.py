@@ -22,22 +22,22 @@ from tagbox.predictions.thresholds import (
 PROBABILITIES = np.array([[0.9, 0.4, 0.1], [0.2, 0.3, 0.1], [0.6, 0.7, 0.8]], np.float32)
 
 
-def said(thresholds: Thresholds, mode: str | float = "saved") -> list[str]:
+def predicted_names(thresholds: Thresholds, mode: str | float = "saved") -> list[str]:
     names = np.array(list("abc"))
     return ["".join(names[row]) for row in thresholds.decide(PROBABILITIES, mode)]  # type: ignore[arg-type]
 
 
 def test_modes() -> None:
     thresholds = Thresholds(value=0.5, per_category=(0.95, 0.3, 0.1))
-    assert said(thresholds) == ["a", "", "abc"]
-    assert said(thresholds, "per_category") == ["bc", "bc", "bc"]
-    assert said(thresholds, 0.25) == ["ab", "b", "abc"]
+    assert predicted_names(thresholds) == ["a", "", "abc"]
+    assert predicted_names(thresholds, "per_category") == ["bc", "bc", "bc"]
+    assert predicted_names(thresholds, 0.25) == ["ab", "b", "abc"]
     kept = Thresholds(value=0.5, per_category=(0.95, 0.3, 0.1), use_per_category=True)
-    assert said(kept) == said(kept, "per_category")
-    assert said(kept, "global") == said(thresholds)
+    assert predicted_names(kept) == predicted_names(kept, "per_category")
+    assert predicted_names(kept, "global") == predicted_names(thresholds)
 
 
-def test_a_probability_at_the_threshold_is_said() -> None:
+def test_a_probability_at_the_threshold_is_predicted() -> None:
     # 0.1 is not a float32; both sides must be rounded alike.
     assert Thresholds(value=0.1).decide(np.array([[0.1]], np.float32)).all()
     assert (
@@ -46,19 +46,19 @@ def test_a_probability_at_the_threshold_is_said() -> None:
 
 
 def test_fallbacks() -> None:
-    assert said(Thresholds(at_least_one=True)) == ["a", "b", "abc"]
-    assert said(Thresholds(top_k=2)) == ["a", "", "bc"]
-    assert said(Thresholds(value=0.0, top_k=1)) == ["a", "b", "c"]
-    assert said(Thresholds(top_k=9, at_least_one=True)) == ["a", "b", "abc"]
+    assert predicted_names(Thresholds(at_least_one=True)) == ["a", "b", "abc"]
+    assert predicted_names(Thresholds(top_k=2)) == ["a", "", "bc"]
+    assert predicted_names(Thresholds(value=0.0, top_k=1)) == ["a", "b", "c"]
+    assert predicted_names(Thresholds(top_k=9, at_least_one=True)) == ["a", "b", "abc"]
     # A plain number is a plain threshold.
-    assert said(Thresholds(at_least_one=True, top_k=1), 0.5) == ["a", "", "abc"]
+    assert predicted_names(Thresholds(at_least_one=True, top_k=1), 0.5) == ["a", "", "abc"]
 
 
 def test_fallbacks_go_by_the_distance_to_each_threshold() -> None:
     thresholds = Thresholds(
         per_category=(0.9, 0.7, 0.15), use_per_category=True, at_least_one=True, top_k=1
     )
-    assert said(thresholds) == ["a", "c", "c"]
+    assert predicted_names(thresholds) == ["a", "c", "c"]
 
 
 def test_an_empty_table() -> None:
