@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from tagbox.backends.create import create_encoder
 from tagbox.backends.encoder import Encoder
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.backends.features import _squares, as_head_takes, encode_images
+from tagbox.backends.pipeline import AHEAD
 from tagbox.errors import TagboxError
-from tagbox.images.decode import read_image
+from tagbox.images.decode import default_threads, read_image
 from tagbox.images.geometry import to_square
 from tagbox.models.backbones import Backbone, BackboneRequest, create_backbone
 
@@ -112,6 +114,32 @@ def test_a_run_that_stops_at_a_bad_picture_keeps_what_it_encoded(
     with pytest.raises(TagboxError):
         encode_images([*pictures, tmp_path / "no.jpg"], [make(lite0)], cache=cache)
     assert encode_images(pictures, [make(lite0)], cache=cache).cached == 5
+
+
+def test_an_interrupted_run_keeps_what_it_submitted(
+    lite0: Backbone, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In torch no batch of 32 is full yet when the interrupt comes.
+    encoder, submitted = make(lite0, engine="torch"), 0
+    submit = encoder.submit
+
+    def counted(square: Any, put: Any) -> None:
+        nonlocal submitted
+        submitted += 1
+        submit(square, put)
+
+    monkeypatch.setattr(encoder, "submit", counted)
+    images = [np.full((40, 40, 3), n, np.uint8) for n in range(AHEAD * default_threads() + 9)]
+
+    def interrupted() -> Iterator[Any]:
+        yield from images
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode_images(interrupted(), [encoder], most=1000, cache=cache)
+    kept = submitted
+    assert 0 < kept < 32
+    assert encode_images(images, [encoder], cache=cache).cached == kept
 
 
 def test_the_cache_misses_when_anything_that_matters_changes(

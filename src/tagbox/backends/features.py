@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -90,10 +91,23 @@ def encode_images(
     errors: list[TagboxError] = []
     count = cached = 0
     slots = [(index, view) for index in range(len(encoders)) for view in range(views)]
+    # Encoders call back from threads of their own; only this one writes to the cache.
+    encoded: deque[tuple[bytes, NDArray[np.float32]]] = deque()
 
     def submit(image: _Prepared, number: int, put: Callable[[NDArray[np.float32]], None]) -> None:
-        (encoder, _), square, _ = image.missing[number]
-        encoders[encoder].submit(square, put)
+        (encoder, _), square, key = image.missing[number]
+
+        def keep(feature: NDArray[np.float32]) -> None:
+            encoded.append((key, feature))
+            put(feature)
+
+        encoders[encoder].submit(square, keep)
+
+    def fill_cache() -> None:
+        while encoded:
+            key, feature = encoded.popleft()
+            if cache is not None:
+                cache.put(key, feature)
 
     def finish() -> None:
         for encoder in encoders:
@@ -119,17 +133,16 @@ def encode_images(
                 image, computed = outcome
                 ok[row] = True
                 cached += not image.missing
-                found = list(image.cached)
-                for (slot, _, key), feature in zip(image.missing, computed, strict=True):
-                    found.append((slot, feature))
-                    if cache is not None:
-                        cache.put(key, feature)
-                for (index, view), feature in found:
+                missing = zip((slot for slot, _, _ in image.missing), computed, strict=True)
+                for (index, view), feature in (*image.cached, *missing):
                     features[row, view, starts[index] : starts[index + 1]] = feature
+                fill_cache()
             if progress is not None:
                 progress(1)
     finally:
         # Also after an error or Ctrl-C: what was encoded is kept for the next run.
+        outcomes.close()
+        fill_cache()
         if cache is not None:
             cache.flush()
     return Encoding(features=features[:count], ok=ok[:count], errors=errors, cached=cached)

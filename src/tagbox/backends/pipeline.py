@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -28,7 +28,7 @@ def in_order(
     finish: Callable[[], object],
     *,
     ahead: int = AHEAD,
-) -> Iterator[tuple[P, list[R]] | TagboxError]:
+) -> Generator[tuple[P, list[R]] | TagboxError, None, None]:
     """Each prepared image with the results of its parts, in input order.
 
     At most `ahead` prepared images a thread and `UNDER_WAY` submitted ones are in memory, however many `images` yields.
