@@ -14,6 +14,7 @@ from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError, bad_value
 
 if TYPE_CHECKING:
+    from tagbox.data.dataset import Dataset
     from tagbox.inference.classifier_outputs import LabelPredictions
     from tagbox.inference.detector_outputs import BoxPredictions
 
@@ -93,7 +94,6 @@ def predict(
         Keep the features of the images for later predictions.
     """
     from tagbox.data.image_files import collect_images
-    from tagbox.data.load import load_dataset
     from tagbox.inference.load import load_classifier, load_detector
     from tagbox.models.bundle import is_detector
 
@@ -182,7 +182,7 @@ def predict(
         paths = collect_images(images)
         model = load_detector(run, engine=engine, device=device)
         cuts = model.cuts if score is None else ScoreThresholds(value=score)
-        dataset = None if truth is None else load_dataset(truth)
+        dataset = None if truth is None else _dataset(truth)
         target = None
         if format == "coco":
             # Ids that cannot be found are reported before anything is computed.
@@ -211,7 +211,7 @@ def predict(
         classifier = load_classifier(run, engine=engine, device=device, precision=precision)
         if evidence:
             classifier.require_evidence()
-        dataset = None if truth is None else load_dataset(truth)
+        dataset = None if truth is None else _dataset(truth)
         with (
             closing(FeatureCache()) if cache else nullcontext() as features,
             progress_bar("predicting", len(paths)) as advance,
@@ -251,6 +251,13 @@ def predict(
     if errors:
         say(f"{len(errors)} of {len(paths)} images could not be read")
     return 1 if errors else 0
+
+
+def _dataset(truth: Path) -> Dataset:
+    """The dataset of ``--truth``; the readers of its formats are imported for nothing else."""
+    from tagbox.data.load import load_dataset
+
+    return load_dataset(truth)
 
 
 def _video(images: Sequence[str]) -> Path | None:

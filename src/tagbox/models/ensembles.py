@@ -17,7 +17,6 @@ from tagbox.atomic_io import atomic_write, sha256_of
 from tagbox.config import LabelKind, require
 from tagbox.config.classifier import SIZES
 from tagbox.errors import TagboxError
-from tagbox.evaluation.ensemble_weights import equal_weights
 from tagbox.models.bundle import WEIGHTS_NAME, ClassifierBundle, read_description
 from tagbox.predictions.thresholds import Thresholds
 
@@ -167,7 +166,7 @@ def combine_runs(folders: Sequence[Path], views: tuple[View, ...]) -> Ensemble:
                 where="labels",
                 hint="combine runs that were trained with the same --labels",
             )
-    weights = equal_weights(len(found))
+    weights = (1 / len(found),) * len(found)
     members = tuple(
         Member(bundle=bundle, run=run, weight=weight, views=views)
         for (run, bundle), weight in zip(found, weights, strict=True)
