@@ -14,7 +14,8 @@ import pytest
 from tuned_scenes import by_epoch, numbers, rows
 
 from history_rows import history_rows
-from tagbox.api.tune import Study, train_detector, tune_classifier, tune_detector
+from tagbox.api.train import train_detector
+from tagbox.api.tune import Study, tune_classifier, tune_detector
 from tagbox.config import ClassifierConfig, DetectorConfig, SynthConfig
 from tagbox.data.load import load_dataset
 from tagbox.data.synthetic.generate import generate

@@ -17,7 +17,8 @@ import yaml
 from tuned_scenes import SEARCH, TRIALS, by_epoch, numbers, rows
 
 from history_rows import history_rows
-from tagbox.api.tune import Study, train_classifier
+from tagbox.api.train import train_classifier
+from tagbox.api.tune import Study
 from tagbox.backends.create import create_encoders
 from tagbox.config import ClassifierConfig
 from tagbox.errors import TagboxError
