@@ -72,7 +72,7 @@ def resolve_machine(config: Training, runtime: Runtime) -> Training:
     """`config` with precision and memory layout resolved for the main process's device.
 
     ``auto`` is bf16 where the device has matrix units for it (tensor cores, AMX), else fp32: vector instructions
-    alone (``avx512_bf16``) double the speed of a ResNet's step and slow one of depthwise convolutions. Channels
+    alone (``avx512_bf16``) double the speed of a ResNet's step and do little for one of depthwise convolutions. Channels
     come last on a CPU, and on a GPU in reduced precision, whose tensor cores take that layout.
 
     Raises
