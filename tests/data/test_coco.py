@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from tagbox import TagboxError
-from tagbox.data.formats.coco import read_coco, rows_of
+from tagbox.data.dataset import rows_of
+from tagbox.data.formats.coco import read_coco
 
 Write = Callable[..., Path]
 

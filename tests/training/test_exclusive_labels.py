@@ -26,13 +26,13 @@ from tagbox.data.dataset import (
 )
 from tagbox.data.load import load_dataset
 from tagbox.errors import TagboxError
+from tagbox.evaluation.evaluate_labels import tune_and_evaluate
 from tagbox.metrics.multilabel import class_priors
 from tagbox.metrics.single_label import MOST_PROBABLE, one_hot
 from tagbox.models.heads import FeatureScale, HeadKind, activate, create_head
-from tagbox.training.evaluate import evaluate_classifier
 from tagbox.training.history import epoch_scores
 from tagbox.training.losses import create_loss
-from tagbox.training.resolve_config import kind_sentence, resolve
+from tagbox.training.resolve_config import kind_sentence, label_kind, resolve
 from tagbox.training.train_val import TrainVal
 
 RATES = torch.full((4,), 0.25)
@@ -246,7 +246,16 @@ def test_nothing_is_tuned() -> None:
     )
     config = resolve(AUTO, train_val(validation))
     priors = class_priors(validation.labels)
-    tuned, metrics = evaluate_classifier(validation, probabilities, priors, config)
+    tuned, metrics = tune_and_evaluate(
+        validation.labels,
+        probabilities,
+        categories=validation.categories.names,
+        labels=label_kind(config),
+        objective=config.objective,
+        rates=priors,
+        at_least_one=config.at_least_one,
+        top_k=config.top_k,
+    )
     assert tuned.thresholds == MOST_PROBABLE
     assert set(tuned.report) == {"reason"}
     assert metrics["labels"] == "exclusive"

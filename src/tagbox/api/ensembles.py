@@ -15,7 +15,7 @@ from tagbox.errors import TagboxError, no_labels
 from tagbox.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from tagbox.training.evaluate import EnsembleEvaluation
+    from tagbox.training.ensemble import EnsembleEvaluation
 
 
 def ensemble(
@@ -70,7 +70,7 @@ def ensemble(
     from tagbox.data.load import describe, load_dataset
     from tagbox.inference.ensemble import EnsembleClassifier
     from tagbox.models.ensembles import combine_runs, views_of
-    from tagbox.training.evaluate import evaluate_ensemble, with_plain
+    from tagbox.training.ensemble import evaluate_ensemble, with_plain
     from tagbox.training.run_dir import run_folder
 
     config, source = config or EnsembleConfig(), source or DataConfig()

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tagbox.checks.box_checks import BoxColumns, check_boxes
 from tagbox.checks.findings import Findings
-from tagbox.data.dataset import Dataset
-from tagbox.data.formats.coco import annotation_place, dataset_of, rows_of, top_level
+from tagbox.data.dataset import Dataset, rows_of
+from tagbox.data.formats.coco import annotation_place, dataset_of, top_level
 from tagbox.data.formats.coco_columns import NO_ID, Columns, SegmentedRecord, annotation_columns
 from tagbox.data.formats.coco_records import NOT_FINITE, RecordReader
 from tagbox.data.image_files import leads_outside

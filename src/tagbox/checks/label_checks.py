@@ -11,9 +11,8 @@ import numpy as np
 
 from tagbox.checks.findings import Findings
 from tagbox.data.dataset import PRESENT, Dataset
-from tagbox.data.formats.challenge import challenge_root, label_folders
-from tagbox.data.formats.yolo import label_file
 from tagbox.data.image_files import is_image
+from tagbox.data.recognise import challenge_root, label_file, label_folders
 
 
 def check_lines(format: str, path: Path, files: list[str], root: Path, findings: Findings) -> None:

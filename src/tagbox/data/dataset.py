@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from tagbox.errors import TagboxError
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
+# Up to this largest id a lookup table is used, which is faster than a binary search.
+_TABLE_LIMIT = 20_000_000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -325,3 +327,17 @@ def _not_single(dataset: Dataset) -> NDArray[np.intp]:
     labels = dataset.labels
     one = ((labels == PRESENT).sum(axis=1) == 1) & (labels >= 0).all(axis=1)
     return np.flatnonzero(~one)
+
+
+def rows_of(wanted: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int32]:
+    """For each id in `wanted` its row in `ids` (unique), or -1."""
+    if not len(ids) or not len(wanted):
+        return np.full(len(wanted), -1, np.int32)
+    low, high = int(ids.min()), int(ids.max())
+    if low >= 0 and high < _TABLE_LIMIT:
+        table = np.full(high + 2, -1, np.int32)
+        table[ids] = np.arange(len(ids), dtype=np.int32)
+        return table[np.where((wanted < 0) | (wanted > high), high + 1, wanted)]
+    order = np.argsort(ids)
+    nearest = order[np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)]
+    return np.where(ids[nearest] == wanted, nearest, -1).astype(np.int32)

@@ -9,13 +9,7 @@ from tagbox.config import DataConfig
 from tagbox.data import categories as category_tools
 from tagbox.data import split
 from tagbox.data.dataset import Dataset
-from tagbox.data.formats.challenge import read_cls, read_labels
-from tagbox.data.formats.class_folders import read_folders
-from tagbox.data.formats.coco import read_coco
 from tagbox.data.formats.common import Report, refuse
-from tagbox.data.formats.csv import read_csv
-from tagbox.data.formats.labelme import read_labelme
-from tagbox.data.formats.yolo import read_yolo
 from tagbox.data.recognise import find_source, require_path
 from tagbox.data.recognise import recognise as recognise
 from tagbox.errors import TagboxError
@@ -70,18 +64,32 @@ def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
     format, path = source_of(path, config)
     match format:
         case "coco":
+            from tagbox.data.formats.coco import read_coco
+
             return read_coco(path, config.images)
         case "labels":
+            from tagbox.data.formats.challenge import read_labels
+
             return read_labels(path, config.images, config.names)
         case "cls":
+            from tagbox.data.formats.challenge import read_cls
+
             return read_cls(path, config.images, config.names, report)
         case "csv":
+            from tagbox.data.formats.csv import read_csv
+
             return read_csv(path, config.images, config.names, report)
         case "yolo":
+            from tagbox.data.formats.yolo import read_yolo
+
             return read_yolo(path, config.images, config.names, report)
         case "labelme":
+            from tagbox.data.formats.labelme import read_labelme
+
             return read_labelme(path, config.images, config.names, report)
         case "folders":
+            from tagbox.data.formats.class_folders import read_folders
+
             return read_folders(path, config.names)
     raise ValueError(f"no format {format!r}")
 

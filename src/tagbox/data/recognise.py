@@ -1,20 +1,24 @@
-"""Recognition of the format of a dataset, from file names and first bytes without reading all of it."""
+"""Recognition of the format of a dataset, from file names and first bytes without reading all of it.
+
+The layouts of folders, which the readers of the formats use as well, are at the end.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from tagbox.data.formats.challenge import challenge_root, label_folders
-from tagbox.data.formats.labelme import is_labelme
-from tagbox.data.formats.yolo import NAMES_FILES, find_names, find_yaml, label_file
 from tagbox.data.image_files import list_images
 from tagbox.data.json_files import mapped, syntax_error
-from tagbox.data.text import cannot_read, some
+from tagbox.data.text import cannot_read, read_text, some
 from tagbox.errors import TagboxError
 
+YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+NAMES_FILES = ("classes.txt", "obj.names", "classes.names", "predefined_classes.txt")
 _HEAD = 65536
 _COCO_KEY = re.compile(rb'\s*\{\s*"(images|annotations|categories|info|licenses|type)"\s*:')
 _COCO_LIST = re.compile(rb'"(images|annotations)"\s*:\s*\[')
@@ -169,3 +173,75 @@ def coco_files(folder: Path) -> list[Path]:
         for file in sorted(folder.glob("*/_annotations.coco.json"))
         if json_kind(file) == "coco"
     ]
+
+
+def challenge_root(path: Path) -> Path:
+    """`path`, or the only folder in it, which an unpacked archive may consist of."""
+    if label_folders(path):
+        return path
+    inner = [entry for entry in path.iterdir() if not entry.name.startswith((".", "__"))]
+    return inner[0] if len(inner) == 1 and inner[0].is_dir() else path
+
+
+def label_folders(folder: Path) -> dict[str, Path]:
+    """Split name (``""`` without splits) to the folder of its ``.cls`` files."""
+    labels = folder / "labels"
+    if labels.is_dir():
+        splits = {
+            entry.name: entry
+            for entry in sorted(labels.iterdir())
+            if entry.is_dir() and _has_cls(entry)
+        }
+        if splits:
+            return splits
+        if _has_cls(labels):
+            return {"": labels}
+    return {"": folder} if _has_cls(folder) else {}
+
+
+def _has_cls(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entry.name.endswith(".cls") for entry in entries)
+
+
+def find_yaml(folder: Path) -> Path | None:
+    """The ``data.yaml`` in a folder or up to two above it, or the only other YAML with names in the folder."""
+    for candidate in (folder, folder.parent, folder.parent.parent):
+        found = _first_file(candidate, YAML_NAMES)
+        if found is not None:
+            return found
+        others = sorted(candidate.glob("*.y*ml")) if candidate == folder else []
+        others = [other for other in others if "names:" in read_text(other)]
+        if len(others) == 1:
+            return others[0]
+    return None
+
+
+def find_names(folder: Path) -> Path | None:
+    """The ``classes.txt`` in a folder, in its ``labels``, or up to two above it."""
+    folders = (folder, folder / "labels", folder.parent, folder.parent.parent)
+    found = (_first_file(candidate, NAMES_FILES) for candidate in folders)
+    return next((file for file in found if file is not None), None)
+
+
+def _first_file(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def label_file(root: Path, name: str) -> Path:
+    """The label file of an image: its path with ``labels`` for the last folder ``images``."""
+    parts = list((root / name).with_suffix(".txt").parts)
+    positions = [position for position, part in enumerate(parts[:-1]) if part == "images"]
+    if positions:
+        parts[positions[-1]] = "labels"
+    return Path(*parts)
+
+
+def is_labelme(path: Path) -> bool:
+    """Whether a JSON file has the keys of labelme in its first or last 4 kB."""
+    size = path.stat().st_size
+    with open(path, "rb") as opened:
+        head = opened.read(4096)
+        opened.seek(max(0, size - 4096))
+        tail = opened.read()
+    return b'"shapes"' in head or (b'"imagePath"' in tail and b'"imageData"' in head + tail)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tagbox.config import LabelKind, Objective
 from tagbox.data.dataset import PRESENT, UNKNOWN
-from tagbox.evaluation.tuning import cross_fitted_decisions, tune
+from tagbox.evaluation.tuning import Tuned, cross_fitted_decisions, tune
 from tagbox.metrics import intervals as interval_methods
 from tagbox.metrics import single_label as exclusive
 from tagbox.metrics.multilabel import (
@@ -137,6 +137,46 @@ def evaluate_labels(
         result |= _intervals(truth, decisions, probabilities, names, resamples, seed)
     result["absent"] = absent
     return result
+
+
+def tune_and_evaluate(
+    truth: NDArray[np.int8],
+    probabilities: NDArray[np.floating[Any]],
+    *,
+    categories: Sequence[str],
+    labels: LabelKind,
+    objective: Objective,
+    rates: NDArray[np.float64] | None,
+    seed: int = 0,
+    at_least_one: bool,
+    top_k: int | None,
+) -> tuple[Tuned, dict[str, Any]]:
+    """Tune a model's thresholds on its validation images, and evaluate it at them.
+
+    Exclusive labels leave nothing to tune: the most probable category is predicted. The parameters are those of `tune`
+    and of `evaluate_labels`.
+    """
+    if labels == "exclusive":
+        tuned = Tuned(thresholds=exclusive.MOST_PROBABLE, report={"reason": NO_THRESHOLDS})
+    else:
+        tuned = tune(
+            truth,
+            probabilities,
+            objective,
+            rates=rates,
+            seed=seed,
+            at_least_one=at_least_one,
+            top_k=top_k,
+        )
+    metrics = evaluate_labels(
+        truth,
+        categories=categories,
+        probabilities=probabilities,
+        thresholds=tuned.thresholds,
+        seed=seed,
+        labels=labels,
+    )
+    return tuned, metrics
 
 
 def _exclusive(

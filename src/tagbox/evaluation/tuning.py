@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from tagbox.config import Objective
 from tagbox.data.dataset import PRESENT
 from tagbox.data.stratify import stratify
-from tagbox.evaluation.box_matching import Matches
 from tagbox.evaluation.threshold_search import (
     expit,
     logit,
@@ -23,6 +22,9 @@ from tagbox.evaluation.threshold_search import (
 )
 from tagbox.metrics.multilabel import class_priors, count_labels
 from tagbox.predictions.thresholds import Mode, ScoreThresholds, Thresholds
+
+if TYPE_CHECKING:
+    from tagbox.evaluation.box_matching import Matches
 
 Array = NDArray[np.float64]
 

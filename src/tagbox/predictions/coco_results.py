@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write
-from tagbox.data.dataset import Dataset
-from tagbox.data.formats.coco import rows_of
+from tagbox.data.dataset import Dataset, rows_of
 from tagbox.data.formats.coco_columns import Box, column_of
 from tagbox.data.json_files import mapped, shown, syntax_error
 from tagbox.data.text import some

@@ -14,14 +14,14 @@ from tagbox.backends.create import create_encoders
 from tagbox.backends.encoder import Encoder
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig
-from tagbox.data.formats.coco import rows_of
+from tagbox.data.dataset import rows_of
 from tagbox.device import choose_device
+from tagbox.evaluation.evaluate_labels import tune_and_evaluate
 from tagbox.metrics.multilabel import class_priors
 from tagbox.models.bundle import ClassifierBundle
 from tagbox.models.heads import activate, head_logits
 from tagbox.predictions.predictions import Predictions
 from tagbox.progress import Progress
-from tagbox.training.evaluate import evaluate_classifier
 from tagbox.training.failures import require_torch
 from tagbox.training.finetune import finetune
 from tagbox.training.frozen import Encoded, Stage, encode, train_frozen
@@ -137,7 +137,17 @@ def _evaluated(stage: Stage) -> TrainedClassifier:
     config, train, validation = stage.config, stage.train, stage.validation
     probabilities = activate(head_logits(stage.head, stage.features), label_kind(config))
     priors = class_priors(train.labels)
-    tuned, metrics = evaluate_classifier(validation, probabilities, priors, config)
+    tuned, metrics = tune_and_evaluate(
+        validation.labels,
+        probabilities,
+        categories=validation.categories.names,
+        labels=label_kind(config),
+        objective=config.objective,
+        rates=priors,
+        seed=config.seed,
+        at_least_one=config.at_least_one,
+        top_k=config.top_k,
+    )
     return TrainedClassifier(
         config=config,
         bundle=ClassifierBundle(

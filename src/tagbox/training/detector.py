@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tagbox.config import DetectorConfig
+from tagbox.data.dataset import Dataset
 from tagbox.data.training_boxes import TrainingBoxes, training_boxes
+from tagbox.evaluation.box_matching import match_boxes
+from tagbox.evaluation.coco_ground_truth import ground_truth
+from tagbox.evaluation.evaluate_detections import evaluate_boxes
+from tagbox.evaluation.tuning import tune_score_thresholds
+from tagbox.inference.detector import DetectorModel
 from tagbox.models.bundle import DetectorBundle, DetectorSpec
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import ScoreThresholds
 from tagbox.progress import Progress
-from tagbox.training.evaluate import evaluate_detector
 from tagbox.training.network import train_network
 from tagbox.training.optim import optimizer_of
 from tagbox.training.run_dir import RunDir, require_same_data
@@ -61,7 +66,7 @@ def train(
     ------
     TagboxError
         The codes of `data.training_boxes.training_boxes`, `models.detectors.create.create_detector`,
-        `training.network.train_network` and `training.evaluate.evaluate_detector`; ``resume-data``.
+        `training.network.train_network` and `evaluation.evaluate_detections.evaluate_boxes`; ``resume-data``.
     """
     from tagbox.models.detectors.create import build_detector, create_detector
     from tagbox.training.detection_task import DetectionTask
@@ -126,6 +131,41 @@ def train(
         left_out=left_out,
         notes=truth.notes,
     )
+
+
+def evaluate_detector(
+    bundle: DetectorBundle,
+    detector: Detector,
+    validation: Dataset,
+    config: DetectorConfig,
+    progress: Progress,
+) -> tuple[DetectorBundle, Detections, dict[str, Any]]:
+    """Detect in the validation images as prediction does, tune score thresholds and evaluate at them.
+
+    Parameters
+    ----------
+    bundle, detector
+        The trained detector, its score thresholds still to be tuned.
+
+    Returns
+    -------
+    tuple of DetectorBundle, Detections and dict
+        The bundle with its score thresholds, the detections, and the result of `evaluate_boxes`.
+
+    Raises
+    ------
+    TagboxError
+        The codes of `evaluate_boxes`.
+    """
+    model = DetectorModel(bundle, engine=config.engine, device=config.device, detector=detector)
+    paths = [validation.images.path(row) for row in range(len(validation))]
+    with progress.bar("detecting", len(paths), "pictures") as advance:
+        # An image that was damaged since training is left out of the epochs' metrics, but not of these.
+        outputs = model.detect(paths, skip_errors=True, progress=advance)
+    detections = replace(outputs.detections, images=tuple(validation.images.files.tolist()))
+    cuts = tune_score_thresholds(match_boxes(ground_truth(validation), detections))
+    metrics = evaluate_boxes(validation, detections, cuts=cuts, seed=config.seed)
+    return replace(bundle, cuts=cuts), detections, metrics
 
 
 def _batches(

@@ -31,6 +31,7 @@ from tagbox.data.image_files import (
     list_images,
     require_folder,
 )
+from tagbox.data.recognise import challenge_root, label_folders
 from tagbox.data.submission import read_submission, write_submission
 from tagbox.data.text import cannot_read, not_utf8
 from tagbox.errors import TagboxError
@@ -156,35 +157,6 @@ def read_cls_file(path: Path, categories: int, report: Report = refuse) -> list[
             continue
         found.add(index)
     return sorted(found)
-
-
-def challenge_root(path: Path) -> Path:
-    """`path`, or the only folder in it, which an unpacked archive may consist of."""
-    if label_folders(path):
-        return path
-    inner = [entry for entry in path.iterdir() if not entry.name.startswith((".", "__"))]
-    return inner[0] if len(inner) == 1 and inner[0].is_dir() else path
-
-
-def label_folders(folder: Path) -> dict[str, Path]:
-    """Split name (``""`` without splits) to the folder of its ``.cls`` files."""
-    labels = folder / "labels"
-    if labels.is_dir():
-        splits = {
-            entry.name: entry
-            for entry in sorted(labels.iterdir())
-            if entry.is_dir() and _has_cls(entry)
-        }
-        if splits:
-            return splits
-        if _has_cls(labels):
-            return {"": labels}
-    return {"": folder} if _has_cls(folder) else {}
-
-
-def _has_cls(folder: Path) -> bool:
-    with os.scandir(folder) as entries:
-        return any(entry.name.endswith(".cls") for entry in entries)
 
 
 def _image_folder(folder: Path, images: Path | None, split: str, labels: Path) -> Path:

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
+from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source, rows_of
 from tagbox.data.formats.coco_columns import (
     NO_ID,
     AnnotationRecord,
@@ -35,9 +35,6 @@ from tagbox.data.image_files import check_relative, locate_images
 from tagbox.data.json_files import mapped, syntax_error
 from tagbox.data.segmentation import SegmentationError, segmentation_box
 from tagbox.errors import TagboxError
-
-# Up to this largest id a lookup table is used, which is faster than a binary search.
-_TABLE_LIMIT = 20_000_000
 
 
 class _File(msgspec.Struct, gc=False):
@@ -246,20 +243,6 @@ def annotation_place(columns: Columns, row: int) -> str:
     number = columns.annotation_ids[row]
     place = f"annotations[{columns.annotation_positions[row]}]"
     return place if number == NO_ID else f"{place} (id {number})"
-
-
-def rows_of(wanted: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int32]:
-    """For each id in `wanted` its row in `ids` (unique), or -1."""
-    if not len(ids) or not len(wanted):
-        return np.full(len(wanted), -1, np.int32)
-    low, high = int(ids.min()), int(ids.max())
-    if low >= 0 and high < _TABLE_LIMIT:
-        table = np.full(high + 2, -1, np.int32)
-        table[ids] = np.arange(len(ids), dtype=np.int32)
-        return table[np.where((wanted < 0) | (wanted > high), high + 1, wanted)]
-    order = np.argsort(ids)
-    nearest = order[np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)]
-    return np.where(ids[nearest] == wanted, nearest, -1).astype(np.int32)
 
 
 def _check_unique(columns: Columns, path: Path) -> None:

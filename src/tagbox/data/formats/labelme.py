@@ -20,6 +20,7 @@ from tagbox.data.formats.common import (
 )
 from tagbox.data.image_files import check_relative, flat_names, list_images
 from tagbox.data.json_files import read_json_as
+from tagbox.data.recognise import is_labelme
 from tagbox.errors import TagboxError
 
 
@@ -161,16 +162,6 @@ def read_labelme_file(path: Path) -> File:
 def labelme_files(folder: Path) -> list[Path]:
     """The JSON files under `folder` that look like labelme's, sorted."""
     return [path for path in sorted(folder.rglob("*.json")) if is_labelme(path)]
-
-
-def is_labelme(path: Path) -> bool:
-    """Whether a JSON file has the keys of labelme in its first or last 4 kB."""
-    size = path.stat().st_size
-    with open(path, "rb") as opened:
-        head = opened.read(4096)
-        opened.seek(max(0, size - 4096))
-        tail = opened.read()
-    return b'"shapes"' in head or (b'"imagePath"' in tail and b'"imageData"' in head + tail)
 
 
 def write_labelme(dataset: Dataset, folder: Path) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,35 +25,15 @@ from tagbox.data.formats.common import (
     write_small,
 )
 from tagbox.data.image_files import flat_names, image_sizes, list_images, picture_size
+from tagbox.data.recognise import (
+    NAMES_FILES,
+    YAML_NAMES,
+    find_names,
+    find_yaml,
+    label_file,
+)
 from tagbox.data.text import read_text, read_yaml
 from tagbox.errors import TagboxError
-
-YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-NAMES_FILES = ("classes.txt", "obj.names", "classes.names", "predefined_classes.txt")
-
-
-def find_yaml(folder: Path) -> Path | None:
-    """The ``data.yaml`` in a folder or up to two above it, or the only other YAML with names in the folder."""
-    for candidate in (folder, folder.parent, folder.parent.parent):
-        found = _first_file(candidate, YAML_NAMES)
-        if found is not None:
-            return found
-        others = sorted(candidate.glob("*.y*ml")) if candidate == folder else []
-        others = [other for other in others if "names:" in read_text(other)]
-        if len(others) == 1:
-            return others[0]
-    return None
-
-
-def find_names(folder: Path) -> Path | None:
-    """The ``classes.txt`` in a folder, in its ``labels``, or up to two above it."""
-    folders = (folder, folder / "labels", folder.parent, folder.parent.parent)
-    found = (_first_file(candidate, NAMES_FILES) for candidate in folders)
-    return next((file for file in found if file is not None), None)
-
-
-def _first_file(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def category_names(folder: Path, described: Path | None, names: Path | None) -> tuple[str, ...]:
@@ -266,15 +245,6 @@ def read_yolo_file(path: Path, categories: int, report: Report = refuse) -> list
             xs, ys = values[::2], values[1::2]
             found.append((category, (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))))
     return found
-
-
-def label_file(root: Path, name: str) -> Path:
-    """The label file of an image: its path with ``labels`` for the last folder ``images``."""
-    parts = list((root / name).with_suffix(".txt").parts)
-    positions = [position for position, part in enumerate(parts[:-1]) if part == "images"]
-    if positions:
-        parts[positions[-1]] = "labels"
-    return Path(*parts)
 
 
 def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:

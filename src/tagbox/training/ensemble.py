@@ -1,120 +1,28 @@
-"""Evaluation on validation images: thresholds and metrics of a classifier, a detector, an ensemble."""
+"""The weights and thresholds of an ensemble, fitted on validation images, and its metrics there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import ClassifierConfig, DetectorConfig, Objective
+from tagbox.config import Objective
 from tagbox.data.dataset import UNKNOWN, Dataset
 from tagbox.errors import no_readable_images
-from tagbox.evaluation.box_matching import match_boxes
-from tagbox.evaluation.coco_ground_truth import ground_truth
 from tagbox.evaluation.ensemble_weights import (
     Weighted,
     choose_weights,
     equal_weights,
     weighted_mean,
 )
-from tagbox.evaluation.evaluate_detections import evaluate_boxes
-from tagbox.evaluation.evaluate_labels import NO_THRESHOLDS, evaluate_labels
-from tagbox.evaluation.tuning import Tuned, tune, tune_score_thresholds
-from tagbox.inference.detector import DetectorModel
+from tagbox.evaluation.evaluate_labels import tune_and_evaluate
+from tagbox.evaluation.tuning import Tuned
 from tagbox.inference.ensemble import ViewOutput
 from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
-from tagbox.metrics.single_label import MOST_PROBABLE
-from tagbox.models.bundle import DetectorBundle
 from tagbox.models.ensembles import Ensemble, Member, View
-from tagbox.predictions.predictions import Detections
-from tagbox.progress import Progress
-from tagbox.training.resolve_config import label_kind
-
-if TYPE_CHECKING:
-    from tagbox.models.detectors.base import Detector
-
-
-def evaluate_classifier(
-    validation: Dataset,
-    probabilities: NDArray[np.float32],
-    rates: NDArray[np.float64],
-    config: ClassifierConfig,
-) -> tuple[Tuned, dict[str, Any]]:
-    """Tune thresholds on the validation images; returns them with the metrics at them.
-
-    Exclusive labels leave nothing to tune: the most probable category is predicted.
-
-    Parameters
-    ----------
-    rates
-        (K,) base rates of the training images.
-    """
-    labels = label_kind(config)
-    if labels == "exclusive":
-        tuned = _nothing_to_tune()
-    else:
-        tuned = tune(
-            validation.labels,
-            probabilities,
-            config.objective,
-            rates=rates,
-            seed=config.seed,
-            at_least_one=config.at_least_one,
-            top_k=config.top_k,
-        )
-    metrics = evaluate_labels(
-        validation.labels,
-        categories=validation.categories.names,
-        probabilities=probabilities,
-        thresholds=tuned.thresholds,
-        seed=config.seed,
-        labels=labels,
-    )
-    return tuned, metrics
-
-
-def _nothing_to_tune() -> Tuned:
-    """The thresholds of exclusive labels."""
-    return Tuned(thresholds=MOST_PROBABLE, report={"reason": NO_THRESHOLDS})
-
-
-def evaluate_detector(
-    bundle: DetectorBundle,
-    detector: Detector,
-    validation: Dataset,
-    config: DetectorConfig,
-    progress: Progress,
-) -> tuple[DetectorBundle, Detections, dict[str, Any]]:
-    """Detect in the validation images as prediction does, tune score thresholds and evaluate at them.
-
-    Parameters
-    ----------
-    bundle, detector
-        The trained detector, its score thresholds still to be tuned.
-
-    Returns
-    -------
-    tuple of DetectorBundle, Detections and dict
-        The bundle with its score thresholds, the detections, and the result of `evaluate_boxes`.
-
-    Raises
-    ------
-    TagboxError
-        The codes of `evaluate_boxes`.
-    """
-    model = DetectorModel(bundle, engine=config.engine, device=config.device, detector=detector)
-    paths = [validation.images.path(row) for row in range(len(validation))]
-    with progress.bar("detecting", len(paths), "pictures") as advance:
-        # An image that was damaged since training is left out of the epochs' metrics, but not of these.
-        outputs = model.detect(paths, skip_errors=True, progress=advance)
-    detections = replace(outputs.detections, images=tuple(validation.images.files.tolist()))
-    cuts = tune_score_thresholds(match_boxes(ground_truth(validation), detections))
-    metrics = evaluate_boxes(validation, detections, cuts=cuts, seed=config.seed)
-    return replace(bundle, cuts=cuts), detections, metrics
-
 
 PLAIN = View()
 """The image as the run was trained on it."""
@@ -203,17 +111,16 @@ def evaluate_ensemble(
         weighted = Weighted(weights=equal_weights(len(means)), report=report)
     probabilities = weighted_mean(means, weighted.weights)
     rules = ensemble.members[0].bundle.thresholds
-    if ensemble.labels == "exclusive":
-        tuned = _nothing_to_tune()
-    else:
-        tuned = tune(
-            images.labels,
-            probabilities,
-            objective or rules.objective,
-            rates=_base_rates(ensemble, names),
-            at_least_one=rules.at_least_one,
-            top_k=rules.top_k,
-        )
+    tuned, metrics = tune_and_evaluate(
+        images.labels,
+        probabilities,
+        categories=names,
+        labels=ensemble.labels,
+        objective=objective or rules.objective,
+        rates=_base_rates(ensemble, names),
+        at_least_one=rules.at_least_one,
+        top_k=rules.top_k,
+    )
     members = tuple(
         replace(member, weight=weight)
         for member, weight in zip(ensemble.members, weighted.weights, strict=True)
@@ -229,13 +136,7 @@ def evaluate_ensemble(
         probabilities=probabilities,
         weights=weighted.report,
         tuned=tuned,
-        metrics=evaluate_labels(
-            images.labels,
-            categories=names,
-            probabilities=probabilities,
-            thresholds=tuned.thresholds,
-            labels=ensemble.labels,
-        ),
+        metrics=metrics,
         members=[_row(m, views, images) for m, views in zip(members, tables, strict=True)],
     )
 
