@@ -14,10 +14,9 @@ from tagbox.evaluation.ensemble_weights import (
     LEAST,
     choose_weights,
     cross_fitted_mean,
-    equal_weights,
     fit_weights,
-    weighted_mean,
 )
+from tagbox.predictions.predictions import equal_weights, weighted_mean
 
 SEEDS = st.integers(0, 2**32 - 1)
 

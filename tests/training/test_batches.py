@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tagbox.training.batches import FeatureBatches
+from tagbox.training.classification_task import FeatureBatches
 
 
 def test_batches_of_maps_keep_their_shape() -> None:

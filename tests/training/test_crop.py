@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pycocotools import mask
 from scipy import stats
 
+from tagbox.config.augment import resolve_crop
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, memory_source
 from tagbox.training.crop import (
     Objects,
@@ -17,7 +18,6 @@ from tagbox.training.crop import (
     Region,
     draw_crop,
     labels_in_region,
-    resolve_crop,
     visible_region,
 )
 

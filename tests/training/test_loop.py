@@ -10,8 +10,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from tagbox.errors import TagboxError
-from tagbox.training.batches import FeatureBatches
-from tagbox.training.classification_task import ClassificationTask
+from tagbox.training.classification_task import ClassificationTask, FeatureBatches
 from tagbox.training.distributed import Runtime
 from tagbox.training.history import is_better
 from tagbox.training.loop import Stop, evaluate, fit

@@ -28,8 +28,7 @@ from tagbox.inference.classifier import Classifier
 from tagbox.metrics.multilabel import average_precision, class_priors
 from tagbox.models.backbones import normalise, pool
 from tagbox.models.heads import FeatureScale, create_head
-from tagbox.training.batches import FeatureBatches
-from tagbox.training.classification_task import ClassificationTask
+from tagbox.training.classification_task import ClassificationTask, FeatureBatches
 from tagbox.training.distributed import Runtime
 from tagbox.training.loop import Stop, fit
 from tagbox.training.losses import create_loss

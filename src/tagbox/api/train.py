@@ -86,10 +86,11 @@ def train_classifier(
     ) -> TrainedClassifier | None:
         from tagbox.backends.feature_cache import FeatureCache
         from tagbox.training.classifier import train
-        from tagbox.training.teacher import teacher_probabilities
 
         teacher = None
         if config.teacher is not None:
+            from tagbox.training.teacher import teacher_probabilities
+
             teacher = teacher_probabilities(config.teacher, train_val.train, progress)
         with closing(FeatureCache()) if cache else nullcontext() as features:
             return train(

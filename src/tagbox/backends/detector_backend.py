@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tagbox.backends.encoder import installed_version
 from tagbox.backends.openvino_backend import compile_on_cpu
 from tagbox.device import Device, Engine, choose_engine
-from tagbox.models.backbones.torch_backbones import convert_module
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,6 +133,8 @@ class OpenVinoDetectorEngine(DetectorEngine):
 
     def _compile(self, pixels: Tensor) -> Any:
         import openvino
+
+        from tagbox.models.backbones.torch_backbones import convert_module
 
         model = convert_module(self.detector.body, list(pixels.shape))
         queue = openvino.AsyncInferQueue(compile_on_cpu(model, "fp32"))

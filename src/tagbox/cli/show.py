@@ -125,8 +125,8 @@ def show(
                 say(message)
         elif augmented:
             from tagbox.cli.augmented import LEGEND, augmented_cells
+            from tagbox.config.augment import resolve_crop
             from tagbox.training.augment import Augment
-            from tagbox.training.crop import resolve_crop
 
             crop = resolve_crop(augment.crop, bool(dataset.annotations.has_box.any()))
             title, legend = f"{title}, augmented (crop: {crop}), epoch {epoch}", LEGEND

@@ -85,3 +85,10 @@ class BoxAugmentConfig(Config):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
         require(0 <= self.scale_jitter < 1, "scale_jitter", self.scale_jitter, "in [0, 1)")
         require(0 < self.min_visible <= 1, "min_visible", self.min_visible, "in (0, 1]")
+
+
+def resolve_crop(crop: Crop, has_boxes: bool) -> Crop:
+    """Resolve ``auto``: ``boxes`` where the data has boxes, else ``none``."""
+    if crop == "auto":
+        return "boxes" if has_boxes else "none"
+    return crop

@@ -20,6 +20,8 @@ OF_TORCHVISION = (
     *("ssd300_vgg16", "ssdlite320_mobilenet_v3_large"),
 )
 """Detectors of torchvision, with a backbone and published weights of their own."""
+HUGGINGFACE = "huggingface/"
+"""Begins the name of a transformer of the hub."""
 
 
 @dataclass(frozen=True, kw_only=True)

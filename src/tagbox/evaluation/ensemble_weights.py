@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tagbox.data.dataset import PRESENT, UNKNOWN
 from tagbox.evaluation.tuning import fold_setup, held_out_folds
 from tagbox.metrics.multilabel import average_precision, mean_average_precision
+from tagbox.predictions.predictions import equal_weights, weighted_mean
 
 Tables = Sequence[NDArray[np.float32]]
 
@@ -48,36 +49,6 @@ class Weighted:
 
     weights: tuple[float, ...]
     report: dict[str, Any]
-
-
-def weighted_mean(tables: Tables, weights: Sequence[float] | None = None) -> NDArray[np.float32]:
-    """The weighted mean of probabilities.
-
-    It is computed entry by entry, so that parts of a table give the same bits as the whole.
-
-    Parameters
-    ----------
-    tables
-        M tables (N, K) of floats in [0, 1].
-    weights
-        M numbers >= 0 that sum to 1; equal ones when not given.
-
-    Returns
-    -------
-    NDArray[np.float32]
-        (N, K) in [0, 1].
-    """
-    if weights is None:
-        weights = equal_weights(len(tables))
-    total = np.zeros(tables[0].shape)
-    for table, weight in zip(tables, weights, strict=True):
-        total += np.float64(weight) * table
-    return total.astype(np.float32)
-
-
-def equal_weights(count: int) -> tuple[float, ...]:
-    """`count` times one over `count`."""
-    return (1 / count,) * count
 
 
 def fit_weights(truth: NDArray[np.int8], tables: Tables) -> tuple[float, ...]:

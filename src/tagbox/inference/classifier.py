@@ -18,11 +18,9 @@ from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
 from tagbox.images.decode import ImageInput
 from tagbox.images.geometry import placement, to_square
-from tagbox.inference.evidence import combined, evidence, over_image, require_linear
 from tagbox.inference.predictor import ClassifierOutput, LabelPredictor
 from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
-from tagbox.models.bundle import Arrays, ClassifierBundle
-from tagbox.models.ensembles import is_ensemble
+from tagbox.models.bundle import Arrays, ClassifierBundle, is_ensemble
 from tagbox.models.heads import activate, head_logits, wants_map
 from tagbox.predictions.thresholds import Thresholds
 
@@ -123,6 +121,8 @@ class Classifier(LabelPredictor):
 
     def require_evidence(self) -> None:
         """See `LabelPredictor.require_evidence`."""
+        from tagbox.inference.evidence import require_linear
+
         require_linear(self.bundle.head)
         for spec, _ in self.bundle.backbones:
             if not spec.mean_pooled:
@@ -164,6 +164,8 @@ class Classifier(LabelPredictor):
         self, image: NDArray[np.uint8], categories: Sequence[int]
     ) -> list[NDArray[np.float32]]:
         """See `LabelPredictor.evidence`."""
+        from tagbox.inference.evidence import combined, evidence, over_image
+
         self.require_evidence()
         maps = []
         for encoder in self.encoders:

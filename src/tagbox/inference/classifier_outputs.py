@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from tagbox.atomic_io import atomic_path
 from tagbox.config import LabelKind
 from tagbox.data.dataset import PRESENT, Dataset
-from tagbox.data.submission import encode_submission
 from tagbox.errors import TagboxError, bad_value
 from tagbox.images.decode import read_image
 from tagbox.inference.predictor import ClassifierOutput, LabelPredictor
@@ -132,6 +131,8 @@ class LabelPredictions:
         """
         stems = [path.stem for path in self.paths]
         if format == "challenge":
+            from tagbox.data.submission import encode_submission
+
             twice = [stem for stem, n in Counter(stems).items() if n > 1]
             if twice:
                 raise TagboxError(

@@ -18,15 +18,12 @@ from tagbox.backends.features import encode_parts
 from tagbox.config import LabelKind
 from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
-from tagbox.evaluation.ensemble_weights import weighted_mean
 from tagbox.images.decode import ImageInput
-from tagbox.inference.classifier import (
-    PART_BYTES,
-    Classifier,
-)
+from tagbox.inference.classifier import PART_BYTES, Classifier
 from tagbox.inference.predictor import ClassifierOutput, LabelPredictor
 from tagbox.models.bundle import ClassifierBundle
 from tagbox.models.ensembles import Ensemble, Member, load_ensemble
+from tagbox.predictions.predictions import weighted_mean
 from tagbox.predictions.thresholds import Thresholds
 
 BLOCK = 32

@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagbox.backends.encoder import Precision
-from tagbox.backends.feature_cache import FeatureCache
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
 from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
-from tagbox.inference.classifier import Classifier
-from tagbox.inference.ensemble import EnsembleClassifier
 from tagbox.inference.predictor import LabelPredictor
-from tagbox.models.bundle import is_detector
-from tagbox.models.ensembles import is_ensemble
+from tagbox.models.bundle import is_detector, is_ensemble
 from tagbox.predictions.predictions import Predictions
 from tagbox.predictions.thresholds import Thresholds
 
@@ -89,8 +85,13 @@ def load_classifier(
             file=run,
             hint="give the run of a classifier, or load it with tagbox.load_model",
         )
-    kind = EnsembleClassifier if is_ensemble(Path(run)) else Classifier
-    return kind.load(run, engine=engine, device=device, precision=precision)
+    if is_ensemble(Path(run)):
+        from tagbox.inference.ensemble import EnsembleClassifier
+
+        return EnsembleClassifier.load(run, engine=engine, device=device, precision=precision)
+    from tagbox.inference.classifier import Classifier
+
+    return Classifier.load(run, engine=engine, device=device, precision=precision)
 
 
 def predict_dataset(
@@ -109,6 +110,8 @@ def predict_dataset(
     TagboxError
         The codes of `load_classifier` and `images.decode.read_image`; ``images-not-found``.
     """
+    from tagbox.backends.feature_cache import FeatureCache
+
     model = load_classifier(run, device=device)
     require_images(dataset)
     paths = [dataset.images.path(row) for row in range(len(dataset))]

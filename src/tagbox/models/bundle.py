@@ -21,15 +21,13 @@ from tagbox.atomic_io import atomic_path, atomic_write, sha256_of
 from tagbox.config import Geometry, HeadKind, LabelKind, Pooling
 from tagbox.data.dataset import Categories
 from tagbox.errors import TagboxError
-from tagbox.models.backbones import BackboneSpec
+from tagbox.models.backbones import BackboneSpec, Colour
 from tagbox.models.heads import kind_of
 from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
 
-JSON_NAME, WEIGHTS_NAME = "model.json", "model.safetensors"
+JSON_NAME, WEIGHTS_NAME, ENSEMBLE_NAME = "model.json", "model.safetensors", "ensemble.json"
 FORMAT_VERSION = 1
-
 Arrays = dict[str, NDArray[Any]]
-Colour = tuple[float, float, float]
 D = TypeVar("D")
 
 
@@ -328,6 +326,11 @@ def is_detector(folder: Path) -> bool:
         return False
 
 
+def is_ensemble(folder: Path) -> bool:
+    """Whether a run folder holds an ensemble and not a single model."""
+    return (folder / ENSEMBLE_NAME).is_file()
+
+
 def read_description(path: Path, kind: type[D], format_name: str, version: int) -> D:
     """The JSON file `path` as the msgspec struct `kind`, which must be of that format and version.
 
@@ -340,8 +343,7 @@ def read_description(path: Path, kind: type[D], format_name: str, version: int) 
     if (header.format, header.format_version) != (format_name, version):
         raise TagboxError(
             "bundle-version",
-            f"{header.format} version {header.format_version}; this tagbox reads {format_name} version "
-            f"{version}",
+            f"{header.format} version {header.format_version}; this tagbox reads {format_name} version {version}",
             file=path,
             where="format" if header.format != format_name else "format_version",
             hint="use the tagbox that wrote it, or make it again",

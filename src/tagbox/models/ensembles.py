@@ -17,11 +17,17 @@ from tagbox.atomic_io import atomic_write, sha256_of
 from tagbox.config import LabelKind, require
 from tagbox.config.classifier import SIZES
 from tagbox.errors import TagboxError
-from tagbox.models.bundle import WEIGHTS_NAME, ClassifierBundle, read_description
+from tagbox.models.bundle import (
+    ENSEMBLE_NAME,
+    WEIGHTS_NAME,
+    ClassifierBundle,
+    is_ensemble,
+    read_description,
+)
 from tagbox.predictions.thresholds import Thresholds
 
 FORMAT, FORMAT_VERSION = "tagbox-ensemble", 1
-ENSEMBLE_NAME, MEMBERS_NAME = "ensemble.json", "members"
+MEMBERS_NAME = "members"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +122,6 @@ class _Description(msgspec.Struct, forbid_unknown_fields=True):
     thresholds: dict[str, Any]
     data_fingerprint: str
     versions: dict[str, str]
-
-
-def is_ensemble(folder: Path) -> bool:
-    """Whether a run folder holds an ensemble and not a single model."""
-    return (folder / ENSEMBLE_NAME).is_file()
 
 
 def views_of(sizes: Sequence[int], *, mirrored: bool) -> tuple[View, ...]:

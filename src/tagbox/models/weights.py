@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import cache_folder, sha256_of
-from tagbox.data.http_download import download_file
 from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ def download_weights(url: str) -> Path:
     prefix = digits[1] if digits else None
     if path.is_file() and (prefix is None or sha256_of(path).startswith(prefix)):
         return path
+    from tagbox.data.http_download import download_file
+
     source = mirrored(url)
     return download_file(
         source,

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write
 from tagbox.data.json_files import read_json_as
-from tagbox.data.submission import read_submission
 from tagbox.data.text import cannot_read, read_text
 from tagbox.errors import TagboxError
 from tagbox.predictions.predictions import Predictions
@@ -88,6 +87,8 @@ def read_predictions_and_thresholds(
         )
     if first != b"{":
         if path.suffix.lower() == ".json":
+            from tagbox.data.submission import read_submission
+
             read_submission(path)  # Says what is wrong with it as JSON.
         return read_csv(path), None
     if re.match(
@@ -106,6 +107,8 @@ def read_predictions_and_thresholds(
 
 def read_label_sets(path: Path, categories: Sequence[str]) -> Predictions:
     """The challenge JSON; indices of `categories` become rows of `decisions`."""
+    from tagbox.data.submission import read_submission
+
     submission = read_submission(path, len(categories))
     lengths = np.fromiter(map(len, submission.values()), np.intp, len(submission))
     columns = np.fromiter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -146,3 +147,35 @@ def as_labels(detections: Detections) -> Predictions:
         source=detections.source,
         labels="multi",
     )
+
+
+def weighted_mean(
+    tables: Sequence[NDArray[np.float32]], weights: Sequence[float] | None = None
+) -> NDArray[np.float32]:
+    """The weighted mean of probabilities.
+
+    It is computed entry by entry, so that parts of a table give the same bits as the whole.
+
+    Parameters
+    ----------
+    tables
+        M tables (N, K) of floats in [0, 1].
+    weights
+        M numbers >= 0 that sum to 1; equal ones when not given.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        (N, K) in [0, 1].
+    """
+    if weights is None:
+        weights = equal_weights(len(tables))
+    total = np.zeros(tables[0].shape)
+    for table, weight in zip(tables, weights, strict=True):
+        total += np.float64(weight) * table
+    return total.astype(np.float32)
+
+
+def equal_weights(count: int) -> tuple[float, ...]:
+    """`count` times one over `count`."""
+    return (1 / count,) * count

@@ -1,7 +1,8 @@
-"""The classification task of the training loop: logits, the loss over known labels, metrics of a pass."""
+"""The classification task of the training loop: logits, the loss over known labels, metrics; batches of features."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -147,3 +148,65 @@ class ClassificationTask:
     def metrics(self) -> ClassificationMetrics:
         """Empty metrics for a new pass."""
         return ClassificationMetrics(self.labels)
+
+
+class FeatureBatches:
+    """Batches of features that were encoded once.
+
+    Parameters
+    ----------
+    features
+        (N, V, ...) float32; V views of each image (view 0 is the unmirrored image).
+    labels
+        (N, K) int8: 1 present, 0 absent, -1 unknown.
+    batch_size
+        Images in a batch; the last one of a pass may be smaller.
+    shuffle
+        With it, the order and the view of each image are drawn anew every epoch from (`seed`, epoch);
+        without, the order is that of the rows and the view is 0.
+    seed
+        Of the order.
+    targets
+        (N, K) float32 targets of the loss instead of the labels; see `training.teacher`.
+    """
+
+    def __init__(
+        self,
+        features: NDArray[np.float32],
+        labels: NDArray[np.int8],
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int = 0,
+        targets: NDArray[np.float32] | None = None,
+    ) -> None:
+        import torch
+
+        self.features = torch.from_numpy(features)
+        self.truth = torch.from_numpy(labels.astype(np.float32))
+        self.targets = self.truth if targets is None else torch.from_numpy(targets)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return -(-len(self.targets) // self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """Batches of one part each, from batch `start` on; inputs are (B, ...) features."""
+        import torch
+
+        count, views = self.features.shape[:2]
+        order, view = np.arange(count), torch.zeros(count, dtype=torch.long)
+        if self.shuffle:
+            random = np.random.default_rng([self.seed, epoch])
+            order = random.permutation(count)
+            view = torch.from_numpy(random.integers(views, size=count))
+        for first in range(start * self.batch_size, count, self.batch_size):
+            rows = order[first : first + self.batch_size]
+            inputs = self.inputs(torch.from_numpy(rows), view[rows])
+            yield [Batch(rows, inputs, self.targets[rows], self.truth[rows])]
+
+    def inputs(self, rows: Tensor, views: Tensor) -> Tensor:
+        """Input of the model for the images at `rows`."""
+        return self.features[rows, views]

@@ -23,7 +23,6 @@ from tagbox.models.heads import activate, head_logits
 from tagbox.predictions.predictions import Predictions
 from tagbox.progress import Progress
 from tagbox.training.failures import require_torch
-from tagbox.training.finetune import finetune
 from tagbox.training.frozen import Encoded, Stage, encode, train_frozen
 from tagbox.training.resolve_config import kind_sentence, label_kind, resolve
 from tagbox.training.saved_run import Trained, versions
@@ -115,6 +114,8 @@ def train(
                 rows=(np.arange(len(train_val.train)), np.arange(len(train_val.validation))),
             )
     if config.finetune.active:
+        from tagbox.training.finetune import finetune
+
         assert run_dir is not None
         stage = finetune(
             stage,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import Crop, Geometry
+from tagbox.config import Geometry
 from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN, Dataset
 
 _STRETCH = math.log(4 / 3)
@@ -66,13 +66,6 @@ class Region:
     top: float
     right: float
     bottom: float
-
-
-def resolve_crop(crop: Crop, has_boxes: bool) -> Crop:
-    """Resolve ``auto``: ``boxes`` where the data has boxes, else ``none``."""
-    if crop == "auto":
-        return "boxes" if has_boxes else "none"
-    return crop
 
 
 def draw_crop(

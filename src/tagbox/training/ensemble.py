@@ -12,17 +12,13 @@ from numpy.typing import NDArray
 from tagbox.config import Objective
 from tagbox.data.dataset import UNKNOWN, Dataset
 from tagbox.errors import no_readable_images
-from tagbox.evaluation.ensemble_weights import (
-    Weighted,
-    choose_weights,
-    equal_weights,
-    weighted_mean,
-)
+from tagbox.evaluation.ensemble_weights import Weighted, choose_weights
 from tagbox.evaluation.evaluate_labels import tune_and_evaluate
 from tagbox.evaluation.tuning import Tuned
 from tagbox.inference.ensemble import ViewOutput
 from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
 from tagbox.models.ensembles import Ensemble, Member, View
+from tagbox.predictions.predictions import equal_weights, weighted_mean
 
 PLAIN = View()
 """The image as the run was trained on it."""

@@ -24,7 +24,6 @@ from tagbox.training.network import train_network
 from tagbox.training.optim import optimizer_of
 from tagbox.training.resolve_config import label_kind
 from tagbox.training.run_dir import RANDAUGMENT, RunDir, require_same_data, require_same_randaugment
-from tagbox.training.teacher import mixed_targets
 from tagbox.training.tensorboard import TensorBoardLog, watch_labels
 from tagbox.training.train_val import TrainVal
 
@@ -83,6 +82,8 @@ def finetune(
         left_out = list(about["left_out"])
     targets = None
     if teacher is not None:
+        from tagbox.training.teacher import mixed_targets
+
         targets = mixed_targets(train.labels, teacher[rows[0]], config.teacher_weight)
 
     def batches(how: Mapping[str, Any]) -> tuple[ImageBatches, ImageBatches]:

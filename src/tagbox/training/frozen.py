@@ -23,7 +23,6 @@ from tagbox.models.backbones import Arrays
 from tagbox.progress import Progress
 from tagbox.training.memory import train_val_in_memory
 from tagbox.training.resolve_config import label_kind
-from tagbox.training.teacher import mixed_targets
 from tagbox.training.tensorboard import TensorBoardLog, watch_labels
 from tagbox.training.train_val import TrainVal
 
@@ -275,8 +274,7 @@ def train_head(
     import torch
 
     from tagbox.models.heads import FeatureScale
-    from tagbox.training.batches import FeatureBatches
-    from tagbox.training.classification_task import ClassificationTask
+    from tagbox.training.classification_task import ClassificationTask, FeatureBatches
     from tagbox.training.loop import Stop, fit
     from tagbox.training.losses import create_losses
     from tagbox.training.optim import AdamW, Schedule, one_cycle
@@ -346,6 +344,8 @@ def train_frozen(
     """
     targets = None
     if teacher is not None:
+        from tagbox.training.teacher import mixed_targets
+
         targets = mixed_targets(encoded.train.labels, teacher, config.teacher_weight)
     watch = watch_labels(config, encoded.train.categories.names, log if runtime.main else None)
     with progress.bar("training the head", config.epochs, "epochs") as advance:

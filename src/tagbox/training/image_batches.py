@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import AugmentConfig, Geometry
+from tagbox.config.augment import resolve_crop
 from tagbox.data.dataset import UNKNOWN, Dataset
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
@@ -17,7 +18,7 @@ from tagbox.images.geometry import PAD_VALUE, to_square
 from tagbox.training.augment import Augment
 from tagbox.training.batches import PADDING, LoadedBatches
 from tagbox.training.classification_task import Batch
-from tagbox.training.crop import Objects, ObjectsByImage, resolve_crop
+from tagbox.training.crop import Objects, ObjectsByImage
 from tagbox.training.mixup import mix
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig, LabelKind
+from tagbox.config.augment import resolve_crop
 from tagbox.config.finetune import FREE
 from tagbox.data.dataset import exclusive, require_single_label
 from tagbox.device import available_precisions, cpu_flags
 from tagbox.errors import TagboxError
-from tagbox.training.crop import resolve_crop
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from tagbox.errors import TagboxError
-from tagbox.models.backbones.base import Source, require_same_shapes
+from tagbox.models.backbones.base import Colour, Source, require_same_shapes
 
 State = dict[str, Tensor]
-Colour = tuple[float, float, float]
 
 
 class Architecture(ABC):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Arrays = Mapping[str, NDArray[Any]]
+Colour = tuple[float, float, float]
+"""A value of each of red, green and blue."""
 Source = Literal["packaged", "torchvision", "timm"]
 
 
@@ -51,8 +53,8 @@ class BackboneSpec:
     name: str
     source: Source
     size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Colour
+    std: Colour
     dim: int
     weights: str
     weights_sha256: str

@@ -10,7 +10,6 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from tagbox.models.bundle import Colour as Colour
 from tagbox.models.bundle import DetectorSpec as DetectorSpec
 from tagbox.models.freezing import last_stages, still_modules
 

@@ -7,9 +7,8 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagbox.config.detector import OF_TORCHVISION, ON_A_BACKBONE, DetectorConfig
+from tagbox.config.detector import HUGGINGFACE, OF_TORCHVISION, ON_A_BACKBONE, DetectorConfig
 from tagbox.errors import TagboxError, extra_missing
-from tagbox.models.detectors.transformers_create import HUGGINGFACE
 
 if TYPE_CHECKING:
     from tagbox.models.detectors.base import Detector, DetectorSpec
@@ -35,7 +34,7 @@ def create_detector(config: DetectorConfig, categories: int) -> Detector:
 
         return create_dense(config, categories)
     if name in ON_A_BACKBONE:
-        from tagbox.models.detectors.pyramid import create_on_pyramid
+        from tagbox.models.detectors.torchvision_heads import create_on_pyramid
 
         return create_on_pyramid(config, categories)
     if _is_transformer(name):
@@ -61,7 +60,7 @@ def build_detector(spec: DetectorSpec) -> Detector:
 
         return build_dense(spec)
     if name in ON_A_BACKBONE:
-        from tagbox.models.detectors.pyramid import build_on_pyramid
+        from tagbox.models.detectors.torchvision_heads import build_on_pyramid
 
         return build_on_pyramid(spec)
     if _is_transformer(name):

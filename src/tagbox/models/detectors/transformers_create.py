@@ -18,13 +18,13 @@ from typing import Any
 
 import torch
 
-from tagbox.config.detector import DetectorConfig
+from tagbox.config.detector import HUGGINGFACE, DetectorConfig
 from tagbox.errors import TagboxError
-from tagbox.models.detectors.base import Colour, DetectorSpec
+from tagbox.models.backbones import Colour
+from tagbox.models.detectors.base import DetectorSpec
 from tagbox.models.detectors.transformers_detector import TransformerDetector
 from tagbox.models.weights import download_weights
 
-HUGGINGFACE = "huggingface/"
 NEEDED = "config.json"
 WEIGHTS = "model.safetensors"
 BESIDE = "preprocessor_config.json"
