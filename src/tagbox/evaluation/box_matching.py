@@ -26,7 +26,8 @@ PAIRS = 4_000_000
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Matches:
-    """Outcomes of the detections that COCO counts: the 100 of highest score in each image and category.
+    """Outcomes of the detections that COCO counts, unless told otherwise: the 100 of highest score in each image and
+    category, at the ten IoUs of `IOUS`.
 
     Attributes
     ----------
@@ -73,13 +74,23 @@ class Matches:
         return slice(int(start), int(stop))
 
 
-def match_boxes(truth: GroundTruth, detections: Detections) -> Matches:
+def match_boxes(
+    truth: GroundTruth,
+    detections: Detections,
+    *,
+    ious: Array = IOUS,
+    most: int | None = MOST[-1],
+) -> Matches:
     """Match as COCO does: by descending score, each detection takes the free box that it overlaps most.
 
     Parameters
     ----------
     truth, detections
         As in `score_boxes`.
+    ious
+        Ascending IoU thresholds; `Matches` has a row for each.
+    most
+        Detections counted in each image and category, best first; all where None.
     """
     categories = max(len(truth.dataset.categories), 1)
     number = truth.image_numbers()
@@ -89,12 +100,13 @@ def match_boxes(truth: GroundTruth, detections: Detections) -> Matches:
     kept, group = kept[order], group[order]
     # A group is an image and a category; `rank` counts a group's detections from the highest score down.
     rank = np.arange(len(group)) - np.searchsorted(group, group)
-    best = rank < MOST[-1]
-    kept, group, rank = kept[best], group[best], rank[best]
+    if most is not None:
+        best = rank < most
+        kept, group, rank = kept[best], group[best], rank[best]
     low, high = SIZES["all"]
     counted = ~truth.crowd & (truth.areas >= low) & (truth.areas <= high)
-    found = np.full((len(IOUS), len(kept)), -1, np.int32)
-    _match(found, truth, counted, detections.boxes[kept], group, rank, categories)
+    found = np.full((len(ious), len(kept)), -1, np.int32)
+    _match(found, truth, counted, detections.boxes[kept], group, rank, categories, ious)
     areas = detections.boxes[kept, 2] * detections.boxes[kept, 3]
     # A match with an ignored box is ignored; without a match the detection's own area decides. `found` is -1 where
     # there is no match, and then indexes the appended False, which is not used.
@@ -129,14 +141,15 @@ def _match(
     group: NDArray[np.int64],
     rank: NDArray[np.int64],
     categories: int,
+    ious: Array,
 ) -> None:
-    """Fill `found` (10, D) for detections of the given group (image and category) and rank in it.
+    """Fill `found` (I, D) at `ious` (I,) for detections of the given group (image and category) and rank in it.
 
     Groups do not interact, so the detections of rank 0 of all groups are matched in one step, then those of rank 1, and
-    so on: 100 steps whatever the number of images.
+    so on: 100 steps, unless more are counted, whatever the number of images.
     """
     truth_group = truth.image_numbers()[truth.image_rows] * categories + truth.category_rows
-    pairs = list(_overlapping(boxes, group, truth, truth_group))
+    pairs = list(overlapping(boxes, group, truth, truth_group, ious[0]))
     detection = np.concatenate([part[0] for part in pairs]) if pairs else np.zeros(0, np.intp)
     box = np.concatenate([part[1] for part in pairs]) if pairs else np.zeros(0, np.intp)
     iou = np.concatenate([part[2] for part in pairs]) if pairs else np.zeros(0)
@@ -144,14 +157,14 @@ def _match(
     # a box to find to an ignored one, then the larger IoU, then the box that comes later in the file.
     order = np.lexsort((box, iou, counted[box], detection, rank[detection]))
     detection, box, iou = detection[order], box[order], iou[order]
-    ends = np.searchsorted(rank[detection], np.arange(MOST[-1] + 1))
-    taken = np.zeros((len(IOUS), len(truth)), bool)
+    ends = np.searchsorted(rank[detection], np.arange(rank.max(initial=-1) + 2))
+    taken = np.zeros((len(ious), len(truth)), bool)
     for start, stop in pairwise(ends):
         if start == stop:
             continue
         candidates, targets, overlaps = detection[start:stop], box[start:stop], iou[start:stop]
         # COCO's own bound: an IoU of 1 may come out a little below.
-        for level, least in enumerate(np.minimum(IOUS, 1 - 1e-10)):
+        for level, least in enumerate(np.minimum(ious, 1 - 1e-10)):
             free = (overlaps >= least) & ~taken[level, targets]
             # Assigned several times, an element keeps the last value: the detection's first choice of the free boxes.
             found[level, candidates[free]] = targets[free]
@@ -160,10 +173,14 @@ def _match(
             taken[level, matched[~truth.crowd[matched]]] = True
 
 
-def _overlapping(
-    boxes: Array, group: NDArray[np.int64], truth: GroundTruth, truth_group: NDArray[np.int64]
+def overlapping(
+    boxes: Array,
+    group: NDArray[np.int64],
+    truth: GroundTruth,
+    truth_group: NDArray[np.int64],
+    least: float,
 ) -> Iterator[tuple[Rows, Rows, Array]]:
-    """Pairs (detections, truth boxes, IoUs) within a group at an IoU of 0.5 or more, in parts of about `PAIRS`."""
+    """Pairs (detections, truth boxes, IoUs) within a group at an IoU of `least` or more, in parts of about `PAIRS`."""
     by_group = np.argsort(truth_group, kind="stable")
     first = np.searchsorted(truth_group[by_group], group, side="left")
     counts = np.searchsorted(truth_group[by_group], group, side="right") - first
@@ -178,7 +195,7 @@ def _overlapping(
         within = np.arange(len(candidates)) - np.repeat(total[start:stop] - total[start], part)
         targets = by_group[first[candidates] + within]
         iou = box_iou(boxes[candidates], truth.boxes[targets], truth.crowd[targets])
-        near = iou >= IOUS[0]
+        near = iou >= least
         yield candidates[near], targets[near], iou[near]
         start = stop
 

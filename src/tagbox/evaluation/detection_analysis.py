@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.evaluation.box_matching import Matches
+from tagbox.evaluation.box_matching import Matches, match_boxes, overlapping
 from tagbox.evaluation.coco_ground_truth import GroundTruth
-from tagbox.evaluation.coco_metrics import RECALLS, BoxScores, hotcoco_pair
+from tagbox.evaluation.coco_metrics import RECALLS, BoxScores
 from tagbox.metrics.multilabel import ratio
 from tagbox.predictions.predictions import Detections
 
@@ -125,26 +125,87 @@ ERRORS = {
 """TIDE's names of the error types, and those of the JSON."""
 
 
-def error_types(scores: BoxScores, matches: Matches) -> dict[str, dict[str, float | int]]:
+LOCATED, OVERLAPS = 0.5, 0.1
+"""IoU of a right detection, and the least one at which a detection is about a box at all."""
+
+
+def error_types(
+    scores: BoxScores, matches: Matches, detections: Detections
+) -> dict[str, dict[str, float | int]]:
     """TIDE error types: ``ap50``, the gain in AP at an IoU of 0.5 if the errors were corrected, and their ``count``.
 
     Bolya et al., *TIDE: A General Toolbox for Identifying Object Detection Errors* (ECCV 2020); a detection of the
     right category with an IoU from 0.1 to 0.5 is a location error. The types are sorted by the gain;
     ``false_positives`` and ``false_negatives`` after them are TIDE's special errors, all false detections and all
     missed boxes together.
+
+    As in the authors' tidecv, a missed box is corrected by taking it out of the boxes to find, and a category left
+    without boxes and detections is out of the mean. On purpose the gains are measured against COCO's AP, which tidecv's
+    base differs from in three ways: it averages over categories that have false detections but no box, with an AP of
+    0; keeps 100 detections of an image over all categories; and files detections in crowd regions among the errors.
     """
-    found = scores.evaluator.tide_errors(pos_thr=0.5, bg_thr=0.1)
+    found = scores.evaluator.tide_errors(pos_thr=LOCATED, bg_thr=OVERLAPS)
+    gains = {key: float(gain) for key, gain in found["delta_ap"].items()}
+    detected = np.bincount(
+        matches.category_rows[~matches.ignored[0]], minlength=len(matches.positives)
+    )
+    silent = (matches.positives > 0) & (detected == 0)
+    if silent.any():
+        base, there = float(found["ap_base"]), int(np.count_nonzero(matches.positives))
+        for key, gone in (
+            ("FN", silent),
+            ("Miss", silent & ~_called_otherwise(matches, detections, silent)),
+        ):
+            left = there - int(gone.sum())
+            # hotcoco's mean still holds an AP of 0 for each category that is gone.
+            gains[key] = ((base + gains[key]) * there / left if left else 1.0) - base
     rows = {
-        name: {"ap50": float(found["delta_ap"][key]), "count": int(found["counts"][key])}
+        name: {"ap50": gains[key], "count": int(found["counts"][key])}
         for key, name in ERRORS.items()
     }
     right = int(matches.right[0].sum())
     wrong = int((~matches.ignored[0]).sum()) - right
     missed = int(matches.positives.sum()) - right
     return dict(sorted(rows.items(), key=lambda row: -row[1]["ap50"])) | {
-        "false_positives": {"ap50": float(found["delta_ap"]["FP"]), "count": wrong},
-        "false_negatives": {"ap50": float(found["delta_ap"]["FN"]), "count": missed},
+        "false_positives": {"ap50": gains["FP"], "count": wrong},
+        "false_negatives": {"ap50": gains["FN"], "count": missed},
     }
+
+
+def _called_otherwise(
+    matches: Matches, detections: Detections, silent: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """(K,) bool; of the categories in `silent` those with a box that a detection finds under another category.
+
+    Such a box counts as a category error, not as missed: the detection is false, is not one of its own category
+    badly placed, and of the boxes of other categories overlaps this one most, with an IoU of 0.5 or more.
+    """
+    truth = matches.truth
+    named = np.zeros(len(silent), bool)
+    wanted = matches.counted & silent[truth.category_rows]
+    in_image = np.bincount(truth.image_rows[wanted], minlength=len(truth.scored)) > 0
+    columns = np.flatnonzero(~matches.right[0] & ~matches.ignored[0] & in_image[matches.image_rows])
+    own = np.zeros(len(columns))
+    target = np.full(len(columns), -1)
+    images = truth.image_rows.astype(np.int64)
+    for detection, box, iou in overlapping(
+        detections.boxes[matches.rows[columns]],
+        matches.image_rows[columns].astype(np.int64),
+        truth,
+        images,
+        OVERLAPS,
+    ):
+        counted = matches.counted[box]
+        same = truth.category_rows[box] == matches.category_rows[columns[detection]]
+        np.maximum.at(own, detection[counted & same], iou[counted & same])
+        # Ascending, so that the last one assigned is the largest; of equal ones the first box.
+        order = np.lexsort((-box, iou))
+        order = order[(counted & ~same & (iou >= LOCATED))[order]]
+        target[detection[order]] = box[order]
+    target = target[(own < OVERLAPS) | (own > LOCATED)]
+    target = target[target >= 0]
+    named[truth.category_rows[target[wanted[target]]]] = True
+    return named
 
 
 def confusion_matrix(truth: GroundTruth, detections: Detections) -> list[list[int]]:
@@ -160,16 +221,38 @@ def confusion_matrix(truth: GroundTruth, detections: Detections) -> list[list[in
     Returns
     -------
     list of list of int
-        In the dataset's order of categories. Boxes and detections are paired by overlap of 0.5 or more
-        whatever their category; a box that pairs with none is in the last column, a detection in the last row.
+        In the dataset's order of categories. A box is paired with a detection of its own category first, as COCO
+        does at an IoU of 0.5, so that the diagonal holds the true positives. What is left is paired whatever the
+        category, the highest score first. A box that pairs with none is in the last column, a detection in the last
+        row; one in a crowd region of its category is in neither. All detections count, however many in an image.
     """
-    from hotcoco import COCOeval
-
-    found = COCOeval(*hotcoco_pair(truth, detections), "bbox").confusion_matrix(iou_thr=0.5)[
-        "matrix"
-    ]
-    order = np.append(truth.category_numbers() - 1, len(truth.dataset.categories))
-    return [[int(count) for count in row] for row in np.asarray(found)[np.ix_(order, order)]]
+    ious, count = np.array([LOCATED]), len(truth.dataset.categories)
+    matrix = np.zeros((count + 1, count + 1), np.int64)
+    own = match_boxes(truth, detections, ious=ious, most=None)
+    right = own.right[0]
+    np.add.at(matrix, (own.category_rows[right],) * 2, 1)
+    free = own.counted.copy()
+    free[own.found[0, right]] = False
+    boxes = np.flatnonzero(free)
+    rest = detections.take(np.sort(own.rows[~right & ~own.ignored[0]]))
+    # One category for all, so that only the overlap counts.
+    left = replace(
+        truth,
+        image_rows=truth.image_rows[boxes],
+        category_rows=np.zeros(len(boxes), np.int32),
+        boxes=truth.boxes[boxes],
+        areas=truth.areas[boxes],
+        crowd=truth.crowd[boxes],
+    )
+    other = match_boxes(
+        left, replace(rest, category_rows=np.zeros_like(rest.category_rows)), ious=ious, most=None
+    )
+    box_rows = np.append(truth.category_rows[boxes], count)[other.found[0]]
+    np.add.at(matrix, (box_rows, rest.category_rows[other.rows]), 1)
+    lost = np.ones(len(boxes), bool)
+    lost[other.found[0][other.found[0] >= 0]] = False
+    matrix[:-1, -1] = np.bincount(truth.category_rows[boxes[lost]], minlength=count)
+    return [[int(number) for number in row] for row in matrix]
 
 
 def calibration(scores: BoxScores, bins: int = 10) -> dict[str, Any]:

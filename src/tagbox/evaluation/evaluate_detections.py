@@ -88,7 +88,7 @@ def evaluate_boxes(
         "cuts": used.to_dict() | {"source": "found here" if cuts is None else "given"},
         "at_cuts": _at_cuts(matches, levels),
         "per_category": _category_table(scores, matches, levels),
-        "errors": error_types(scores, matches),
+        "errors": error_types(scores, matches, detections),
         "confusion": _confusion(truth, detections, used),
         "curves": _curves(scores, matches),
     }
