@@ -53,8 +53,7 @@ def test_error_types_by_hand() -> None:
 CAT, DOG, BIRD = (0, 0, 0, 0, 20, 20), (0, 1, 50, 50, 20, 20), (0, 2, 100, 0, 20, 20)
 
 
-# AP is the mean over cat and dog: 50 where the dog is not found. tidecv 1.0.1 gives these figures too, except where
-# noted.
+# AP is 0.5 of cat and dog where the dog is not found. tidecv 1.0.1 gives these figures too, except where noted.
 @pytest.mark.parametrize(
     ("truth", "found", "gains"),
     [
@@ -74,9 +73,9 @@ CAT, DOG, BIRD = (0, 0, 0, 0, 20, 20), (0, 1, 50, 50, 20, 20), (0, 2, 100, 0, 20
         ),
         # A cat's box that is badly placed on the cat and well on the dog is a location error, so the dog is missed.
         (
-            [CAT, (0, 1, 8, 0, 20, 20)],
-            [(0, 0, 9, 0, 20, 20, 0.9)],
-            {"location": 0.5, "missed": 0.0, "false_negatives": 1.0 - 0.0},
+            [CAT, (0, 1, 8, 0, 20, 20), BIRD],
+            [(0, 0, 9, 0, 20, 20, 0.9), (*BIRD, 0.8)],
+            {"location": 1 / 3, "category": 0.0, "missed": 1 / 6, "false_negatives": 1 / 6},
         ),
         # Two of three missed: a third of the mean each.
         ([CAT, DOG, BIRD], [(*CAT, 0.9)], {"missed": 2 / 3, "false_negatives": 2 / 3}),
