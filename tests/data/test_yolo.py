@@ -9,7 +9,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from tagbox import DataConfig, TagboxError
-from tagbox.data.formats.yolo import read_yolo, read_yolo_file, write_yolo
+from tagbox.data.formats.yolo import read_yolo, write_yolo
+from tagbox.data.formats.yolo_lines import read_yolo_file
 from tagbox.data.load import load_dataset
 
 Picture = Callable[..., Path]

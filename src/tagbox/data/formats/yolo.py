@@ -5,7 +5,6 @@ Category names come from a ``data.yaml``, a ``classes.txt``, or the user.
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from tagbox.data.formats.common import (
     require_known_labels,
     write_small,
 )
+from tagbox.data.formats.yolo_lines import PoseTest, Xywh, keypoint_shape, read_yolo_file
 from tagbox.data.image_files import flat_names, image_sizes, list_images, picture_size
 from tagbox.data.recognise import (
     NAMES_FILES,
@@ -32,7 +32,7 @@ from tagbox.data.recognise import (
     find_yaml,
     label_file,
 )
-from tagbox.data.text import read_text, read_yaml
+from tagbox.data.text import read_yaml
 from tagbox.errors import TagboxError
 
 
@@ -108,12 +108,6 @@ def _yaml_names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
     return texts
 
 
-# Share of the image's side by which rounded coordinates may leave it.
-_TOLERANCE = 1e-3
-
-Xywh = tuple[float, float, float, float]
-
-
 def read_yolo(
     path: Path, images: Path | None = None, names: Path | None = None, report: Report = refuse
 ) -> Dataset:
@@ -137,7 +131,8 @@ def read_yolo(
     Returns
     -------
     Dataset
-        Boxes in pixels, by the size of each image; of a polygon, the box around it.
+        Boxes in pixels, by the size of each image; of a polygon, the box around it; of a pose (where the
+        ``data.yaml`` has a ``kpt_shape``) its box without the keypoints.
 
     Raises
     ------
@@ -169,13 +164,21 @@ def read_yolo(
     category_rows: list[int] = []
     boxes: list[Xywh] = []
     sizes = np.array([picture_size(root / name) for name in files], np.int32).reshape(-1, 2)
+    content = {} if described is None else read_data_yaml(described)
+    keypoints = None if described is None else keypoint_shape(content, described)
+    poses = None if "kpt_shape" in content else PoseTest()
     for row, source in enumerate(sources):
         if source not in present:
             continue
-        for category, (x, y, w, h) in read_yolo_file(source, len(categories), report):
+        size = (int(sizes[row, 0]), int(sizes[row, 1]))
+        for category, box in read_yolo_file(
+            source, len(categories), report, size=size, keypoints=keypoints, poses=poses
+        ):
             image_rows.append(row)
             category_rows.append(category)
-            boxes.append((x, y, w, h))
+            boxes.append(box)
+    if poses is not None:
+        poses.check()
     rows = np.array(image_rows, np.int32)
     scale = sizes[rows][:, [0, 1, 0, 1]].astype(np.float64)
     pixels = np.array(boxes, np.float64).reshape(-1, 4) * scale
@@ -190,61 +193,6 @@ def read_yolo(
         labelled=[source.parent in with_labels for source in sources],
         sizes=sizes,
     )
-
-
-def read_yolo_file(path: Path, categories: int, report: Report = refuse) -> list[tuple[int, Xywh]]:
-    """Read the category and the normalised box (corner, width, height; shares of the image) of every line.
-
-    Raises
-    ------
-    TagboxError
-        ``yolo-line`` for a line that is neither ``category x y width height`` nor a polygon.
-    """
-    found = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        words = line.split()
-        if not words:
-            continue
-
-        def fault(problem: str, hint: str, number: int = number) -> None:
-            report(TagboxError("yolo-line", problem, file=path, where=f"line {number}", hint=hint))
-
-        # Some exporters write every number as a float, the index too.
-        index = words[0].removesuffix(".0")
-        category = int(index) if index.isdecimal() and index.isascii() else -1
-        if not 0 <= category < categories:
-            fault(
-                f"{words[0]!r} is not a category index",
-                f"the {categories} categories have the indices 0 to {categories - 1}",
-            )
-            continue
-        try:
-            values = [float(word) for word in words[1:]]
-        except ValueError:
-            fault(
-                f"{line.strip()[:60]!r} is not all numbers",
-                "write 'category x_center y_center width height'",
-            )
-            continue
-        if not all(map(math.isfinite, values)):
-            fault("a coordinate is not finite", "correct or remove the line")
-        elif len(values) != 4 and (len(values) < 6 or len(values) % 2):
-            fault(
-                f"{len(values)} numbers follow the category",
-                "4 make a box, an even number from 6 a polygon",
-            )
-        elif min(values) < -_TOLERANCE or max(values) > 1 + _TOLERANCE:
-            fault(
-                "a coordinate is outside 0 to 1",
-                "YOLO coordinates are parts of the picture's width and height",
-            )
-        elif len(values) == 4:
-            x, y, w, h = values
-            found.append((category, (x - w / 2, y - h / 2, w, h)))
-        else:
-            xs, ys = values[::2], values[1::2]
-            found.append((category, (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))))
-    return found
 
 
 def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
