@@ -21,10 +21,10 @@ from tagbox.data.dataset import Dataset, rows_of
 from tagbox.data.formats.coco import annotation_place, dataset_of, top_level
 from tagbox.data.formats.coco_columns import NO_ID, Columns, SegmentedRecord, annotation_columns
 from tagbox.data.formats.coco_records import NOT_FINITE, RecordReader
-from tagbox.data.image_files import leads_outside
 from tagbox.data.json_files import mapped
 from tagbox.data.segmentation import SegmentationError, segmentation_box
 from tagbox.errors import TagboxError
+from tagbox.paths import leads_outside
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
+from tagbox.paths import inside
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 # Up to this largest id a lookup table is used, which is faster than a binary search.
@@ -53,8 +54,8 @@ class Images:
         return len(self.ids)
 
     def path(self, row: int) -> Path:
-        """The file of image `row`."""
-        return self.root / str(self.files[row])
+        """The file of image `row`, which is never outside `root`; raises ``file-name-outside``."""
+        return inside(self.root, str(self.files[row]))
 
     @cached_property
     def stems(self) -> NDArray[np.str_]:

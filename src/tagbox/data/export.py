@@ -17,6 +17,7 @@ from tagbox.data.formats.labelme import write_labelme
 from tagbox.data.formats.yolo import write_yolo
 from tagbox.data.image_files import flat_names
 from tagbox.errors import TagboxError
+from tagbox.paths import inside
 
 Format = Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "folders"]
 Pictures = Literal["reference", "link", "copy"]
@@ -56,27 +57,27 @@ def export(dataset: Dataset, folder: Path, part: str, format: Format, pictures: 
     names = flat_names(files)
     match format:
         case "coco" | "labels" | "csv":
-            written = folder / f"{part}{FILE_FORMATS[format]}"
+            written = inside(folder, f"{part}{FILE_FORMATS[format]}")
             writers = {"coco": write_coco, "labels": write_labels, "csv": write_csv}
             writers[format](dataset, written)
             images, names = folder / "images", files
         case "cls":
-            written = folder / part
+            written = inside(folder, part)
             write_cls(dataset, written, part)
             images = written / "images" / part
         case "yolo":
-            written = images = folder / "images" / part
+            written = images = inside(folder / "images", part)
             write_yolo(dataset, folder, part)
         case "labelme":
-            written = images = folder / part
+            written = images = inside(folder, part)
             write_labelme(dataset, written)
         case "folders":
-            written = images = folder / part
+            written = images = inside(folder, part)
             classes = class_of_each(dataset)
             names = [f"{c}/{name}" if c else name for c, name in zip(classes, names, strict=True)]
     if pictures != "reference":
         for row, name in enumerate(names):
-            target = images / name
+            target = inside(images, name)
             if not target.exists():
                 _link_or_copy(dataset.images.path(row), target, pictures)
     return written

@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -17,6 +17,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.images.decode import ORIENTATION_TAG
+from tagbox.paths import leads_outside
 
 IMAGE_SUFFIXES = frozenset(
     [
@@ -168,15 +169,6 @@ def check_relative(names: Sequence[str], path: Path, where: str) -> None:
                 where=where.format(position),
                 hint="write it relative to that folder, without '..'",
             )
-
-
-def leads_outside(name: str) -> bool:
-    """Whether a file name is absolute or has ``..`` among its folders, with ``/`` or ``\\`` between them."""
-    # Nearly every name has neither, and a dataset has 100,000 of them.
-    if ".." not in name and name[:1] not in "/\\~" and name[1:2] != ":":
-        return False
-    path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", name))
 
 
 def list_images(folder: Path, *, recursive: bool = True) -> list[str]:

@@ -17,6 +17,7 @@ from tagbox.data.json_files import read_json_as
 from tagbox.data.stratify import sizes, stratify
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
+from tagbox.paths import is_plain_name
 
 Rows = NDArray[np.intp]
 SPLIT_VERSION = 1
@@ -202,10 +203,21 @@ class Split:
         saved = read_json_as(path, _Saved, "split-file", "make it with 'tagbox split'")
         keys = [key for part in saved.parts.values() for key in part]
         fault = None
+        odd = next((part for part in saved.parts if not is_plain_name(part)), None)
+        if odd is not None:
+            raise TagboxError(
+                "split-file",
+                f"{odd[:80]!r} is not a plain name of a part",
+                file=path,
+                where="parts",
+                hint="use letters, digits, dots, dashes and underscores, such as train",
+            )
         if saved.version != SPLIT_VERSION:
             fault = f"version {saved.version} is not known, only {SPLIT_VERSION}"
         elif len(set(keys)) < len(keys):
             fault = "an image stands in two parts"
+        elif len({part.casefold() for part in saved.parts}) < len(saved.parts):
+            fault = "two parts have the same name but for its case"
         if fault is not None:
             hint = "make it with this version's 'tagbox split'"
             raise TagboxError("split-file", fault, file=path, hint=hint)

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from tagbox.atomic_io import cannot_write
 from tagbox.errors import TagboxError
+from tagbox.paths import leads_outside
 
 MOST_ENTRIES = 2_000_000
 MOST_RATIO = 200
@@ -188,8 +189,7 @@ def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     unsafe = (
         not parts
-        or name.startswith(("/", "\\"))
-        or ".." in parts
+        or leads_outside(name)
         or ":" in parts[0]
         or "\\" in name
         or any(ord(character) < 32 for character in name)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tagbox.atomic_io import cache_folder, sha256_of
 from tagbox.errors import TagboxError
+from tagbox.paths import inside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +36,8 @@ def download_weights(url: str) -> Path:
     """
     parts = urlsplit(url)
     # Model pages call every file model.safetensors; the whole path keeps them apart.
-    path = cache_folder("weights") / parts.netloc.replace(":", "_") / parts.path.strip("/")
+    name = f"{parts.netloc.replace(':', '_')}/{parts.path.strip('/')}"
+    path = inside(cache_folder("weights"), name)
     digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", parts.path)
     prefix = digits[1] if digits else None
     if path.is_file() and (prefix is None or sha256_of(path).startswith(prefix)):

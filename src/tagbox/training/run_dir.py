@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.config.base import read_yaml
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
+from tagbox.paths import LONGEST_NAME, is_plain_name
 from tagbox.progress import Progress
 from tagbox.training.checkpoint import CHECKPOINTS, Checkpoints
 from tagbox.training.resolve_config import Training, differences, steps, with_free_settings
@@ -89,12 +89,12 @@ def run_paths(runs: Path, name: str) -> tuple[Path, Path]:
     TagboxError
         ``run-name``.
     """
-    if not re.fullmatch(r"[\w][\w.\- ]*", name):
+    if not is_plain_name(name):
         raise TagboxError(
             "run-name",
-            f"{name!r} is not a plain name",
+            f"{name[:80]!r} is not a plain name",
             where="--name",
-            hint="use letters, digits, dots, dashes and underscores",
+            hint=f"use letters, digits, dots, dashes and underscores, at most {LONGEST_NAME}",
         )
     return runs / name, runs / f".{name}.partial"
 

@@ -26,6 +26,7 @@ from tagbox.data.formats.common import (
 )
 from tagbox.data.image_files import (
     candidate_folders,
+    check_relative,
     flat_names,
     is_image,
     list_images,
@@ -228,6 +229,7 @@ def read_labels(path: Path, images: Path | None = None, names: Path | None = Non
     names = names or names_beside(path)
     categories = coco80.categories() if names is None else Categories.from_names(read_names(names))
     labels = read_submission(path, len(categories))
+    check_relative(list(labels), path, "key {} (counted from 0)")
     require_folder(images)
     root, index = path.parent, {}
     for folder in [images] if images is not None else candidate_folders(path):

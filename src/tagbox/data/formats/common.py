@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write, cannot_write
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
+from tagbox.data.image_files import check_relative
 from tagbox.data.text import near, read_text
 from tagbox.errors import TagboxError
 
@@ -35,7 +36,14 @@ def build_dataset(
     sizes: NDArray[np.int32] | None = None,
     unknown: NDArray[np.int32] | None = None,
 ) -> Dataset:
-    """Build the dataset of a format without ids; `sizes` is (N, 2) width and height."""
+    """Build the dataset of a format without ids; `sizes` is (N, 2) width and height.
+
+    Raises
+    ------
+    TagboxError
+        ``file-name-outside``.
+    """
+    check_relative(files, path, "picture {} (counted from 0)")
     count = len(files)
     sizes = np.zeros((count, 2), np.int32) if sizes is None else sizes
     return Dataset(

@@ -1,0 +1,177 @@
+"""Paths that come from data or from users: names that stay inside a folder, outputs that are no inputs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from tagbox.errors import TagboxError
+
+LONGEST_NAME = 200
+"""Characters of a run's, a study's or a part's name; file systems end at 255 bytes, and suffixes are added."""
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+# Elsewhere than on Windows "a:b.jpg" is a file like others; "C:\\a.jpg" comes from Windows.
+_DRIVE = re.compile(r"[A-Za-z]:" if os.name == "nt" else r"[A-Za-z]:[/\\]")
+_Identity = tuple[int, int]
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a file name is absolute or has ``..`` among its folders, with ``/`` or ``\\`` between them."""
+    # Nearly every name has neither, and a dataset has 100,000 of them.
+    if ".." not in name and name[:1] not in "/\\~" and name[1:2] != ":":
+        return False
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or bool(_DRIVE.match(name))
+
+
+def inside(folder: Path, name: str, *, file: Path | None = None, where: str | None = None) -> Path:
+    """``folder / name``, for a name that comes from data; it never leads out of the folder.
+
+    Parameters
+    ----------
+    file, where
+        Where the name stands, for the error.
+
+    Raises
+    ------
+    TagboxError
+        ``file-name-outside``.
+    """
+    if leads_outside(name):
+        raise TagboxError(
+            "file-name-outside",
+            f"{name!r} leads out of its folder",
+            file=file or folder,
+            where=where,
+            hint="write it relative to that folder, without '..'",
+        )
+    return folder / name
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether `name` can be the name of one new file or folder on every system.
+
+    It consists of letters, digits, dots, dashes, underscores and spaces, begins with no dot, dash or
+    space, ends with no dot or space, and is no device of Windows such as ``con``.
+    """
+    return (
+        re.fullmatch(r"[\w]([\w.\- ]*[\w\-])?", name) is not None
+        and len(os.fsencode(name)) <= LONGEST_NAME
+        and _DEVICES.fullmatch(name) is None
+    )
+
+
+def refuse_input(out: Path, inputs: Iterable[Path], *, flag: str) -> None:
+    """Refuse to write the file `out` where it is one of the files that the command reads.
+
+    Files are told apart by device and inode, so links and other spellings of a name are recognised.
+
+    Parameters
+    ----------
+    out
+        The file that is about to be written.
+    inputs
+        Files, and folders of which every file is an input.
+    flag
+        The option that names `out`.
+
+    Raises
+    ------
+    TagboxError
+        ``output-is-input``; ``output-is-folder`` where `out` is a folder.
+    """
+    refuse_inputs([out], inputs, flag=flag)
+
+
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path], *, flag: str) -> None:
+    """As `refuse_input`, for many files."""
+    there: dict[_Identity, Path] = {}
+    for out in outputs:
+        found = _identity(out)
+        if found is None:
+            continue
+        if out.is_dir():
+            raise TagboxError(
+                "output-is-folder",
+                "a folder stands where the file is to be written",
+                file=out,
+                where=flag,
+                hint="name a file",
+            )
+        there[found] = out
+    if not there:
+        return
+    for path in inputs:
+        for file in _files(path):
+            out_file = there.get(_identity(file) or (-1, -1))
+            if out_file is not None:
+                same = "" if file == out_file else f" ({file})"
+                raise TagboxError(
+                    "output-is-input",
+                    f"this file is an input of the command{same} and would be replaced",
+                    file=out_file,
+                    where=flag,
+                    hint="choose another name or folder for the output",
+                )
+
+
+def refuse_inputs_below(out: Path, inputs: Iterable[Path], *, flag: str) -> None:
+    """Refuse to replace the folder `out` where it is or holds a file or folder that the command reads.
+
+    Parameters
+    ----------
+    out
+        The folder that is about to be replaced.
+    inputs
+        Files and folders that are read, or that the result refers to.
+
+    Raises
+    ------
+    TagboxError
+        ``output-is-input``.
+    """
+    replaced = _identity(out)
+    if replaced is None:
+        return
+    clear: set[str] = set()
+    for path in inputs:
+        # A link is a use of the file that it points at, and it stands itself in a folder.
+        for place in {os.path.abspath(path), os.path.realpath(path)}:
+            folders = []
+            while place not in clear:
+                folders.append(place)
+                if _identity(place) == replaced:
+                    raise TagboxError(
+                        "output-is-input",
+                        f"it holds {path}, which the command reads or its result refers to, and would "
+                        "be replaced",
+                        file=out,
+                        where=flag,
+                        hint="choose another folder for the output",
+                    )
+                above = os.path.dirname(place)
+                if above == place:
+                    break
+                place = above
+            # Files are many and their folders few.
+            clear.update(folders[1:])
+
+
+def _identity(path: Path | str) -> _Identity | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """`path`, or every file below it."""
+    if not path.is_dir():
+        yield path
+        return
+    for current, _, names in os.walk(path):
+        for name in names:
+            yield Path(current, name)
