@@ -88,7 +88,7 @@ def test_wide_in_the_order_of_the_names(tmp_path: Path) -> None:
 
 FAULTS = [
     ("empty", "", "csv-header", None),
-    ("no image column", "picture,labels\na,b\n", "csv-header", "line 1"),
+    ("no image column", "scene,labels\na,b\n", "csv-header", "line 1"),
     ("no label column", "image\na.jpg\n", "csv-header", "line 1"),
     ("column twice", "image,cat,cat\na.jpg,1,1\n", "csv-header", "line 1"),
     ("nameless column", "image,cat,\na.jpg,1,1\n", "csv-header", "line 1"),

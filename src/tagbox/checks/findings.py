@@ -80,6 +80,10 @@ CODES: dict[str, Rule] = {
     "picture-without-labels": Rule(
         "warning", "add its label file; an empty one says that nothing is in the picture"
     ),
+    "labels-separator": Rule(
+        "warning",
+        "put | between names, or call the column label where a cell is one name, labels where it lists them",
+    ),
     # Labels as a whole.
     "image-without-annotations": Rule("info", "none needed: it is an image with no category"),
     "category-unused": Rule("warning", "add pictures of it, or leave it out with --categories"),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,6 +176,13 @@ class Annotations:
         )
 
 
+class Note(NamedTuple):
+    """What a reader understood in a way that may not be meant; a finding of ``tagbox check``."""
+
+    code: str
+    found: str
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Source:
     """The origin of the records, from which writers copy original records unchanged.
@@ -189,12 +197,15 @@ class Source:
         (N,) int64; position of each image's record in the source's own list.
     annotation_positions
         (M,) int64; likewise for annotations.
+    notes
+        What the reader understood in a way that may not be meant.
     """
 
     path: Path
     format: str
     image_positions: NDArray[np.int64]
     annotation_positions: NDArray[np.int64]
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

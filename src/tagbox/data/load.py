@@ -78,7 +78,7 @@ def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
         case "csv":
             from tagbox.data.formats.csv import read_csv
 
-            return read_csv(path, config.images, config.names, report)
+            return read_csv(path, config.images, config.names, report, wanted=_wanted(config))
         case "yolo":
             from tagbox.data.formats.yolo import read_yolo
 
@@ -92,6 +92,14 @@ def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
 
             return read_folders(path, config.names)
     raise ValueError(f"no format {format!r}")
+
+
+def _wanted(config: DataConfig) -> frozenset[str]:
+    """The names that a selection of categories may mean, before and after they are renamed; none without one."""
+    if not config.categories:
+        return frozenset()
+    renamed = {} if config.mapping is None else category_tools.read_mapping(config.mapping)
+    return frozenset(config.categories) | renamed.keys()
 
 
 def source_of(path: Path, config: DataConfig) -> tuple[str, Path]:
@@ -130,7 +138,7 @@ def source_of(path: Path, config: DataConfig) -> tuple[str, Path]:
 
 
 def describe(dataset: Dataset) -> str:
-    """One line: ``COCO JSON, 337 images in …/train2017, 80 categories, 2,828 annotations``."""
+    """One line: ``COCO JSON, 337 images in …/train2017, 80 categories, 2,828 annotations``, and the reader's notes."""
     images, labelled = len(dataset), int(dataset.images.labelled.sum())
     parts = [
         NAMES[dataset.source.format],
@@ -140,7 +148,7 @@ def describe(dataset: Dataset) -> str:
     ]
     if labelled < images:
         parts.append(f"{_count(images - labelled, 'image', 'images')} without labels")
-    return ", ".join(parts)
+    return "; ".join([", ".join(parts), *(note.found for note in dataset.source.notes)])
 
 
 def _count(number: int, one: str, many: str) -> str:

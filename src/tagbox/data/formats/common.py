@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write, cannot_write
-from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source
+from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Note, Source
 from tagbox.data.image_files import check_relative
 from tagbox.data.text import near, read_text
 from tagbox.errors import TagboxError
@@ -35,6 +35,7 @@ def build_dataset(
     labelled: Sequence[bool] | NDArray[np.bool_],
     sizes: NDArray[np.int32] | None = None,
     unknown: NDArray[np.int32] | None = None,
+    notes: Sequence[Note] = (),
 ) -> Dataset:
     """Build the dataset of a format without ids; `sizes` is (N, 2) width and height.
 
@@ -62,6 +63,7 @@ def build_dataset(
             format=format,
             image_positions=np.arange(count, dtype=np.int64),
             annotation_positions=np.arange(len(annotations), dtype=np.int64),
+            notes=tuple(notes),
         ),
         unknown=np.zeros((0, 2), np.int32) if unknown is None else unknown,
     )

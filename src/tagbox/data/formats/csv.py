@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from tagbox.atomic_io import atomic_write
-from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN, Annotations, Categories, Dataset
+from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN, Annotations, Categories, Dataset, Note
 from tagbox.data.formats.common import (
     Report,
     build_dataset,
@@ -21,37 +20,40 @@ from tagbox.data.formats.common import (
     refuse,
     write_names,
 )
+from tagbox.data.formats.csv_cells import UNLABELLED, split_cells
+from tagbox.data.formats.csv_columns import (
+    LABEL_COLUMNS,
+    Row,
+    category_columns,
+    flag_value,
+    image_column_of,
+    is_index,
+    line_fault,
+    without_indices,
+)
 from tagbox.data.image_files import check_relative, locate_images
 from tagbox.data.text import read_text
 from tagbox.errors import TagboxError
 
-IMAGE_COLUMNS = ("image", "images", "file", "file_name", "filename", "path", "image_id", "name")
-LABEL_COLUMNS = ("labels", "label", "tags", "categories", "classes", "category", "class")
-SEPARATORS = ("|", ";", ",")
-YES = {"1", "1.0", "true", "yes"}
-NO = {"0", "0.0", "false", "no"}
-UNSURE = {"", "?", "-1", "-1.0", "nan"}
-
-
-class Row(NamedTuple):
-    """A line of the file that is not blank, with its number."""
-
-    line: int
-    cells: list[str]
-
 
 def read_csv(
-    path: Path, images: Path | None = None, names: Path | None = None, report: Report = refuse
+    path: Path,
+    images: Path | None = None,
+    names: Path | None = None,
+    report: Report = refuse,
+    *,
+    wanted: frozenset[str] = frozenset(),
 ) -> Dataset:
     r"""Read a CSV (or, with tabs, a TSV) file with a header.
 
     Narrow form, ``image,labels``: the labels of an image in one cell, separated by the first of ``|``,
     ``;`` and ``,`` (in quotes, or as further cells of the line) that occurs anywhere in the column, else
-    by spaces. An empty cell means that no category is present, ``?`` that the image is unlabelled. Where
-    all labels are numbers and `names` is given, they are indices.
+    by spaces; or a list as pandas, numpy or JSON writes it. A cell of ``image,label`` is one name, also with
+    spaces. An empty cell (pandas' ``nan``) means that no category is present, ``?`` that the image is
+    unlabelled. Where all labels are numbers and `names` is given, they are indices.
 
     Wide form, ``image,cat,dog,…``: 1, 0, or an empty cell, ``?`` or -1 for unknown. An image with only
-    unknown labels is unlabelled.
+    unknown labels is unlabelled. A column that numbers the lines is left out.
 
     Parameters
     ----------
@@ -64,6 +66,9 @@ def read_csv(
         labels in alphabetical order (narrow).
     report
         Called with each fault after which reading can go on; raises it unless given.
+    wanted
+        Categories that the user selects: with them, or with `names`, other columns of the wide form may
+        hold anything.
 
     Raises
     ------
@@ -71,26 +76,31 @@ def read_csv(
         ``csv-header``, ``csv-line``, ``csv-duplicate`` with the line, ``unknown-category`` for a
         label that `names` does not list, ``file-name-outside``, ``images-folder-missing``.
     """
-    rows = _rows(path)
-    header = [cell.strip() for cell in rows[0].cells]
     names = names or names_beside(path)
     known = None if names is None else read_names(names)
-    lowered = [cell.lower() for cell in header]
-    image_column = _image_column(lowered, header, path)
+    rows = without_indices(_rows(path), known)
+    header = [cell.strip() for cell in rows[0].cells]
+    lowered = [cell.lower().replace(" ", "_") for cell in header]
+    image_column = image_column_of(lowered, header, path)
     others = [title for c, title in enumerate(header) if c != image_column]
     # A category may be called "class": a table whose columns are all known categories is wide.
     wide = known is not None and all(title in known for title in others)
-    label_column = next((c for c, n in enumerate(lowered) if n in LABEL_COLUMNS and not wide), None)
+    label_column = next(
+        (c for n in LABEL_COLUMNS for c, title in enumerate(lowered) if title == n and not wide),
+        None,
+    )
     body = _sound_rows(rows[1:], image_column, len(header), label_column, path, report)
     files = [row.cells[image_column].strip() for row in body]
     unknown = np.zeros((0, 2), np.int32)
+    notes: list[Note] = []
     if label_column is not None:
-        categories, annotations, labelled = _narrow(
-            body, label_column, len(header), known, path, report
+        categories, annotations, labelled, notes = _narrow(
+            body, label_column, lowered, known, path, report
         )
     else:
+        columns = category_columns(body, image_column, header, known, wanted, path, report)
         categories, annotations, labelled, unknown = _wide(
-            body, image_column, header, known, path, report
+            body, columns, header, known, path, report
         )
     check_relative(files, path, "image {} (counted from 0)")
     root, located = locate_images(path, files, images)
@@ -103,6 +113,7 @@ def read_csv(
         annotations=annotations,
         labelled=labelled,
         unknown=unknown,
+        notes=notes,
     )
 
 
@@ -142,34 +153,14 @@ def _rows(path: Path) -> list[Row]:
             if any(cell.strip() for cell in cells):
                 rows.append(Row(reader.line_num, cells))
     except csv.Error as error:
-        raise _fault(path, reader.line_num, str(error), "check the quotes in this line") from error
+        raise line_fault(
+            path, reader.line_num, str(error), "check the quotes in this line"
+        ) from error
     if not rows:
         raise TagboxError(
             "csv-header", "the file is empty", file=path, hint="begin it with 'image,labels'"
         )
     return rows
-
-
-def _image_column(lowered: list[str], header: list[str], path: Path) -> int:
-    column = next((c for name in IMAGE_COLUMNS for c, n in enumerate(lowered) if n == name), None)
-    if column is None or len(header) < 2:
-        raise TagboxError(
-            "csv-header",
-            f"found the columns {', '.join(map(repr, header))}",
-            file=path,
-            where="line 1",
-            hint="name them image and labels, or image and one column a category",
-        )
-    if len(set(header)) < len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        raise TagboxError(
-            "csv-header",
-            f"the column {twice!r} stands twice",
-            file=path,
-            where="line 1",
-            hint="give every column its own name",
-        )
-    return column
 
 
 def _sound_rows(
@@ -189,7 +180,7 @@ def _sound_rows(
         count = len(row.cells)
         name = row.cells[image_column].strip() if count > image_column else ""
         if not name:
-            report(_fault(path, row.line, "the image is missing", "name the picture's file"))
+            report(line_fault(path, row.line, "the image is missing", "name the picture's file"))
         elif name in first:
             report(
                 TagboxError(
@@ -201,7 +192,7 @@ def _sound_rows(
                 )
             )
         elif (wide and count != width) or (count > width and label_column != width - 1):
-            report(_fault(path, row.line, f"found {count} cells under {width} columns", _QUOTE))
+            report(line_fault(path, row.line, f"found {count} cells under {width} columns", _QUOTE))
         else:
             first[name] = row.line
             kept.append(row)
@@ -211,32 +202,25 @@ def _sound_rows(
 def _narrow(
     body: list[Row],
     column: int,
-    width: int,
+    titles: list[str],
     known: tuple[str, ...] | None,
     path: Path,
     report: Report,
-) -> tuple[Categories, Annotations, list[bool]]:
-    last = column == width - 1
+) -> tuple[Categories, Annotations, list[bool], list[Note]]:
+    last = column == len(titles) - 1
     cells: list[list[str]] = []
     for row in body:
         stop = None if last else column + 1
         cells.append([cell.strip() for cell in row.cells[column:stop] if cell.strip()])
-    text = "".join(cell for row in cells for cell in row)
-    separator = next((s for s in SEPARATORS if s in text), None)
-    # Cells that are all names are not split; nor are several cells of a line, which hold a name each.
-    whole = known and all(cell in known or cell == "?" for row in cells for cell in row)
-    if whole or (separator is None and any(len(row) > 1 for row in cells)):
-        separator = "\n"
-    labelled = [row != ["?"] for row in cells]
-    labels = [
-        [word.strip() for cell in row for word in cell.split(separator) if word.strip()]
-        if is_labelled
-        else []
-        for row, is_labelled in zip(cells, labelled, strict=True)
-    ]
+    labelled = [row != [UNLABELLED] for row in cells]
+
+    def fault(row: int, problem: str, hint: str) -> None:
+        report(line_fault(path, body[row].line, problem, hint))
+
+    labels, notes = split_cells(cells, titles[column], known or (), fault)
     found = {label for row in labels for label in row}
     index: dict[str, int]
-    if known is not None and found and not found & set(known) and all(map(_is_index, found)):
+    if known is not None and found and not found & set(known) and all(map(is_index, found)):
         index = {str(position): position for position in range(len(known))}
         labels = [[str(int(label)) for label in row] for row in labels]
     else:
@@ -248,18 +232,17 @@ def _narrow(
             if word not in index:
                 report(not_listed(repr(word), word, list(index), path, f"line {row.line}"))
         rows.append(sorted({index[word] for word in words if word in index}))
-    return Categories.from_names(known), from_label_lists(rows), labelled
+    return Categories.from_names(known), from_label_lists(rows), labelled, notes
 
 
 def _wide(
     body: list[Row],
-    image_column: int,
+    columns: list[int],
     header: list[str],
     known: tuple[str, ...] | None,
     path: Path,
     report: Report,
 ) -> tuple[Categories, Annotations, list[bool], np.ndarray[tuple[int, int], np.dtype[np.int32]]]:
-    columns = [c for c in range(len(header)) if c != image_column]
     titles = [header[c] for c in columns]
     if not all(titles):
         raise TagboxError(
@@ -275,7 +258,7 @@ def _wide(
     labelled: list[bool] = []
     without_column = [index for index in range(len(order)) if index not in category_rows]
     for image, row in enumerate(body):
-        values = [_value(row.cells[c], header[c], row.line, path, report) for c in columns]
+        values = [flag_value(row, c, header, path, report) for c in columns]
         labelled.append(any(value is not None for value in values))
         present.append([k for k, value in zip(category_rows, values, strict=True) if value])
         if labelled[-1]:
@@ -287,31 +270,6 @@ def _wide(
         labelled,
         np.array(unknown, np.int32).reshape(-1, 2),
     )
-
-
-def _value(cell: str, column: str, line: int, path: Path, report: Report) -> bool | None:
-    word = cell.strip().lower()
-    if word in YES or word in NO:
-        return word in YES
-    if word in UNSURE:
-        return None
-    report(
-        _fault(
-            path,
-            line,
-            f"{cell.strip()!r} in column {column!r} is neither 1 nor 0",
-            "write 1, 0, or ? for unknown; or name the column of labels 'labels'",
-        )
-    )
-    return None
-
-
-def _is_index(label: str) -> bool:
-    return label.isascii() and label.isdigit()
-
-
-def _fault(path: Path, line: int, problem: str, hint: str) -> TagboxError:
-    return TagboxError("csv-line", problem, file=path, where=f"line {line}", hint=hint)
 
 
 _QUOTE = "put cells that hold commas in quotes"

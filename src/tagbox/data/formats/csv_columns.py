@@ -1,0 +1,136 @@
+"""Columns of a CSV file: which names the images, which are categories, and which only number the lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tagbox.data.formats.common import Report
+from tagbox.data.formats.csv_cells import LISTS, SINGLE
+from tagbox.errors import TagboxError
+
+IMAGE_COLUMNS = (
+    *("image", "images", "file", "file_name", "filename", "fname", "image_name", "image_path"),
+    *("img_name", "img_path", "filepath", "file_path", "path", "image_file", "picture", "photo"),
+    *("image_id", "imageid", "img_id", "image_index", "img", "name", "id"),
+)
+"""Titles of the column of images, in lower case with ``_`` for a space; the first that occurs is taken."""
+LABEL_COLUMNS = LISTS + SINGLE
+_INDICES = ("index", "level_0", "id", "#")
+"""Titles of a column that may number the lines; pandas writes that without a title."""
+YES = {"1", "1.0", "true", "yes"}
+NO = {"0", "0.0", "false", "no"}
+UNSURE = {"", "?", "-1", "-1.0", "nan"}
+FLAGS = YES | NO | UNSURE
+
+
+class Row(NamedTuple):
+    """A line of the file that is not blank, with its number."""
+
+    line: int
+    cells: list[str]
+
+
+def image_column_of(lowered: list[str], header: list[str], path: Path) -> int:
+    """The column of images; ``csv-header`` without one, or when a title stands twice."""
+    column = next((c for name in IMAGE_COLUMNS for c, n in enumerate(lowered) if n == name), None)
+    if column is None or len(header) < 2:
+        raise TagboxError(
+            "csv-header",
+            f"found the columns {', '.join(map(repr, header))}",
+            file=path,
+            where="line 1",
+            hint="name them image and labels, or image and one column a category",
+        )
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise TagboxError(
+            "csv-header",
+            f"the column {twice!r} stands twice",
+            file=path,
+            where="line 1",
+            hint="give every column its own name",
+        )
+    return column
+
+
+def without_indices(rows: list[Row], known: tuple[str, ...] | None) -> list[Row]:
+    """The lines without columns that number them (``Unnamed: 0``), or that have neither title nor cells."""
+    header = [cell.strip() for cell in rows[0].cells]
+    titled = [title.lower().replace(" ", "_") for title in header]
+    images = [c for name in IMAGE_COLUMNS for c, title in enumerate(titled) if title == name]
+    dropped = set()
+    for column, title in enumerate(titled):
+        nameless = not title or title.startswith("unnamed:")
+        if column in images[:1] or not (nameless or title in _INDICES):
+            continue
+        if known is not None and header[column] in known:
+            continue
+        cells = [r.cells[column].strip() if column < len(r.cells) else "" for r in rows[1:]]
+        numbers = all(map(is_index, cells)) and len(set(cells)) == len(cells)
+        certain = title.startswith("unnamed:") or column == 0 or len(cells) > 2
+        if (numbers and certain) or (nameless and not any(cells)):
+            dropped.add(column)
+    if not dropped:
+        return rows
+    return [Row(r.line, [v for c, v in enumerate(r.cells) if c not in dropped]) for r in rows]
+
+
+def category_columns(
+    body: list[Row],
+    image_column: int,
+    header: list[str],
+    known: tuple[str, ...] | None,
+    wanted: frozenset[str],
+    path: Path,
+    report: Report,
+) -> list[int]:
+    """The columns of the wide form that are categories; one mostly of other values is reported once, or left out."""
+    others = [c for c in range(len(header)) if c != image_column]
+    odd: dict[int, Row] = {}
+    for c in others:
+        rows = [row for row in body if not _is_flag(row.cells[c])]
+        filled = sum(bool(row.cells[c].strip()) for row in body)
+        if rows and 2 * len(rows) > filled:
+            odd[c] = rows[0]
+    if known is not None or wanted:
+        chosen = wanted.union(known or ())
+        return [c for c in others if c not in odd or header[c] in chosen]
+    flags = [header[c] for c in others if c not in odd]
+    for c, row in odd.items():
+        hint = "write 1, 0, or ? for unknown; or name the column of labels 'labels'"
+        if flags:
+            hint = f"where it is no category, select the others with --categories {','.join(flags[:12])}"
+        report(_not_a_flag(row, c, header, path, hint))
+    return [c for c in others if c not in odd]
+
+
+def flag_value(row: Row, column: int, header: list[str], path: Path, report: Report) -> bool | None:
+    """Whether a cell says that its category is present; None for unknown."""
+    word = row.cells[column].strip().lower()
+    if word in YES or word in NO:
+        return word in YES
+    if word not in UNSURE:
+        hint = "write 1, 0, or ? for unknown; or name the column of labels 'labels'"
+        report(_not_a_flag(row, column, header, path, hint))
+    return None
+
+
+def _is_flag(cell: str) -> bool:
+    return cell.strip().lower() in FLAGS
+
+
+def _not_a_flag(row: Row, column: int, header: list[str], path: Path, hint: str) -> TagboxError:
+    found = row.cells[column].strip()[:60]
+    problem = f"{found!r} in column {header[column]!r} is neither 1 nor 0"
+    return line_fault(path, row.line, problem, hint)
+
+
+def is_index(label: str) -> bool:
+    """Whether a text is a whole number from 0."""
+    return label.isascii() and label.isdigit()
+
+
+def line_fault(path: Path, line: int, problem: str, hint: str) -> TagboxError:
+    """The error for a line of a table."""
+    return TagboxError("csv-line", problem, file=path, where=f"line {line}", hint=hint)
