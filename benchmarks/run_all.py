@@ -25,6 +25,7 @@ BENCHMARKS = (
     "open_annotations",
     "encoder_startup",
     "predict_speed",
+    "shared_model",
     "train_speed",
     "memory_layout",
     "digits",

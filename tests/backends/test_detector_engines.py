@@ -42,15 +42,16 @@ def test_engines_find_the_same(name: str) -> None:
     for engine in ("torch", "openvino"):
         runner = create_detector_engine(made, engine=engine, device="cpu")  # type: ignore[arg-type]
         assert runner.name == engine
+        queue = runner.queue()
         said: list[Found] = []
         rng = np.random.default_rng(0)
         for width, height in SHAPES:
             image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
             inner = letterbox.inner(width, height)
-            runner.submit(
+            queue.submit(
                 letterboxed(image, inner, letterbox.outer(*inner)), inner[::-1], said.append
             )
-            runner.finish()
+            queue.finish()
         found[engine] = said
     for one, other in zip(found["torch"], found["openvino"], strict=True):
         assert len(one.scores) == len(other.scores) > 0

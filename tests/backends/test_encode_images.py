@@ -16,6 +16,7 @@ from tagbox.backends.encoder import Encoder
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.backends.features import _squares, as_head_takes, encode_images
 from tagbox.backends.pipeline import AHEAD
+from tagbox.backends.torch_backend import TorchQueue
 from tagbox.errors import TagboxError
 from tagbox.images.decode import default_threads, read_image
 from tagbox.images.geometry import to_square
@@ -121,14 +122,14 @@ def test_an_interrupted_run_keeps_what_it_submitted(
 ) -> None:
     # In torch no batch of 32 is full yet when the interrupt comes.
     encoder, submitted = make(lite0, engine="torch"), 0
-    submit = encoder.submit
+    submit = TorchQueue.submit
 
-    def counted(square: Any, put: Any) -> None:
+    def counted(queue: TorchQueue, square: Any, put: Any) -> None:
         nonlocal submitted
         submitted += 1
-        submit(square, put)
+        submit(queue, square, put)
 
-    monkeypatch.setattr(encoder, "submit", counted)
+    monkeypatch.setattr(TorchQueue, "submit", counted)
     images = [np.full((40, 40, 3), n, np.uint8) for n in range(AHEAD * default_threads() + 9)]
 
     def interrupted() -> Iterator[Any]:

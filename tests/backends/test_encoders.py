@@ -131,12 +131,13 @@ def test_submitting_gives_what_encoding_gives(
     engine: Any, lite0: Backbone, squares: np.ndarray
 ) -> None:
     encoder = create_encoder(lite0, geometry="squash", engine=engine)
+    queue = encoder.queue()
     found: dict[int, np.ndarray] = {}
     for index, square in enumerate(squares):
-        encoder.submit(square, lambda row, index=index: found.__setitem__(index, row.copy()))
-    encoder.finish()
+        queue.submit(square, lambda row, index=index: found.__setitem__(index, row.copy()))
+    queue.finish()
     assert np.array_equal(np.stack([found[i] for i in range(5)]), encoder.encode(squares))
-    encoder.finish()
+    queue.finish()
 
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
@@ -198,7 +199,7 @@ def test_bf16_is_near_fp32(lite0: Backbone, squares: np.ndarray) -> None:
 
 def test_openvino_says_its_precision_always(lite0: Backbone) -> None:
     encoder = create_encoder(lite0, geometry="squash", engine="openvino")
-    compiled = encoder._model
+    compiled = encoder._requests._compiled
     assert str(compiled.get_property("INFERENCE_PRECISION_HINT")) == "<Type: 'float32'>"
     assert compiled.input(0).element_type.get_type_name() == "u8"
 

@@ -79,7 +79,7 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def _is_property(member: Any) -> bool:
-    return isinstance(member, property) or type(member).__name__ == "cached_property"
+    return isinstance(member, (property, functools.cached_property))
 
 
 def _parameters(function: Any) -> dict[str, Any]:

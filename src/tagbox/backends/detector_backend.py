@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.backends.encoder import installed_version
+from tagbox.backends.infer_requests import InferQueue, InferRequests, Outputs
 from tagbox.backends.openvino_backend import compile_on_cpu
 from tagbox.device import Device, Engine, choose_engine
+from tagbox.sharing import made_once, start_engine
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from tagbox.models.detectors.base import Detector, Found
 
 Pixels = NDArray[np.uint8]
@@ -30,11 +29,7 @@ MOST = 16
 
 
 class DetectorEngine(ABC):
-    """A detector made ready to run; made by `create_detector_engine`.
-
-    Each submitted image's detections are passed to its `put`, in any order, always from the thread that
-    calls `submit` or `finish`, and at the latest when `finish` returns.
-    """
+    """A detector made ready to run; made by `create_detector_engine`. Any number of threads may share it."""
 
     name: str
     """``openvino`` or ``torch``."""
@@ -43,10 +38,26 @@ class DetectorEngine(ABC):
         self.detector = detector.eval()
 
     @abstractmethod
-    def submit(self, letterbox: Pixels, size: tuple[int, int], put: Put) -> None:
-        """Queue an image of `size` (height, width) in its letterbox; waits while the engine is busy."""
+    def queue(self) -> DetectorQueue:
+        """A queue for one caller."""
 
-    @abstractmethod
+
+class DetectorQueue(Protocol):
+    """Images that one caller has under way; each thread takes its own.
+
+    Each submitted image's detections are passed to its `put`, in any order, always from the thread that
+    calls `submit` or `finish`, and at the latest when `finish` returns.
+    """
+
+    def submit(self, letterbox: Pixels, size: tuple[int, int], put: Put) -> None:
+        """Queue an image of `size` (height, width) in its letterbox; waits while the engine is busy.
+
+        Raises
+        ------
+        TagboxError
+            ``forked``; see `sharing.start_engine`.
+        """
+
     def finish(self) -> None:
         """Wait until every submitted image's detections were passed on."""
 
@@ -59,18 +70,29 @@ class TorchDetectorEngine(DetectorEngine):
     def __init__(self, detector: Detector, device: str) -> None:
         super().__init__(detector)
         self.device = device
-        self._waiting: dict[tuple[int, ...], list[tuple[Pixels, tuple[int, int], Put]]] = {}
         detector.to(device)
 
+    def queue(self) -> DetectorQueue:
+        """See `DetectorEngine.queue`."""
+        return TorchDetectorQueue(self)
+
+
+class TorchDetectorQueue:
+    """See `DetectorQueue`: letterboxes of one shape wait until they are a batch."""
+
+    def __init__(self, engine: TorchDetectorEngine) -> None:
+        self._engine = engine
+        self._waiting: dict[tuple[int, ...], list[tuple[Pixels, tuple[int, int], Put]]] = {}
+
     def submit(self, letterbox: Pixels, size: tuple[int, int], put: Put) -> None:
-        """See `DetectorEngine.submit`."""
+        """See `DetectorQueue.submit`."""
         waiting = self._waiting.setdefault(letterbox.shape, [])
         waiting.append((letterbox, size, put))
         if len(waiting) >= _batch(letterbox):
             self._run(self._waiting.pop(letterbox.shape))
 
     def finish(self) -> None:
-        """See `DetectorEngine.finish`."""
+        """See `DetectorQueue.finish`."""
         while self._waiting:
             self._run(self._waiting.popitem()[1])
 
@@ -79,12 +101,14 @@ class TorchDetectorEngine(DetectorEngine):
 
         from tagbox.backends.torch_backend import least_batch
 
+        start_engine()
+        device = self._engine.device
         # Filled up by repetition, so that results do not depend on the size of the last batch.
-        least = min(_batch(waiting[0][0]), least_batch(self.device))
+        least = min(_batch(waiting[0][0]), least_batch(device))
         filled = [waiting[min(row, len(waiting) - 1)] for row in range(max(least, len(waiting)))]
         images = torch.from_numpy(np.stack([letterbox for letterbox, _, _ in filled]))
         with torch.inference_mode():
-            _, found = self.detector(images.to(self.device), [size for _, size, _ in filled])
+            _, found = self._engine.detector(images.to(device), [size for _, size, _ in filled])
         for (_, _, put), each in zip(waiting, found, strict=False):
             put(each)
 
@@ -100,55 +124,56 @@ class OpenVinoDetectorEngine(DetectorEngine):
     def __init__(self, detector: Detector) -> None:
         installed_version("openvino")
         super().__init__(detector.to("cpu"))
-        self._queues: dict[tuple[int, ...], Any] = {}
-        self._done: deque[tuple[list[NDArray[np.float32]], _Job]] = deque()
+        self._compiled: dict[tuple[int, ...], InferRequests] = {}
+
+    def queue(self) -> DetectorQueue:
+        """See `DetectorEngine.queue`."""
+        return OpenVinoDetectorQueue(self)
+
+    def requests(self, shape: tuple[int, ...]) -> InferRequests:
+        """The infer requests for normalised pixels of that shape, (1, 3, H, W)."""
+        if shape not in self._compiled:
+            from tagbox.models.backbones.torch_backbones import convert_module
+
+            with made_once():
+                if shape not in self._compiled:
+                    model = convert_module(self.detector.body, list(shape))
+                    self._compiled[shape] = InferRequests(compile_on_cpu(model, "fp32"))
+        return self._compiled[shape]
+
+
+class OpenVinoDetectorQueue:
+    """See `DetectorQueue`."""
+
+    def __init__(self, engine: OpenVinoDetectorEngine) -> None:
+        self._engine = engine
+        self._queues: dict[tuple[int, ...], InferQueue] = {}
 
     def submit(self, letterbox: Pixels, size: tuple[int, int], put: Put) -> None:
-        """See `DetectorEngine.submit`."""
+        """See `DetectorQueue.submit`."""
         import torch
 
+        start_engine()
+        detector = self._engine.detector
         with torch.inference_mode():
-            pixels = self.detector.normalise(torch.from_numpy(letterbox[None]))
-        queue = self._queues.get(letterbox.shape)
-        if queue is None:
-            queue = self._queues[letterbox.shape] = self._compile(pixels)
-        queue.start_async({0: pixels.contiguous().numpy()}, userdata=(pixels, size, put))
-        self._take_done()
+            pixels = detector.normalise(torch.from_numpy(letterbox[None]))
 
-    def finish(self) -> None:
-        """See `DetectorEngine.finish`."""
-        for queue in self._queues.values():
-            queue.wait_all()
-        self._take_done()
-
-    def _take_done(self) -> None:
-        import torch
-
-        while self._done:
-            parts, (pixels, size, put) = self._done.popleft()
+        def find(outputs: Outputs) -> None:
             with torch.inference_mode():
-                tensors = [torch.from_numpy(part) for part in parts]
-                (found,) = self.detector.found(tensors, pixels, [size])
+                tensors = [torch.from_numpy(output) for output in outputs]
+                (found,) = detector.found(tensors, pixels, [size])
             put(found)
 
-    def _compile(self, pixels: Tensor) -> Any:
-        import openvino
+        shape = tuple(pixels.shape)
+        queue = self._queues.get(shape)
+        if queue is None:
+            queue = self._queues[shape] = InferQueue(self._engine.requests(shape))
+        queue.submit(pixels.contiguous().numpy(), find)
 
-        from tagbox.models.backbones.torch_backbones import convert_module
-
-        model = convert_module(self.detector.body, list(pixels.shape))
-        queue = openvino.AsyncInferQueue(compile_on_cpu(model, "fp32"))
-
-        def take(request: Any, job: _Job) -> None:
-            # The request's own memory is written again by the next image.
-            self._done.append(([output.data.copy() for output in request.output_tensors], job))
-
-        queue.set_callback(take)
-        return queue
-
-
-_Job = tuple["Tensor", tuple[int, int], Put]
-"""Normalised pixels, the image's size in them, and the callback for its detections."""
+    def finish(self) -> None:
+        """See `DetectorQueue.finish`."""
+        for queue in self._queues.values():
+            queue.finish()
 
 
 def create_detector_engine(

@@ -6,9 +6,8 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from tagbox.config import Geometry, Pooling
 from tagbox.errors import extra_missing
 from tagbox.images.decode import pixels_version
 from tagbox.models.backbones import Backbone, BackboneSpec
+from tagbox.sharing import shared_property
 
 Squares = NDArray[np.uint8]
 Features = NDArray[np.float32]
@@ -29,9 +29,8 @@ Precision = Literal["fp32", "bf16"]
 class Encoder(ABC):
     """A backbone made ready to run; made by `backends.create.create_encoder`.
 
-    `encode` and `maps` return when they are done. `submit` and `finish` keep the engine busy while the caller
-    decodes the next images: each square's features are passed to its `put`, in any order and from any
-    thread, at the latest when `finish` returns.
+    `encode` and `maps` return when they are done. A `queue` keeps the engine busy while the caller decodes the
+    next images. Any number of threads may share an encoder.
     """
 
     engine: str
@@ -68,7 +67,7 @@ class Encoder(ABC):
         """(D, h, w) of the feature map."""
         return self.backbone.map_shape
 
-    @cached_property
+    @shared_property
     def key(self) -> str:
         """JSON of everything besides the image that determines a feature's value."""
         return json.dumps(
@@ -99,10 +98,26 @@ class Encoder(ABC):
         """(B, S, S, 3) uint8 to the feature map (B, D, h, w) float32."""
 
     @abstractmethod
-    def submit(self, square: Squares, put: Put) -> None:
-        """Queue one (S, S, 3) uint8 square; waits while the engine is busy."""
+    def queue(self) -> EncoderQueue:
+        """A queue for one caller."""
 
-    @abstractmethod
+
+class EncoderQueue(Protocol):
+    """Squares that one caller has under way; each thread takes its own.
+
+    Each square's features are passed to its `put`, in any order, from the thread that calls `submit` or
+    `finish`, at the latest when `finish` returns.
+    """
+
+    def submit(self, square: Squares, put: Put) -> None:
+        """Queue one (S, S, 3) uint8 square; waits while the engine is busy.
+
+        Raises
+        ------
+        TagboxError
+            ``forked``; see `sharing.start_engine`.
+        """
+
     def finish(self) -> None:
         """Wait until every submitted square's features were passed on."""
 

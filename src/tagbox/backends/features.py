@@ -91,7 +91,7 @@ def encode_images(
     errors: list[TagboxError] = []
     count = cached = 0
     slots = [(index, view) for index in range(len(encoders)) for view in range(views)]
-    # Encoders call back from threads of their own; only this one writes to the cache.
+    queues = [encoder.queue() for encoder in encoders]
     encoded: deque[tuple[bytes, NDArray[np.float32]]] = deque()
 
     def submit(image: _Prepared, number: int, put: Callable[[NDArray[np.float32]], None]) -> None:
@@ -101,7 +101,7 @@ def encode_images(
             encoded.append((key, feature))
             put(feature)
 
-        encoders[encoder].submit(square, keep)
+        queues[encoder].submit(square, keep)
 
     def fill_cache() -> None:
         while encoded:
@@ -110,8 +110,8 @@ def encode_images(
                 cache.put(key, feature)
 
     def finish() -> None:
-        for encoder in encoders:
-            encoder.finish()
+        for queue in queues:
+            queue.finish()
 
     outcomes = in_order(
         enumerate(islice(images, most), first),

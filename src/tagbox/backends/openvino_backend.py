@@ -14,6 +14,7 @@ import numpy as np
 
 from tagbox.backends.encoder import (
     Encoder,
+    EncoderQueue,
     Features,
     Precision,
     Put,
@@ -21,8 +22,10 @@ from tagbox.backends.encoder import (
     Squares,
     installed_version,
 )
+from tagbox.backends.infer_requests import InferQueue, InferRequests
 from tagbox.config import Geometry
 from tagbox.models.backbones import Backbone
+from tagbox.sharing import shared_property, start_engine
 
 # openvino sends usage statistics through this package, and no variable of the environment stops it; without the
 # package it falls back to a stub of its own that sends nothing.
@@ -49,38 +52,30 @@ class OpenVinoEncoder(Encoder):
     def encode(self, squares: Squares) -> Features:
         """See `Encoder.encode`."""
         out = np.empty((len(squares), self.dim), np.float32)
+        queue = self.queue()
         for row, square in zip(out, squares, strict=True):
-            self.submit(square, _copy_into(row))
-        self.finish()
+            queue.submit(square, _copy_into(row))
+        queue.finish()
         return out
 
     def maps(self, squares: Squares) -> Features:
         """See `Encoder.maps`."""
-        request = self._model.create_infer_request()
-        found = [request.infer({0: square[None]})[1][0].copy() for square in squares]
+        start_engine()
+        found: list[Features] = []
+        queue = InferQueue(self._requests)
+        for square in squares:
+            queue.submit(_batch_of(square), lambda outputs: found.append(outputs[1][0]))
+        queue.finish()
         return np.stack(found) if found else np.zeros((0, self.spec.dim, 0, 0), np.float32)
 
-    def submit(self, square: Squares, put: Put) -> None:
-        """See `Encoder.submit`."""
-        self._queue.start_async({0: np.ascontiguousarray(square)[None]}, userdata=put)
+    def queue(self) -> EncoderQueue:
+        """See `Encoder.queue`."""
+        return OpenVinoQueue(self)
 
-    def finish(self) -> None:
-        """See `Encoder.finish`."""
-        if "_queue" in self.__dict__:
-            self._queue.wait_all()
-
-    @cached_property
-    def _queue(self) -> Any:
-        import openvino
-
-        queue = openvino.AsyncInferQueue(self._model)
-        queue.set_callback(lambda request, put: put(request.get_output_tensor(0).data[0].copy()))
-        return queue
-
-    @cached_property
-    def _model(self) -> Any:
+    @shared_property
+    def _requests(self) -> InferRequests:
         """Compiled once for both outputs: handing the map over costs less than compiling again."""
-        return compile_on_cpu(self._graph(), self.precision)
+        return InferRequests(compile_on_cpu(self._graph(), self.precision))
 
     def _graph(self) -> Any:
         """Normalisation, backbone and pooling: uint8 (1, S, S, 3) to (1, dim) and (1, D, h, w)."""
@@ -98,6 +93,31 @@ class OpenVinoEncoder(Encoder):
         # A converted backbone hands over an output, ours a node; a model takes them only of one kind.
         outputs = [pooled.output(0), getattr(feature_map, "output", lambda _: feature_map)(0)]
         return openvino.Model(outputs, [squares], spec.name)
+
+
+class OpenVinoQueue:
+    """See `EncoderQueue`; the encoder compiles when the first square comes."""
+
+    def __init__(self, encoder: OpenVinoEncoder) -> None:
+        self._encoder = encoder
+
+    def submit(self, square: Squares, put: Put) -> None:
+        """See `EncoderQueue.submit`."""
+        self._inferences.submit(_batch_of(square), lambda outputs: put(outputs[0][0]))
+
+    def finish(self) -> None:
+        """See `EncoderQueue.finish`."""
+        if "_inferences" in self.__dict__:
+            self._inferences.finish()
+
+    @cached_property
+    def _inferences(self) -> InferQueue:
+        start_engine()
+        return InferQueue(self._encoder._requests)
+
+
+def _batch_of(square: Squares) -> Squares:
+    return np.ascontiguousarray(square)[None]
 
 
 def compile_on_cpu(model: Any, precision: Precision) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tagbox.backends.encoder import (
     Encoder,
+    EncoderQueue,
     Features,
     Precision,
     Put,
@@ -17,9 +18,10 @@ from tagbox.backends.encoder import (
 )
 from tagbox.config import Geometry
 from tagbox.models.backbones import Backbone, normalise, pool
+from tagbox.sharing import shared_property, start_engine
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 BATCH = 32
 
@@ -40,7 +42,6 @@ class TorchEncoder(Encoder):
         installed_version("torch")
         super().__init__(backbone, geometry, pooling, precision)
         self.device = device
-        self._waiting: list[tuple[Squares, Put]] = []
 
     def _engine_version(self) -> str:
         import torch
@@ -65,33 +66,50 @@ class TorchEncoder(Encoder):
         ]
         return np.concatenate(parts) if parts else np.zeros((0, self.spec.dim, 0, 0), np.float32)
 
-    def submit(self, square: Squares, put: Put) -> None:
-        """See `Encoder.submit`."""
-        self._waiting.append((square, put))
-        if len(self._waiting) >= BATCH:
-            self.finish()
+    def queue(self) -> EncoderQueue:
+        """See `Encoder.queue`."""
+        return TorchQueue(self)
 
-    def finish(self) -> None:
-        """See `Encoder.finish`."""
-        if not self._waiting:
-            return
-        waiting, self._waiting = self._waiting, []
-        features = self.encode(np.stack([square for square, _ in waiting]))
-        for row, (_, put) in zip(features, waiting, strict=True):
-            put(row)
+    @shared_property
+    def _module(self) -> nn.Module:
+        return self.backbone.module.to(self.device)
 
     def _map(self, squares: Squares) -> Tensor:
         """The feature map (B, D, h, w) float32 on the device; B at most `BATCH`."""
         import torch
 
+        start_engine()
         count = len(squares)
         filled = squares[np.minimum(np.arange(max(count, least_batch(self.device))), count - 1)]
         images = torch.from_numpy(filled)
-        module = self.backbone.module.to(self.device)
+        module = self._module  # Made outside of inference mode: it may be trained later.
         bf16 = self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
             found: Tensor = module(normalise(images.to(self.device), self.spec))
         return found[:count].float()
+
+
+class TorchQueue:
+    """See `EncoderQueue`: squares wait until they are a batch."""
+
+    def __init__(self, encoder: TorchEncoder) -> None:
+        self._encoder = encoder
+        self._waiting: list[tuple[Squares, Put]] = []
+
+    def submit(self, square: Squares, put: Put) -> None:
+        """See `EncoderQueue.submit`."""
+        self._waiting.append((square, put))
+        if len(self._waiting) >= BATCH:
+            self.finish()
+
+    def finish(self) -> None:
+        """See `EncoderQueue.finish`."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        features = self._encoder.encode(np.stack([square for square, _ in waiting]))
+        for row, (_, put) in zip(features, waiting, strict=True):
+            put(row)
 
 
 def least_batch(device: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
 from tagbox.models.bundle import Arrays, ClassifierBundle, is_ensemble
 from tagbox.models.heads import activate, head_logits, wants_map
 from tagbox.predictions.thresholds import Thresholds
+from tagbox.sharing import shared_property
 
 PART_BYTES = 256 << 20
 """Features in memory at once; more images are predicted in parts."""
@@ -97,7 +97,7 @@ class Classifier(LabelPredictor):
         """See `LabelPredictor.thresholds`."""
         return self.bundle.thresholds
 
-    @cached_property
+    @shared_property
     def encoders(self) -> tuple[Encoder, ...]:
         """One for each backbone; made when first needed.
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.backends.detector_backend import DetectorEngine, create_detector_engine
+from tagbox.backends.detector_backend import (
+    DetectorEngine,
+    DetectorQueue,
+    create_detector_engine,
+)
 from tagbox.backends.pipeline import AHEAD, in_order
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
@@ -24,6 +27,7 @@ from tagbox.inference.views import ImageBoxes, Prepared, Tiles, boxes_of, read_p
 from tagbox.models.bundle import DetectorBundle
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import ScoreThresholds
+from tagbox.sharing import shared_property
 
 if TYPE_CHECKING:
     from tagbox.models.detectors.base import Detector, Found
@@ -101,7 +105,7 @@ class DetectorModel(Predictor[ImageBoxes]):
         """The score thresholds it was saved with."""
         return self.bundle.cuts
 
-    @cached_property
+    @shared_property
     def engine(self) -> DetectorEngine:
         """What runs it; made when first needed.
 
@@ -207,13 +211,18 @@ class DetectorModel(Predictor[ImageBoxes]):
             number, image = numbered
             return read_prepared(image, image_name(image, number), self.fit, tiles)
 
+        queue: DetectorQueue | None = None
+
         def submit(image: Prepared, number: int, put: Callable[[Found], None]) -> None:
+            nonlocal queue
             view = image.view(number, self.fit)
-            self.engine.submit(view.letterbox, (view.inner[1], view.inner[0]), put)
+            if queue is None:
+                queue = self.engine.queue()
+            queue.submit(view.letterbox, (view.inner[1], view.inner[0]), put)
 
         def finish() -> None:
-            if "engine" in self.__dict__:
-                self.engine.finish()
+            if queue is not None:
+                queue.finish()
 
         for outcome in in_order(
             enumerate(images),

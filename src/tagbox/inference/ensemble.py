@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -25,6 +24,7 @@ from tagbox.models.bundle import ClassifierBundle
 from tagbox.models.ensembles import Ensemble, Member, load_ensemble
 from tagbox.predictions.predictions import weighted_mean
 from tagbox.predictions.thresholds import Thresholds
+from tagbox.sharing import shared_property
 
 BLOCK = 32
 """Images that a head is given at once. Always the same, since a matrix product's last bits may depend on the
@@ -247,7 +247,7 @@ class EnsembleClassifier(LabelPredictor):
                     tables[part.member][position] = table
             yield ViewOutput(tables=tables, ok=encoding.ok, errors=encoding.errors)
 
-    @cached_property
+    @shared_property
     def _classifiers(self) -> list[_Part]:
         """The classifiers with a weight, one for each member and size."""
         parts = []
@@ -260,7 +260,7 @@ class EnsembleClassifier(LabelPredictor):
                 parts.append(_Part(index, views, self._classifier(member, size), columns))
         return parts
 
-    @cached_property
+    @shared_property
     def _encoders(self) -> dict[str, Encoder]:
         """By key: an encoder that several members share runs once."""
         encoders: dict[str, Encoder] = {}

@@ -25,6 +25,9 @@ class Predictor(ABC, Generic[Result]):
     Images are paths, encoded bytes, PIL images or (H, W, 3) uint8 RGB arrays, in any iterable. They are decoded a few
     ahead of the network, so a generator may yield any number of them; an array must not be written to before its
     result came. EXIF orientation is applied to all but arrays.
+
+    Any number of threads may share a model. A process that is forked from one that has predicted is refused
+    with ``forked``.
     """
 
     @property

@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from tagbox.models.backbones.base import Arrays, Backbone, BackboneSpec
 from tagbox.models.freezing import Stages
+from tagbox.sharing import shared_property
 
 if TYPE_CHECKING:
     from torch import nn
@@ -294,7 +294,7 @@ class LiteBackbone(Backbone):
         super().__init__(spec)
         self._read = read
 
-    @cached_property
+    @shared_property
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return dict(self._read())
 
@@ -302,7 +302,7 @@ class LiteBackbone(Backbone):
         """See `Backbone.arrays`."""
         return self._arrays
 
-    @cached_property
+    @shared_property
     def module(self) -> nn.Module:
         """See `Backbone.module`."""
         import torch

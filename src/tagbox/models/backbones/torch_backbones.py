@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from tagbox.models.backbones.base import Arrays, Backbone, BackboneSpec, arrays_
 from tagbox.models.backbones.packaged import PACKAGES
 from tagbox.models.freezing import Stages, module_stages
 from tagbox.models.weights import download_weights, locate_checkpoint, read_checkpoint
+from tagbox.sharing import shared_property
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,7 +60,7 @@ class TorchBackbone(Backbone):
         """See `Backbone.parameters`."""
         return sum(p.numel() for p in self._module.parameters())
 
-    @cached_property
+    @shared_property
     def map_shape(self) -> tuple[int, int, int]:
         """See `Backbone.map_shape`; a black square tells."""
         return _map_shape(self._module, self.spec.size, self.spec.name)
