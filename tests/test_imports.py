@@ -11,10 +11,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tagbox
 from tagbox.cli.app import COMMANDS, command_line
+from tagbox.config import SynthConfig
+from tagbox.data.dataset import PRESENT
+from tagbox.data.export import Format, export
+from tagbox.data.load import load_dataset
+from tagbox.data.synthetic.generate import generate
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -33,6 +39,16 @@ LIGHT_CORE = (
     *("config", "errors", "progress", "atomic_io", "images", "data", "checks"),
     *("predictions", "metrics", "evaluation", "reports"),
 )
+
+OF_CLASSIFIERS = re.compile(
+    "classif|ensemble|evidence|evaluate_labels|tuning|threshold_search|frozen|finetune|teacher|mixup"
+)
+OF_DETECTORS = re.compile(
+    "detect|box|pyramid|dense|views|video|coco_metrics|coco_ground_truth|diagnose_ap"
+)
+SHARED = re.compile(r"config\b|data\.box_faults$")
+"""Settings of both kinds lie side by side; the statistics of a dataset count its invalid boxes."""
+READERS = {"coco", "challenge", "class_folders", "csv", "labelme", "yolo"}
 
 # Evaluating takes a labels file and a predictions file, both in the challenge's form.
 TRUTH = {"000000000139": [0, 2], "000000000285": [1], "000000000632": [0, 1, 2]}
@@ -66,6 +82,17 @@ def loaded_by(*words: str, cwd: Path | None = None, exit_code: int = 0) -> set[s
     """The names in `sys.modules` once the command line with these words has ended."""
     statements = f"sys.argv = {['tagbox', *words]!r}\nfrom tagbox.cli.app import main\nmain()"
     return loaded_after(statements, cwd, exit_code)
+
+
+def of_kind(kind: re.Pattern[str], loaded: set[str]) -> list[str]:
+    """The modules that only one kind of model needs."""
+    names = (name.removeprefix("tagbox.") for name in loaded if name.startswith("tagbox."))
+    return sorted(name for name in names if kind.search(name) and not SHARED.match(name))
+
+
+def readers(loaded: set[str]) -> set[str]:
+    """The readers of dataset formats."""
+    return {name for name in READERS if f"tagbox.data.formats.{name}" in loaded}
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -118,6 +145,85 @@ def test_scoring_leaves_torch_out(tmp_path: Path) -> None:
     loaded = loaded_by("evaluate", "submission.json", "truth.json", "--json", cwd=tmp_path)
     assert "numpy" in loaded
     assert not loaded & TRAIN_ONLY
+    assert readers(loaded) == {"challenge"}
+    assert not of_kind(OF_DETECTORS, loaded)
+
+
+def test_scoring_detections_loads_nothing_of_labels(tmp_path: Path) -> None:
+    box = {"image_id": 1, "category_id": 3, "bbox": [2, 2, 9, 9]}
+    truth = {
+        "images": [{"id": 1, "file_name": "1.jpg", "width": 20, "height": 20}],
+        "categories": [{"id": 3, "name": "cat"}],
+        "annotations": [{"id": 1, **box}],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "found.json").write_text(json.dumps([{**box, "score": 0.9}]))
+    loaded = loaded_by("evaluate", "found.json", "truth.json", "--json", cwd=tmp_path)
+    assert "tagbox.evaluation.evaluate_detections" in loaded
+    assert not loaded & TRAIN_ONLY
+    assert readers(loaded) == {"coco"}
+    assert not of_kind(OF_CLASSIFIERS, loaded)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with generated scenes in ``scenes/``."""
+    folder = tmp_path_factory.mktemp("imports")
+    config = SynthConfig(images=8, val=4, width=64, height=48, seed=3)
+    generate(folder / "scenes", config, workers=1, overwrite=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("format", "reader"),
+    [
+        ("coco", "coco"),
+        ("cls", "challenge"),
+        ("labels", "challenge"),
+        ("csv", "csv"),
+        ("yolo", "yolo"),
+        ("labelme", "labelme"),
+        ("folders", "class_folders"),
+    ],
+)
+def test_a_dataset_loads_the_reader_of_its_format_only(
+    format: Format, reader: str, scenes: Path, tmp_path: Path
+) -> None:
+    dataset = load_dataset(scenes / "scenes" / "annotations" / "instances_val.json")
+    if format == "folders":
+        one_label = np.flatnonzero((dataset.labels == PRESENT).sum(axis=1) == 1)
+        dataset = dataset.take(one_label)
+    assert len(dataset)
+    written = export(dataset, tmp_path, "val", format, "copy")
+    statements = (
+        f"from tagbox.data.load import load_dataset\nassert len(load_dataset({str(written)!r}))"
+    )
+    assert readers(loaded_after(statements)) == {reader}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "flags", "other"),
+    [
+        ("classifier", ("--backbone", "efficientnet_lite0@64"), OF_DETECTORS),
+        ("detector", ("--size", "64"), OF_CLASSIFIERS),
+    ],
+    ids=["classifier", "detector"],
+)
+def test_a_command_loads_nothing_of_the_other_kind_of_model(
+    kind: str, flags: tuple[str, ...], other: re.Pattern[str], scenes: Path
+) -> None:
+    train, val = (f"scenes/annotations/instances_{part}.json" for part in ("train", "val"))
+    picture = str(next((scenes / "scenes").rglob("*.jpg")))
+    for words, read in (
+        (("train", kind, train, "--val", val, "--epochs", "1", "--name", kind, *flags), {"coco"}),
+        (("predict", f"runs/{kind}", picture), set()),
+        (("evaluate", f"runs/{kind}", val), {"coco"}),
+    ):
+        loaded = loaded_by(*words, cwd=scenes)
+        assert any(kind in name for name in loaded), words
+        assert not of_kind(other, loaded), words
+        assert readers(loaded) == read, words
 
 
 def test_every_command_is_in_the_table() -> None:

@@ -10,9 +10,9 @@ from tagbox.evaluation.box_matching import match_boxes
 from tagbox.evaluation.coco_ground_truth import GroundTruth, ground_truth
 from tagbox.evaluation.coco_metrics import score_boxes
 from tagbox.evaluation.detection_analysis import counts_at, rates, recall_curves, score_curve
-from tagbox.evaluation.tuning import SHRINKAGE, tune_score_thresholds
+from tagbox.evaluation.evaluate_detections import tune_score_thresholds
 from tagbox.predictions.predictions import Detections
-from tagbox.predictions.thresholds import ScoreThresholds
+from tagbox.predictions.thresholds import SHRINKAGE, ScoreThresholds
 
 TRUTH = [(0, 0, 0, 0, 10, 10), (0, 0, 50, 0, 10, 10), (0, 1, 100, 0, 10, 10)]
 FOUND = [

@@ -30,7 +30,7 @@ from tagbox.evaluation.evaluate_labels import tune_and_evaluate
 from tagbox.metrics.multilabel import class_priors
 from tagbox.metrics.single_label import MOST_PROBABLE, one_hot
 from tagbox.models.heads import FeatureScale, HeadKind, activate, create_head
-from tagbox.training.history import epoch_scores
+from tagbox.training.classification_task import epoch_scores
 from tagbox.training.losses import create_loss
 from tagbox.training.resolve_config import kind_sentence, label_kind, resolve
 from tagbox.training.train_val import TrainVal

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from tagbox.backends.encoder import Encoder, Precision, Reduction
-from tagbox.backends.openvino_backend import OpenVinoEncoder
-from tagbox.backends.torch_backend import TorchEncoder
 from tagbox.config import ClassifierConfig, Geometry
 from tagbox.device import Device, Engine, choose_engine
 from tagbox.errors import TagboxError
@@ -43,7 +41,11 @@ def create_encoder(
     """
     chosen, on = choose_engine(engine, device)
     if chosen == "torch":
+        from tagbox.backends.torch_backend import TorchEncoder
+
         return TorchEncoder(backbone, geometry, pooling, precision, on)
+    from tagbox.backends.openvino_backend import OpenVinoEncoder
+
     return OpenVinoEncoder(backbone, geometry, pooling, precision)
 
 

@@ -15,9 +15,13 @@ from tagbox.config.classifier import (
 from tagbox.config.data import DataConfig, SynthConfig
 from tagbox.config.detector import ON_A_BACKBONE, DetectionMetric, DetectorConfig
 from tagbox.config.finetune import FinetuneConfig
+from tagbox.config.options import (
+    ClassifierTuneOptions,
+    DetectorTuneOptions,
+    ScoreSettings,
+    TuneOptions,
+)
 from tagbox.config.recipes import RECIPES, Recipe, load_recipe
-from tagbox.config.score import ScoreSettings
-from tagbox.config.tune import ClassifierTuneOptions, DetectorTuneOptions, TuneOptions
 
 __all__ = [
     "ON_A_BACKBONE",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tagbox.data.dataset import Dataset
 from tagbox.evaluation.box_matching import Matches, match_boxes
@@ -22,11 +23,55 @@ from tagbox.evaluation.detection_analysis import (
 )
 from tagbox.evaluation.detection_intervals import box_intervals
 from tagbox.evaluation.diagnose_ap import diagnose_ap
-from tagbox.evaluation.tuning import tune_score_thresholds
 from tagbox.predictions.predictions import Detections
-from tagbox.predictions.thresholds import ScoreThresholds
+from tagbox.predictions.thresholds import SHRINKAGE, ScoreThresholds
 
 NO_DETECTIONS = "there is no detection"
+
+
+def tune_score_thresholds(matches: Matches) -> ScoreThresholds:
+    """Select per-category score thresholds that maximise F1 at an IoU of 0.5 on these images.
+
+    The best threshold of a category with three boxes is chance, so each category's own is averaged with the one that
+    is best for all categories together: with n boxes, ``(n · own + s · shared) / (n + s)``, s = `SHRINKAGE`. A category
+    without a box to find keeps the shared one; without any detection that finds a box that is 0.5.
+    """
+    counted = ~matches.ignored[0]
+    correct = matches.right[0]
+    positives = matches.positives
+    shared = _best_score_threshold(matches.scores[counted], correct[counted], int(positives.sum()))
+    if shared is None:
+        return ScoreThresholds()
+    levels = []
+    for category, boxes in enumerate(positives.tolist()):
+        part = matches.of_category(category)
+        rows = counted[part]
+        own = _best_score_threshold(matches.scores[part][rows], correct[part][rows], boxes)
+        if own is None:
+            levels.append(shared)
+        else:
+            levels.append((boxes * own + SHRINKAGE * shared) / (boxes + SHRINKAGE))
+    return ScoreThresholds(value=shared, per_category=tuple(levels))
+
+
+def _best_score_threshold(
+    scores: NDArray[np.float64], correct: NDArray[np.bool_], positives: int
+) -> float | None:
+    """The threshold of greatest F1, midway between two scores; None without a correct detection."""
+    if not positives or not correct.any():
+        return None
+    # By descending score, a threshold after the i-th detection keeps i of them, so that all candidates' true
+    # positives are one running sum: F1 = 2·TP / (predicted + positives).
+    order = np.argsort(-scores, kind="stable")
+    scores, correct = scores[order], correct[order]
+    predicted = np.arange(1, len(scores) + 1)
+    f1 = 2 * np.cumsum(correct) / (predicted + positives)
+    f1[:-1][scores[:-1] == scores[1:]] = -1.0  # A threshold does not divide a tie.
+    best = int(np.argmax(f1))
+    below = scores[best + 1] if best + 1 < len(scores) else scores[best]
+    threshold = float((scores[best] + below) / 2)
+    # The mean of two neighbouring floats is one of the two.
+    return threshold if threshold > below else float(scores[best])
 
 
 def evaluate_boxes(

@@ -11,8 +11,6 @@ from tagbox.config import LabelKind, ScoreSettings
 from tagbox.data.dataset import Dataset, exclusive, require_single_label
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
-from tagbox.evaluation.evaluate_detections import evaluate_boxes
-from tagbox.evaluation.evaluate_labels import evaluate_labels
 from tagbox.metrics.intervals import IMAGES, THIN
 from tagbox.metrics.single_label import one_label_each
 from tagbox.predictions.alignment import Aligned, align, align_detections
@@ -85,6 +83,8 @@ def score(
         used = read_score_thresholds(settings.thresholds, names)
     elif settings.thresholds is not None:
         used = ScoreThresholds(value=settings.thresholds)
+    from tagbox.evaluation.evaluate_detections import evaluate_boxes
+
     result = evaluate_boxes(
         dataset, aligned, cuts=used, intervals=settings.intervals, seed=settings.seed
     )
@@ -117,6 +117,8 @@ def refuse_label_settings(settings: ScoreSettings, source: str) -> None:
 def _score_labels(
     predictions: Predictions, dataset: Dataset, settings: ScoreSettings, saved: Thresholds | None
 ) -> dict[str, Any]:
+    from tagbox.evaluation.evaluate_labels import evaluate_labels
+
     aligned = align(predictions, dataset, missing=settings.missing, extra=settings.extra)
     kind = _label_kind(predictions, aligned, dataset, settings)
     thresholds = None

@@ -1,10 +1,10 @@
-"""Tuning thresholds of labels and of detections, and measuring by cross-fitting how far tuning overstates the metric."""
+"""Tuning thresholds of labels, and measuring by cross-fitting how far tuning overstates the metric."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,65 +21,15 @@ from tagbox.evaluation.threshold_search import (
     smoothed_maximum,
 )
 from tagbox.metrics.multilabel import class_priors, count_labels
-from tagbox.predictions.thresholds import Mode, ScoreThresholds, Thresholds
-
-if TYPE_CHECKING:
-    from tagbox.evaluation.box_matching import Matches
+from tagbox.predictions.thresholds import SHRINKAGE, Mode, Thresholds
 
 Array = NDArray[np.float64]
 
-# Both were chosen on out-of-fold predictions of real images. Looser fits reach the same challenge F1 by predicting
-# three times as many labels as there are.
-SHRINKAGE = 20.0
-"""Positives (boxes) of a category at which its own threshold and the one shared by all categories weigh the same."""
+# Chosen, as `SHRINKAGE` was, on out-of-fold predictions of real images. Looser fits reach the same challenge F1 by
+# predicting three times as many labels as there are.
 WIDTH = 0.5
 """Neighbourhood over which the global objective is averaged, up to 500 images; see `smoothed_maximum`."""
 TUNED_MODES: tuple[Mode, Mode] = ("global", "per_category")
-
-
-def tune_score_thresholds(matches: Matches) -> ScoreThresholds:
-    """Select per-category score thresholds that maximise F1 at an IoU of 0.5 on these images.
-
-    The best threshold of a category with three boxes is chance, so each category's own is averaged with the one that
-    is best for all categories together: with n boxes, ``(n · own + s · shared) / (n + s)``, s = `SHRINKAGE`. A category
-    without a box to find keeps the shared one; without any detection that finds a box that is 0.5.
-    """
-    counted = ~matches.ignored[0]
-    correct = matches.right[0]
-    positives = matches.positives
-    shared = _best_score_threshold(matches.scores[counted], correct[counted], int(positives.sum()))
-    if shared is None:
-        return ScoreThresholds()
-    levels = []
-    for category, boxes in enumerate(positives.tolist()):
-        part = matches.of_category(category)
-        rows = counted[part]
-        own = _best_score_threshold(matches.scores[part][rows], correct[part][rows], boxes)
-        if own is None:
-            levels.append(shared)
-        else:
-            levels.append((boxes * own + SHRINKAGE * shared) / (boxes + SHRINKAGE))
-    return ScoreThresholds(value=shared, per_category=tuple(levels))
-
-
-def _best_score_threshold(
-    scores: Array, correct: NDArray[np.bool_], positives: int
-) -> float | None:
-    """The threshold of greatest F1, midway between two scores; None without a correct detection."""
-    if not positives or not correct.any():
-        return None
-    # By descending score, a threshold after the i-th detection keeps i of them, so that all candidates' true
-    # positives are one running sum: F1 = 2·TP / (predicted + positives).
-    order = np.argsort(-scores, kind="stable")
-    scores, correct = scores[order], correct[order]
-    predicted = np.arange(1, len(scores) + 1)
-    f1 = 2 * np.cumsum(correct) / (predicted + positives)
-    f1[:-1][scores[:-1] == scores[1:]] = -1.0  # A threshold does not divide a tie.
-    best = int(np.argmax(f1))
-    below = scores[best + 1] if best + 1 < len(scores) else scores[best]
-    threshold = float((scores[best] + below) / 2)
-    # The mean of two neighbouring floats is one of the two.
-    return threshold if threshold > below else float(scores[best])
 
 
 @dataclass(frozen=True, kw_only=True)

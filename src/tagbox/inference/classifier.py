@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.backends.create import create_encoder
 from tagbox.backends.encoder import Encoder, Precision
-from tagbox.backends.feature_cache import FeatureCache
 from tagbox.backends.features import as_head_takes, encode_parts
 from tagbox.config import LabelKind
 from tagbox.device import Device, Engine
@@ -23,6 +23,9 @@ from tagbox.models.bundle import Arrays, ClassifierBundle, is_ensemble
 from tagbox.models.heads import activate, head_logits, wants_map
 from tagbox.predictions.thresholds import Thresholds
 from tagbox.sharing import shared_property
+
+if TYPE_CHECKING:
+    from tagbox.backends.feature_cache import FeatureCache
 
 PART_BYTES = 256 << 20
 """Features in memory at once; more images are predicted in parts."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.atomic_io import atomic_path
 from tagbox.config import LabelKind
 from tagbox.data.dataset import PRESENT, Dataset
 from tagbox.errors import TagboxError, bad_value
@@ -162,7 +161,7 @@ class LabelPredictions:
         TagboxError
             ``cannot-write``; the ``evidence-...`` codes where there are no exact maps.
         """
-        from tagbox.images.draw import annotate, grid
+        from tagbox.images.draw import annotate, grid, save_jpegs
 
         truth = None if self.truth is None else _true_labels(self.truth)
 
@@ -179,30 +178,6 @@ class LabelPredictions:
             return panels[0] if len(panels) == 1 else grid(panels, len(panels))
 
         save_jpegs(folder, self.paths, self.outputs.ok, draw, progress)
-
-
-def save_jpegs(
-    folder: Path,
-    paths: Sequence[Path],
-    ok: NDArray[np.bool_],
-    draw: Callable[[int], Image],
-    progress: Callable[[int], object],
-) -> None:
-    """Write what `draw` makes of each row that is `ok`, named by its path's stem, numbered where two share one.
-
-    Raises
-    ------
-    TagboxError
-        ``cannot-write``.
-    """
-    used: Counter[str] = Counter()
-    for row, path in enumerate(paths):
-        progress(1)
-        used[path.stem] += 1
-        number = f"-{used[path.stem]}" if used[path.stem] > 1 else ""
-        if ok[row]:
-            with atomic_path(folder / f"{path.stem}{number}.jpg") as temporary:
-                draw(row).save(temporary, format="JPEG", quality=90)
 
 
 def _true_labels(dataset: Dataset) -> dict[str, tuple[str, ...]]:

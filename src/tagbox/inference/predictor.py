@@ -5,16 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import LabelKind
 from tagbox.errors import TagboxError
 from tagbox.images.decode import ImageInput
 from tagbox.predictions.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from tagbox.backends.feature_cache import FeatureCache
 
 Result = TypeVar("Result", covariant=True)
 

@@ -21,6 +21,8 @@ from tagbox.predictions.predictions import Detections
 
 Mode = Literal["saved", "global", "per_category"]
 OBJECTIVES: tuple[str, ...] = typing.get_args(Objective)
+SHRINKAGE = 20.0
+"""Positives (boxes) of a category at which its own tuned threshold and the one shared by all weigh the same."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import LabelKind
+from tagbox.data.dataset import PRESENT
+from tagbox.evaluation.threshold_search import sweep_global
+from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
+from tagbox.metrics.single_label import most_probable, one_hot
 from tagbox.models.heads import activate
-from tagbox.training.history import epoch_scores
 from tagbox.training.task import Metrics
 
 if TYPE_CHECKING:
@@ -19,6 +22,17 @@ if TYPE_CHECKING:
 
     from tagbox.training.distributed import Runtime
     from tagbox.training.losses import Loss
+
+
+EPOCH_METRICS = (
+    "challenge_f1",
+    "micro_f1",
+    "macro_f1",
+    "weighted_f1",
+    "samples_f1",
+    "cf1",
+    "of1",
+)
 
 
 class ClassificationMetrics(Metrics["Batch"]):
@@ -90,6 +104,43 @@ class ClassificationMetrics(Metrics["Batch"]):
     @property
     def _order(self) -> NDArray[np.intp]:
         return np.argsort(np.concatenate(self.rows), kind="stable")
+
+
+def epoch_scores(
+    truth: NDArray[np.int8], probabilities: NDArray[np.float32], labels: LabelKind = "multi"
+) -> dict[str, float | None]:
+    """mAP, and the F1 family at the global threshold with the best challenge F1 in this epoch.
+
+    At a threshold of 0.5 the first epochs would have next to no predicted labels, and curves of noise.
+
+    Parameters
+    ----------
+    truth
+        (N, K) int8: 1 present, 0 absent, -1 unknown.
+    probabilities
+        (N, K) float32.
+    labels
+        Exclusive ones are evaluated at the most probable category, and have ``accuracy``.
+
+    Returns
+    -------
+    dict
+        ``map`` (None where no category has a positive) and `EPOCH_METRICS`.
+    """
+    precision = mean_average_precision(average_precision(truth, probabilities))
+    if labels == "exclusive":
+        predicted = one_hot(most_probable(probabilities), truth.shape[1])
+        at_top = label_metrics(truth, predicted)
+        accuracy = float((truth[predicted] == PRESENT).sum() / max(len(truth), 1))
+        return {
+            "map": precision,
+            "accuracy": accuracy,
+            **{name: at_top[name] for name in EPOCH_METRICS},
+        }
+    levels, values = sweep_global(truth, probabilities, "challenge_f1")
+    level = levels[int(np.argmax(values))] if len(levels) else 0.5
+    at_level = label_metrics(truth, probabilities >= np.float32(level))
+    return {"map": precision, **{name: at_level[name] for name in EPOCH_METRICS}}
 
 
 @dataclass(frozen=True, eq=False)

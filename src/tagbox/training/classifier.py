@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from tagbox.backends.create import create_encoders
 from tagbox.backends.encoder import Encoder
-from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import ClassifierConfig
 from tagbox.data.dataset import rows_of
 from tagbox.device import choose_device
@@ -30,6 +29,7 @@ from tagbox.training.tensorboard import TensorBoardLog
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
+    from tagbox.backends.feature_cache import FeatureCache
     from tagbox.training.distributed import Runtime
     from tagbox.training.history import Row
     from tagbox.training.run_dir import RunDir

@@ -11,8 +11,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.data.training_boxes import TrainingBoxes, training_boxes
 from tagbox.evaluation.box_matching import match_boxes
 from tagbox.evaluation.coco_ground_truth import ground_truth
-from tagbox.evaluation.evaluate_detections import evaluate_boxes
-from tagbox.evaluation.tuning import tune_score_thresholds
+from tagbox.evaluation.evaluate_detections import evaluate_boxes, tune_score_thresholds
 from tagbox.inference.detector import DetectorModel
 from tagbox.models.bundle import DetectorBundle, DetectorSpec
 from tagbox.predictions.predictions import Detections

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.backends.encoder import Encoder
-from tagbox.backends.feature_cache import FeatureCache
 from tagbox.backends.features import as_head_takes, encode_images
 from tagbox.config import ClassifierConfig, HeadKind
 from tagbox.data.dataset import Dataset
@@ -20,8 +19,8 @@ from tagbox.data.image_files import require_images
 from tagbox.errors import TagboxError, no_readable_images
 from tagbox.metrics.multilabel import class_priors
 from tagbox.models.backbones import Arrays
+from tagbox.models.heads import wants_map
 from tagbox.progress import Progress
-from tagbox.training.memory import train_val_in_memory
 from tagbox.training.resolve_config import label_kind
 from tagbox.training.tensorboard import TensorBoardLog, watch_labels
 from tagbox.training.train_val import TrainVal
@@ -29,6 +28,7 @@ from tagbox.training.train_val import TrainVal
 if TYPE_CHECKING:
     from torch import nn
 
+    from tagbox.backends.feature_cache import FeatureCache
     from tagbox.models.heads import FeatureScale
     from tagbox.training.classification_task import ClassificationMetrics
     from tagbox.training.distributed import Runtime
@@ -118,7 +118,11 @@ def encode(
     TagboxError
         The codes of `train_val_in_memory` and `encode_train_val`.
     """
-    fitting = train_val_in_memory(train_val, encoders, config, progress)
+    fitting = train_val
+    if wants_map(config.head):
+        from tagbox.training.memory import train_val_in_memory
+
+        fitting = train_val_in_memory(train_val, encoders, config, progress)
     encoded = encode_train_val(
         fitting,
         encoders,

@@ -1,4 +1,4 @@
-"""The metrics of each epoch, the comparison of epochs by one of them, and `history.csv`."""
+"""The rows of each epoch's metrics, the comparison of epochs by one of them, and `history.csv`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tagbox.atomic_io import atomic_write
-from tagbox.config import LabelKind
-from tagbox.data.dataset import PRESENT
-from tagbox.evaluation.threshold_search import sweep_global
-from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
-from tagbox.metrics.single_label import most_probable, one_hot
 
 Row = Mapping[str, float | int | None]
 """One epoch: ``epoch``, ``train_loss``, ``val_loss``, ``val_map``, ... and any other metric.
@@ -25,53 +17,6 @@ Row = Mapping[str, float | int | None]
 ``train_NAME`` and ``val_NAME`` are the same metric on train and val; charts draw them on the same axes.
 Component P of a detector's loss is ``train_loss_P`` and ``val_loss_P``.
 """
-
-EPOCH_METRICS = (
-    "challenge_f1",
-    "micro_f1",
-    "macro_f1",
-    "weighted_f1",
-    "samples_f1",
-    "cf1",
-    "of1",
-)
-
-
-def epoch_scores(
-    truth: NDArray[np.int8], probabilities: NDArray[np.float32], labels: LabelKind = "multi"
-) -> dict[str, float | None]:
-    """mAP, and the F1 family at the global threshold with the best challenge F1 in this epoch.
-
-    At a threshold of 0.5 the first epochs would have next to no predicted labels, and curves of noise.
-
-    Parameters
-    ----------
-    truth
-        (N, K) int8: 1 present, 0 absent, -1 unknown.
-    probabilities
-        (N, K) float32.
-    labels
-        Exclusive ones are evaluated at the most probable category, and have ``accuracy``.
-
-    Returns
-    -------
-    dict
-        ``map`` (None where no category has a positive) and `EPOCH_METRICS`.
-    """
-    precision = mean_average_precision(average_precision(truth, probabilities))
-    if labels == "exclusive":
-        predicted = one_hot(most_probable(probabilities), truth.shape[1])
-        at_top = label_metrics(truth, predicted)
-        accuracy = float((truth[predicted] == PRESENT).sum() / max(len(truth), 1))
-        return {
-            "map": precision,
-            "accuracy": accuracy,
-            **{name: at_top[name] for name in EPOCH_METRICS},
-        }
-    levels, values = sweep_global(truth, probabilities, "challenge_f1")
-    level = levels[int(np.argmax(values))] if len(levels) else 0.5
-    at_level = label_metrics(truth, probabilities >= np.float32(level))
-    return {"map": precision, **{name: at_level[name] for name in EPOCH_METRICS}}
 
 
 def metric_column(metric: str) -> str:

@@ -16,8 +16,6 @@ from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 from tagbox.models.bundle import ClassifierBundle, DetectorBundle
-from tagbox.predictions.coco_results import write_results
-from tagbox.predictions.files import write_csv
 from tagbox.predictions.predictions import Detections, Predictions
 from tagbox.training.history import write_history
 from tagbox.training.run_dir import CONFIG, write_config
@@ -87,8 +85,12 @@ def write_run(
     trained.bundle.save(folder)
     write_history(trained.history, folder / "history.csv")
     if isinstance(trained.predictions, Detections):
+        from tagbox.predictions.coco_results import write_results
+
         write_results(folder / "predictions.json", trained.predictions, trained.validation)
     else:
+        from tagbox.predictions.files import write_csv
+
         write_csv(folder / "predictions.csv", trained.predictions)
     metrics = {
         "validation": trained.metrics,

@@ -30,10 +30,8 @@ from tagbox.data.formats.coco_columns import (
     category_columns,
     image_columns,
 )
-from tagbox.data.formats.coco_records import RecordReader
 from tagbox.data.image_files import check_relative, locate_images
 from tagbox.data.json_files import mapped, syntax_error
-from tagbox.data.segmentation import SegmentationError, segmentation_box
 from tagbox.errors import TagboxError
 
 
@@ -165,6 +163,8 @@ def _decode(content: memoryview, path: Path) -> Columns:
             return _columns(file)
     except msgspec.ValidationError:
         # A value of an unusual type: read record by record, to accept it or to name its place.
+        from tagbox.data.formats.coco_records import RecordReader
+
         return Columns(**RecordReader(path).columns(top_level(content, path)))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise syntax_error(error, content, path) from error
@@ -219,6 +219,8 @@ def _fill_in_boxes(content: memoryview, columns: Columns, path: Path) -> None:
     file: Any = content.obj
     if file.find(b"segmentation") < 0:
         return
+    from tagbox.data.segmentation import SegmentationError, segmentation_box
+
     records = msgspec.json.decode(content, type=_Segmentations).annotations
     for row in np.flatnonzero(np.isnan(columns.boxes[:, 0])).tolist():
         raw = records[row].segmentation

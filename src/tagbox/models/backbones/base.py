@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from tagbox.config import Pooling
 from tagbox.errors import TagboxError
-from tagbox.models.freezing import Stages
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from tagbox.models.freezing import Stages
 
 Arrays = Mapping[str, NDArray[Any]]
 Colour = tuple[float, float, float]

@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.models.backbones.base import Arrays, Backbone, BackboneSpec
-from tagbox.models.freezing import Stages
 from tagbox.sharing import shared_property
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from tagbox.models.freezing import Stages
 
 FEATURES = 1280
 NORM_EPSILON = 1e-3
