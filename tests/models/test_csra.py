@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -42,9 +44,58 @@ def by_hand(attention: float, weights: list[list[float]], bias: float) -> np.nda
 
 
 def test_one_head_by_hand() -> None:
-    # Scores of the positions with weights (1, 1): 1, 2, 3. Mean 2, maximum 3.
-    # 2 + 0.5 * 3 + 0.25
-    np.testing.assert_allclose(by_hand(0.5, [[1, 1]], 0.25), [[3.75]], rtol=1e-6)
+    # Scores of the positions with weights (1, 1): 1, 2, 3. Mean 2, attended at T = 1 2.57521039 (below).
+    # 2 + 0.5 * 2.57521039 + 0.25
+    np.testing.assert_allclose(by_hand(0.5, [[1, 1]], 0.25), [[3.53760519]], rtol=1e-6)
+
+
+def authors(x: torch.Tensor, weights: list[torch.Tensor], temperatures: list[int], lam: float):
+    """The equations of the authors' program, whose ``temp_settings`` are `temperatures`, without its norm."""
+    logit = torch.zeros(len(x), len(weights[0]))
+    for weight, temperature in zip(weights, temperatures, strict=True):
+        score = torch.nn.functional.conv2d(x, weight[:, :, None, None]).flatten(2)
+        if temperature == 99:
+            attended_score = torch.max(score, dim=2)[0]
+        else:
+            attended_score = (score * torch.softmax(score * temperature, dim=2)).sum(2)
+        logit = logit + score.mean(2) + lam * attended_score
+    return logit
+
+
+@pytest.mark.parametrize("temperatures", [[1], [1, 99], [1, 2, 4, 99], [1, 2, 3, 4, 5, 99]])
+def test_logits_are_those_of_the_authors_program(temperatures: list[int]) -> None:
+    x = torch.from_numpy(maps())
+    head = stir(
+        create_head(
+            "csra",
+            unscaled(x.shape[1]),
+            np.full(3, 0.5),
+            attention=0.3,
+            attention_heads=len(temperatures),
+        )
+    )
+    with torch.no_grad():
+        head.output.bias.zero_()
+        expected = authors(x, list(head.output.weight), temperatures, 0.3).numpy()
+        np.testing.assert_allclose(head(x).numpy(), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(head_logits(state(head), maps()), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_saved_head_keeps_its_temperature() -> None:
+    # Until 2026-11 one head took the maximum, and its state says so.
+    head = create_head("csra", unscaled(2), np.array([0.5]), attention=0.2, attention_heads=1)
+    old = head.state_dict() | {
+        "temperatures": torch.tensor([99.0]),
+        "attention": torch.tensor([0.5]),
+        "output.weight": torch.ones(1, 1, 2),
+        "output.bias": torch.tensor([0.25]),
+    }
+    # Scores 1, 2, 3: the mean 2 and half of the maximum 3, in NumPy and in a head that trains on.
+    assert head_logits({name: part.numpy() for name, part in old.items()}, THREE)[0, 0] == 3.75
+    head.load_state_dict(old)
+    for loaded in (head, copy.deepcopy(head)):
+        assert loaded(torch.from_numpy(THREE)).item() == 3.75
+        assert loaded.state_dict()["temperatures"].tolist() == [99.0]
 
 
 def test_two_heads_by_hand() -> None:
@@ -65,7 +116,7 @@ def test_four_heads_by_hand() -> None:
 
 def test_the_papers_temperatures() -> None:
     assert TEMPERATURES == {
-        1: (99,),
+        1: (1,),
         2: (1, 99),
         4: (1, 2, 4, 99),
         6: (1, 2, 3, 4, 5, 99),

@@ -61,8 +61,8 @@ class ClassifierConfig(Config):
     attention: float = 0.2
     """Weight of CSRA's class-specific attention, which is added to the mean over the feature map."""
     attention_heads: int = 1
-    """Attention heads of CSRA: 1 takes the maximum over the feature map; 2, 4, 6 or 8 have increasing
-    temperatures."""
+    """Attention heads of CSRA: 1 is soft attention; 2, 4, 6 or 8 have increasing temperatures, up to the
+    maximum over the feature map."""
     dropout: float = 0.0
     """Dropout before the head's last layer; inside the decoder layer of ML-Decoder, whose authors use 0.1."""
     loss: Literal["auto", "bce", "bce_weighted", "focal", "asymmetric", "cross_entropy"] = "auto"

@@ -8,8 +8,12 @@ Zhu and Wu, "Residual Attention: A Simple but Effective Method for Multi-Label R
     logit = m·(1/P Σ_k x_k) + λ Σ_k softmax_k(T m·x_k) m·x_k            (eq. 8)
 
 Several heads, each with weights of its own and its temperature T, are summed. T = 99 stands for the
-limit, the maximum over positions. One head takes the maximum, as the paper's four lines of code do.
-Weights are used as they are, as in the equations; the authors' program divides them by their norm.
+limit, the maximum over positions. The temperatures are those of the authors' program
+(https://github.com/Kevinz-code/CSRA, ``pipeline/csra.py``). Two differences are on purpose: weights are used as
+they are, as in the equations, where the program divides them by their norm, which a standardised feature map does not
+need; and there is a bias, so that a head starts from the base rates.
+
+A saved head keeps the temperatures it was trained with: before 2026-11 one head took the maximum.
 """
 
 from __future__ import annotations
@@ -23,13 +27,13 @@ from tagbox.models.heads.base import Head, log_odds
 from tagbox.models.heads.numpy_forward import MAXIMUM, FeatureScale
 
 TEMPERATURES: dict[int, tuple[float, ...]] = {
-    1: (MAXIMUM,),
+    1: (1.0,),
     2: (1.0, MAXIMUM),
     4: (1.0, 2.0, 4.0, MAXIMUM),
     6: (1.0, 2.0, 3.0, 4.0, 5.0, MAXIMUM),
     8: (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, MAXIMUM),
 }
-"""The paper's, by the number of heads."""
+"""The authors', by the number of heads."""
 
 
 class Csra(Head):
@@ -62,6 +66,7 @@ class Csra(Head):
         self._temperatures, self._attention = TEMPERATURES[heads], attention
         self.register_buffer("temperatures", torch.tensor(self._temperatures))
         self.register_buffer("attention", torch.tensor([attention]))
+        self.register_load_state_dict_post_hook(_take_over)  # type: ignore[no-untyped-call]
         self.dropout = nn.Dropout(dropout)
         self.output = _Output(heads, log_odds(rates), len(scale.mean))
 
@@ -73,6 +78,12 @@ class Csra(Head):
             scores = weight @ x  # (B, K, P)
             logits = logits + scores.mean(-1) + self._attention * attended(scores, temperature)
         return logits
+
+
+def _take_over(head: Csra, keys: object) -> None:
+    """Compute with the temperatures and the λ of the state that was loaded, whatever the constructor was given."""
+    head._temperatures = tuple(head.get_buffer("temperatures").tolist())
+    head._attention = float(head.get_buffer("attention"))
 
 
 class _Output(nn.Module):
