@@ -26,8 +26,8 @@ def stratify(labels: NDArray[np.int8], fractions: Sequence[float], seed: int) ->
     image goes to the side that lacks most images of the category; among equals to the side with most
     room; among those at random. Images without a label fill the sides up at the end.
 
-    Frequent categories come last, when the sides that lack them may be full. So while a side has an image of a
-    category too many or too few, beyond what rounding explains, two images change sides if that lowers the sum of the
+    Frequent categories come last, when the sides that lack them may be full. So while a side has a whole
+    image of a category too many or too few, two images change sides if that lowers the sum of the
     squares of all those differences.
 
     Parameters
@@ -100,14 +100,14 @@ def stratify(labels: NDArray[np.int8], fractions: Sequence[float], seed: int) ->
 def _exchange(
     present: NDArray[np.bool_], sides: NDArray[np.int32], fractions: NDArray[np.float64]
 ) -> None:
-    """Exchange images between `sides` (N,), in place, until no category is off by more than one or none helps."""
+    """Exchange images between `sides` (N,), in place, until every category is off by less than one or none helps."""
     labels = present.astype(np.float32)
     width = labels.sum(axis=1)
     # By how many images of each category each side has too many.
     excess = np.stack([present[sides == side].sum(axis=0) for side in range(len(fractions))])
     excess = excess - fractions[:, None] * present.sum(axis=0)
     for _ in range(len(labels)):
-        uneven = np.flatnonzero(np.abs(excess) > 1 + 1e-9)
+        uneven = np.flatnonzero(np.abs(excess) > 1 - 1e-9)
         worst_first = uneven[np.argsort(-np.abs(excess.flat[uneven]), kind="stable")]
         for flat in worst_first.tolist():
             side, category = divmod(flat, labels.shape[1])
