@@ -75,9 +75,10 @@ def ours(
     config = resolve_machine(config, runtime)
     if config.channels_last == "yes":
         detector.use_channels_last()
+    truth = training_boxes(dataset)
     batches = BoxBatches(
         dataset,
-        training_boxes(dataset),
+        truth,
         size=size,
         multiple=detector.spec.multiple,
         batch_size=BATCH,
@@ -86,7 +87,7 @@ def ours(
     optimizer = torch.optim.SGD(detector.parameters(), lr=1e-5, momentum=0.9, weight_decay=1e-4)
     setup = TrainSetup(
         model=detector,
-        task=DetectionTask(detector, dataset),
+        task=DetectionTask(detector, truth.pixels),
         optimizer=optimizer,
         schedule=Schedule(optimizer, lambda _: (1.0, None)),
     )

@@ -11,6 +11,7 @@ import torch
 from tagbox.config import DataConfig, SynthConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import load_dataset
+from tagbox.data.record_pixels import record_pixels
 from tagbox.data.synthetic.generate import generate
 from tagbox.evaluation.evaluate_detections import evaluate_boxes
 from tagbox.models.detectors.base import Found
@@ -44,7 +45,7 @@ def said_of(dataset: Dataset, row: int, *, shift: float = 0.0) -> DetectionOutpu
 
 
 def filled(dataset: Dataset, rows: list[int], shift: float = 1.5) -> DetectionMetrics:
-    figures = DetectionMetrics(dataset)
+    figures = DetectionMetrics(record_pixels(dataset))
     for row in rows:
         add(figures, said_of(dataset, row, shift=shift))
         figures.add_loss(4.0, 2.0)
@@ -92,7 +93,7 @@ def test_neither_order_nor_an_interruption_changes_them(dataset: Dataset) -> Non
     rows = np.random.default_rng(0).permutation(12).tolist()
     whole = filled(dataset, list(range(12)))
     half = filled(dataset, rows[:5])
-    resumed = DetectionMetrics(dataset)
+    resumed = DetectionMetrics(record_pixels(dataset))
     resumed.load_state_dict(half.state_dict())
     for row in rows[5:]:
         add(resumed, said_of(dataset, row, shift=1.5))
@@ -106,6 +107,6 @@ def test_neither_order_nor_an_interruption_changes_them(dataset: Dataset) -> Non
 
 
 def test_no_boxes_at_all_give_losses_only(dataset: Dataset) -> None:
-    figures = DetectionMetrics(dataset)
+    figures = DetectionMetrics(record_pixels(dataset))
     figures.add_loss(6.0, 3.0)
     assert figures.scores() == {"loss": 2.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
+    from tagbox.data.record_pixels import RecordPixels
     from tagbox.inference.predictor import LabelPredictor
     from tagbox.predictions.predictions import Detections
     from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
@@ -79,12 +81,16 @@ def _evidence(
 
 
 def detector_examples(
-    validation: Dataset, detections: Detections, thresholds: ScoreThresholds
+    pixels: RecordPixels, detections: Detections, thresholds: ScoreThresholds
 ) -> list[Example]:
     """The images with the best and with the worst detections, without those that cannot be read.
 
     Parameters
     ----------
+    pixels
+        Of the validation images.
+    detections
+        In pixels of their records.
     thresholds
         Score thresholds of the detector.
     """
@@ -94,6 +100,9 @@ def detector_examples(
     from tagbox.images.decode import read_image
     from tagbox.reports.detector_examples import choose_examples, make_example, match_images
 
+    validation = pixels.in_file()
+    boxes = pixels.to_file(detections.boxes, detections.image_rows)
+    detections = replace(detections, boxes=boxes)
     matches = match_boxes(ground_truth(validation), detections)
     levels = thresholds.levels(len(validation.categories))
     best, worst = choose_examples(match_images(matches, levels), EXAMPLES)

@@ -187,7 +187,7 @@ def train_detector(
         boxes = annotations.boxes[annotations.has_box & ~annotations.crowd]
         return DetectorReport(
             **facts,
-            images=detector_examples(trained.validation, trained.predictions, trained.bundle.cuts),
+            images=detector_examples(trained.pixels, trained.predictions, trained.bundle.cuts),
             box_sizes=boxes[:, 2:],
         )
 

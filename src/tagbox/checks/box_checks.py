@@ -68,14 +68,18 @@ class BoxColumns:
         return lambda row: (self.place(row, "bbox"), f"{format_box(self.boxes[row])} {found}")
 
 
-def columns_of(dataset: Dataset) -> BoxColumns:
-    """The columns of a dataset whose format has no segmentations beside its boxes."""
+def columns_of(dataset: Dataset, *, read_sizes: bool = False) -> BoxColumns:
+    """The columns of a dataset whose format has no segmentations beside its boxes.
+
+    With `read_sizes`, sizes that are not stated are read from the files.
+    """
     annotations = dataset.annotations
+    sizes = image_sizes(dataset, np.arange(len(dataset)) if read_sizes else None)
     return BoxColumns(
         boxes=annotations.boxes,
         outlines=np.full_like(annotations.boxes, np.nan),
         faults=[None] * len(annotations),
-        sizes=image_sizes(dataset)[annotations.image_rows],
+        sizes=sizes[annotations.image_rows],
         image_of=annotations.image_rows,
         category_of=annotations.category_rows,
         crowd=annotations.crowd,

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tagbox.checks.box_checks import check_boxes, columns_of
-from tagbox.checks.coco_checks import best_effort, check_records, read_records
+from tagbox.checks.coco_checks import (
+    best_effort,
+    check_records,
+    read_records,
+    with_file_sizes,
+)
 from tagbox.checks.findings import Finding, Findings
 from tagbox.checks.image_checks import check_duplicates, check_pictures
 from tagbox.checks.label_checks import check_labels, check_lines
@@ -168,7 +173,7 @@ def _check_one(
         findings.add_error(error)
         report.datasets.append(Checked(path, None, None, None, 0))
         return None
-    dataset = _read(format, source, config, findings)
+    dataset = _read(format, source, config, findings, with_pictures)
     if dataset is None:
         report.datasets.append(Checked(path, format, None, None, 0))
         return None
@@ -184,19 +189,27 @@ def _check_one(
     return Side(str(path), dataset, read_pictures)
 
 
-def _read(format: str, source: Path, config: DataConfig, findings: Findings) -> Dataset | None:
-    """The readable part of a dataset, with the changes that the config asks for; None when nothing is readable."""
+def _read(
+    format: str, source: Path, config: DataConfig, findings: Findings, with_pictures: bool
+) -> Dataset | None:
+    """The readable part of a dataset, with the changes that the config asks for; None when nothing is readable.
+
+    With pictures, the places of boxes are checked in images of no stated size too.
+    """
     try:
         if format == "coco":
             records = read_records(source, findings)
             if records is None:
                 return None
+            if with_pictures:
+                records = with_file_sizes(records, source, config.images)
             check_records(records, source, findings)
             dataset = best_effort(records, source, config.images)
         else:
             dataset = read(source, config, findings.add_error)
             # For repeated lines of YOLO files there is `label-twice` already.
-            check_boxes(columns_of(dataset), source, findings, repeats=format != "yolo")
+            columns = columns_of(dataset, read_sizes=with_pictures)
+            check_boxes(columns, source, findings, repeats=format != "yolo")
         return adapt(dataset, config)
     except TagboxError as error:
         findings.add_error(error)

@@ -7,7 +7,7 @@ which raises at the first fault; here every fault becomes a finding, and reading
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tagbox.data.dataset import Dataset, rows_of
 from tagbox.data.formats.coco import annotation_place, dataset_of, top_level
 from tagbox.data.formats.coco_columns import NO_ID, Columns, SegmentedRecord, annotation_columns
 from tagbox.data.formats.coco_records import NOT_FINITE, RecordReader
+from tagbox.data.image_files import locate_images, picture_size
 from tagbox.data.json_files import mapped
 from tagbox.data.segmentation import SegmentationError, segmentation_box
 from tagbox.errors import TagboxError
@@ -125,6 +126,22 @@ def check_records(records: CocoRecords, path: Path, findings: Findings) -> None:
     _check_references(records, path, findings)
     _check_fields(records, path, findings)
     check_boxes(_box_columns(records), path, findings)
+
+
+def with_file_sizes(records: CocoRecords, path: Path, images: Path | None = None) -> CocoRecords:
+    """The records, where an image states no size with that of its file; `images` as in `best_effort`."""
+    unsized = np.flatnonzero((records.widths <= 0) | (records.heights <= 0)).tolist()
+    unsized = [row for row in unsized if not leads_outside(records.files[row])]
+    if not unsized:
+        return records
+    try:
+        root, files = locate_images(path, records.files, images)
+    except TagboxError:
+        return records
+    widths, heights = records.widths.copy(), records.heights.copy()
+    for row in unsized:
+        widths[row], heights[row] = picture_size(root / files[row])
+    return replace(records, widths=widths, heights=heights)
 
 
 def best_effort(records: CocoRecords, path: Path, images: Path | None = None) -> Dataset:

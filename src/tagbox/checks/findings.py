@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.data.record_pixels import SIZE_HINT
 from tagbox.errors import TagboxError
 
 Severity = Literal["error", "warning", "info"]
@@ -88,9 +89,10 @@ CODES: dict[str, Rule] = {
     "image-without-annotations": Rule("info", "none needed: it is an image with no category"),
     "category-unused": Rule("warning", "add pictures of it, or leave it out with --categories"),
     # Pictures.
-    "size-mismatch": Rule("error", "write the file's real width and height, and check the boxes"),
+    "size-mismatch": Rule("error", SIZE_HINT),
     "size-exif-rotated": Rule(
-        "warning", "store the picture upright, or swap the sizes and draw its boxes again"
+        "warning",
+        "store the picture upright, or let `tagbox split` write records of turned pictures",
     ),
     "duplicate-picture": Rule("warning", "keep one of them"),
     "near-duplicate-picture": Rule("info", "look at both; keep one if they are the same"),

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from tagbox.checks.findings import Findings
 from tagbox.checks.perceptual_hash import CELLS, fingerprint, nearest_earlier
 from tagbox.data.dataset import Dataset
-from tagbox.data.image_files import upright_size
+from tagbox.data.record_pixels import RecordPixels, resolve
 from tagbox.errors import TagboxError
 from tagbox.images.decode import decode_bytes, default_threads, read_bytes
+from tagbox.images.header import UNKNOWN, Header, read_header
 
 # JPEGs are decoded at a reduced scale: every byte is read all the same, and fingerprints need no more.
 _MIN_SIZE = 8 * CELLS
@@ -59,13 +60,11 @@ class Pictures:
 
 
 class _Read(NamedTuple):
-    """One image after reading: an error, or its digest, upright size, EXIF rotation and fingerprint."""
+    """One image after reading: an error, or its digest, header and fingerprint."""
 
     error: TagboxError | None = None
     digest: bytes = b""
-    width: int = 0
-    height: int = 0
-    sideways: bool = False
+    header: Header = UNKNOWN
     bits: NDArray[np.uint64] | None = None
     grid: NDArray[np.float16] | None = None
 
@@ -92,6 +91,7 @@ def check_pictures(
         bits=np.zeros((count, 2), np.uint64),
         grids=np.zeros((count, CELLS * CELLS), np.float16),
     )
+    headers: list[Header] = []
     for row, read in enumerate(_read_all([dataset.images.path(r) for r in range(count)])):
         if read.error is not None:
             where = read.error.where or image_place(dataset, row)
@@ -100,10 +100,11 @@ def check_pictures(
             assert read.bits is not None and read.grid is not None
             pictures.decoded[row] = True
             pictures.bits[row], pictures.grids[row] = read.bits, read.grid
-            _check_size(dataset, row, read, findings)
         pictures.digests[row] = read.digest
+        headers.append(read.header)
         if progress is not None:
             progress(1)
+    check_sizes(resolve(dataset, headers), findings)
     return pictures
 
 
@@ -133,25 +134,15 @@ def _read(file: Path) -> _Read:
     except TagboxError as error:
         return _Read(error, digest)
     bits, grid = fingerprint(image)
-    return _Read(None, digest, *upright_size(io.BytesIO(content)), bits, grid)
+    return _Read(None, digest, read_header(io.BytesIO(content)), bits, grid)
 
 
-def _check_size(dataset: Dataset, row: int, read: _Read, findings: Findings) -> None:
-    """Compare the size that the dataset states with that of the file."""
-    stated = int(dataset.images.widths[row]), int(dataset.images.heights[row])
-    real = read.width, read.height
-    if 0 in stated or stated == real:
-        return
-    found = f"the labels say {stated[0]}×{stated[1]}, the file is {real[0]}×{real[1]}"
-    swapped = stated == real[::-1]
-    if swapped and read.sideways:
-        code = "size-exif-rotated"
-        found += ": its EXIF orientation turns it, and the labels were made without turning it"
-    else:
-        code = "size-mismatch"
-        if swapped:
-            found += ": width and height are swapped, as when a rotation by EXIF got lost"
-    findings.add(code, dataset.images.path(row), found, image_place(dataset, row))
+def check_sizes(pixels: RecordPixels, findings: Findings) -> None:
+    """Add a finding for each record whose size is not that of its file."""
+    for row, kind in pixels.kinds.items():
+        code = "size-exif-rotated" if kind in ("turned", "swapped") else "size-mismatch"
+        place = image_place(pixels.dataset, row)
+        findings.add(code, pixels.dataset.images.path(row), pixels.found(row), place)
 
 
 def check_duplicates(dataset: Dataset, pictures: Pictures, findings: Findings) -> None:

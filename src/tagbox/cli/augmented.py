@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tagbox.cli.cells import WIDTH, Cell, cell_title, unreadable_cell
 from tagbox.config import BoxAugmentConfig
 from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN, Dataset
+from tagbox.data.record_pixels import RecordPixels
 from tagbox.data.training_boxes import training_boxes
 from tagbox.errors import TagboxError
 from tagbox.images.captions import LabelOutcome
@@ -31,7 +32,7 @@ LEGEND = (
 
 
 def augmented_cells(
-    dataset: Dataset,
+    pixels: RecordPixels,
     rows: Sequence[int],
     augment: Augment,
     epoch: int,
@@ -42,6 +43,7 @@ def augmented_cells(
 
     An unreadable image keeps its cell and is not mixed with others.
     """
+    dataset = pixels.in_file()
     objects = ObjectsByImage(dataset)
     cells: dict[int, Cell] = {}
     titles: dict[int, str] = {}

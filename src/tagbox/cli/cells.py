@@ -12,6 +12,7 @@ from PIL.Image import Image
 
 from tagbox.config import Geometry
 from tagbox.data.dataset import PRESENT, Dataset
+from tagbox.data.record_pixels import RecordPixels
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
 from tagbox.images.draw import Box, annotate
@@ -31,7 +32,7 @@ class Cell:
 
 
 def raw_cells(
-    dataset: Dataset,
+    pixels: RecordPixels,
     rows: Sequence[int],
     *,
     boxes: bool,
@@ -39,10 +40,16 @@ def raw_cells(
     geometry: Geometry,
     progress: Callable[[], None],
 ) -> list[Cell]:
-    """The images at `rows` with labels and boxes: as they are, or as squares of `size` pixels."""
+    """The images at `rows` with labels and boxes: as they are, or as squares of `size` pixels.
+
+    An image whose record contradicts its file is one that cannot be drawn, unless it has no boxes to draw.
+    """
     cells = []
+    dataset = pixels.in_file()
     for row in rows:
         try:
+            if boxes and pixels.misplaced(row):
+                raise pixels.error(row)
             cells.append(Cell(drawn=_draw(dataset, row, boxes, size, geometry)))
         except TagboxError as error:
             cells.append(unreadable_cell(dataset, row, error))

@@ -164,11 +164,21 @@ def _evaluate_boxes(
         from tagbox.inference.detector import detect_dataset
 
         with progress_bar("detecting", len(dataset)) as advance:
-            found, thresholds = detect_dataset(path, dataset, device=device, progress=advance)
+            found, thresholds = detect_dataset(
+                path, dataset, device=device, progress=advance, say=say
+            )
         if source.categories:
             # A detector may know more categories than were chosen.
             settings = replace(settings, extra="ignore")
         return score(found, dataset, settings, thresholds=thresholds)
+    from tagbox.data.record_pixels import record_pixels
+
+    differing = len(record_pixels(dataset).kinds)
+    if differing and not settings.as_labels:
+        say(
+            f"{differing:,} of {len(dataset):,} pictures have another size than their record says; "
+            "the results are read in pixels of the records"
+        )
     unknown = 0
     if settings.extra == "ignore":
         found, unknown = read_known_results(path, original)

@@ -158,7 +158,7 @@ def predict(
             raise TagboxError("option-alone", found, where=flag, hint=hint)
     predictions: LabelPredictions | BoxPredictions
     if detector:
-        from tagbox.inference.detector_outputs import BoxPredictions, coco_target
+        from tagbox.inference.detector_outputs import BoxPredictions, coco_target, truth_pixels
         from tagbox.inference.views import Tiles
         from tagbox.predictions.thresholds import ScoreThresholds
 
@@ -183,6 +183,9 @@ def predict(
         model = load_detector(run, engine=engine, device=device)
         cuts = model.cuts if score is None else ScoreThresholds(value=score)
         dataset = None if truth is None else _dataset(truth)
+        pixels = None if dataset is None else truth_pixels(paths, dataset)
+        for note in pixels.notes if pixels else ():
+            say(note)
         target = None
         if format == "coco":
             # Ids that cannot be found are reported before anything is computed.
@@ -200,7 +203,7 @@ def predict(
             thresholds=cuts,
             decimals=round,
             target=target,
-            truth=dataset,
+            truth=pixels,
         )
     else:
         from tagbox.backends.feature_cache import FeatureCache

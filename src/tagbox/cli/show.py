@@ -90,6 +90,7 @@ def show(
     from tagbox.cli.cells import raw_cells
     from tagbox.data.image_files import require_images
     from tagbox.data.load import describe, load_dataset
+    from tagbox.data.record_pixels import record_pixels
     from tagbox.images.draw import grid
 
     _check(count, size, columns, seed, epoch, out)
@@ -131,10 +132,14 @@ def show(
             crop = resolve_crop(augment.crop, bool(dataset.annotations.has_box.any()))
             title, legend = f"{title}, augmented (crop: {crop}), epoch {epoch}", LEGEND
             transform = Augment(augment, size, geometry, seed=seed, crop=crop)
-            cells = augmented_cells(dataset, chosen.tolist(), transform, epoch, progress=advance)
+            pixels = record_pixels(dataset)
+            cells = augmented_cells(pixels, chosen.tolist(), transform, epoch, progress=advance)
         else:
+            pixels = record_pixels(dataset)
+            for note in pixels.take(chosen).notes if boxes else ():
+                say(note)
             cells = raw_cells(
-                dataset,
+                pixels,
                 chosen.tolist(),
                 boxes=boxes,
                 size=size if network else None,

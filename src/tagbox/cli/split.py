@@ -72,8 +72,9 @@ def split(
     import numpy as np
 
     from tagbox.atomic_io import atomic_folder
-    from tagbox.data.export import FILE_FORMATS, Format, Pictures, export
+    from tagbox.data.export import BOX_FORMATS, FILE_FORMATS, Format, Pictures, export
     from tagbox.data.load import describe, load_dataset
+    from tagbox.data.record_pixels import record_pixels
     from tagbox.data.split import Split
 
     _check_choices(fractions, val_fraction, folds, split)
@@ -96,10 +97,17 @@ def split(
             where="pictures",
             hint="choose link or copy",
         )
+    pixels = None
+    if format in BOX_FORMATS and labelled.annotations.has_box.any():
+        pixels = record_pixels(labelled)
+        pixels.require()
+        for note in pixels.notes:
+            say(note)
     written = {}
     with atomic_folder(out, overwrite=overwrite) as folder:
         for part, subset in drawn.apply(labelled).items():
-            path = export(subset, folder, part, format, mode)
+            own = None if pixels is None else pixels.take(rows[part])
+            path = export(subset, folder, part, format, mode, own)
             written[part] = {"path": str(out / path.relative_to(folder)), "images": len(subset)}
         # The folder is moved to `out` when it is complete: paths are relative to that.
         images = "images" if format in FILE_FORMATS else None

@@ -16,17 +16,28 @@ from tagbox.data.formats.csv import write_csv
 from tagbox.data.formats.labelme import write_labelme
 from tagbox.data.formats.yolo import write_yolo
 from tagbox.data.image_files import flat_names
+from tagbox.data.record_pixels import RecordPixels
 from tagbox.errors import TagboxError
 from tagbox.paths import inside
 
 Format = Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "folders"]
 Pictures = Literal["reference", "link", "copy"]
 
+BOX_FORMATS: tuple[Format, ...] = ("coco", "yolo", "labelme")
+"""The formats that hold boxes."""
+
 # Files that name images; the other formats are folders that hold them.
 FILE_FORMATS: dict[str, str] = {"coco": ".json", "labels": ".json", "csv": ".csv"}
 
 
-def export(dataset: Dataset, folder: Path, part: str, format: Format, pictures: Pictures) -> Path:
+def export(
+    dataset: Dataset,
+    folder: Path,
+    part: str,
+    format: Format,
+    pictures: Pictures,
+    pixels: RecordPixels | None = None,
+) -> Path:
     """Write one part of a dataset into `folder`.
 
     Parameters
@@ -42,6 +53,8 @@ def export(dataset: Dataset, folder: Path, part: str, format: Format, pictures: 
     pictures
         ``reference`` leaves the images where they are (not for the formats that hold them), ``link``
         makes symbolic links, ``copy`` copies.
+    pixels
+        Of the dataset, where its boxes are to be written in pixels of the files.
 
     Returns
     -------
@@ -56,10 +69,13 @@ def export(dataset: Dataset, folder: Path, part: str, format: Format, pictures: 
     files = dataset.images.files.tolist()
     names = flat_names(files)
     match format:
-        case "coco" | "labels" | "csv":
+        case "coco":
+            written = inside(folder, f"{part}.json")
+            write_coco(dataset, written, pixels)
+            images, names = folder / "images", files
+        case "labels" | "csv":
             written = inside(folder, f"{part}{FILE_FORMATS[format]}")
-            writers = {"coco": write_coco, "labels": write_labels, "csv": write_csv}
-            writers[format](dataset, written)
+            (write_labels if format == "labels" else write_csv)(dataset, written)
             images, names = folder / "images", files
         case "cls":
             written = inside(folder, part)
@@ -67,10 +83,10 @@ def export(dataset: Dataset, folder: Path, part: str, format: Format, pictures: 
             images = written / "images" / part
         case "yolo":
             written = images = inside(folder / "images", part)
-            write_yolo(dataset, folder, part)
+            write_yolo(dataset if pixels is None else pixels.in_file(), folder, part)
         case "labelme":
             written = images = inside(folder, part)
-            write_labelme(dataset, written)
+            write_labelme(dataset if pixels is None else pixels.in_file(), written)
         case "folders":
             written = images = inside(folder, part)
             classes = class_of_each(dataset)

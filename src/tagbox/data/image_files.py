@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tagbox.data.dataset import Dataset
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
-from tagbox.images.decode import ORIENTATION_TAG
+from tagbox.images.header import read_header
 from tagbox.paths import leads_outside
 
 IMAGE_SUFFIXES = frozenset(
@@ -274,26 +274,9 @@ def image_sizes(dataset: Dataset, rows: NDArray[np.integer] | None = None) -> ND
     return sizes
 
 
-def picture_size(path: Path | IO[bytes]) -> tuple[int, int]:
+def picture_size(image: Path | IO[bytes]) -> tuple[int, int]:
     """Upright width and height in pixels, read from the header; (0, 0) when it cannot be read."""
-    try:
-        width, height, _ = upright_size(path)
-    except Exception:  # Pillow's plug-ins raise nearly anything on damaged files.
-        return 0, 0
-    return width, height
-
-
-def upright_size(image: Path | IO[bytes]) -> tuple[int, int, bool]:
-    """Upright width and height of an image, and whether EXIF turns it by a quarter; raises what Pillow does."""
-    from PIL import Image
-
-    with Image.open(image) as opened:
-        width, height = opened.size
-        try:
-            sideways = opened.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8)
-        except Exception:  # Broken EXIF raises nearly anything, and turns nothing.
-            sideways = False
-    return (height, width, True) if sideways else (width, height, False)
+    return read_header(image).upright
 
 
 def flat_names(files: list[str]) -> list[str]:

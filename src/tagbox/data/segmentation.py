@@ -92,6 +92,17 @@ def _check_polygon(polygon: Any) -> None:
 
 
 def _mask_box(rle: dict[str, Any]) -> Xywh | None:
+    return runs_box(mask_runs(rle), rle["size"][0])
+
+
+def mask_runs(rle: dict[str, Any]) -> NDArray[np.int64]:
+    """(R,) int64 runs of an RLE, which cover its size.
+
+    Raises
+    ------
+    SegmentationError
+        ``bad-rle``.
+    """
     size, counts = rle.get("size"), rle.get("counts")
     sides = size if isinstance(size, list) and len(size) == 2 else [0, 0]
     if not all(type(side) is int and 0 < side < 1 << 31 for side in sides):
@@ -114,7 +125,7 @@ def _mask_box(rle: dict[str, Any]) -> Xywh | None:
             f"the runs cover {covered:,} pixels, the mask has {height * width:,}",
             ".counts",
         )
-    return runs_box(runs, height)
+    return runs
 
 
 def decode_counts(text: str) -> NDArray[np.int64]:

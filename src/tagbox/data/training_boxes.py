@@ -18,7 +18,7 @@ from tagbox.data.box_faults import (
     without_area,
 )
 from tagbox.data.dataset import Dataset
-from tagbox.data.image_files import image_sizes
+from tagbox.data.record_pixels import RecordPixels, record_pixels
 from tagbox.errors import TagboxError
 
 DROP = "or leave such annotations out with --boxes drop"
@@ -72,6 +72,8 @@ class TrainingBoxes:
         (B, 4) float64 xyxy, (B,) int64 category rows and (B,) bool, sorted by image.
     starts
         (N + 1,) intp: the boxes of image `row` are ``starts[row]`` to ``starts[row + 1]``.
+    pixels
+        Where the boxes of the records lie in the files.
     """
 
     rows: NDArray[np.intp]
@@ -82,6 +84,7 @@ class TrainingBoxes:
     labels: NDArray[np.int64]
     crowd: NDArray[np.bool_]
     starts: NDArray[np.intp]
+    pixels: RecordPixels
 
     def __getitem__(self, row: int) -> ImageBoxes:
         """The objects of image `row`, their boxes clipped to it."""
@@ -98,7 +101,8 @@ class TrainingBoxes:
     @property
     def notes(self) -> list[str]:
         """What was changed or left out, a line each, for a person."""
-        lines = [
+        lines = self.pixels.notes
+        lines += [
             f"{count:,} {_WORDS[code][count != 1]} left out" for code, count in self.dropped.items()
         ]
         if self.unplaced:
@@ -110,11 +114,15 @@ class TrainingBoxes:
         return lines
 
 
-def training_boxes(dataset: Dataset, policy: Literal["refuse", "drop"] = "refuse") -> TrainingBoxes:
-    """The objects of a dataset for detection.
+def training_boxes(
+    dataset: Dataset,
+    policy: Literal["refuse", "drop"] = "refuse",
+    pixels: RecordPixels | None = None,
+) -> TrainingBoxes:
+    """The objects of a dataset for detection, in pixels of the upright files.
 
-    Boxes are clipped to their image. The size of an image is the one that the dataset states, else that
-    in the header of its file.
+    Boxes are clipped to their image. The size of an image is that in the header of its file, else the one that
+    the dataset states.
 
     Parameters
     ----------
@@ -124,20 +132,24 @@ def training_boxes(dataset: Dataset, policy: Literal["refuse", "drop"] = "refuse
         How to treat an annotation without a box, a box without area (or with a side that is not finite)
         and a box wholly outside its image: ``refuse`` raises for the first, ``drop`` leaves them out,
         and with an annotation without a box its whole image.
+    pixels
+        `record_pixels` of the dataset, where it is already made.
 
     Raises
     ------
     TagboxError
-        ``no-boxes`` when no object has a box, ``boxes-normalised`` when all boxes lie within 0 to 1;
+        ``size-mismatch`` when a record contradicts its file, ``no-boxes`` when no object has a box, ``boxes-normalised`` when all boxes lie within 0 to 1;
         unless they are dropped ``boxes-corners`` when boxes are two corners,
         ``annotation-without-box``, ``box-degenerate``, ``box-outside``.
     """
+    pixels = pixels or record_pixels(dataset)
+    pixels.require()
+    dataset = pixels.in_file()
     annotations, labelled = dataset.annotations, dataset.images.labelled
     considered = labelled[annotations.image_rows]
     boxed = considered & annotations.has_box
     _require_boxes(dataset, bool((boxed & ~annotations.crowd).any()))
-    boxed_images = np.unique(annotations.image_rows[boxed])
-    sizes = image_sizes(dataset, boxed_images)[annotations.image_rows]
+    sizes = pixels.sizes[annotations.image_rows]
     _require_pixels(dataset, annotations.boxes[boxed])
     faults = {
         "annotation-without-box": considered & ~annotations.has_box,
@@ -174,6 +186,7 @@ def training_boxes(dataset: Dataset, policy: Literal["refuse", "drop"] = "refuse
         labels=annotations.category_rows.astype(np.int64),
         crowd=annotations.crowd,
         starts=np.array(starts, np.intp),
+        pixels=pixels,
     )
 
 

@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
+from tagbox.images.geometry import turned_upright
+from tagbox.images.header import orientation_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -32,7 +34,6 @@ PIXELS_VERSION = 1
 """Raised whenever decoding or geometry change a pixel; caches of features are keyed by it."""
 
 REPLACE = "replace the file or remove its record"
-ORIENTATION_TAG = 0x0112
 
 ImageInput: TypeAlias = "Path | str | bytes | PilImage | NDArray[np.uint8]"
 """A path, an encoded file's bytes, a PIL image, or an (H, W, 3) uint8 RGB array, taken as upright."""
@@ -167,7 +168,7 @@ def _fast_jpeg(data: bytes, min_size: int | None) -> NDArray[np.uint8] | None:
         return None
     # Most JPEGs have no EXIF; asking Pillow for it only where the marker stands saves its parsing.
     if data.find(b"Exif\0\0", 0, 1 << 17) >= 0:
-        image = _upright(image, _orientation(data))
+        image = turned_upright(image, _orientation(data))
     return image  # type: ignore[no-any-return]
 
 
@@ -176,23 +177,9 @@ def _orientation(data: bytes) -> int:
 
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            return int(picture.getexif().get(ORIENTATION_TAG, 1))
-    except Exception:  # Broken EXIF never spoils an intact image, whatever the parser raises on it.
+            return orientation_of(picture)
+    except Exception:  # What Pillow cannot open has no EXIF.
         return 1
-
-
-def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo one of the eight EXIF orientations."""
-    turned = {
-        2: lambda x: x[:, ::-1],
-        3: lambda x: x[::-1, ::-1],
-        4: lambda x: x[::-1],
-        5: lambda x: x.transpose(1, 0, 2),
-        6: lambda x: x.transpose(1, 0, 2)[:, ::-1],
-        7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
-        8: lambda x: x.transpose(1, 0, 2)[::-1],
-    }.get(orientation)
-    return image if turned is None else np.ascontiguousarray(turned(image))
 
 
 def _with_pillow(data: bytes, file: Path | str | None) -> NDArray[np.uint8]:
@@ -204,11 +191,8 @@ def _with_pillow(data: bytes, file: Path | str | None) -> NDArray[np.uint8]:
 
 def _upright_rgb(picture: PilImage) -> NDArray[np.uint8]:
     picture.load()
-    try:
-        orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
-    except Exception:  # As in _orientation.
-        orientation = 1
-    return _upright(np.array(_to_rgb(picture)), orientation)
+    orientation = orientation_of(picture)
+    return turned_upright(np.array(_to_rgb(picture)), orientation)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from tagbox.config import Geometry
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
+T = TypeVar("T", bound=np.generic)
 PAD_VALUE = 128
 """Grey of the padding, which is close to zero after the normalisation of any backbone."""
 
@@ -152,3 +153,18 @@ def letterboxed(
     padded = np.full((outer[1], outer[0], 3), PAD_VALUE, np.uint8)
     padded[: inner[1], : inner[0]] = image
     return padded
+
+
+def turned_upright(image: NDArray[T], orientation: int) -> NDArray[T]:
+    """An (H, W, ...) image after one of the eight EXIF orientations is undone."""
+    axes = (1, 0, *range(2, image.ndim))
+    turned = {
+        2: lambda x: x[:, ::-1],
+        3: lambda x: x[::-1, ::-1],
+        4: lambda x: x[::-1],
+        5: lambda x: x.transpose(axes),
+        6: lambda x: x.transpose(axes)[:, ::-1],
+        7: lambda x: x[::-1, ::-1].transpose(axes),
+        8: lambda x: x.transpose(axes)[::-1],
+    }.get(orientation)
+    return image if turned is None else np.ascontiguousarray(turned(image))

@@ -18,6 +18,7 @@ from tagbox.backends.detector_backend import (
 from tagbox.backends.pipeline import AHEAD, in_order
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
+from tagbox.data.record_pixels import RecordPixels, record_pixels
 from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
 from tagbox.images.decode import ImageInput, image_name
@@ -245,20 +246,38 @@ def detect_dataset(
     *,
     device: Device = "auto",
     progress: Callable[[int], object] | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> tuple[Detections, ScoreThresholds]:
     """Detections in every image of a dataset, keyed by its files, and the score thresholds of the run.
+
+    Boxes are in pixels of the dataset's records, with which they are compared. `say` is told of records whose
+    size is not that of their file.
 
     Raises
     ------
     TagboxError
-        The codes of `DetectorModel.load` and `images.decode.read_image`; ``images-not-found``.
+        The codes of `DetectorModel.load` and `images.decode.read_image`; ``images-not-found``;
+        ``size-mismatch`` where a record contradicts its file.
     """
     model = DetectorModel.load(run, device=device)
     require_images(dataset)
+    pixels = record_pixels(dataset)
+    pixels.require()
+    if say is not None:
+        for note in pixels.notes:
+            say(note)
     paths = [dataset.images.path(row) for row in range(len(dataset))]
     outputs = model.detect(paths, progress=progress)
-    files = tuple(dataset.images.files.tolist())
-    return replace(outputs.detections, images=files, source=str(run)), model.cuts
+    return replace(in_records(outputs.detections, pixels), source=str(run)), model.cuts
+
+
+def in_records(detections: Detections, pixels: RecordPixels) -> Detections:
+    """Detections in all images of a dataset, in their order, in pixels of its records and keyed by its files."""
+    return replace(
+        detections,
+        images=tuple(pixels.dataset.images.files.tolist()),
+        boxes=pixels.to_record(detections.boxes, detections.image_rows),
+    )
 
 
 def restore_detector(bundle: DetectorBundle) -> Detector:

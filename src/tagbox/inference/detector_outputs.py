@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, memory_source
+from tagbox.data.record_pixels import RecordPixels, resolve
 from tagbox.data.text import near, some
 from tagbox.errors import TagboxError
 from tagbox.images.captions import percent
 from tagbox.images.decode import read_image
 from tagbox.images.draw import DrawnBox, image_with_boxes, save_jpegs
+from tagbox.images.header import UNKNOWN, read_header
 from tagbox.inference.detector import DetectorOutput
 from tagbox.predictions.coco_results import encode_results
 from tagbox.predictions.predictions import Detections
@@ -100,6 +102,23 @@ def coco_target(
     return CocoTarget(truth, np.array(row_of, np.int32), rows)
 
 
+def truth_pixels(paths: Sequence[Path], truth: Dataset) -> RecordPixels:
+    """The pixels of a dataset's records in the images `paths`, found as `coco_target` finds them.
+
+    Raises
+    ------
+    TagboxError
+        ``size-mismatch`` where a record contradicts an image.
+    """
+    headers = [UNKNOWN] * len(truth)
+    for path, row in zip(paths, image_rows_of(paths, truth), strict=True):
+        if row is not None:
+            headers[row] = read_header(path)
+    pixels = resolve(truth, headers)
+    pixels.require()
+    return pixels
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BoxPredictions:
     """The boxes that a detector predicts in image files.
@@ -117,7 +136,7 @@ class BoxPredictions:
     target
         Whose ids COCO results have.
     truth
-        Whose boxes are drawn dashed, on the images that it has.
+        `truth_pixels`: whose boxes are drawn dashed, and in pixels of whose records COCO results are.
     """
 
     paths: Sequence[Path]
@@ -125,7 +144,7 @@ class BoxPredictions:
     thresholds: ScoreThresholds
     decimals: int | None = None
     target: CocoTarget | None = None
-    truth: Dataset | None = None
+    truth: RecordPixels | None = None
 
     def table(self) -> list[list[str]]:
         """Path and objects (``cat 93%``, ``3 dog 93% to 51%``) of each image that could be read."""
@@ -157,7 +176,7 @@ class BoxPredictions:
         """
         if format == "coco":
             assert self.target is not None
-            return _encode_coco(self.outputs.detections, self.target, self.decimals)
+            return _encode_coco(self.outputs.detections, self.target, self.truth, self.decimals)
         predicted = self._predicted()
         if self.decimals is not None:
             predicted = replace(
@@ -203,8 +222,9 @@ class BoxPredictions:
         predicted = self._predicted()
         drawn: list[list[DrawnBox]] = [[] for _ in self.paths]
         if self.truth is not None:
-            for row, known in enumerate(image_rows_of(self.paths, self.truth)):
-                drawn[row] += [] if known is None else _true_boxes(self.truth, known)
+            truth = self.truth.in_file()
+            for row, known in enumerate(image_rows_of(self.paths, truth)):
+                drawn[row] += [] if known is None else _true_boxes(truth, known)
         for row, k, box, score in zip(
             predicted.image_rows,
             predicted.category_rows,
@@ -233,12 +253,19 @@ def _counted(name: str, scores: Sequence[float]) -> str:
     return f"{len(scores)} {name} {percent(scores[0])} to {percent(scores[-1])}"
 
 
-def _encode_coco(detections: Detections, target: CocoTarget, decimals: int | None) -> bytes:
+def _encode_coco(
+    detections: Detections,
+    target: CocoTarget,
+    truth: RecordPixels | None,
+    decimals: int | None,
+) -> bytes:
+    rows = target.image_rows[detections.image_rows]
     renumbered = replace(
         detections,
+        boxes=detections.boxes if truth is None else truth.to_record(detections.boxes, rows),
         images=tuple(map(str, target.dataset.images.ids.tolist())),
         categories=target.dataset.categories.names,
-        image_rows=target.image_rows[detections.image_rows],
+        image_rows=rows,
         category_rows=target.category_rows[detections.category_rows],
     )
     return encode_results(renumbered, target.dataset, decimals=decimals)

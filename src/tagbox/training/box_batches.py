@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from tagbox.config import BoxAugmentConfig
 from tagbox.data.dataset import Dataset
-from tagbox.data.image_files import image_sizes, picture_size
 from tagbox.data.training_boxes import ImageBoxes, TrainingBoxes
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
@@ -43,7 +42,7 @@ class BoxBatch:
     targets
         Ground truth in pixels of the batch.
     scales
-        (B, 2) float64 xy pixels of the batch per pixel of the original image, before augmentation.
+        (B, 2) float64 xy pixels of the batch per pixel of the upright file, before augmentation.
     """
 
     rows: NDArray[np.intp]
@@ -102,13 +101,12 @@ class BoxReader:
         if row == PADDING:
             return self._blank(row)
         try:
-            real, stated = self._sizes(row)
-            image, truth = self._read(row, real, stated)
+            image, truth = self.read(row)
         except TagboxError as error:
             return self._blank(row, error)
-        own = real or (image.shape[1], image.shape[0])
+        own = self._size(row) or (image.shape[1], image.shape[0])
         width, height = fitted_size(own[0], own[1], self.size, fixed=self.fixed)
-        scale = width / stated[0], height / stated[1]
+        scale = width / own[0], height / own[1]
         if self.augment is not None:
             image, truth = self.augment(image, truth, epoch=epoch, row=row)
             return ReadBoxes(row, image, truth, scale)
@@ -128,29 +126,21 @@ class BoxReader:
         TagboxError
             The codes of `read_image`.
         """
-        return self._read(row, *self._sizes(row))
-
-    def _read(
-        self, row: int, real: tuple[int, int] | None, stated: tuple[int, int]
-    ) -> tuple[NDArray[np.uint8], ImageBoxes]:
+        size = self._size(row)
         shown = 1.0 if self.augment is None else self.augment.least_shown
         # A JPEG much larger than the network's input need not be decoded at full size.
         least = None
-        if real:
-            least = math.ceil(
-                min(fitted_size(real[0], real[1], self.size, fixed=self.fixed)) / shown
-            )
+        if size:
+            least = math.ceil(min(fitted_size(*size, self.size, fixed=self.fixed)) / shown)
         image = read_image(self.dataset.images.path(row), min_size=least)
         height, width = image.shape[:2]
-        return image, self.truth[row].scaled(width / stated[0], height / stated[1])
+        own = size or (width, height)
+        return image, self.truth[row].scaled(width / own[0], height / own[1])
 
-    def _sizes(self, row: int) -> tuple[tuple[int, int] | None, tuple[int, int]]:
-        """Width and height of the file, None where its header is broken; and those that boxes refer to."""
-        images = self.dataset.images
-        real = picture_size(images.path(row))
-        width, height = int(images.widths[row]), int(images.heights[row])
-        known = real if real[0] and real[1] else None
-        return known, (width or real[0] or 1, height or real[1] or 1)
+    def _size(self, row: int) -> tuple[int, int] | None:
+        """Width and height of the upright file, to which boxes refer; None where neither is known."""
+        width, height = self.truth.pixels.sizes[row].astype(int).tolist()
+        return (width, height) if width and height else None
 
     def _blank(self, row: int, error: TagboxError | None = None) -> ReadBoxes:
         image = np.full((self.size, self.size, 3), PAD_VALUE, np.uint8)
@@ -190,11 +180,7 @@ class BoxBatches(LoadedBatches[ReadBoxes, BoxBatch]):
     ) -> None:
         self.letterbox = Letterbox(size=size, fixed=fixed, multiple=multiple)
         reader = BoxReader(dataset, truth, size, fixed=fixed, augment=augment, seed=seed)
-        rows = (
-            truth.rows
-            if augment is not None
-            else _by_letterbox(dataset, truth.rows, self.letterbox)
-        )
+        rows = truth.rows if augment is not None else _by_letterbox(truth, self.letterbox)
         super().__init__(reader, rows, shuffle=augment is not None, seed=seed, **loading)
 
     def collate(self, items: list[ReadBoxes], seed: tuple[int, ...]) -> BoxBatch:
@@ -211,11 +197,10 @@ class BoxBatches(LoadedBatches[ReadBoxes, BoxBatch]):
         )
 
 
-def _by_letterbox(
-    dataset: Dataset, rows: NDArray[np.intp], letterbox: Letterbox
-) -> NDArray[np.intp]:
-    """The rows sorted by letterbox."""
-    sizes = image_sizes(dataset, rows)[rows].astype(int).tolist()
+def _by_letterbox(truth: TrainingBoxes, letterbox: Letterbox) -> NDArray[np.intp]:
+    """The rows to train on, sorted by letterbox."""
+    rows = truth.rows
+    sizes = truth.pixels.sizes[rows].astype(int).tolist()
     shapes = [letterbox.outer(*letterbox.inner(width or 1, height or 1)) for width, height in sizes]
     return rows[np.lexsort(np.array(shapes, int).reshape(-1, 2).T)]
 

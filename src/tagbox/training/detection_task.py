@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.data.dataset import Dataset
+from tagbox.data.record_pixels import RecordPixels
 from tagbox.evaluation.coco_metrics import epoch_box_scores
 from tagbox.predictions.predictions import Detections
 from tagbox.training.box_batches import BoxBatch
@@ -32,11 +32,11 @@ class DetectionTask:
     detector
         Defines what its losses are divided by.
     validation
-        The images whose detections are evaluated.
+        The records of the images whose detections are evaluated.
     """
 
     detector: Detector
-    validation: Dataset
+    validation: RecordPixels
 
     def start_epoch(self, epoch: int) -> None:
         """Nothing changes from epoch to epoch."""
@@ -81,7 +81,7 @@ class DetectionOutputs:
     found
         Detections of each image, in pixels of the batch; None in training mode.
     rows, scales
-        (B,) rows of the dataset; (B, 2) xy pixels of the batch per pixel of the original image.
+        (B,) rows of the dataset; (B, 2) xy pixels of the batch per pixel of the upright file.
     """
 
     losses: dict[str, float]
@@ -91,17 +91,17 @@ class DetectionOutputs:
 
 
 class DetectionMetrics(Metrics[BoxBatch]):
-    """Losses and detections of one pass; boxes in pixels of the original images.
+    """Losses and detections of one pass; boxes in pixels of the records.
 
     Parameters
     ----------
-    dataset
-        The images that rows refer to.
+    pixels
+        Of the dataset that rows refer to.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, pixels: RecordPixels) -> None:
         super().__init__()
-        self.dataset = dataset
+        self.pixels, self.dataset = pixels, pixels.dataset
         self.losses: dict[str, float] = defaultdict(float)
         self.rows: list[NDArray[np.int32]] = []
         self.labels: list[NDArray[np.int32]] = []
@@ -110,7 +110,7 @@ class DetectionMetrics(Metrics[BoxBatch]):
 
     def empty(self) -> Self:
         """Metrics of the same dataset."""
-        return type(self)(self.dataset)
+        return type(self)(self.pixels)
 
     def add(self, part: BoxBatch, outputs: DetectionOutputs) -> None:
         """Add the outputs for a part."""
@@ -118,11 +118,12 @@ class DetectionMetrics(Metrics[BoxBatch]):
             self.losses[name] += value
         if outputs.found is None:
             return
-        images = self.dataset.images
         for found, row, scale in zip(outputs.found, outputs.rows, outputs.scales, strict=True):
-            size = (float(images.widths[row]), float(images.heights[row]))
-            boxes = original_boxes(found.boxes.double().cpu().numpy(), scale, size)
-            self.rows.append(np.full(len(boxes), row, np.int32))
+            width, height = self.pixels.sizes[row].tolist()
+            boxes = original_boxes(found.boxes.double().cpu().numpy(), scale, (width, height))
+            rows = np.full(len(boxes), row, np.int32)
+            boxes = self.pixels.to_record(boxes, rows)
+            self.rows.append(rows)
             self.labels.append(found.labels.cpu().numpy().astype(np.int32))
             self.boxes.append(boxes)
             self.scored.append(found.scores.double().cpu().numpy())

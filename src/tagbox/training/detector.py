@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tagbox.config import DetectorConfig
-from tagbox.data.dataset import Dataset
+from tagbox.data.record_pixels import RecordPixels
 from tagbox.data.training_boxes import TrainingBoxes, training_boxes
 from tagbox.evaluation.box_matching import match_boxes
 from tagbox.evaluation.coco_ground_truth import ground_truth
 from tagbox.evaluation.evaluate_detections import evaluate_boxes, tune_score_thresholds
-from tagbox.inference.detector import DetectorModel
+from tagbox.inference.detector import DetectorModel, in_records
 from tagbox.models.bundle import DetectorBundle, DetectorSpec
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import ScoreThresholds
@@ -38,6 +38,8 @@ class TrainedDetector(Trained):
     config: DetectorConfig
     bundle: DetectorBundle
     predictions: Detections
+    pixels: RecordPixels
+    """Of the validation images."""
 
 
 def train(
@@ -71,8 +73,12 @@ def train(
     from tagbox.training.detection_task import DetectionTask
 
     truth = training_boxes(train_val.train, config.boxes)
+    # Invalid validation boxes cannot stop a training: they are left out of its loss.
+    validation_truth = training_boxes(train_val.validation, "drop")
     for sentence in truth.notes:
         progress.say(sentence)
+    for sentence in validation_truth.pixels.notes:
+        progress.say(f"validation: {sentence}")
     left_out: list[str] = []
     if run_dir.state is None:
         detector = create_detector(config, len(train_val.train.categories))
@@ -84,7 +90,7 @@ def train(
     detector.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
 
     def batches(how: Mapping[str, Any]) -> tuple[BoxBatches, BoxBatches]:
-        return _batches(train_val, truth, config, detector, how)
+        return _batches(train_val, (truth, validation_truth), config, detector, how)
 
     trained = train_network(
         detector,
@@ -92,7 +98,7 @@ def train(
         train_val,
         runtime,
         run_dir,
-        task=DetectionTask(detector, train_val.validation),
+        task=DetectionTask(detector, validation_truth.pixels),
         optimizer=_optimizer(detector, config),
         batches=batches,
         about={"spec": asdict(detector.spec)},
@@ -115,7 +121,7 @@ def train(
         data_fingerprint=train_val.train.fingerprint,
     )
     bundle, detections, metrics = evaluate_detector(
-        bundle, detector, train_val.validation, config, progress
+        bundle, detector, validation_truth.pixels, config, progress
     )
     return TrainedDetector(
         config=trained.config,
@@ -123,6 +129,7 @@ def train(
         train=train_val.train,
         validation=train_val.validation,
         predictions=detections,
+        pixels=validation_truth.pixels,
         metrics=metrics,
         history=[dict(row) for row in trained.train_state.history],
         best_epoch=trained.train_state.best_epoch,
@@ -135,7 +142,7 @@ def train(
 def evaluate_detector(
     bundle: DetectorBundle,
     detector: Detector,
-    validation: Dataset,
+    pixels: RecordPixels,
     config: DetectorConfig,
     progress: Progress,
 ) -> tuple[DetectorBundle, Detections, dict[str, Any]]:
@@ -145,6 +152,8 @@ def evaluate_detector(
     ----------
     bundle, detector
         The trained detector, its score thresholds still to be tuned.
+    pixels
+        Of the validation images, in whose records' pixels detections are evaluated.
 
     Returns
     -------
@@ -157,11 +166,12 @@ def evaluate_detector(
         The codes of `evaluate_boxes`.
     """
     model = DetectorModel(bundle, engine=config.engine, device=config.device, detector=detector)
+    validation = pixels.dataset
     paths = [validation.images.path(row) for row in range(len(validation))]
     with progress.bar("detecting", len(paths), "pictures") as advance:
         # An image that was damaged since training is left out of the epochs' metrics, but not of these.
         outputs = model.detect(paths, skip_errors=True, progress=advance)
-    detections = replace(outputs.detections, images=tuple(validation.images.files.tolist()))
+    detections = in_records(outputs.detections, pixels)
     cuts = tune_score_thresholds(match_boxes(ground_truth(validation), detections))
     metrics = evaluate_boxes(validation, detections, cuts=cuts, seed=config.seed)
     return replace(bundle, cuts=cuts), detections, metrics
@@ -169,7 +179,7 @@ def evaluate_detector(
 
 def _batches(
     train_val: TrainVal,
-    truth: TrainingBoxes,
+    truth: tuple[TrainingBoxes, TrainingBoxes],
     config: DetectorConfig,
     detector: Detector,
     how: Mapping[str, Any],
@@ -185,16 +195,14 @@ def _batches(
     }
     train = BoxBatches(
         train_val.train,
-        truth,
+        truth[0],
         augment=config.augment,
         seed=config.seed,
         parts=config.accumulate,
         **letterbox,
         **how,
     )
-    # Invalid validation boxes cannot stop a training: they are left out of its loss.
-    validation_truth = training_boxes(train_val.validation, "drop")
-    return train, BoxBatches(train_val.validation, validation_truth, **letterbox, **how)
+    return train, BoxBatches(train_val.validation, truth[1], **letterbox, **how)
 
 
 def _optimizer(detector: Detector, config: DetectorConfig) -> Any:

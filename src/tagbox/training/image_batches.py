@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tagbox.config import AugmentConfig, Geometry
 from tagbox.config.augment import resolve_crop
 from tagbox.data.dataset import UNKNOWN, Dataset
+from tagbox.data.record_pixels import record_pixels
 from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
 from tagbox.images.geometry import PAD_VALUE, to_square
@@ -50,7 +51,10 @@ class Reader:
         crops = augment is not None and augment.crop != "none"
         shown = augment.config.crop_scale if augment is not None and crops else 1.0
         self._least_side = math.ceil(size / math.sqrt(shown))
-        self._objects = ObjectsByImage(dataset)
+        # Boxes matter for crops alone; without any, no header is read.
+        boxed = crops and bool(dataset.annotations.has_box.any())
+        self._pixels = record_pixels(dataset) if boxed else None
+        self._objects = ObjectsByImage(self._pixels.in_file() if self._pixels else dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -75,9 +79,10 @@ class Reader:
         """The image's objects, in pixels of `image`, which the decoder may have scaled down."""
         objects = self._objects[row]
         height, width = image.shape[:2]
-        images = self.dataset.images
-        stated = images.widths[row] or width, images.heights[row] or height
-        scale = np.array([width / stated[0], height / stated[1]] * 2)
+        if self._pixels is None:
+            return objects
+        own = np.where(self._pixels.sizes[row] > 0, self._pixels.sizes[row], (width, height))
+        scale = np.tile(np.array([width, height]) / own, 2)
         return replace(objects, boxes=objects.boxes * scale)
 
     def _blank(self, row: int, error: TagboxError | None = None) -> Read:

@@ -1,8 +1,8 @@
 """Writing COCO JSON files; records that came from a COCO file are copied byte for byte.
 
 Such records are copied undecoded, so that unknown fields, polygons and the spelling of numbers and
-escapes are kept. Only an annotation whose category was merged gets a new ``category_id``. Datasets of
-other formats get new records.
+escapes are kept. Only an annotation whose category was merged gets a new ``category_id``, and records of
+another size than their file are moved into its pixels. Datasets of other formats get new records.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import numpy as np
 
 from tagbox.atomic_io import atomic_path
 from tagbox.data.dataset import Dataset
+from tagbox.data.formats.coco_pixels import annotation_in_file, image_in_file
 from tagbox.data.image_files import image_sizes
 from tagbox.data.json_files import mapped
+from tagbox.data.record_pixels import RecordPixels
 from tagbox.errors import TagboxError
 
 _LISTS = ("images", "annotations", "categories")
@@ -36,11 +38,16 @@ class _CategoryId(msgspec.Struct, gc=False):
     category_id: int | str | float
 
 
-def write_coco(dataset: Dataset, path: Path) -> None:
+def write_coco(dataset: Dataset, path: Path, pixels: RecordPixels | None = None) -> None:
     """Write a COCO instances JSON file, atomically.
 
     From a COCO source every top-level value and every record is copied untouched; a file of
     unlabelled images has no ``annotations``.
+
+    Parameters
+    ----------
+    pixels
+        Of the dataset; where given, records are written in pixels of their files.
 
     Raises
     ------
@@ -60,9 +67,9 @@ def write_coco(dataset: Dataset, path: Path) -> None:
     with atomic_path(path) as temporary, open(temporary, "wb") as out:
         if dataset.source.format == "coco":
             with mapped(dataset.source.path) as content:
-                _write_object(out, _copied(dataset, content))
+                _write_object(out, _copied(dataset, content, pixels))
         else:
-            _write_object(out, _built(dataset))
+            _write_object(out, _built(dataset if pixels is None else pixels.in_file()))
 
 
 def _write_object(out: IO[bytes], values: Iterable[tuple[str, msgspec.Raw | list[Any]]]) -> None:
@@ -81,7 +88,9 @@ def _write_object(out: IO[bytes], values: Iterable[tuple[str, msgspec.Raw | list
     out.write(b"\n}\n")
 
 
-def _copied(dataset: Dataset, content: memoryview) -> Iterator[tuple[str, msgspec.Raw | list[Any]]]:
+def _copied(
+    dataset: Dataset, content: memoryview, pixels: RecordPixels | None
+) -> Iterator[tuple[str, msgspec.Raw | list[Any]]]:
     top = _decode(content, dict[str, msgspec.Raw], dataset)
     records = {
         name: _decode(top[name], list[msgspec.Raw], dataset) if name in top else []
@@ -92,13 +101,28 @@ def _copied(dataset: Dataset, content: memoryview) -> Iterator[tuple[str, msgspe
         if _number(_decode(record, _Id, dataset).id) != number:
             raise _changed(dataset)
     annotations = _take(records["annotations"], dataset.source.annotation_positions, dataset)
-    kept = {
-        "images": images,
+    kept: dict[str, list[Any]] = {
+        "images": [*images],
         "annotations": _annotations(annotations, dataset),
         "categories": _categories(records["categories"], dataset),
     }
+    if pixels is not None:
+        _move(kept, dataset, pixels)
     for key, value in top.items():
         yield key, kept.get(key, value)
+
+
+def _move(kept: dict[str, list[Any]], dataset: Dataset, pixels: RecordPixels) -> None:
+    """Replace the records whose size is not that of their file."""
+    images, annotations = kept["images"], kept["annotations"]
+    for row in pixels.kinds:
+        values = _decode(images[row], dict[str, Any], dataset)
+        images[row] = msgspec.json.encode(image_in_file(values, pixels, row))
+    image_rows = dataset.annotations.image_rows
+    for number in np.flatnonzero(pixels.changed[image_rows]).tolist():
+        values = _decode(annotations[number], dict[str, Any], dataset)
+        values = annotation_in_file(values, pixels, int(image_rows[number]))
+        annotations[number] = msgspec.json.encode(values)
 
 
 def _annotations(records: list[msgspec.Raw], dataset: Dataset) -> list[Any]:
