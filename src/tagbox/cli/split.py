@@ -105,8 +105,9 @@ def split(
             say(note)
     written = {}
     with atomic_folder(out, overwrite=overwrite) as folder:
-        for part, subset in drawn.apply(labelled).items():
-            own = None if pixels is None else pixels.take(rows[part])
+        for part, chosen in drawn.written_rows(labelled).items():
+            subset = labelled.take(chosen)
+            own = None if pixels is None else pixels.take(chosen)
             path = export(subset, folder, part, format, mode, own)
             written[part] = {"path": str(out / path.relative_to(folder)), "images": len(subset)}
         # The folder is moved to `out` when it is complete: paths are relative to that.

@@ -174,17 +174,21 @@ class Split:
             for part, keys in self.parts.items()
         }
 
-    def apply(self, dataset: Dataset) -> dict[str, Dataset]:
-        """Each part as a dataset; of folds, ``fold1-train`` and ``fold1-val`` and so on."""
+    def written_rows(self, dataset: Dataset) -> dict[str, Rows]:
+        """Rows of each part that is written: of folds, ``fold1-train`` and ``fold1-val`` and so on."""
         rows = self.rows(dataset)
         if not self.folds:
-            return {part: dataset.take(r) for part, r in rows.items()}
+            return rows
         result = {}
         for part, validation in rows.items():
-            others = np.sort(np.concatenate([r for name, r in rows.items() if name != part]))
-            result[f"{part}-train"] = dataset.take(others)
-            result[f"{part}-val"] = dataset.take(validation)
+            others = [r for name, r in rows.items() if name != part]
+            result[f"{part}-train"] = np.sort(np.concatenate(others))
+            result[f"{part}-val"] = validation
         return result
+
+    def apply(self, dataset: Dataset) -> dict[str, Dataset]:
+        """The `written_rows` as datasets."""
+        return {part: dataset.take(rows) for part, rows in self.written_rows(dataset).items()}
 
     def save(self, path: Path) -> None:
         """Write ``split.json``, atomically."""
