@@ -99,7 +99,12 @@ def test_folder_with_one_coco_file_and_one_with_two(coco: Callable[..., Path]) -
     path = coco("annotations/instances_train.json")
     assert load_dataset(path.parent.parent).source.path == path
     coco("annotations/instances_val.json")
-    with pytest.raises(TagboxError, match=r"instances_train.json, .*instances_val.json") as caught:
+    with pytest.raises(TagboxError, match=r"states the splits train, val") as caught:
+        load_dataset(path.parent.parent)
+    assert caught.value.code == "format-ambiguous"
+    assert load_dataset(path.parent.parent, split="train").source.path == path
+    coco("annotations/others.json")
+    with pytest.raises(TagboxError, match=r"others.json") as caught:
         recognise(path.parent.parent)
     assert caught.value.code == "format-ambiguous"
 

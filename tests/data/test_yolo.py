@@ -30,28 +30,30 @@ def yolo(tmp_path: Path, picture: Picture) -> Path:
     picture(tmp_path / "images/val/c.png", (20, 40))
     text(tmp_path / "labels/train/a.txt", "1 0.5 0.5 0.2 0.4\n")
     text(tmp_path / "labels/val/c.txt", "0 0.1 0.1 0.5 0.1 0.5 0.6\n\n1 0.5 0.5 1 1\n")
-    text(tmp_path / "data.yaml", "path: .\ntrain: images/train\nnames:\n  0: cat\n  1: dog\n")
+    text(
+        tmp_path / "data.yaml",
+        "path: .\ntrain: images/train\nval: images/val\nnames:\n  0: cat\n  1: dog\n",
+    )
     return tmp_path
 
 
 def test_boxes_in_pixels(yolo: Path) -> None:
-    dataset = load_dataset(yolo)
+    dataset = load_dataset(yolo, split="train")
     assert dataset.source.format == "yolo"
-    assert dataset.images.files.tolist() == [
-        "images/train/a.png",
-        "images/train/b.png",
-        "images/val/c.png",
-    ]
-    assert dataset.images.widths.tolist() == [100, 10, 20]
+    assert dataset.images.files.tolist() == ["a.png", "b.png"]
+    assert dataset.images.widths.tolist() == [100, 10]
     assert dataset.images.labelled.all()
-    assert_allclose(dataset.annotations.boxes, [[40, 15, 20, 20], [2, 4, 8, 20], [0, 0, 20, 40]])
-    assert dataset.labels.tolist() == [[0, 1], [0, 0], [1, 1]]
+    assert_allclose(dataset.annotations.boxes, [[40, 15, 20, 20]])
+    assert dataset.labels.tolist() == [[0, 1], [0, 0]]
+    validation = load_dataset(yolo, split="val")
+    assert_allclose(validation.annotations.boxes, [[2, 4, 8, 20], [0, 0, 20, 40]])
+    assert validation.labels.tolist() == [[1, 1]]
 
 
 @pytest.mark.parametrize("place", ["images/train", "data.yaml", "."])
 def test_one_split_or_the_yaml(yolo: Path, place: str) -> None:
-    dataset = load_dataset(yolo / place)
-    assert len(dataset) == (2 if place == "images/train" else 3)
+    dataset = load_dataset(yolo / place, split=None if place == "images/train" else "train")
+    assert dataset.images.files.tolist() == ["a.png", "b.png"]
     assert dataset.categories.names == ("cat", "dog")
 
 
@@ -61,13 +63,15 @@ def test_roboflow_layout(tmp_path: Path, picture: Picture) -> None:
     text(tmp_path / "train/labels/a.txt", "0 0.5 0.5 0.5 0.5")
     text(tmp_path / "valid/labels/b.txt", "0 0.5 0.5 0.5 0.5")
     text(tmp_path / "data.yaml", "train: ../train/images\nnc: 1\nnames: ['cat']\n")
-    assert len(load_dataset(tmp_path)) == 2
+    assert load_dataset(tmp_path).images.files.tolist() == ["a.jpg"]
     assert len(load_dataset(tmp_path / "train")) == 1
 
 
 def test_folder_without_labels_is_unlabelled(yolo: Path, picture: Picture) -> None:
     picture(yolo / "images/test/d.png")
-    assert load_dataset(yolo).images.labelled.tolist() == [False, True, True, True]
+    text(yolo / "data.yaml", "names: [cat, dog]\n")
+    assert load_dataset(yolo, split="train").images.labelled.tolist() == [True, True]
+    assert load_dataset(yolo, split="test").images.labelled.tolist() == [False]
 
 
 def test_flat_with_classes_txt(tmp_path: Path, picture: Picture) -> None:
@@ -127,7 +131,7 @@ def test_bad_line(tmp_path: Path, line: str, problem: str) -> None:
 def test_bad_yaml(yolo: Path, content: str, code: str, where: str | None) -> None:
     text(yolo / "data.yaml", content)
     with pytest.raises(TagboxError) as caught:
-        load_dataset(yolo)
+        load_dataset(yolo, split="train")
     assert (caught.value.code, caught.value.where) == (code, where)
     assert caught.value.file == str(yolo / "data.yaml")
 
@@ -135,16 +139,16 @@ def test_bad_yaml(yolo: Path, content: str, code: str, where: str | None) -> Non
 def test_no_names(yolo: Path) -> None:
     (yolo / "data.yaml").unlink()
     with pytest.raises(TagboxError) as caught:
-        load_dataset(yolo, DataConfig(format="yolo"))
+        load_dataset(yolo, DataConfig(format="yolo", split="train"))
     assert caught.value.code == "names-missing"
     names = text(yolo / "n.txt", "cat\ndog\n")
-    assert len(load_dataset(yolo, DataConfig(format="yolo", names=names))) == 3
+    assert len(load_dataset(yolo, DataConfig(format="yolo", names=names, split="train"))) == 2
 
 
 def test_label_without_picture(yolo: Path) -> None:
     text(yolo / "labels/train/z.txt", "0 0.5 0.5 0.1 0.1")
     with pytest.raises(TagboxError) as caught:
-        load_dataset(yolo)
+        load_dataset(yolo, split="train")
     assert caught.value.code == "label-without-image"
     assert caught.value.file == str(yolo / "labels/train/z.txt")
 
@@ -152,7 +156,7 @@ def test_label_without_picture(yolo: Path) -> None:
 def test_two_pictures_of_one_stem(yolo: Path, picture: Picture) -> None:
     picture(yolo / "images/train/a.jpg")
     with pytest.raises(TagboxError) as caught:
-        load_dataset(yolo)
+        load_dataset(yolo, split="train")
     assert caught.value.code == "image-ambiguous"
 
 

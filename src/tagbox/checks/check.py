@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tagbox.checks.statistics import statistics
 from tagbox.config import DataConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
-from tagbox.data.load import adapt, describe, read, source_of
+from tagbox.data.load import adapt, describe, read, source_of, stated_names
 from tagbox.data.split import Split
 from tagbox.errors import TagboxError
 
@@ -38,7 +38,7 @@ class Checked:
     Attributes
     ----------
     path
-        As the user gave it.
+        As the user gave it, with the name of the split where it states several.
     format
         The recognised format, or None.
     description
@@ -107,6 +107,8 @@ def check_datasets(
 ) -> Report:
     """Check one dataset, or several as the sides of a split.
 
+    Of a dataset that states splits, each is a side.
+
     Parameters
     ----------
     paths
@@ -133,14 +135,25 @@ def check_datasets(
     report = Report(Findings(limit))
     sides = []
     for path in paths:
-        side = _check_one(path, config, report, pictures, bar)
-        if side is not None:
-            sides.append(side)
+        for part in _stated(path, config):
+            side = _check_one(path, replace(config, split=part), report, pictures, bar)
+            if side is not None:
+                sides.append(side)
     if split is not None:
         sides = _parts(split, sides, report.findings)
     if len(sides) > 1:
         check_sides(sides, report.findings)
     return report
+
+
+def _stated(path: Path, config: DataConfig) -> list[str | None]:
+    """The splits to check: the chosen one, else all that the dataset states, else None for the whole."""
+    if config.split is None:
+        # What is wrong with the path is reported when it is read.
+        with suppress(TagboxError):
+            stated = stated_names(path, config)
+            return list(stated) if len(stated) > 1 else [None]
+    return [config.split]
 
 
 def _parts(path: Path, sides: list[Side], findings: Findings) -> list[Side]:
@@ -168,25 +181,26 @@ def _check_one(
 ) -> Side | None:
     findings = report.findings
     try:
-        format, source = source_of(path, config)
+        format, source, split = source_of(path, config)
     except TagboxError as error:
         findings.add_error(error)
         report.datasets.append(Checked(path, None, None, None, 0))
         return None
-    dataset = _read(format, source, config, findings, with_pictures)
+    named = path if config.split is None else Path(f"{path} ({config.split})")
+    dataset = _read(format, source, replace(config, split=split), findings, with_pictures)
     if dataset is None:
-        report.datasets.append(Checked(path, format, None, None, 0))
+        report.datasets.append(Checked(named, format, None, None, 0))
         return None
     check_lines(format, source, dataset.images.files.tolist(), dataset.images.root, findings)
     check_labels(dataset, findings)
     read_pictures = None
     if with_pictures and _has_pictures(dataset, findings):
-        with bar(f"Pictures of {path.name}", len(dataset)) if bar else nullcontext() as advance:
+        with bar(f"Pictures of {named.name}", len(dataset)) if bar else nullcontext() as advance:
             read_pictures = check_pictures(dataset, findings, advance)
         check_duplicates(dataset, read_pictures, findings)
     count = 0 if read_pictures is None else int(read_pictures.decoded.sum())
-    report.datasets.append(Checked(path, format, describe(dataset), statistics(dataset), count))
-    return Side(str(path), dataset, read_pictures)
+    report.datasets.append(Checked(named, format, describe(dataset), statistics(dataset), count))
+    return Side(str(named), dataset, read_pictures)
 
 
 def _read(

@@ -25,7 +25,6 @@ def check(
     /,
     *others: Path,
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
-    split: Path | None = None,
     pictures: bool = True,
     strict: bool = False,
     limit: int = 1000,
@@ -34,7 +33,7 @@ def check(
     """Report what is wrong with a dataset and how to fix it, and what is in it.
 
     Every record and every image is checked, and all findings are reported in one run. Several datasets are
-    the parts of one split: categories that a part lacks and images that two parts share are reported too.
+    the parts of one split, and so are the splits that a dataset states itself: categories that a part lacks and images that two parts share are reported too.
 
     The exit code is 1 if there is an error (with --strict, also if there is a warning), else 0.
 
@@ -44,8 +43,6 @@ def check(
         Dataset: COCO JSON, challenge folder, labels JSON, CSV, YOLO or labelme folder, or one folder per class.
     others
         Further parts of the split, such as the validation dataset.
-    split
-        Saved `split.json` of DATA, whose parts are compared.
     pictures
         Read every image; --no-pictures checks only the labels.
     strict
@@ -56,12 +53,14 @@ def check(
         Print findings, counts and statistics as one JSON object.
     """
     from tagbox.checks.check import check_datasets
+    from tagbox.data.split import saved_split
 
     require(limit >= 0, "limit", limit, "at least 0")
+    saved, source = saved_split(source)
     report = check_datasets(
         [data, *others],
         source,
-        split=split,
+        split=saved,
         pictures=pictures,
         limit=limit or None,
         bar=progress_bar,

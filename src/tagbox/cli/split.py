@@ -28,7 +28,6 @@ def split(
     ] = None,
     val_fraction: float | None = None,
     folds: int | None = None,
-    split: Path | None = None,
     seed: int = 0,
     to: Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "folders"] | None = None,
     pictures: Literal["reference", "link", "copy"] | None = None,
@@ -52,8 +51,6 @@ def split(
         Share of val; the rest is train.
     folds
         Number of folds for cross-validation, instead of parts.
-    split
-        Saved split.json to apply, instead of a new split.
     seed
         Random seed of the split.
     to
@@ -75,8 +72,9 @@ def split(
     from tagbox.data.export import BOX_FORMATS, FILE_FORMATS, Format, Pictures, export
     from tagbox.data.load import describe, load_dataset
     from tagbox.data.record_pixels import record_pixels
-    from tagbox.data.split import Split
+    from tagbox.data.split import Split, saved_split
 
+    split, source = saved_split(source)
     _check_choices(fractions, val_fraction, folds, split)
     dataset = load_dataset(data, source)
     say(describe(dataset))

@@ -17,6 +17,9 @@ class DataConfig(Config):
     """Folder of the images; when not given, they are searched for near the labels."""
     format: Literal["auto", "coco", "cls", "labels", "csv", "yolo", "labelme", "folders"] = "auto"
     """Format of the dataset; auto detects it."""
+    split: str | None = None
+    """Name of the split to read where the dataset states several, such as `train`; `check` and `split` take a saved
+    `split.json`, too."""
     names: Path | None = None
     """File of category names, one per line, for formats that hold only indices."""
     categories: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import Dataset
+from tagbox.data.split_names import role, role_of_path
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.images.header import read_header
@@ -79,15 +80,30 @@ def locate_images(
         return best, files
     bases = [name.rpartition("/")[2] for name in files]
     if len(set(bases)) == len(bases):
-        best = _most_files(folders, bases)
+        own = _own_role(path, files)
+        near = [folder for folder in folders if _may_belong(folder.name, own)]
+        best = _most_files(near, bases)
         if best is not None:
             return best, bases
         for folder in folders:
             if images is not None or folder.name == "images":
-                found = _by_base_name(folder, bases)
+                found = _by_base_name(folder, bases, own)
                 if found is not None:
                     return folder, found
     return folders[0], files
+
+
+def _own_role(path: Path, files: Sequence[str]) -> str | None:
+    """The split that the names of the images, of the annotation file or of its folder say it is, if any."""
+    roles = {role_of_path(name) for name in files}
+    if len(roles) == 1 and None not in roles:
+        return roles.pop()
+    return role(split_name(path), prefixed=True) or role(path.parent.name)
+
+
+def _may_belong(folder: str, own: str | None) -> bool:
+    """Whether images in a folder of this name may be those of the split `own`: not if it is another split."""
+    return own is None or role(folder, prefixed=True) in (None, own)
 
 
 def _most_files(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
@@ -175,11 +191,21 @@ def list_images(folder: Path, *, recursive: bool = True) -> list[str]:
     """Relative paths (``/`` between folders) of the images in a folder, sorted, without hidden ones."""
     found: list[str] = []
     for current, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith(".")) if recursive else []
+        folders[:] = sorted(f for f in folders if is_visible(f)) if recursive else []
         prefix = os.path.relpath(current, folder).replace(os.sep, "/")
         prefix = "" if prefix == "." else f"{prefix}/"
         found += [prefix + name for name in files if is_image(name)]
     return sorted(found)
+
+
+def is_visible(folder: str) -> bool:
+    """Whether a folder of this name may hold data: it is not hidden, nor what macOS adds to archives."""
+    return not folder.startswith(".") and folder != "__MACOSX"
+
+
+def visible_folders(path: Path) -> list[Path]:
+    """The folders in `path` that may hold data, sorted by name."""
+    return sorted(e for e in path.iterdir() if is_visible(e.name) and e.is_dir())
 
 
 def collect_images(arguments: Sequence[Path | str]) -> list[Path]:
@@ -240,11 +266,16 @@ class _SavedSplit(msgspec.Struct):
     images: str | None = None
 
 
-def _by_base_name(folder: Path, bases: Sequence[str]) -> list[str] | None:
-    """Paths of the images anywhere below `folder`; None when one is ambiguous or none is found."""
+def _by_base_name(folder: Path, bases: Sequence[str], own: str | None) -> list[str] | None:
+    """Paths of the images below `folder`, without those of other splits than `own`.
+
+    None when one is ambiguous or none is found.
+    """
     index: dict[str, str] = {}
     twice: set[str] = set()
     for relative in list_images(folder):
+        if own is not None and role_of_path(relative) not in (None, own):
+            continue
         base = relative.rpartition("/")[2]
         if base in index:
             twice.add(base)

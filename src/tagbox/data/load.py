@@ -12,6 +12,8 @@ from tagbox.data.dataset import Dataset
 from tagbox.data.formats.common import Report, refuse
 from tagbox.data.recognise import find_source, require_path
 from tagbox.data.recognise import recognise as recognise
+from tagbox.data.split_names import choose, several
+from tagbox.data.stated_splits import Part, stated_splits
 from tagbox.errors import TagboxError
 
 NAMES = {
@@ -26,8 +28,19 @@ NAMES = {
 }
 
 
-def load_dataset(path: Path | str, config: DataConfig | None = None) -> Dataset:
+def load_dataset(
+    path: Path | str, config: DataConfig | None = None, *, split: str | None = None
+) -> Dataset:
     """Read a dataset of any known format.
+
+    Parameters
+    ----------
+    path
+        The dataset.
+    config
+        How it is read.
+    split
+        One of the splits that the dataset states (``train``); that of the config when not given.
 
     Categories are first renamed and merged (`mapping`), then grouped (`group_by`), then selected
     (`categories`): each step uses the names that the one before it made.
@@ -35,9 +48,12 @@ def load_dataset(path: Path | str, config: DataConfig | None = None) -> Dataset:
     Raises
     ------
     TagboxError
-        ``format-unknown`` and what the format's reader raises.
+        ``format-unknown`` and what the format's reader raises; ``format-ambiguous`` where the dataset states
+        several splits and none is chosen, ``split-unknown``.
     """
     config = config or DataConfig()
+    if split is not None:
+        config = replace(config, split=split)
     return adapt(read(Path(path), config), config)
 
 
@@ -61,7 +77,7 @@ def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
 
     `report` gets the faults that readers of line-by-line formats can skip.
     """
-    format, path = source_of(path, config)
+    format, path, split = source_of(path, config)
     match format:
         case "coco":
             from tagbox.data.formats.coco import read_coco
@@ -74,15 +90,16 @@ def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
         case "cls":
             from tagbox.data.formats.challenge import read_cls
 
-            return read_cls(path, config.images, config.names, report)
+            return read_cls(path, config.images, config.names, report, split)
         case "csv":
             from tagbox.data.formats.csv import read_csv
 
-            return read_csv(path, config.images, config.names, report, wanted=_wanted(config))
+            wanted = _wanted(config)
+            return read_csv(path, config.images, config.names, report, split, wanted=wanted)
         case "yolo":
             from tagbox.data.formats.yolo import read_yolo
 
-            return read_yolo(path, config.images, config.names, report)
+            return read_yolo(path, config.images, config.names, report, split)
         case "labelme":
             from tagbox.data.formats.labelme import read_labelme
 
@@ -90,7 +107,7 @@ def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
         case "folders":
             from tagbox.data.formats.class_folders import read_folders
 
-            return read_folders(path, config.names)
+            return read_folders(path, config.names, report)
     raise ValueError(f"no format {format!r}")
 
 
@@ -102,8 +119,40 @@ def _wanted(config: DataConfig) -> frozenset[str]:
     return frozenset(config.categories) | renamed.keys()
 
 
-def source_of(path: Path, config: DataConfig) -> tuple[str, Path]:
-    """The format of a dataset and the file or folder to read; refuses settings that the format does not use."""
+def source_of(path: Path, config: DataConfig) -> tuple[str, Path, str | None]:
+    """The format of a dataset, the file or folder to read, and the split in it where it holds several.
+
+    Raises
+    ------
+    TagboxError
+        ``format-ambiguous`` where the dataset states several splits and the config chooses none;
+        ``split-unknown``; ``config-value`` for settings that the format does not use.
+    """
+    format, source, parts = _parts(path, config)
+    if config.split is not None:
+        return format, *parts[choose(config.split, parts, path)]
+    if len(parts) > 1:
+        raise several(path, parts)
+    return format, *next(iter(parts.values()), Part(source))
+
+
+def stated_names(path: Path, config: DataConfig) -> tuple[str, ...]:
+    """The splits that a dataset states, ``train`` first; empty where it is one dataset.
+
+    Raises
+    ------
+    TagboxError
+        What recognising it raises.
+    """
+    return tuple(_parts(path, config)[2])
+
+
+def _parts(path: Path, config: DataConfig) -> tuple[str, Path, dict[str, Part]]:
+    format, source = _format_of(path, config)
+    return format, source, stated_splits(format, source, config.images, config.names)
+
+
+def _format_of(path: Path, config: DataConfig) -> tuple[str, Path]:
     format: str = config.format
     require_path(path)
     if format == "auto":

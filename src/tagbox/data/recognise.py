@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from tagbox.data.image_files import list_images
+from tagbox.data.folder_layouts import coco_splits, find_classes, table_splits
+from tagbox.data.image_files import list_images, visible_folders
 from tagbox.data.json_files import mapped, syntax_error
 from tagbox.data.text import cannot_read, read_text, some
 from tagbox.errors import TagboxError
@@ -23,7 +25,6 @@ _HEAD = 65536
 _COCO_KEY = re.compile(rb'\s*\{\s*"(images|annotations|categories|info|licenses|type)"\s*:')
 _COCO_LIST = re.compile(rb'"(images|annotations)"\s*:\s*\[')
 _LABELS = re.compile(rb'\s*\{\s*("(?:[^"\\]|\\.)*"\s*:\s*\[\s*(?:-?[\d.]|\])|\})')
-_LAYOUT_FOLDERS = {"images", "labels", "annotations", "train", "val", "valid", "test"}
 
 
 def recognise(path: Path | str) -> str:
@@ -39,7 +40,10 @@ def recognise(path: Path | str) -> str:
 
 
 def find_source(path: Path) -> tuple[str, Path]:
-    """The format at a path, and the file or folder to read, such as the COCO JSON in a folder."""
+    """The format at a path, and the file or folder to read, such as the COCO JSON in a folder.
+
+    It is a folder where several files in it are splits; see `tagbox.data.stated_splits.stated_splits`.
+    """
     require_path(path)
     if path.is_file():
         return _of_file(path), path
@@ -118,6 +122,8 @@ def _top_level_keys(path: Path) -> list[str]:
 
 def _of_folder(path: Path) -> tuple[str, Path]:
     coco = coco_files(path)
+    if len(coco) > 1 and coco_splits(coco):
+        return "coco", path
     if len(coco) > 1:
         raise TagboxError(
             "format-ambiguous",
@@ -139,12 +145,19 @@ def _of_folder(path: Path) -> tuple[str, Path]:
     tables = sorted(path.glob("*.csv"))
     if len(tables) == 1:
         return "csv", tables[0]
+    if table_splits(path):
+        return "csv", path
     described = find_yaml(path)
     if described is not None and described.parent == path:
         return "yolo", path
-    classes = {name.partition("/")[0] for name in pictures if "/" in name}
-    if classes and not classes & _LAYOUT_FOLDERS:
-        return "folders", path
+    inner = visible_folders(path)
+    if len(inner) == 1 and not any("/" not in name for name in pictures):
+        # An archive may unpack into one folder.
+        with suppress(TagboxError):
+            return _of_folder(inner[0])
+    classes = find_classes(path, pictures)
+    if classes is not None:
+        return "folders", classes
     looked = (
         "a COCO JSON (beside or in annotations/)",
         ".cls files (beside, in labels/ or labels/train/)",

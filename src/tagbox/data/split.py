@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write
+from tagbox.config import DataConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.json_files import read_json_as
 from tagbox.data.stratify import sizes, stratify
@@ -226,6 +227,13 @@ class Split:
             hint = "make it with this version's 'tagbox split'"
             raise TagboxError("split-file", fault, file=path, hint=hint)
         return cls(**{f.name: getattr(saved, f.name) for f in fields(cls)})
+
+
+def saved_split(config: DataConfig) -> tuple[Path | None, DataConfig]:
+    """The path of a saved split, where ``config.split`` is one, and the config without it."""
+    if config.split is None or not config.split.lower().endswith(".json"):
+        return None, config
+    return Path(config.split), replace(config, split=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,9 @@ import numpy as np
 
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
-from tagbox.data.load import describe, load_dataset
+from tagbox.data.load import describe, load_dataset, stated_names
 from tagbox.data.split import Split, stratified_split
+from tagbox.data.split_names import choose, role
 from tagbox.errors import TagboxError, no_labels
 from tagbox.progress import Progress
 
@@ -35,24 +36,51 @@ def load_train_val(
 ) -> TrainVal:
     """Read the training and the validation data, or split a stratified part off the former.
 
+    Of data that states splits, ``train`` is the training data, and ``val`` the validation data where the config
+    names no other.
+
     Raises
     ------
     TagboxError
         What the readers raise; ``images-not-found``; ``no-labels`` where no image has labels;
         ``categories-differ`` where the two do not have the same categories.
     """
+    val, val_source = config.val, source
+    if isinstance(data, Path):
+        source, stated_val = _stated_sides(data, source)
+        if val is None and stated_val is not None:
+            val, val_source = data, replace(source, split=stated_val)
+        if source.split is not None:
+            progress.say(f"{data} states its splits: training on {source.split}")
     loaded = load_dataset(data, source) if isinstance(data, Path) else data
     progress.say(describe(loaded))
     loaded = _labelled(loaded)
-    if config.val is None:
+    if val is None:
         train_rows, val_rows = stratified_split(loaded.labels, config.val_fraction, config.seed)
         rows = {"train": train_rows, "validation": val_rows}
         split = Split.of(loaded, rows, seed=config.seed)
         return TrainVal(
             train=loaded.take(train_rows), validation=loaded.take(val_rows), split=split
         )
-    validation = load_beside(config.val, config.val_images, source, loaded, "validation", progress)
-    return TrainVal(train=loaded, validation=validation, split=None)
+    if config.val is None:
+        val_data = load_dataset(val, replace(val_source, max_images=None))
+        progress.say(f"validation: {describe(val_data)}, the split {val_source.split}")
+        val_data = _labelled(_same_categories(val_data, loaded, val, stated=True))
+    else:
+        val_data = load_beside(val, config.val_images, source, loaded, "validation", progress)
+    return TrainVal(train=loaded, validation=val_data, split=None)
+
+
+def _stated_sides(data: Path, source: DataConfig) -> tuple[DataConfig, str | None]:
+    """How the training data is read, and the split for validation that the data states beside it, if any."""
+    names = stated_names(data, source)
+    if source.split is not None:
+        training = choose(source.split, names, data)
+    elif "train" in names:
+        training = "train"
+    else:
+        return source, None
+    return replace(source, split=training), "val" if "val" in set(names) - {training} else None
 
 
 def load_beside(
@@ -72,14 +100,17 @@ def load_beside(
     source
         How the training data is read; of this dataset all images are, in whatever format.
     name
-        What it is, for `progress`.
+        What it is, ``validation`` or ``test``: also the split that is read where the dataset states several.
 
     Raises
     ------
     TagboxError
         What the readers raise; ``no-labels``; ``categories-differ``.
     """
-    loaded = load_dataset(path, replace(source, images=images, format="auto", max_images=None))
+    source = replace(source, images=images, format="auto", max_images=None, split=None)
+    names = stated_names(path, source)
+    wanted = next((split for split in names if split == role(name)), None)
+    loaded = load_dataset(path, source, split=wanted if len(names) > 1 else None)
     progress.say(f"{name}: {describe(loaded)}")
     return _labelled(_same_categories(loaded, like, path))
 
@@ -92,8 +123,12 @@ def _labelled(dataset: Dataset) -> Dataset:
     return dataset if len(rows) == len(dataset) else dataset.take(rows)
 
 
-def _same_categories(dataset: Dataset, like: Dataset, path: Path) -> Dataset:
+def _same_categories(
+    dataset: Dataset, like: Dataset, path: Path, *, stated: bool = False
+) -> Dataset:
     """`dataset` with its categories in the order of `like`, matched by name.
+
+    A `stated` split may lack categories: formats without a list of names know those that occur.
 
     Raises
     ------
@@ -103,7 +138,7 @@ def _same_categories(dataset: Dataset, like: Dataset, path: Path) -> Dataset:
     ours, theirs = like.categories.names, dataset.categories.names
     if ours == theirs:
         return dataset
-    if set(ours) != set(theirs):
+    if set(ours) != set(theirs) and not (stated and set(theirs) < set(ours)):
         only = sorted(set(ours) ^ set(theirs))
         raise TagboxError(
             "categories-differ",

@@ -39,7 +39,11 @@ from tagbox.errors import TagboxError
 
 
 def read_cls(
-    path: Path, images: Path | None = None, names: Path | None = None, report: Report = refuse
+    path: Path,
+    images: Path | None = None,
+    names: Path | None = None,
+    report: Report = refuse,
+    split: str | None = None,
 ) -> Dataset:
     """Read a challenge folder.
 
@@ -59,6 +63,8 @@ def read_cls(
         COCO's 80.
     report
         Called with each fault after which reading can go on; raises it unless given.
+    split
+        A folder in ``labels``: then its images only; else those of all.
 
     Returns
     -------
@@ -80,7 +86,8 @@ def read_cls(
     files: list[str] = []
     labels: list[list[int]] = []
     labelled: list[bool] = []
-    splits = label_folders(folder)
+    labelled_splits = label_folders(folder)
+    splits = {split: labelled_splits[split]} if split else labelled_splits
     if not splits:
         raise TagboxError(
             "format-unknown",
@@ -88,8 +95,8 @@ def read_cls(
             file=folder,
             hint="point at the folder that holds images/ and labels/",
         )
-    for split, label_folder in splits.items():
-        image_folder = _image_folder(folder, images, split, label_folder)
+    for name, label_folder in splits.items():
+        image_folder = _image_folder(folder, images, name, label_folder)
         index = by_stem(list_images(image_folder, recursive=False), image_folder, report)
         prefix = _prefix(image_folder, root)
         stems = sorted(entry[:-4] for entry in os.listdir(label_folder) if entry.endswith(".cls"))
@@ -104,7 +111,8 @@ def read_cls(
         files += [prefix + name for name in sorted(index.values())]
         labels += [[]] * len(index)
         labelled += [False] * len(index)
-    for image_folder in _unlabelled_folders(folder, splits) if images is None else []:
+    whole = images is None and (split is None or len(labelled_splits) == 1)
+    for image_folder in _unlabelled_folders(folder, splits) if whole else []:
         names_in_it = list_images(image_folder, recursive=False)
         files += [_prefix(image_folder, root) + name for name in names_in_it]
         labels += [[]] * len(names_in_it)

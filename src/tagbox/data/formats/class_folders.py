@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tagbox.data.dataset import Categories, Dataset
-from tagbox.data.formats.common import build_dataset, from_label_lists, not_listed, read_names
-from tagbox.data.image_files import list_images
+from tagbox.data.formats.common import (
+    Report,
+    build_dataset,
+    from_label_lists,
+    not_listed,
+    read_names,
+    refuse,
+)
+from tagbox.data.image_files import list_images, visible_folders
 from tagbox.errors import TagboxError
 
 
-def read_folders(path: Path, names: Path | None = None) -> Dataset:
+def read_folders(path: Path, names: Path | None = None, report: Report = refuse) -> Dataset:
     """Read ``cat/1.jpg``, ``cat/more/2.jpg``, ``dog/3.jpg``: the first folder is the category.
 
     Images directly in `path` are unlabelled; an empty folder is a category without images.
@@ -21,14 +29,16 @@ def read_folders(path: Path, names: Path | None = None) -> Dataset:
         The folder of class folders.
     names
         Names of the folders, in the order of the categories; alphabetical when not given.
+    report
+        Called with each fault after which reading can go on; raises it unless given.
 
     Raises
     ------
     TagboxError
         ``format-unknown`` when there is no folder with images, ``unknown-category`` for a folder
-        that `names` does not list.
+        that `names` does not list, ``class-without-pictures`` for a folder of other files.
     """
-    folders = class_folders(path)
+    folders = [folder.name for folder in visible_folders(path)]
     files = list_images(path)
     if not any("/" in name for name in files):
         raise TagboxError(
@@ -37,6 +47,18 @@ def read_folders(path: Path, names: Path | None = None) -> Dataset:
             file=path,
             hint="put the pictures of each category into a folder of that name",
         )
+    for folder in sorted(set(folders) - {name.partition("/")[0] for name in files}):
+        others = _visible_files(path / folder)
+        if others:
+            report(
+                TagboxError(
+                    "class-without-pictures",
+                    f"none of its {len(others):,} files is a picture that can be read, such as {others[0]}",
+                    file=path / folder,
+                    hint="convert them to JPEG or PNG, or move the folder away",
+                )
+            )
+            folders.remove(folder)
     categories = folders if names is None else list(read_names(names))
     for folder in folders:
         if folder not in categories:
@@ -54,9 +76,10 @@ def read_folders(path: Path, names: Path | None = None) -> Dataset:
     )
 
 
-def class_folders(path: Path) -> list[str]:
-    """Names of the visible folders in `path`, sorted."""
-    return sorted(e.name for e in path.iterdir() if e.is_dir() and not e.name.startswith("."))
+def _visible_files(folder: Path) -> list[str]:
+    return sorted(
+        name for _, _, files in os.walk(folder) for name in files if not name.startswith(".")
+    )
 
 
 def class_of_each(dataset: Dataset) -> list[str]:

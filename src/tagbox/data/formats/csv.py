@@ -29,9 +29,11 @@ from tagbox.data.formats.csv_columns import (
     image_column_of,
     is_index,
     line_fault,
+    take_split_column,
     without_indices,
 )
 from tagbox.data.image_files import check_relative, locate_images
+from tagbox.data.split_names import by_role, choose
 from tagbox.data.text import read_text
 from tagbox.errors import TagboxError
 
@@ -41,6 +43,7 @@ def read_csv(
     images: Path | None = None,
     names: Path | None = None,
     report: Report = refuse,
+    split: str | None = None,
     *,
     wanted: frozenset[str] = frozenset(),
 ) -> Dataset:
@@ -66,6 +69,8 @@ def read_csv(
         labels in alphabetical order (narrow).
     report
         Called with each fault after which reading can go on; raises it unless given.
+    split
+        One of `csv_splits`; the lines of all splits when not given.
     wanted
         Categories that the user selects: with them, or with `names`, other columns of the wide form may
         hold anything.
@@ -78,7 +83,7 @@ def read_csv(
     """
     names = names or names_beside(path)
     known = None if names is None else read_names(names)
-    rows = without_indices(_rows(path), known)
+    rows, splits = take_split_column(without_indices(_rows(path), known), known, path)
     header = [cell.strip() for cell in rows[0].cells]
     lowered = [cell.lower().replace(" ", "_") for cell in header]
     image_column = image_column_of(lowered, header, path)
@@ -104,7 +109,7 @@ def read_csv(
         )
     check_relative(files, path, "image {} (counted from 0)")
     root, located = locate_images(path, files, images)
-    return build_dataset(
+    dataset = build_dataset(
         path=path,
         format="csv",
         root=root,
@@ -115,6 +120,18 @@ def read_csv(
         unknown=unknown,
         notes=notes,
     )
+    if split is None:
+        return dataset
+    side = choose(split, dict.fromkeys(splits.values()), path)
+    return dataset.take([image for image, row in enumerate(body) if splits[row.line] == side])
+
+
+def csv_splits(path: Path, names: Path | None = None) -> tuple[str, ...]:
+    """The splits that a column of a CSV file names: ``split`` with train, val, test, or ``is_valid`` with 0 and 1."""
+    names = names or names_beside(path)
+    known = None if names is None else read_names(names)
+    splits = take_split_column(_rows(path), known, path)[1]
+    return tuple(by_role(list(dict.fromkeys(splits.values()))))
 
 
 def write_csv(dataset: Dataset, path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tagbox.data.formats.common import Report
 from tagbox.data.formats.csv_cells import LISTS, SINGLE
+from tagbox.data.split_names import by_role, role
 from tagbox.errors import TagboxError
 
 IMAGE_COLUMNS = (
@@ -21,6 +22,8 @@ _INDICES = ("index", "level_0", "id", "#")
 YES = {"1", "1.0", "true", "yes"}
 NO = {"0", "0.0", "false", "no"}
 UNSURE = {"", "?", "-1", "-1.0", "nan"}
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "usage", "purpose", "dataset")
+SPLIT_FLAGS = {"is_valid": "val", "is_val": "val", "is_validation": "val", "is_test": "test"}
 FLAGS = YES | NO | UNSURE
 
 
@@ -74,6 +77,37 @@ def without_indices(rows: list[Row], known: tuple[str, ...] | None) -> list[Row]
     if not dropped:
         return rows
     return [Row(r.line, [v for c, v in enumerate(r.cells) if c not in dropped]) for r in rows]
+
+
+def take_split_column(
+    rows: list[Row], known: tuple[str, ...] | None, path: Path
+) -> tuple[list[Row], dict[int, str]]:
+    """The lines without the column of splits, and the split of each line; no splits without such a column."""
+    header = [cell.strip().lower().replace(" ", "_") for cell in rows[0].cells]
+    for column, title in enumerate(header):
+        cells = {row.line: row.cells[column].strip() for row in rows[1:] if column < len(row.cells)}
+        if known is not None and rows[0].cells[column].strip() in known:
+            continue
+        found = {cell.lower() for cell in cells.values()}
+        splits: dict[int, str] = {}
+        if title in SPLIT_FLAGS and found and found <= YES | NO:
+            flagged = SPLIT_FLAGS[title]
+            splits = {n: flagged if cell.lower() in YES else "train" for n, cell in cells.items()}
+        elif title.removeprefix("data_") in SPLIT_COLUMNS and found - {""}:
+            if all(role(cell) for cell in found - {""}):
+                named = {
+                    name: key for key, name in by_role(list(dict.fromkeys(cells.values()))).items()
+                }
+                splits = {line: named[cell] for line, cell in cells.items()}
+        if splits:
+            blank = next((line for line, split in splits.items() if not split), None)
+            if blank is not None:
+                raise line_fault(
+                    path, blank, "its split is missing", f"fill in the column {title!r}"
+                )
+            rest = [Row(r.line, r.cells[:column] + r.cells[column + 1 :]) for r in rows]
+            return rest, splits
+    return rows, {}
 
 
 def category_columns(

@@ -24,6 +24,7 @@ from tagbox.data.formats.common import (
     write_small,
 )
 from tagbox.data.formats.yolo_lines import PoseTest, Xywh, keypoint_shape, read_yolo_file
+from tagbox.data.formats.yolo_splits import Layout
 from tagbox.data.image_files import flat_names, image_sizes, list_images, picture_size
 from tagbox.data.recognise import (
     NAMES_FILES,
@@ -108,14 +109,28 @@ def _yaml_names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
     return texts
 
 
+def yolo_layout(path: Path, images: Path | None = None) -> Layout:
+    """Where a YOLO folder, or the folder of its ``data.yaml``, has its images and splits."""
+    folder = path if path.is_dir() else path.parent
+    described = path if path.is_file() else find_yaml(folder)
+    if described is not None and described.parent != folder:
+        described = None  # One above the folder describes more than the folder.
+    content = {} if described is None else read_data_yaml(described)
+    return Layout(folder, described, content, images)
+
+
 def read_yolo(
-    path: Path, images: Path | None = None, names: Path | None = None, report: Report = refuse
+    path: Path,
+    images: Path | None = None,
+    names: Path | None = None,
+    report: Report = refuse,
+    split: str | None = None,
 ) -> Dataset:
     """Read a YOLO folder, or the folder of one of its splits.
 
     The labels of ``a/images/b/1.jpg`` are in ``a/labels/b/1.txt``, those of an image outside a folder
     ``images`` beside it. As usual with YOLO, an image without a label file has no objects, unless no image
-    of its folder has one: then it is unlabelled.
+    of its folder has one: then it is unlabelled, as a whole split may be.
 
     Parameters
     ----------
@@ -127,6 +142,8 @@ def read_yolo(
         Category names; else from ``data.yaml``, else from ``classes.txt``.
     report
         Called with each fault after which reading can go on; raises it unless given.
+    split
+        One of those of `yolo_layout`; all images below the folder when not given.
 
     Returns
     -------
@@ -138,13 +155,12 @@ def read_yolo(
     ------
     TagboxError
         ``yolo-line`` with file and line, ``yolo-yaml``, ``names-missing``, ``label-without-image``,
-        ``image-ambiguous``, ``format-unknown`` when there is no image.
+        ``image-ambiguous``, ``format-unknown`` when there is no image; ``split-unknown``, ``split-missing``.
     """
     folder = path if path.is_dir() else path.parent
     described = path if path.is_file() else find_yaml(folder)
     categories = Categories.from_names(category_names(folder, described, names))
-    root = images or _root(folder, described)
-    files = list_images(root)
+    root, files = yolo_layout(path, images).pictures(split)
     if not files:
         raise TagboxError(
             "format-unknown", "there is no picture in it", file=root, hint="check --images"
@@ -152,14 +168,18 @@ def read_yolo(
     sources = [label_file(root, name) for name in files]
     present = _label_files({source.parent for source in sources})
     with_labels = {source.parent for source in present}
-    if not with_labels:
+    if not with_labels and split is None:
         raise TagboxError(
             "format-unknown",
             f"there are no label files such as {sources[0]}",
             file=root,
             hint="point at the folder that holds images/ and labels/",
         )
-    _check_pairs(files, sources, present, root, report)
+    # The labels of other splits may be in the same folder.
+    others: set[Path] = set()
+    if split is not None:
+        others = {label_file(root, name) for name in list_images(root)}
+    _check_pairs(files, sources, present - others, root, report)
     image_rows: list[int] = []
     category_rows: list[int] = []
     boxes: list[Xywh] = []
@@ -235,15 +255,6 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
     known = read_data_yaml(described) if described.is_file() else {"path": "."}
     known |= {split: f"images/{split}", "names": dict(enumerate(dataset.categories.names))}
     atomic_write(described, yaml.safe_dump(known, sort_keys=False, allow_unicode=True))
-
-
-def _root(folder: Path, described: Path | None) -> Path:
-    """`folder`, or the folder that ``path:`` in its YAML names when `folder` has no image."""
-    if described is None or described.parent != folder or list_images(folder):
-        return folder
-    path = read_data_yaml(described).get("path")
-    named = folder / str(path) if path else folder
-    return named if named.is_dir() else folder
 
 
 def _label_files(folders: set[Path]) -> set[Path]:
