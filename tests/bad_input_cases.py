@@ -951,7 +951,7 @@ CONFIGS = [
         both(coco(), write("c.yaml", "classifier: [\n")),
         "config-syntax",
         "c.yaml",
-        "line 2, column 1",
+        "line 1, column 14",
     ),
     Case(TRAIN, both(coco(), write("c.yaml", "5\n")), "config-syntax", "c.yaml", "line 1"),
     Case(TRAIN, both(coco(), write("c.yaml", b"\xff\xfe")), "config-syntax", "c.yaml"),

@@ -71,7 +71,7 @@ MAPPINGS = [
     ("", "mapping-file", None, ""),
     ("dog: [pet]", "mapping-file", "dog", ""),
     ("1: pet", "mapping-file", "1", "quotes"),
-    ("dog: {", "mapping-file", "line 1", ""),
+    ("dog: {", "mapping-file", "line 1, column 7", ""),
 ]
 
 

@@ -124,7 +124,7 @@ def test_bad_line(tmp_path: Path, line: str, problem: str) -> None:
         ("names: cat", "yolo-yaml", "names"),
         ("names: {1: cat, 2: dog}", "yolo-yaml", "names"),
         ("names: [cat, dog]\nnc: 3", "yolo-yaml", "nc"),
-        ("names: [cat", "yolo-yaml", "line 1"),
+        ("names: [cat", "yolo-yaml", "line 1, column 12"),
         ("- cat", "yolo-yaml", None),
     ],
 )

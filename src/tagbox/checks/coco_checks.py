@@ -22,10 +22,10 @@ from tagbox.data.formats.coco import annotation_place, dataset_of, top_level
 from tagbox.data.formats.coco_columns import NO_ID, Columns, SegmentedRecord, annotation_columns
 from tagbox.data.formats.coco_records import NOT_FINITE, RecordReader
 from tagbox.data.image_files import locate_images, picture_size
-from tagbox.data.json_files import mapped
-from tagbox.data.segmentation import SegmentationError, segmentation_box
+from tagbox.data.segmentation import SegmentationError, raw_segmentation_box
 from tagbox.errors import TagboxError
 from tagbox.paths import leads_outside
+from tagbox.text_files import mapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class _FindingReader(RecordReader):
         for row, record in enumerate(records):
             if len(memoryview(record.segmentation)):
                 try:
-                    box = segmentation_box(msgspec.json.decode(record.segmentation))
+                    box = raw_segmentation_box(record.segmentation)
                 except SegmentationError as error:
                     faults[row] = error.with_traceback(None)
                 else:

@@ -13,6 +13,7 @@ from tagbox.checks.findings import Findings
 from tagbox.data.dataset import PRESENT, Dataset
 from tagbox.data.image_files import is_image
 from tagbox.data.recognise import challenge_root, label_file, label_folders
+from tagbox.files import read_file
 
 
 def check_lines(format: str, path: Path, files: list[str], root: Path, findings: Findings) -> None:
@@ -29,7 +30,7 @@ def check_lines(format: str, path: Path, files: list[str], root: Path, findings:
     """
     for label_path in _label_files(format, path, files, root):
         try:
-            content = label_path.read_bytes()
+            content = read_file(label_path)
         except OSError:
             continue  # A finding of the reader already.
         first: dict[bytes, int] = {}
@@ -55,7 +56,7 @@ def _label_files(format: str, path: Path, files: list[str], root: Path) -> Itera
     elif format == "yolo":
         for name in files:
             source = label_file(root, name)
-            if source.is_file():
+            if os.path.isfile(source):
                 yield source
 
 
@@ -117,7 +118,7 @@ def _check_unnamed(dataset: Dataset, findings: Findings) -> None:
         named[folder].add(name)
     for folder, names in sorted(named.items()):
         path = dataset.images.root / folder
-        if not path.is_dir():
+        if not os.path.isdir(path):
             continue
         present = {name for name in os.listdir(path) if is_image(name)}
         # Without any named image in it, this is not the folder of the images.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,6 +13,7 @@ from tagbox.cli.console import print_json, progress_bar, say
 from tagbox.cli.result_tables import show_boxes, show_compared, show_labels
 from tagbox.config import DataConfig, ScoreSettings
 from tagbox.errors import TagboxError
+from tagbox.files import open_file
 
 if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
@@ -95,12 +97,12 @@ def evaluate(
 
 def _holds_detections(path: Path) -> bool:
     """Whether `path` is a results file (a JSON list) or the run of a detector."""
-    if path.is_dir():
+    if os.path.isdir(path):
         from tagbox.models.bundle import is_detector
 
         return is_detector(path)
     try:
-        with open(path, "rb") as opened:
+        with open_file(path) as opened:
             return opened.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
     except OSError:
         return False  # Reading it as predictions of labels reports what is wrong with it.
@@ -118,9 +120,9 @@ def _evaluate_labels(
     from tagbox.predictions.alignment import index_names, restrict
     from tagbox.predictions.files import read_predictions_and_thresholds
 
-    if not path.is_dir():
+    if not os.path.isdir(path):
         predictions, thresholds = read_predictions_and_thresholds(path, index_names(dataset))
-    elif any((path / name).is_file() for name in ("model.json", "ensemble.json")):
+    elif any(os.path.isfile(path / name) for name in ("model.json", "ensemble.json")):
         from tagbox.inference.load import predict_dataset
 
         with progress_bar("predicting", len(dataset)) as advance:
@@ -160,7 +162,7 @@ def _evaluate_boxes(
         # Before a detector runs for minutes.
         refuse_label_settings(settings, str(path))
         ground_truth(dataset)
-    if path.is_dir():
+    if os.path.isdir(path):
         from tagbox.inference.detector import detect_dataset
 
         with progress_bar("detecting", len(dataset)) as advance:

@@ -99,26 +99,17 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     TagboxError
         ``config-missing``; ``config-syntax`` with line and column.
     """
-    import yaml
+    from tagbox.yaml_files import read_yaml as read
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TagboxError(
-            "config-missing",
-            error.strerror or str(error),
-            file=path,
-            hint="give the path of a YAML file, such as a run's config.yaml",
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise TagboxError(
-            "config-syntax",
-            f"not valid YAML ({getattr(error, 'problem', None) or error})",
-            file=path,
-            where=f"line {mark.line + 1}, column {mark.column + 1}" if mark else None,
-            hint="correct the file",
-        ) from error
+        content = read(path, "config-syntax", "correct the file")
+    except TagboxError as error:
+        if error.code == "not-utf8":
+            raise error.replace(code="config-syntax") from error
+        if error.code.startswith("file-"):
+            hint = "give the path of a YAML file, such as a run's config.yaml"
+            raise error.replace(code="config-missing", hint=hint) from error
+        raise
     if not isinstance(content, Mapping):
         raise TagboxError(
             "config-syntax",

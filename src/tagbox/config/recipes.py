@@ -5,6 +5,7 @@ Each is a small YAML file in ``recipes/``; a user's own file has the same form.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from tagbox.config.base import read_yaml, require
 from tagbox.config.classifier import ClassifierConfig
 from tagbox.config.detector import DetectorConfig
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, bad_value
 
 RECIPES = ("frozen", "finetune", "asl-mldecoder", "challenge", "dense", "fasterrcnn")
 TASKS: Mapping[str, type[ClassifierConfig] | type[DetectorConfig]] = {
@@ -74,7 +75,7 @@ def load_recipe(name: str | Path, task: str | None = None) -> Recipe:
         from importlib.resources import files
 
         path = files("tagbox.config") / "recipes" / f"{name}.yaml"
-    elif not path.is_file():
+    elif not os.path.isfile(path):
         raise TagboxError(
             "recipe-unknown",
             f"no recipe is called {str(name)!r}",
@@ -100,8 +101,12 @@ def load_recipe(name: str | Path, task: str | None = None) -> Recipe:
             hint=f"run: tagbox train {found}; or see tagbox recipes",
         )
     settings = content.get(found) or {}
+    if not isinstance(settings, Mapping):
+        raise bad_value(settings, "a group of settings", found, file=str(path))
     TASKS[found].from_dict(settings, file=Path(str(path)))
     search = content.get("search") or {}
+    if not isinstance(search, Mapping):
+        raise bad_value(search, "a mapping of settings to ranges", "search", file=str(path))
     for setting, allowed in search.items():
         _check_range(str(setting), allowed)
     texts = {part: str(content.get(part, "")).strip() for part in PARTS[:4]}

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from tagbox.data.dataset import Categories, Dataset
-from tagbox.data.text import near, read_yaml
+from tagbox.data.text import near
 from tagbox.errors import TagboxError
+from tagbox.yaml_files import read_yaml
 
 _GROUPS = {
     "person": "person",

@@ -94,14 +94,14 @@ def export(
     if pictures != "reference":
         for row, name in enumerate(names):
             target = inside(images, name)
-            if not target.exists():
+            if not os.path.exists(target):
                 _link_or_copy(dataset.images.path(row), target, pictures)
     return written
 
 
 def _link_or_copy(source: Path, target: Path, how: Literal["link", "copy"]) -> None:
     """Copy an image to `target`, or make `target` a symbolic link to it."""
-    if not source.is_file():
+    if not os.path.isfile(source):
         raise TagboxError(
             "image-missing", "no such picture", file=source, hint="name its folder with --images"
         )

@@ -17,6 +17,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.data.split_names import role, role_of_path
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
+from tagbox.files import read_file
 from tagbox.images.header import read_header
 from tagbox.paths import leads_outside
 
@@ -109,13 +110,13 @@ def _may_belong(folder: str, own: str | None) -> bool:
 def _most_files(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
     """The first folder with most of a sample of the files; None when no folder has any."""
     sample = _sample(names)
-    hits = [sum((folder / name).is_file() for name in sample) for folder in folders]
+    hits = [sum(os.path.isfile(folder / name) for name in sample) for folder in folders]
     return folders[hits.index(max(hits))] if any(hits) else None
 
 
 def require_folder(images: Path | None) -> None:
     """Raise ``images-folder-missing`` when the folder that the user named does not exist."""
-    if images is not None and not images.is_dir():
+    if images is not None and not os.path.isdir(images):
         raise TagboxError(
             "images-folder-missing", "no such folder", file=images, hint="check --images"
         )
@@ -125,12 +126,12 @@ def candidate_folders(path: Path) -> list[Path]:
     """The existing folders in which `locate_images` searches, in its order; the file's own where none exists."""
     beside, above, split = path.parent, path.parent.parent, split_name(path)
     folders = [beside, beside / "images", beside / "data", above / "images"]
-    if (beside / "split.json").is_file():
+    if os.path.isfile(beside / "split.json"):
         folders = [*_of_split(beside / "split.json"), *folders]
     if split:
         folders += [above / "images" / split, above / split]
         folders += [beside / split, beside / "images" / split]
-    return list(dict.fromkeys(folder for folder in folders if folder.is_dir())) or [beside]
+    return list(dict.fromkeys(folder for folder in folders if os.path.isdir(folder))) or [beside]
 
 
 def split_name(path: Path) -> str:
@@ -151,12 +152,12 @@ def require_images(dataset: Dataset) -> None:
         ``images-not-found``, with the folders that were searched.
     """
     sample = _sample(dataset.images.files.tolist())
-    if not sample or any((dataset.images.root / name).is_file() for name in sample):
+    if not sample or any(os.path.isfile(dataset.images.root / name) for name in sample):
         return
     source = dataset.source.path
     root = dataset.images.root
     searched = [root]
-    if source.is_file():
+    if os.path.isfile(source):
         searched += [folder for folder in candidate_folders(source) if folder != root]
     raise TagboxError(
         "images-not-found",
@@ -223,13 +224,13 @@ def collect_images(arguments: Sequence[Path | str]) -> list[Path]:
     found: dict[Path, None] = {}
     for argument in arguments:
         path = Path(argument)
-        if path.is_dir():
+        if os.path.isdir(path):
             inside = [path / name for name in list_images(path)]
-        elif path.exists():
+        elif os.path.exists(path):
             inside = [path]
         elif glob.has_magic(str(argument)):
             matches = sorted(glob.glob(str(argument), recursive=True))
-            inside = [Path(match) for match in matches if Path(match).is_file()]
+            inside = [Path(match) for match in matches if os.path.isfile(Path(match))]
         else:
             raise TagboxError(
                 "image-missing",
@@ -256,8 +257,8 @@ def is_image(name: str) -> bool:
 def _of_split(path: Path) -> list[Path]:
     """The folder of images that a saved split names, if any."""
     try:
-        named = msgspec.json.decode(path.read_bytes(), type=_SavedSplit).images
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        named = msgspec.json.decode(read_file(path), type=_SavedSplit).images
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
     return [] if named is None else [Path(os.path.normpath(path.parent / named))]
 

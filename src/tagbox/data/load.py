@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,10 +158,10 @@ def _format_of(path: Path, config: DataConfig) -> tuple[str, Path]:
     require_path(path)
     if format == "auto":
         format, path = find_source(path)
-    elif path.is_dir() and format in ("coco", "csv", "labels"):
+    elif os.path.isdir(path) and format in ("coco", "csv", "labels"):
         found, inside = find_source(path)
         path = inside if found == format else path
-    elif path.is_file() and format in ("cls", "labelme", "folders"):
+    elif os.path.isfile(path) and format in ("cls", "labelme", "folders"):
         raise TagboxError(
             "not-a-folder",
             f"the format {format} is a folder",

@@ -15,9 +15,10 @@ import msgspec
 
 from tagbox.data.folder_layouts import coco_splits, find_classes, table_splits
 from tagbox.data.image_files import list_images, visible_folders
-from tagbox.data.json_files import mapped, syntax_error
-from tagbox.data.text import cannot_read, read_text, some
+from tagbox.data.text import some
 from tagbox.errors import TagboxError
+from tagbox.files import cannot_read, not_ordinary, open_file
+from tagbox.text_files import decode_json, mapped, read_text
 
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NAMES_FILES = ("classes.txt", "obj.names", "classes.names", "predefined_classes.txt")
@@ -45,17 +46,19 @@ def find_source(path: Path) -> tuple[str, Path]:
     It is a folder where several files in it are splits; see `tagbox.data.stated_splits.stated_splits`.
     """
     require_path(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return _of_file(path), path
     return _of_folder(path)
 
 
 def require_path(path: Path) -> None:
     """Raise ``file-missing`` when there is no file or folder `path`."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise TagboxError(
             "file-missing", "no such file or folder", file=path, hint="check the path"
         )
+    if not (os.path.isfile(path) or os.path.isdir(path)):
+        raise not_ordinary(path)
 
 
 def _of_file(path: Path) -> str:
@@ -93,7 +96,7 @@ def _of_file(path: Path) -> str:
 def json_kind(path: Path) -> str:
     """``coco``, ``labels``, ``labelme``, ``results`` (a list), or ``""`` by a file's first bytes."""
     try:
-        with open(path, "rb") as opened:
+        with open_file(path) as opened:
             head = opened.read(_HEAD).removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise cannot_read(path, error) from error
@@ -113,11 +116,9 @@ def _top_level_keys(path: Path) -> list[str]:
     """Keys of a JSON object; none for another JSON value. Raises for what is not JSON."""
     with mapped(path) as content:
         try:
-            return list(msgspec.json.decode(content, type=dict[str, msgspec.Raw]))
+            return list(decode_json(content, path, dict[str, msgspec.Raw]))
         except msgspec.ValidationError:
             return []
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise syntax_error(error, content, path) from error
 
 
 def _of_folder(path: Path) -> tuple[str, Path]:
@@ -137,7 +138,7 @@ def _of_folder(path: Path) -> tuple[str, Path]:
         return "cls", path
     pictures = list_images(path)
     if (find_yaml(path) or find_names(path)) and any(
-        label_file(path, name).is_file() for name in pictures[:1000]
+        os.path.isfile(label_file(path, name)) for name in pictures[:1000]
     ):
         return "yolo", path
     if any(is_labelme(file) for file in path.rglob("*.json")):
@@ -199,7 +200,7 @@ def challenge_root(path: Path) -> Path:
 def label_folders(folder: Path) -> dict[str, Path]:
     """Split name (``""`` without splits) to the folder of its ``.cls`` files."""
     labels = folder / "labels"
-    if labels.is_dir():
+    if os.path.isdir(labels):
         splits = {
             entry.name: entry
             for entry in sorted(labels.iterdir())
@@ -238,7 +239,7 @@ def find_names(folder: Path) -> Path | None:
 
 
 def _first_file(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if os.path.isfile(folder / name)), None)
 
 
 def label_file(root: Path, name: str) -> Path:
@@ -252,9 +253,11 @@ def label_file(root: Path, name: str) -> Path:
 
 def is_labelme(path: Path) -> bool:
     """Whether a JSON file has the keys of labelme in its first or last 4 kB."""
-    size = path.stat().st_size
-    with open(path, "rb") as opened:
-        head = opened.read(4096)
-        opened.seek(max(0, size - 4096))
-        tail = opened.read()
+    try:
+        with open_file(path) as opened:
+            head = opened.read(4096)
+            opened.seek(max(0, opened.seek(0, os.SEEK_END) - 4096))
+            tail = opened.read(4096)
+    except OSError:
+        return False
     return b'"shapes"' in head or (b'"imagePath"' in tail and b'"imageData"' in head + tail)

@@ -8,15 +8,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.data.json_files import shown
+from tagbox.text_files import shown
 
 Xywh = tuple[float, float, float, float]
 
 _NUMBERS = frozenset((int, float))
 _LEAST_NUMBERS = 6
+_LARGEST = 1e308
 """Of a polygon: three corners."""
 _MOST_CHARACTERS = 12
 """Of one count: more than 60 bits are no number of pixels."""
@@ -80,14 +82,29 @@ def segmentation_box(segmentation: Any) -> Xywh | None:
     return left, top, max(xs) - left, max(ys) - top
 
 
+def raw_segmentation_box(raw: msgspec.Raw) -> Xywh | None:
+    """`segmentation_box` of undecoded JSON; JSON that cannot be decoded is ``bad-polygon`` too."""
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        found, _, place = str(error).partition(" - at `$")
+        found = found[:1].lower() + found[1:]
+        raise SegmentationError("bad-polygon", found, place.rstrip("`")) from None
+    return segmentation_box(value)
+
+
 def _check_polygon(polygon: Any) -> None:
     if not isinstance(polygon, list):
         raise ValueError(f"{shown(polygon)} is not a polygon")
     if len(polygon) < _LEAST_NUMBERS or len(polygon) % 2:
         raise ValueError(f"a polygon is an even number of numbers from 6, found {len(polygon)}")
     # The fast test first, as `tagbox check` does it for every polygon; the sum is finite if all numbers are.
-    if not _NUMBERS.issuperset(map(type, polygon)) or not math.isfinite(sum(polygon)):
-        odd = (v for v in polygon if type(v) not in _NUMBERS or not math.isfinite(v))
+    try:
+        ok = _NUMBERS.issuperset(map(type, polygon)) and math.isfinite(sum(polygon))
+    except OverflowError:  # A whole number of more than 308 digits.
+        ok = False
+    if not ok:
+        odd = (v for v in polygon if type(v) not in _NUMBERS or not abs(v) < _LARGEST)
         raise ValueError(f"{shown(next(odd, polygon))} is not a coordinate")
 
 

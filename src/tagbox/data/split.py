@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from tagbox.atomic_io import atomic_write
 from tagbox.config import DataConfig
 from tagbox.data.dataset import Dataset
-from tagbox.data.json_files import read_json_as
 from tagbox.data.stratify import sizes, stratify
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.paths import is_plain_name
+from tagbox.text_files import read_json_as
 
 Rows = NDArray[np.intp]
 SPLIT_VERSION = 1

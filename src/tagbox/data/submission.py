@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tagbox.atomic_io import atomic_write
-from tagbox.data.text import line_and_column, read_text
 from tagbox.errors import TagboxError
+from tagbox.text_files import line_and_column, read_text
 
 
 def read_submission(path: Path, categories: int | None = 80) -> dict[str, list[int]]:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from tagbox.atomic_io import cannot_write
 from tagbox.errors import TagboxError
+from tagbox.files import open_file
 from tagbox.paths import leads_outside
 
 MOST_ENTRIES = 2_000_000
@@ -152,7 +153,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 def _looks_like(path: Path) -> str | None:
     """What a file that is no zip seems to be; None when it begins as a zip does."""
     try:
-        with open(path, "rb") as opened:
+        with open_file(path) as opened:
             start = opened.read(64)
     except OSError as error:
         return error.strerror

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from tagbox.errors import TagboxError
 from tagbox.images.geometry import turned_upright
 from tagbox.images.header import orientation_of
+from tagbox.files import read_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -103,7 +104,7 @@ def read_image(path: Path, min_size: int | None = None) -> NDArray[np.uint8]:
 def read_bytes(path: Path) -> bytes:
     """The file's bytes; ``image-missing``, ``image-unreadable`` or ``image-empty`` otherwise."""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except FileNotFoundError as error:
         raise TagboxError(
             "image-missing", "no such image", file=path, hint="check the images folder (--images)"

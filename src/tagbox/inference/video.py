@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def open_video(path: Path) -> Iterator[VideoReader]:
         ``extra-missing``; ``video-missing``; ``video-unreadable`` for a file that is no video.
     """
     av = import_av()
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise TagboxError("video-missing", "no such file", file=path, hint="check the path")
     try:
         container = av.open(str(path))

@@ -7,6 +7,7 @@ size and normalisation, thresholds, versions, and the fingerprint of its trainin
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,12 +22,15 @@ from tagbox.atomic_io import atomic_path, atomic_write, sha256_of
 from tagbox.config import Geometry, HeadKind, LabelKind, Pooling
 from tagbox.data.dataset import Categories
 from tagbox.errors import TagboxError
+from tagbox.files import read_file
 from tagbox.models.backbones import BackboneSpec, Colour
 from tagbox.models.heads import kind_of
 from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
 
 JSON_NAME, WEIGHTS_NAME, ENSEMBLE_NAME = "model.json", "model.safetensors", "ensemble.json"
 FORMAT_VERSION = 1
+_MOST_BYTES = 1 << 34
+
 Arrays = dict[str, NDArray[Any]]
 D = TypeVar("D")
 
@@ -328,7 +332,7 @@ def is_detector(folder: Path) -> bool:
 
 def is_ensemble(folder: Path) -> bool:
     """Whether a run folder holds an ensemble and not a single model."""
-    return (folder / ENSEMBLE_NAME).is_file()
+    return os.path.isfile(folder / ENSEMBLE_NAME)
 
 
 def read_description(path: Path, kind: type[D], format_name: str, version: int) -> D:
@@ -401,7 +405,7 @@ def _read_categories(given: _Categories, path: Path) -> Categories:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path, _MOST_BYTES)
     except OSError as error:
         raise TagboxError(
             "bundle-missing",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tagbox.atomic_io import cache_folder, sha256_of
 from tagbox.errors import TagboxError
+from tagbox.files import open_file
 from tagbox.paths import inside
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def download_weights(url: str) -> Path:
     path = inside(cache_folder("weights"), name)
     digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", parts.path)
     prefix = digits[1] if digits else None
-    if path.is_file() and (prefix is None or sha256_of(path).startswith(prefix)):
+    if os.path.isfile(path) and (prefix is None or sha256_of(path).startswith(prefix)):
         return path
     from tagbox.data.http_download import download_file
 
@@ -120,7 +121,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     import torch
 
     try:
-        with open(path, "rb") as opened:
+        with open_file(path) as opened:
             start = opened.read(16)
         if start[8:9] == b"{":  # A safetensors file: the header's length, then its JSON.
             from safetensors.torch import load_file

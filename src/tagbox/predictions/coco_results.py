@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from tagbox.atomic_io import atomic_write
 from tagbox.data.dataset import Dataset, rows_of
 from tagbox.data.formats.coco_columns import Box, column_of
-from tagbox.data.json_files import mapped, shown, syntax_error
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.predictions.predictions import Detections
+from tagbox.text_files import decode_json, mapped, shown
 
 FORM = '[{"image_id": 139, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}, …]'
 _INT64 = 2**63
@@ -148,7 +148,7 @@ def encode_results(
 def _read(path: Path) -> Columns:
     with mapped(path) as content:
         try:
-            results = msgspec.json.decode(content, type=list[Result])
+            results = decode_json(content, path, list[Result])
             columns = Columns(
                 column_of(results, "image_id", np.int64),
                 column_of(results, "category_id", np.int64),
@@ -157,8 +157,6 @@ def _read(path: Path) -> Columns:
             )
         except (msgspec.ValidationError, OverflowError):
             return _read_leniently(content, path)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise syntax_error(error, content, path) from error
         if (columns.boxes[:, 2:] < 0).any():
             return _read_leniently(content, path)
     return columns
@@ -171,7 +169,7 @@ def _boxes(boxes: list[Box]) -> NDArray[np.float64]:
 def _read_leniently(content: memoryview, path: Path) -> Columns:
     """Decode record by record; an error names the first wrong field."""
     try:
-        records = msgspec.json.decode(content, type=list[msgspec.Raw])
+        records = decode_json(content, path, list[msgspec.Raw])
     except msgspec.ValidationError as error:
         raise TagboxError(
             "results-format",
@@ -179,8 +177,6 @@ def _read_leniently(content: memoryview, path: Path) -> Columns:
             file=path,
             hint=f"write {FORM}",
         ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise syntax_error(error, content, path) from error
     rows = [_record(raw, position, path) for position, raw in enumerate(records)]
     return Columns(
         np.array([row[0] for row in rows], np.int64),
@@ -192,12 +188,7 @@ def _read_leniently(content: memoryview, path: Path) -> Columns:
 
 def _record(raw: msgspec.Raw, position: int, path: Path) -> tuple[int, int, list[float], float]:
     where = f"[{position}]"
-    try:
-        record = msgspec.json.decode(raw)
-    except msgspec.DecodeError as error:
-        raise TagboxError(
-            "json-number", "a number is too large", file=path, where=where, hint="correct it"
-        ) from error
+    record = decode_json(raw, path, where=where)
     if not isinstance(record, dict):
         raise TagboxError(
             "results-format",

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write
-from tagbox.data.json_files import read_json_as
-from tagbox.data.text import cannot_read, read_text
 from tagbox.errors import TagboxError
+from tagbox.files import cannot_read, open_file
 from tagbox.predictions.predictions import Predictions
 from tagbox.predictions.thresholds import Thresholds
+from tagbox.text_files import read_json_as, read_text
 
 FORMAT = "tagbox-predictions"
 
@@ -73,7 +73,7 @@ def read_predictions_and_thresholds(
 ) -> tuple[Predictions, Thresholds | None]:
     """Predictions, and the thresholds when the file holds them; see `read_predictions`."""
     try:
-        with open(path, "rb") as opened:
+        with open_file(path) as opened:
             start = opened.read(4096)
     except OSError as error:
         raise cannot_read(path, error) from error

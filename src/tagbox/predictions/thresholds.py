@@ -9,15 +9,14 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import Objective
-from tagbox.data.json_files import syntax_error
-from tagbox.data.text import near, read_text
+from tagbox.data.text import near
 from tagbox.errors import TagboxError
 from tagbox.predictions.predictions import Detections
+from tagbox.text_files import decode_json, read_text
 
 Mode = Literal["saved", "global", "per_category"]
 OBJECTIVES: tuple[str, ...] = typing.get_args(Objective)
@@ -322,10 +321,7 @@ def _read(
     `missing` gives the threshold of a category that an object of names leaves out, from the other values.
     """
     content = read_text(path).encode()
-    try:
-        values = msgspec.json.decode(content)
-    except msgspec.DecodeError as error:
-        raise syntax_error(error, memoryview(content), path) from error
+    values = decode_json(content, path)
     if isinstance(values, dict) and isinstance(values.get(key), dict):
         values = values[key]
     if isinstance(values, dict):

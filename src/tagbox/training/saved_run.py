@@ -15,6 +15,7 @@ from tagbox.atomic_io import atomic_write
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
+from tagbox.files import read_file
 from tagbox.models.bundle import ClassifierBundle, DetectorBundle
 from tagbox.predictions.predictions import Detections, Predictions
 from tagbox.training.history import write_history
@@ -122,8 +123,8 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """
     path = folder / "metrics.json"
     try:
-        return dict(msgspec.json.decode(path.read_bytes()))
-    except (OSError, msgspec.DecodeError) as error:
+        return dict(msgspec.json.decode(read_file(path)))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise TagboxError(
             "metrics-missing",
             f"cannot be read ({error})",

@@ -8,6 +8,7 @@ teacher's probabilities. All losses here are linear in the target, so mixing the
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def teacher_probabilities(
         ``teacher-probabilities`` for a file of bare label sets; the codes of `predictions.alignment.align`
         and of reading either.
     """
-    if teacher.is_dir():
+    if os.path.isdir(teacher):
         with progress.bar("predicting with the teacher", len(dataset), "images") as advance:
             predictions, _ = predict_dataset(teacher, dataset, progress=advance)
     else:

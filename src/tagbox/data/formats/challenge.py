@@ -34,8 +34,9 @@ from tagbox.data.image_files import (
 )
 from tagbox.data.recognise import challenge_root, label_folders
 from tagbox.data.submission import read_submission, write_submission
-from tagbox.data.text import cannot_read, not_utf8
 from tagbox.errors import TagboxError
+from tagbox.files import cannot_read, read_file
+from tagbox.text_files import not_utf8
 
 
 def read_cls(
@@ -79,7 +80,7 @@ def read_cls(
     """
     require_folder(images)
     folder = challenge_root(path)
-    if names is None and (folder / NAMES_FILE).is_file():
+    if names is None and os.path.isfile(folder / NAMES_FILE):
         names = folder / NAMES_FILE
     categories = coco80.categories() if names is None else Categories.from_names(read_names(names))
     root = images or folder
@@ -137,8 +138,7 @@ def read_cls_file(path: Path, categories: int, report: Report = refuse) -> list[
         ``cls-line`` for a line that is not one index from 0 to `categories` - 1.
     """
     try:
-        with open(path, "rb") as opened:
-            content = opened.read()
+        content = read_file(path)
     except OSError as error:
         raise cannot_read(path, error) from error
     found = set()
@@ -173,14 +173,14 @@ def _image_folder(folder: Path, images: Path | None, split: str, labels: Path) -
     above = images or folder / "images"
     choices = [above / f"{split}-resized", above / split] if split else []
     choices += [above] if images is not None else [above, labels, folder]
-    folders = [choice for choice in choices if choice.is_dir()]
+    folders = [choice for choice in choices if os.path.isdir(choice)]
     return next((choice for choice in folders if list_images(choice, recursive=False)), folders[0])
 
 
 def _unlabelled_folders(folder: Path, splits: dict[str, Path]) -> list[Path]:
     """Folders in ``images/`` of splits without labels; ``test-resized`` is preferred to ``test``."""
     images = folder / "images"
-    if not images.is_dir():
+    if not os.path.isdir(images):
         return []
     names = sorted(entry.name for entry in images.iterdir() if entry.is_dir())
     kept = [

@@ -31,8 +31,12 @@ from tagbox.data.formats.coco_columns import (
     image_columns,
 )
 from tagbox.data.image_files import check_relative, locate_images
-from tagbox.data.json_files import mapped, syntax_error
 from tagbox.errors import TagboxError
+from tagbox.text_files import decode_json, decode_object, mapped
+
+# Up to this size in bytes, files may have been edited by hand and are searched for sections that stand twice;
+# `tagbox check` does it for every file.
+_EDITED = 1 << 23
 
 
 class _File(msgspec.Struct, gc=False):
@@ -142,7 +146,7 @@ def top_level(content: memoryview, path: Path) -> dict[str, msgspec.Raw]:
         ``json-field``, ``json-syntax``, ``json-number`` or ``not-utf8``.
     """
     try:
-        return msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+        return decode_object(content, path)
     except msgspec.ValidationError as error:
         raise TagboxError(
             "json-field",
@@ -151,14 +155,14 @@ def top_level(content: memoryview, path: Path) -> dict[str, msgspec.Raw]:
             where="the outermost value",
             hint="point at the annotations file",
         ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise syntax_error(error, content, path) from error
 
 
 def _decode(content: memoryview, path: Path) -> Columns:
     try:
         with _no_garbage_collection():
-            file = msgspec.json.decode(content, type=_File)
+            file = decode_json(content, path, _File)
+            if len(content) <= _EDITED:
+                top_level(content, path)
             _forget_pages(content)
             return _columns(file)
     except msgspec.ValidationError:
@@ -166,8 +170,6 @@ def _decode(content: memoryview, path: Path) -> Columns:
         from tagbox.data.formats.coco_records import RecordReader
 
         return Columns(**RecordReader(path).columns(top_level(content, path)))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise syntax_error(error, content, path) from error
 
 
 def _forget_pages(content: memoryview) -> None:
@@ -219,15 +221,15 @@ def _fill_in_boxes(content: memoryview, columns: Columns, path: Path) -> None:
     file: Any = content.obj
     if file.find(b"segmentation") < 0:
         return
-    from tagbox.data.segmentation import SegmentationError, segmentation_box
+    from tagbox.data.segmentation import SegmentationError, raw_segmentation_box
 
-    records = msgspec.json.decode(content, type=_Segmentations).annotations
+    records = decode_json(content, path, _Segmentations).annotations
     for row in np.flatnonzero(np.isnan(columns.boxes[:, 0])).tolist():
         raw = records[row].segmentation
         if not len(memoryview(raw)):
             continue
         try:
-            box = segmentation_box(msgspec.json.decode(raw))
+            box = raw_segmentation_box(raw)
         except SegmentationError as error:
             raise TagboxError(
                 error.code,

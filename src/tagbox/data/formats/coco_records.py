@@ -23,8 +23,8 @@ from tagbox.data.formats.coco_columns import (
     category_columns,
     image_columns,
 )
-from tagbox.data.json_files import shown
 from tagbox.errors import TagboxError
+from tagbox.text_files import shown
 
 NOT_FINITE = "tagbox: not a number"
 """Key of the object that ``tagbox check`` reads in place of NaN and the infinities, which JSON lacks."""

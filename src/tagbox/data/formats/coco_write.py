@@ -18,9 +18,9 @@ from tagbox.atomic_io import atomic_path
 from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco_pixels import annotation_in_file, image_in_file
 from tagbox.data.image_files import image_sizes
-from tagbox.data.json_files import mapped
 from tagbox.data.record_pixels import RecordPixels
 from tagbox.errors import TagboxError
+from tagbox.text_files import mapped
 
 _LISTS = ("images", "annotations", "categories")
 

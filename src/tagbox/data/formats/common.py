@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from tagbox.atomic_io import atomic_write, cannot_write
 from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Note, Source
 from tagbox.data.image_files import check_relative
-from tagbox.data.text import near, read_text
+from tagbox.data.text import near
 from tagbox.errors import TagboxError
+from tagbox.text_files import read_text
 
 NAMES_FILE = "classes.txt"
 Report = Callable[[TagboxError], None]
@@ -148,7 +150,7 @@ def require_known_labels(dataset: Dataset, form: str) -> None:
 def names_beside(path: Path) -> Path | None:
     """The ``classes.txt`` beside a file, if there is one."""
     beside = path.parent / NAMES_FILE
-    return beside if beside.is_file() else None
+    return beside if os.path.isfile(beside) else None
 
 
 def write_names(dataset: Dataset, folder: Path) -> None:

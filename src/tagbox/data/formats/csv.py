@@ -34,8 +34,8 @@ from tagbox.data.formats.csv_columns import (
 )
 from tagbox.data.image_files import check_relative, locate_images
 from tagbox.data.split_names import by_role, choose
-from tagbox.data.text import read_text
 from tagbox.errors import TagboxError
+from tagbox.text_files import read_text
 
 
 def read_csv(

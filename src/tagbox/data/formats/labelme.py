@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from tagbox.data.formats.common import (
     write_small,
 )
 from tagbox.data.image_files import check_relative, flat_names, list_images
-from tagbox.data.json_files import read_json_as
 from tagbox.data.recognise import is_labelme
 from tagbox.errors import TagboxError
+from tagbox.text_files import read_json_as
 
 
 class Shape(msgspec.Struct):
@@ -216,10 +217,10 @@ def _root(path: Path, records: dict[Path, File]) -> Path:
         return path
     source, record = next(iter(records.items()))
     base = record.imagePath.replace("\\", "/").rpartition("/")[2]
-    if (source.parent / base).is_file():
+    if os.path.isfile(source.parent / base):
         return path
     folders = (path / "images", path.parent / "images")
-    return next((folder for folder in folders if (folder / base).is_file()), path)
+    return next((folder for folder in folders if os.path.isfile(folder / base)), path)
 
 
 def _labels(record: File) -> list[str]:
@@ -232,7 +233,7 @@ def _image_file(source: Path, record: File, path: Path, root: Path) -> str:
     beside = source.parent.relative_to(path)
     base = name.rpartition("/")[2]
     for candidate in (beside / base, Path(base)):
-        if (root / candidate).is_file():
+        if os.path.isfile(root / candidate):
             return candidate.as_posix()
     check_relative([record.imagePath], source, "imagePath")
     return (beside / name).as_posix()

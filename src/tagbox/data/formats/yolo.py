@@ -33,8 +33,8 @@ from tagbox.data.recognise import (
     find_yaml,
     label_file,
 )
-from tagbox.data.text import read_yaml
 from tagbox.errors import TagboxError
+from tagbox.yaml_files import read_yaml
 
 
 def category_names(folder: Path, described: Path | None, names: Path | None) -> tuple[str, ...]:
@@ -73,6 +73,12 @@ def read_data_yaml(path: Path) -> dict[Any, Any]:
         raise TagboxError(
             "yolo-yaml", "expected settings 'name: value'", file=path, hint="check the file"
         )
+    names = content.get("names")
+    if isinstance(names, (list, dict)):
+        # A category may be called no, 007 or 1.10: names are texts, as they are written.
+        written = read_yaml(path, "yolo-yaml", "mend the file there", texts=True)["names"]
+        keys = names.keys() if isinstance(names, dict) else ()
+        content["names"] = dict(zip(keys, written.values(), strict=True)) if keys else written
     return content
 
 
@@ -80,7 +86,7 @@ def _yaml_names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
     names = content.get("names")
     if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[index] for index in range(len(names))]
-    if not isinstance(names, list) or not names:
+    if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names or [None]):
         raise TagboxError(
             "yolo-yaml",
             "expected a list of category names, or the indices from 0 with a name each",
@@ -96,7 +102,7 @@ def _yaml_names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
             where="nc",
             hint="correct nc or names",
         )
-    texts = tuple(str(name) for name in names)
+    texts = tuple(names)
     if len(set(texts)) < len(texts):
         twice = next(name for name in texts if texts.count(name) > 1)
         raise TagboxError(
@@ -157,8 +163,8 @@ def read_yolo(
         ``yolo-line`` with file and line, ``yolo-yaml``, ``names-missing``, ``label-without-image``,
         ``image-ambiguous``, ``format-unknown`` when there is no image; ``split-unknown``, ``split-missing``.
     """
-    folder = path if path.is_dir() else path.parent
-    described = path if path.is_file() else find_yaml(folder)
+    folder = path if os.path.isdir(path) else path.parent
+    described = path if os.path.isfile(path) else find_yaml(folder)
     categories = Categories.from_names(category_names(folder, described, names))
     root, files = yolo_layout(path, images).pictures(split)
     if not files:
@@ -252,7 +258,7 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
         target = folder / "labels" / split / names[row]
         write_small(target.with_name(f"{target.stem}.txt"), "".join(lines))
     described = folder / YAML_NAMES[0]
-    known = read_data_yaml(described) if described.is_file() else {"path": "."}
+    known = read_data_yaml(described) if os.path.isfile(described) else {"path": "."}
     known |= {split: f"images/{split}", "names": dict(enumerate(dataset.categories.names))}
     atomic_write(described, yaml.safe_dump(known, sort_keys=False, allow_unicode=True))
 
@@ -260,7 +266,7 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
 def _label_files(folders: set[Path]) -> set[Path]:
     found = set()
     for folder in folders:
-        if folder.is_dir():
+        if os.path.isdir(folder):
             found |= {
                 folder / name
                 for name in os.listdir(folder)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tagbox.data.formats.common import Report, refuse
-from tagbox.data.text import read_text
 from tagbox.errors import TagboxError
+from tagbox.text_files import read_text
 
 Xywh = tuple[float, float, float, float]
 

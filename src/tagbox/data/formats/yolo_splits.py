@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from tagbox.data.image_files import IMAGE_SUFFIXES, list_images
 from tagbox.data.split_names import by_role, choose, role, role_of_path
-from tagbox.data.text import read_text, some
+from tagbox.data.text import some
+from tagbox.text_files import read_text
 from tagbox.errors import TagboxError
 
 

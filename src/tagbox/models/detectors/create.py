@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,7 @@ def require_detector(name: str) -> str:
 
 def _is_transformer(name: str) -> bool:
     """A model of the hub, or the folder of a downloaded one."""
-    return name.startswith(HUGGINGFACE) or (Path(name).expanduser() / "config.json").is_file()
+    return name.startswith(HUGGINGFACE) or os.path.isfile(Path(name).expanduser() / "config.json")
 
 
 def _require(module: str, extra: str, name: str) -> None:
