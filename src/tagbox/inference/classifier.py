@@ -19,7 +19,8 @@ from tagbox.images.decode import ImageInput
 from tagbox.images.geometry import placement, to_square
 from tagbox.inference.predictor import ClassifierOutput, LabelPredictor
 from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
-from tagbox.models.bundle import Arrays, ClassifierBundle, is_ensemble
+from tagbox.models.bundle import ClassifierBundle, is_ensemble
+from tagbox.models.bundle_files import Arrays
 from tagbox.models.heads import activate, head_logits, wants_map
 from tagbox.predictions.thresholds import Thresholds
 from tagbox.sharing import shared_property

@@ -6,33 +6,34 @@ size and normalisation, thresholds, versions, and the fingerprint of its trainin
 
 from __future__ import annotations
 
-import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_path, atomic_write, sha256_of
 from tagbox.config import Geometry, HeadKind, LabelKind, Pooling
 from tagbox.data.dataset import Categories
 from tagbox.errors import TagboxError
-from tagbox.files import read_file
 from tagbox.models.backbones import BackboneSpec, Colour
+from tagbox.models.bundle_files import (
+    Arrays,
+    Header,
+    decode_description,
+    mismatch,
+    read_description,
+    read_weights,
+)
 from tagbox.models.heads import kind_of
 from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
 
 JSON_NAME, WEIGHTS_NAME, ENSEMBLE_NAME = "model.json", "model.safetensors", "ensemble.json"
 FORMAT_VERSION = 1
-_MOST_BYTES = 1 << 34
-
-Arrays = dict[str, NDArray[Any]]
-D = TypeVar("D")
 
 
 class _Categories(msgspec.Struct, forbid_unknown_fields=True):
@@ -120,7 +121,7 @@ class Bundle(ABC):
         """
         path = folder / JSON_NAME
         description = read_description(path, cls._description_type, cls._format, FORMAT_VERSION)
-        arrays = _read_weights(folder / WEIGHTS_NAME, description.weights_sha256)
+        arrays = read_weights(folder / WEIGHTS_NAME, description.weights_sha256)
         return cls(
             categories=_read_categories(description.categories, path),
             ema=description.ema,
@@ -207,14 +208,14 @@ class ClassifierBundle(Bundle):
         count, rates = len(description.categories.names), description.base_rates
         if rates is not None and not (len(rates) == count and all(0 < r < 1 for r in rates)):
             found = f"not a number between 0 and 1 for each of the {count} categories"
-            raise _mismatch(path, "base_rates", found)
+            raise mismatch(path, "base_rates", found)
         head = _under("head.", arrays)
         outputs = head.get("output.bias", np.zeros(0)).shape
         if outputs != (count,):
             found = f"the head has {outputs[0] if outputs else 0} outputs for {count} categories"
-            raise _mismatch(path, "categories.names", found)
+            raise mismatch(path, "categories.names", found)
         if kind_of(head) != description.head.kind:
-            raise _mismatch(path, "head.kind", f"the weights are those of the head {kind_of(head)}")
+            raise mismatch(path, "head.kind", f"the weights are those of the head {kind_of(head)}")
         return {
             "backbones": tuple(
                 (spec, _under(f"backbones.{index}.", arrays))
@@ -309,23 +310,18 @@ class DetectorBundle(Bundle):
         count, spec = len(description.categories.names), description.spec
         if spec.categories != count:
             found = f"{spec.categories} outputs for {count} categories"
-            raise _mismatch(path, "spec.categories", found)
+            raise mismatch(path, "spec.categories", found)
         cuts = ScoreThresholds.from_dict(description.cuts, file=path)
         if cuts.per_category is not None and len(cuts.per_category) != count:
             found = f"{len(cuts.per_category)} cuts for {count} categories"
-            raise _mismatch(path, "cuts.per_category", found)
+            raise mismatch(path, "cuts.per_category", found)
         return {"spec": spec, "weights": arrays, "cuts": cuts}
-
-
-class _Header(msgspec.Struct):
-    format: str
-    format_version: int
 
 
 def is_detector(folder: Path) -> bool:
     """Whether the model in a run directory is a detector; False where it cannot be read."""
     try:
-        return _decode(folder / JSON_NAME, _Header).format == DetectorBundle._format
+        return decode_description(folder / JSON_NAME, Header).format == DetectorBundle._format
     except TagboxError:
         return False
 
@@ -335,67 +331,9 @@ def is_ensemble(folder: Path) -> bool:
     return os.path.isfile(folder / ENSEMBLE_NAME)
 
 
-def read_description(path: Path, kind: type[D], format_name: str, version: int) -> D:
-    """The JSON file `path` as the msgspec struct `kind`, which must be of that format and version.
-
-    Raises
-    ------
-    TagboxError
-        ``bundle-missing``; ``bundle-json``, with the field; ``bundle-version``.
-    """
-    header = _decode(path, _Header)
-    if (header.format, header.format_version) != (format_name, version):
-        raise TagboxError(
-            "bundle-version",
-            f"{header.format} version {header.format_version}; this tagbox reads {format_name} version {version}",
-            file=path,
-            where="format" if header.format != format_name else "format_version",
-            hint="use the tagbox that wrote it, or make it again",
-        )
-    return _decode(path, kind)
-
-
-def _decode(path: Path, kind: type[D]) -> D:
-    content = _bytes(path)
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        what, _, where = str(error).partition(" - at `")
-        raise TagboxError(
-            "bundle-json",
-            what[0].lower() + what[1:],
-            file=path,
-            where=where.rstrip("`").removeprefix("$.") or None,
-            hint="restore the file, or train again",
-        ) from error
-
-
-def _read_weights(path: Path, expected: str) -> Arrays:
-    """The arrays of a safetensors file whose SHA-256 is `expected`."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    content = _bytes(path)
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected:
-        raise TagboxError(
-            "bundle-weights",
-            f"its SHA-256 begins {found[:12]}, the description names {expected[:12]}",
-            file=path,
-            where="weights_sha256 of model.json",
-            hint="restore both files from the same run",
-        )
-    try:
-        return dict(load(content))
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise TagboxError(
-            "bundle-weights", f"not a safetensors file ({error})", file=path, hint="train again"
-        ) from error
-
-
 def _read_categories(given: _Categories, path: Path) -> Categories:
     if not len(given.names) == len(given.ids) == len(given.supercategories):
-        raise _mismatch(path, "categories", "names, ids and supercategories differ in number")
+        raise mismatch(path, "categories", "names, ids and supercategories differ in number")
     return Categories(
         names=tuple(given.names),
         ids=np.array(given.ids, np.int64),
@@ -403,22 +341,5 @@ def _read_categories(given: _Categories, path: Path) -> Categories:
     )
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return read_file(path, _MOST_BYTES)
-    except OSError as error:
-        raise TagboxError(
-            "bundle-missing",
-            error.strerror or str(error),
-            file=path,
-            hint="give the folder of a finished run, such as runs/NAME",
-        ) from error
-
-
 def _under(prefix: str, arrays: Arrays) -> Arrays:
     return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
-
-
-def _mismatch(path: Path, where: str, found: str) -> TagboxError:
-    hint = "restore both files from the same run"
-    return TagboxError("bundle-mismatch", found, file=path, where=where, hint=hint)

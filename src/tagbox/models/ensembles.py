@@ -22,8 +22,8 @@ from tagbox.models.bundle import (
     WEIGHTS_NAME,
     ClassifierBundle,
     is_ensemble,
-    read_description,
 )
+from tagbox.models.bundle_files import read_description
 from tagbox.predictions.thresholds import Thresholds
 
 FORMAT, FORMAT_VERSION = "tagbox-ensemble", 1
