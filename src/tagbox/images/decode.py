@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
+from tagbox.files import read_file
 from tagbox.images.geometry import turned_upright
 from tagbox.images.header import orientation_of
-from tagbox.files import read_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage

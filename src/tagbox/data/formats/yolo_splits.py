@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from tagbox.data.image_files import IMAGE_SUFFIXES, list_images
 from tagbox.data.split_names import by_role, choose, role, role_of_path
 from tagbox.data.text import some
-from tagbox.text_files import read_text
 from tagbox.errors import TagboxError
+from tagbox.files import open_file
+from tagbox.text_files import read_text
 
 
 class Pictures(NamedTuple):
@@ -286,6 +287,6 @@ def _of_list(path: Path, bases: list[Path]) -> list[str]:
 
 
 def _lists_pictures(path: Path) -> bool:
-    with open(path, "rb") as opened:
+    with open_file(path) as opened:
         first = opened.read(4096).decode("utf-8", "replace").strip().partition("\n")[0]
     return os.path.splitext(first.strip())[1].lower() in IMAGE_SUFFIXES
