@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from tagbox.cli.console import print_json, progress_bar, say
 from tagbox.cli.result_tables import show_boxes, show_compared, show_labels
 from tagbox.config import DataConfig, ScoreSettings
+from tagbox.device import Device
 from tagbox.errors import TagboxError
 from tagbox.files import open_file
 
 if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
-
-Device = Literal["auto", "cuda", "mps", "cpu"]
 
 
 def evaluate(

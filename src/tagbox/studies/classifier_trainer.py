@@ -105,10 +105,8 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         """
         config = self.resolve(config)
         if config.finetune.active:
-            if not (self.runs / name).exists():
-                self.train_network(config, name, None)
             return Classifier.load(
-                self.runs / name,
+                self.full_run(config, name),
                 engine=config.engine,
                 device=config.device,
                 precision=config.precision,

@@ -72,9 +72,8 @@ class DetectorTrainer(Trainer[DetectorConfig]):
         TagboxError
             What training raises.
         """
-        if not (self.runs / name).exists():
-            self.train_network(config, name, None)
-        return DetectorModel.load(self.runs / name, engine=config.engine, device=config.device)
+        folder = self.full_run(config, name)
+        return DetectorModel.load(folder, engine=config.engine, device=config.device)
 
     def compare(
         self,

@@ -198,6 +198,18 @@ class Trainer(ABC, Generic[Training]):
         best, history = trained.best_epoch, trained.history
         return Outcome(row=history[best - 1], epoch=best, epochs=len(history))
 
+    def full_run(self, config: Training, name: str) -> Path:
+        """The run directory ``trials/name`` of a full training, which is trained where it was not kept.
+
+        Raises
+        ------
+        TagboxError
+            What training raises.
+        """
+        if not (self.runs / name).exists():
+            self.train_network(config, name, None)
+        return self.runs / name
+
     @abstractmethod
     def _train(self, config: Training, run_dir: RunDir, on_epoch: OnEpoch | None) -> Trained | None:
         """Train all stages and evaluate."""

@@ -76,10 +76,8 @@ class TorchvisionDetector(Detector):
         ]
 
 
-class OneStage(TorchvisionDetector):
-    """RetinaNet and FCOS: predictions at every position of every map."""
-
-    background = 0
+class _DenseHead(TorchvisionDetector):
+    """Predictions at every position of every map."""
 
     def __init__(self, spec: DetectorSpec, model: Any, stages: Sequence[Sequence[str]]) -> None:
         super().__init__(spec, model, stages)
@@ -90,6 +88,12 @@ class OneStage(TorchvisionDetector):
     def body(self) -> nn.Module:
         """Outputs of the head, then one channel of each map, whose shape places the anchors."""
         return _Body(self.model.backbone, self.model.head, _dense_outputs, self.training)
+
+
+class OneStage(_DenseHead):
+    """RetinaNet and FCOS: no background among the categories."""
+
+    background = 0
 
     def found(self, parts: Sequence[Tensor], pixels: Tensor, sizes: Sizes) -> list[Found]:
         """See `Detector.found`."""
@@ -128,18 +132,8 @@ class OneStage(TorchvisionDetector):
         return [count * anchors for count in positions]
 
 
-class SingleShot(TorchvisionDetector):
-    """SSD: as before, with a background to choose, of which only the hardest examples count."""
-
-    def __init__(self, spec: DetectorSpec, model: Any, stages: Sequence[Sequence[str]]) -> None:
-        super().__init__(spec, model, stages)
-        model.score_thresh = spec.options["score_threshold"]
-        model.detections_per_img = spec.options["detections"]
-
-    @property
-    def body(self) -> nn.Module:
-        """See `OneStage.body`."""
-        return _Body(self.model.backbone, self.model.head, _dense_outputs, self.training)
+class SingleShot(_DenseHead):
+    """SSD: a background to choose, of which only the hardest examples count."""
 
     def found(self, parts: Sequence[Tensor], pixels: Tensor, sizes: Sizes) -> list[Found]:
         """See `Detector.found`."""
