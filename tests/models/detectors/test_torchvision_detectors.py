@@ -367,7 +367,8 @@ def test_a_small_picture_in_a_large_square_is_looked_at_where_it_is() -> None:
     torch.set_num_threads(1)
     config = DetectorConfig(detector="fasterrcnn", size=128, weights="packaged")
     detector = enliven(create_detector(config, 2), 128).eval()
-    detector.model.roi_heads.box_roi_pool.scales = None
+    pool = detector.model.roi_heads.box_roi_pool
+    pool.scales = pool.map_levels = None  # As before the first batch.
     with torch.no_grad():
         detector(pictures(128), [(30, 20)] * 3)
-    assert detector.model.roi_heads.box_roi_pool.scales == [1 / 8, 1 / 16, 1 / 32]
+    assert pool.scales == [1 / 8, 1 / 16, 1 / 32]
