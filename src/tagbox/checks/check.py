@@ -22,7 +22,7 @@ from tagbox.checks.split_checks import Side, check_sides
 from tagbox.checks.statistics import statistics
 from tagbox.config import DataConfig
 from tagbox.data.dataset import Dataset
-from tagbox.data.image_files import require_images
+from tagbox.data.image_files import locate_images, require_images
 from tagbox.data.load import adapt, describe, read, source_of, stated_names
 from tagbox.data.split import Split
 from tagbox.errors import TagboxError
@@ -215,10 +215,11 @@ def _read(
             records = read_records(source, findings)
             if records is None:
                 return None
+            root, located = locate_images(source, records.files, config.images)
             if with_pictures:
-                records = with_file_sizes(records, source, config.images)
-            check_records(records, source, findings)
-            dataset = best_effort(records, source, config.images)
+                records = with_file_sizes(records, root, located)
+            check_records(records, source, findings, located)
+            dataset = best_effort(records, source, root, located)
         else:
             dataset = read(source, config, findings.add_error)
             # For repeated lines of YOLO files there is `label-twice` already.

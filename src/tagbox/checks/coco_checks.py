@@ -7,6 +7,7 @@ which raises at the first fault; here every fault becomes a finding, and reading
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tagbox.data.dataset import Dataset, rows_of
 from tagbox.data.formats.coco import annotation_place, dataset_of, top_level
 from tagbox.data.formats.coco_columns import NO_ID, Columns, SegmentedRecord, annotation_columns
 from tagbox.data.formats.coco_records import NOT_FINITE, RecordReader
-from tagbox.data.image_files import locate_images, picture_size
+from tagbox.data.image_files import picture_size
 from tagbox.data.segmentation import SegmentationError, raw_segmentation_box
 from tagbox.errors import TagboxError
 from tagbox.paths import leads_outside
@@ -119,40 +120,41 @@ def _as_object(match: re.Match[bytes]) -> bytes:
     return text if text.startswith(b'"') else b'{"%s":"%s"}' % (NOT_FINITE.encode(), text)
 
 
-def check_records(records: CocoRecords, path: Path, findings: Findings) -> None:
-    """Add a finding for every fault between the records of one file, in the order of the file."""
+def check_records(
+    records: CocoRecords, path: Path, findings: Findings, located: Sequence[str]
+) -> None:
+    """Add a finding for every fault between the records of one file, in the order of the file.
+
+    `located` are the files of the images, as `tagbox.data.image_files.locate_images` finds them.
+    """
     _check_unique(records, path, findings)
-    _check_file_names(records, path, findings)
+    _check_file_names(records, path, findings, located)
     _check_references(records, path, findings)
     _check_fields(records, path, findings)
     check_boxes(_box_columns(records), path, findings)
 
 
-def with_file_sizes(records: CocoRecords, path: Path, images: Path | None = None) -> CocoRecords:
-    """The records, where an image states no size with that of its file; `images` as in `best_effort`."""
+def with_file_sizes(records: CocoRecords, root: Path, located: Sequence[str]) -> CocoRecords:
+    """The records, where an image states no size with that of its file: one of `located` in `root`."""
     unsized = np.flatnonzero((records.widths <= 0) | (records.heights <= 0)).tolist()
-    unsized = [row for row in unsized if not leads_outside(records.files[row])]
+    unsized = [row for row in unsized if not leads_outside(located[row])]
     if not unsized:
-        return records
-    try:
-        root, files = locate_images(path, records.files, images)
-    except TagboxError:
         return records
     widths, heights = records.widths.copy(), records.heights.copy()
     for row in unsized:
-        widths[row], heights[row] = picture_size(root / files[row])
+        widths[row], heights[row] = picture_size(root / located[row])
     return replace(records, widths=widths, heights=heights)
 
 
-def best_effort(records: CocoRecords, path: Path, images: Path | None = None) -> Dataset:
+def best_effort(records: CocoRecords, path: Path, root: Path, located: Sequence[str]) -> Dataset:
     """The dataset without the faulty records.
 
     Of images and categories with the same id or name the first is kept; annotations that refer to none
-    are left out; where there is no box, it is that of the segmentation. The pictures are searched as
-    `read_coco` does (`images` is the folder that the user named).
+    are left out; where there is no box, it is that of the segmentation. The images are the files `located`
+    in `root`.
     """
     image_rows = _first_of(records.image_ids)
-    image_rows = image_rows[[not leads_outside(records.files[row]) for row in image_rows.tolist()]]
+    image_rows = image_rows[[not leads_outside(located[row]) for row in image_rows.tolist()]]
     category_rows = _first_of(records.category_ids)
     # A name that stands twice is one category: its later ids become the first.
     first_of_name: dict[str, int] = {}
@@ -171,7 +173,7 @@ def best_effort(records: CocoRecords, path: Path, images: Path | None = None) ->
         labelled=records.labelled,
         image_ids=records.image_ids[image_rows],
         image_positions=records.image_positions[image_rows],
-        files=[records.files[row] for row in image_rows.tolist()],
+        files=[located[row] for row in image_rows.tolist()],
         widths=records.widths[image_rows],
         heights=records.heights[image_rows],
         category_ids=records.category_ids[category_rows],
@@ -186,7 +188,7 @@ def best_effort(records: CocoRecords, path: Path, images: Path | None = None) ->
         areas=records.areas[kept],
         crowd=records.crowd[kept],
     )
-    return dataset_of(columns, path, images)
+    return dataset_of(columns, path, root)
 
 
 def _first_of(values: NDArray[Any]) -> NDArray[np.intp]:
@@ -229,11 +231,13 @@ def _check_unique(records: CocoRecords, path: Path, findings: Findings) -> None:
     check("duplicate-file-name", "images", "file_name", images, files)
 
 
-def _check_file_names(records: CocoRecords, path: Path, findings: Findings) -> None:
+def _check_file_names(
+    records: CocoRecords, path: Path, findings: Findings, located: Sequence[str]
+) -> None:
     findings.add_rows(
         "file-name-outside",
         path,
-        np.array([leads_outside(name) for name in records.files], bool),
+        np.array([leads_outside(name) for name in located], bool),
         lambda row: (
             f"images[{records.image_positions[row]}] (id {records.image_ids[row]}).file_name",
             f"{records.files[row]!r} leads out of the folder of pictures",

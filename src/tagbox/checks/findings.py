@@ -70,7 +70,9 @@ CODES: dict[str, Rule] = {
     "box-tiny": Rule("info", "none needed, if an object that small is meant"),
     "box-whole-image": Rule("info", "none needed, if the object fills the image"),
     # File names.
-    "file-name-outside": Rule("error", "write file names relative to the folder of the pictures"),
+    "file-name-outside": Rule(
+        "error", "name the folder of the pictures with --images, or write names relative to it"
+    ),
     "file-name-ambiguous": Rule(
         "warning", "rename one: submissions and predictions name a picture by its stem alone"
     ),

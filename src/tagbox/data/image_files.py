@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import Dataset
+from tagbox.data.name_matching import match_names, plain, possible_files
 from tagbox.data.split_names import role, role_of_path
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
@@ -49,8 +50,10 @@ def locate_images(
     the file names; the folder of the file; ``images/`` and ``data/`` beside it; ``../images``;
     ``../images/SPLIT``; ``../SPLIT``; ``SPLIT`` and ``images/SPLIT`` beside it, where SPLIT comes from
     the name of the file (``train2017`` of ``instances_train2017.json``). The first folder with most of
-    a sample of the named files is taken. Where none has a file of that name, base names are tried, if
-    they are unambiguous.
+    a sample of the named files is taken; a name that is not in it means the file of another spelling, if
+    there is only one (`tagbox.data.name_matching`). Where no folder has a file of any name, folders in the
+    names, drives and URLs are left out: of several files of a base name the one with the most of a
+    name's last folders is meant, if it is the only one.
 
     Parameters
     ----------
@@ -66,7 +69,8 @@ def locate_images(
     root : Path
         The folder; the first candidate when no image is found (evaluation needs none).
     files : list of str
-        Path of each image relative to it.
+        Path of each image relative to it, or its name as it is, where there is no such file; this may lead
+        out of the folder (`check_relative`).
 
     Raises
     ------
@@ -78,20 +82,26 @@ def locate_images(
     folders = [images] if images is not None else candidate_folders(path)
     best = _most_files(folders, files)
     if best is not None:
-        return best, files
-    bases = [name.rpartition("/")[2] for name in files]
-    if len(set(bases)) == len(bases):
-        own = _own_role(path, files)
-        near = [folder for folder in folders if _may_belong(folder.name, own)]
-        best = _most_files(near, bases)
-        if best is not None:
-            return best, bases
-        for folder in folders:
-            if images is not None or folder.name == "images":
-                found = _by_base_name(folder, bases, own)
-                if found is not None:
-                    return folder, found
-    return folders[0], files
+        return best, _with_their_spelling(best, files)
+    # Not one is where it is said to be: only base names count, first in each folder itself, then below.
+    sample = _sample(names)
+    own = _own_role(path, files)
+    folders = [folder for folder in folders if images is not None or _may_belong(folder.name, own)]
+    inside = [[name for name in _listed(folder) if is_image(name)] for folder in folders]
+    hits = [len(match_names(sample, there, IMAGE_SUFFIXES, anywhere=True)) for there in inside]
+    if any(hits):
+        best = folders[hits.index(max(hits))]
+        found = match_names(names, inside[hits.index(max(hits))], IMAGE_SUFFIXES, anywhere=True)
+        return best, [found.get(name, file) for name, file in zip(names, files, strict=True)]
+    for folder in folders:
+        if images is not None or folder.name == "images":
+            below = [
+                f for f in list_images(folder) if own is None or role_of_path(f) in (None, own)
+            ]
+            found = match_names(names, below, IMAGE_SUFFIXES, anywhere=True)
+            if found:
+                return folder, [found.get(n, file) for n, file in zip(names, files, strict=True)]
+    return images or candidate_folders(path)[0], files
 
 
 def _own_role(path: Path, files: Sequence[str]) -> str | None:
@@ -107,9 +117,36 @@ def _may_belong(folder: str, own: str | None) -> bool:
     return own is None or role(folder, prefixed=True) in (None, own)
 
 
+def _listed(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except (OSError, ValueError):
+        return set()
+
+
+def _with_their_spelling(root: Path, files: list[str]) -> list[str]:
+    """The names with those that are not in `root` replaced by the files of their folders that they mean."""
+    wanted: dict[str, set[str]] = {}
+    for name in dict.fromkeys(files):
+        folder, _, base = name.rpartition("/")
+        wanted.setdefault(folder, set()).add(base)
+    found: dict[str, str] = {}
+    for folder, bases in wanted.items():
+        if leads_outside(folder):
+            continue
+        there = _listed(root / folder)
+        missing, left = bases - there, there - bases
+        if missing and left:
+            pictures = [name for name in left if is_image(name)]
+            prefix = f"{folder}/" if folder else ""
+            for name, file in match_names(missing, pictures, IMAGE_SUFFIXES).items():
+                found[prefix + name] = prefix + file
+    return [found.get(name, name) for name in files] if found else files
+
+
 def _most_files(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
     """The first folder with most of a sample of the files; None when no folder has any."""
-    sample = _sample(names)
+    sample = [name for name in _sample(names) if not leads_outside(name)]
     hits = [sum(os.path.isfile(folder / name) for name in sample) for folder in folders]
     return folders[hits.index(max(hits))] if any(hits) else None
 
@@ -149,7 +186,8 @@ def require_images(dataset: Dataset) -> None:
     Raises
     ------
     TagboxError
-        ``images-not-found``, with the folders that were searched.
+        ``images-not-found``, with the folders that were searched; ``image-ambiguous`` where a name may mean
+        several files.
     """
     sample = _sample(dataset.images.files.tolist())
     if not sample or any(os.path.isfile(dataset.images.root / name) for name in sample):
@@ -159,11 +197,30 @@ def require_images(dataset: Dataset) -> None:
     searched = [root]
     if os.path.isfile(source):
         searched += [folder for folder in candidate_folders(source) if folder != root]
+    hint = "name their folder with --images"
+    above = source.parent if os.path.isfile(source) else source
+    below = list_images(above) if os.path.isdir(above) else []
+    found = possible_files(sample[0], below, IMAGE_SUFFIXES)
+    base = plain(sample[0]).rpartition("/")[2]
+    if len(found) > 1:
+        raise TagboxError(
+            "image-ambiguous",
+            f"{base!r} may be any of {some(found)}",
+            file=source,
+            hint=f"write names with their folders, such as {found[0]!r}, or name one folder with --images",
+        )
+    if found:
+        hint = f"name their folder with --images, which may be {(above / found[0]).parent}"
+    else:
+        stem = os.path.splitext(base)[0]
+        found = possible_files(stem, below, IMAGE_SUFFIXES)
+        if found:
+            hint = f"{base!r} may be {found[0]!r}: correct the names in the file"
     raise TagboxError(
         "images-not-found",
         f"none of its pictures ({some(sample, 2)}) is in {some(searched, 12)}",
         file=source,
-        hint="name their folder with --images",
+        hint=hint,
     )
 
 
@@ -184,7 +241,7 @@ def check_relative(names: Sequence[str], path: Path, where: str) -> None:
                 f"{name!r} leads out of the folder of pictures",
                 file=path,
                 where=where.format(position),
-                hint="write it relative to that folder, without '..'",
+                hint="name the folder of the pictures with --images, or write names relative to it",
             )
 
 
@@ -265,26 +322,6 @@ def _of_split(path: Path) -> list[Path]:
 
 class _SavedSplit(msgspec.Struct):
     images: str | None = None
-
-
-def _by_base_name(folder: Path, bases: Sequence[str], own: str | None) -> list[str] | None:
-    """Paths of the images below `folder`, without those of other splits than `own`.
-
-    None when one is ambiguous or none is found.
-    """
-    index: dict[str, str] = {}
-    twice: set[str] = set()
-    for relative in list_images(folder):
-        if own is not None and role_of_path(relative) not in (None, own):
-            continue
-        base = relative.rpartition("/")[2]
-        if base in index:
-            twice.add(base)
-        index[base] = relative
-    wanted = set(bases)
-    if wanted & twice or not wanted & index.keys():
-        return None
-    return [index.get(base, base) for base in bases]
 
 
 def _sample(names: Sequence[str]) -> list[str]:

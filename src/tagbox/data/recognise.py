@@ -137,9 +137,7 @@ def _of_folder(path: Path) -> tuple[str, Path]:
     if label_folders(challenge_root(path)):
         return "cls", path
     pictures = list_images(path)
-    if (find_yaml(path) or find_names(path)) and any(
-        os.path.isfile(label_file(path, name)) for name in pictures[:1000]
-    ):
+    if (find_yaml(path) or find_names(path)) and _has_label_files(path, pictures[:1000]):
         return "yolo", path
     if any(is_labelme(file) for file in path.rglob("*.json")):
         return "labelme", path
@@ -173,6 +171,18 @@ def _of_folder(path: Path) -> tuple[str, Path]:
         f"no dataset recognised in it ({found}); looked for {', '.join(looked)}",
         file=path,
         hint="point at the annotations or give the --format",
+    )
+
+
+def _has_label_files(path: Path, pictures: Sequence[str]) -> bool:
+    """Whether an image has a YOLO label file, or any is in a folder ``labels`` where one would be."""
+    sources = [label_file(path, name) for name in pictures]
+    folders = dict.fromkeys(source.parent for source in sources if "labels" in source.parent.parts)
+    return any(os.path.isfile(source) for source in sources) or any(
+        name.endswith(".txt") and name not in NAMES_FILES
+        for folder in folders
+        if os.path.isdir(folder)
+        for name in os.listdir(folder)
     )
 
 

@@ -25,6 +25,7 @@ from tagbox.data.formats.common import (
     write_small,
 )
 from tagbox.data.image_files import (
+    IMAGE_SUFFIXES,
     candidate_folders,
     check_relative,
     flat_names,
@@ -32,6 +33,7 @@ from tagbox.data.image_files import (
     list_images,
     require_folder,
 )
+from tagbox.data.name_matching import match_names
 from tagbox.data.recognise import challenge_root, label_folders
 from tagbox.data.submission import read_submission, write_submission
 from tagbox.errors import TagboxError
@@ -102,6 +104,9 @@ def read_cls(
         prefix = _prefix(image_folder, root)
         stems = sorted(entry[:-4] for entry in os.listdir(label_folder) if entry.endswith(".cls"))
         missing = [stem for stem in stems if stem not in index]
+        for stem, file in match_names(missing, index.values(), IMAGE_SUFFIXES).items():
+            index = {stem: file} | {key: name for key, name in index.items() if name != file}
+        missing = [stem for stem in missing if stem not in index]
         if missing and index:
             report(label_without_image(label_folder / f"{missing[0]}.cls", missing, image_folder))
         for stem in stems:
@@ -237,14 +242,15 @@ def read_labels(path: Path, images: Path | None = None, names: Path | None = Non
     names = names or names_beside(path)
     categories = coco80.categories() if names is None else Categories.from_names(read_names(names))
     labels = read_submission(path, len(categories))
-    check_relative(list(labels), path, "key {} (counted from 0)")
     require_folder(images)
     root, index = path.parent, {}
     for folder in [images] if images is not None else candidate_folders(path):
         found = by_stem([e.name for e in folder.iterdir() if is_image(e.name)], folder)
+        found |= match_names(labels.keys() - found.keys(), found.values(), IMAGE_SUFFIXES)
         if labels.keys() & found.keys():
             root, index = folder, found
             break
+    check_relative([index.get(key, key) for key in labels], path, "key {} (counted from 0)")
     return build_dataset(
         path=path,
         format="labels",

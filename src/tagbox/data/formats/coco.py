@@ -12,6 +12,7 @@ import gc
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,31 +88,31 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
         if np.isnan(columns.boxes[:, 0]).any():
             _fill_in_boxes(content, columns, path)
     _check_unique(columns, path)
-    check_relative(columns.files, path, "images[{}].file_name")
-    return dataset_of(columns, path, images)
+    root, files = locate_images(path, columns.files, images)
+    check_relative(files, path, "images[{}].file_name")
+    return dataset_of(replace(columns, files=files), path, root)
 
 
-def dataset_of(columns: Columns, path: Path, images: Path | None) -> Dataset:
-    """The dataset of columns with unique ids and names; `images` is the folder that the user named.
+def dataset_of(columns: Columns, path: Path, root: Path) -> Dataset:
+    """The dataset of columns with unique ids and names, and with files relative to `root`.
 
     Raises
     ------
     TagboxError
-        ``unknown-image-id``, ``unknown-category-id``; ``images-folder-missing``.
+        ``unknown-image-id``, ``unknown-category-id``.
     """
     image_rows = rows_of(columns.image_of, columns.image_ids)
     category_rows = rows_of(columns.category_of, columns.category_ids)
     _check_known(image_rows, columns.image_of, path, "image")
     _check_known(category_rows, columns.category_of, path, "category")
-    root, files = locate_images(path, columns.files, images)
     ids = columns.annotation_ids
     return Dataset(
         images=Images(
             ids=columns.image_ids,
-            files=np.array(files, dtype=np.str_),
+            files=np.array(columns.files, dtype=np.str_),
             widths=columns.widths,
             heights=columns.heights,
-            labelled=np.full(len(files), columns.labelled),
+            labelled=np.full(len(columns.files), columns.labelled),
             root=root,
         ),
         categories=Categories(

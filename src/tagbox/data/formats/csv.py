@@ -107,8 +107,8 @@ def read_csv(
         categories, annotations, labelled, unknown = _wide(
             body, columns, header, known, path, report
         )
-    check_relative(files, path, "image {} (counted from 0)")
     root, located = locate_images(path, files, images)
+    check_relative(located, path, "image {} (counted from 0)")
     dataset = build_dataset(
         path=path,
         format="csv",

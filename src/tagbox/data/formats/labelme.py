@@ -19,9 +19,11 @@ from tagbox.data.formats.common import (
     require_known_labels,
     write_small,
 )
-from tagbox.data.image_files import check_relative, flat_names, list_images
+from tagbox.data.image_files import IMAGE_SUFFIXES, check_relative, flat_names, list_images
+from tagbox.data.name_matching import match_names
 from tagbox.data.recognise import is_labelme
 from tagbox.errors import TagboxError
+from tagbox.paths import leads_outside
 from tagbox.text_files import read_json_as
 
 
@@ -67,8 +69,8 @@ def read_labelme(
     path
         The folder.
     images
-        Folder of the images; else they are beside their JSON files, in ``images/``, or in
-        ``../images``.
+        Folder of the images; else they are beside their JSON files, where ``imagePath`` leads to (not out
+        of the parent of the folder), in ``images/``, or in ``../images``.
     names
         Category names in order; alphabetical when not given.
     report
@@ -100,9 +102,10 @@ def read_labelme(
     image_rows: list[int] = []
     category_rows: list[int] = []
     boxes: list[tuple[float, float, float, float] | None] = []
+    there = list_images(root)
     for source, record in records.items():
         try:
-            name = _image_file(source, record, path, root)
+            name = _image_file(source, record, path, root, there)
         except TagboxError as fault:
             report(fault)
             continue
@@ -130,7 +133,7 @@ def read_labelme(
             boxes.append(box)
     used = [records[source] for source in files.values()]
     sizes = [(r.imageWidth or 0, r.imageHeight or 0) for r in used]
-    others = [name for name in list_images(root) if name not in files]
+    others = [name for name in there if name not in files]
     return build_dataset(
         path=path,
         format="labelme",
@@ -212,13 +215,23 @@ def write_labelme(dataset: Dataset, folder: Path) -> None:
 
 
 def _root(path: Path, records: dict[Path, File]) -> Path:
-    """The folder of the first file's image: `path` when the image is beside the file or is not found."""
+    """The folder of the first file's image: `path` when the image is below it or is not found.
+
+    Searched are the folder of the file, the one that ``imagePath`` leads to from there if it is in the parent
+    of `path`, ``images/`` and ``../images``.
+    """
     if not records:
         return path
     source, record = next(iter(records.items()))
-    base = record.imagePath.replace("\\", "/").rpartition("/")[2]
+    name = record.imagePath.replace("\\", "/")
+    base = name.rpartition("/")[2]
     if os.path.isfile(source.parent / base):
         return path
+    led = Path(os.path.abspath(source.parent / name))
+    if os.path.isfile(led) and led.is_relative_to(os.path.abspath(path)):
+        return path
+    if os.path.isfile(led) and led.is_relative_to(os.path.abspath(path / "..")):
+        return led.parent
     folders = (path / "images", path.parent / "images")
     return next((folder for folder in folders if os.path.isfile(folder / base)), path)
 
@@ -227,13 +240,17 @@ def _labels(record: File) -> list[str]:
     return [shape.label for shape in record.shapes] + list(record.flags or {})
 
 
-def _image_file(source: Path, record: File, path: Path, root: Path) -> str:
-    """Path of the image relative to `root`; without the folders of ``imagePath`` when the file is there."""
+def _image_file(source: Path, record: File, path: Path, root: Path, files: list[str]) -> str:
+    """Path of the image relative to `root`, one of the `files` there if it is found."""
     name = record.imagePath.replace("\\", "/")
     beside = source.parent.relative_to(path)
     base = name.rpartition("/")[2]
-    for candidate in (beside / base, Path(base)):
-        if os.path.isfile(root / candidate):
-            return candidate.as_posix()
-    check_relative([record.imagePath], source, "imagePath")
-    return (beside / name).as_posix()
+    led = os.path.normpath(beside / name)
+    for candidate in ((beside / base).as_posix(), base, Path(led).as_posix()):
+        if not leads_outside(candidate) and os.path.isfile(root / candidate):
+            return candidate
+    wanted = (beside / base).as_posix()
+    found = match_names([wanted], files, IMAGE_SUFFIXES, anywhere=True)
+    if wanted not in found:
+        check_relative([record.imagePath], source, "imagePath")
+    return found.get(wanted, (beside / name).as_posix())

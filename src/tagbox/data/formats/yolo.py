@@ -26,6 +26,7 @@ from tagbox.data.formats.common import (
 from tagbox.data.formats.yolo_lines import PoseTest, Xywh, keypoint_shape, read_yolo_file
 from tagbox.data.formats.yolo_splits import Layout
 from tagbox.data.image_files import flat_names, image_sizes, list_images, picture_size
+from tagbox.data.name_matching import match_names
 from tagbox.data.recognise import (
     NAMES_FILES,
     YAML_NAMES,
@@ -184,7 +185,8 @@ def read_yolo(
     # The labels of other splits may be in the same folder.
     others: set[Path] = set()
     if split is not None:
-        others = {label_file(root, name) for name in list_images(root)}
+        others = {label_file(root, name) for name in list_images(root)} - set(sources)
+    sources = _in_their_spelling(sources, present - others)
     _check_pairs(files, sources, present - others, root, report)
     image_rows: list[int] = []
     category_rows: list[int] = []
@@ -273,6 +275,18 @@ def _label_files(folders: set[Path]) -> set[Path]:
                 if name.endswith(".txt") and name not in NAMES_FILES
             }
     return found
+
+
+def _in_their_spelling(sources: list[Path], present: set[Path]) -> list[Path]:
+    """The label files, those that are not `present` replaced by the only one whose name is spelt otherwise."""
+    missing, alone = set(sources) - present, present - set(sources)
+    spelt: dict[Path, Path] = {}
+    for folder in sorted({path.parent for path in missing} & {path.parent for path in alone}):
+        names = sorted(path.name for path in missing if path.parent == folder)
+        files = sorted(path.name for path in alone if path.parent == folder)
+        found = match_names(names, files)
+        spelt |= {folder / name: folder / file for name, file in found.items()}
+    return [spelt.get(source, source) for source in sources]
 
 
 def _check_pairs(
