@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
 import re
 import subprocess
 import sys
+import typing
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 import tagbox
+from tagbox import config
 from tagbox.cli.app import COMMANDS, command_line
 from tagbox.config import SynthConfig
 from tagbox.data.dataset import PRESENT
@@ -169,8 +172,8 @@ def test_scoring_detections_loads_nothing_of_labels(tmp_path: Path) -> None:
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with generated scenes in ``scenes/``."""
     folder = tmp_path_factory.mktemp("imports")
-    config = SynthConfig(images=8, val=4, width=64, height=48, seed=3)
-    generate(folder / "scenes", config, workers=1, overwrite=False)
+    size = SynthConfig(images=8, val=4, width=64, height=48, seed=3)
+    generate(folder / "scenes", size, workers=1, overwrite=False)
     return folder
 
 
@@ -224,6 +227,17 @@ def test_a_command_loads_nothing_of_the_other_kind_of_model(
         assert any(kind in name for name in loaded), words
         assert not of_kind(other, loaded), words
         assert readers(loaded) == read, words
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [value for value in vars(config).values() if dataclasses.is_dataclass(value)],
+    ids=lambda settings: settings.__name__,
+)
+def test_the_types_of_settings_are_known_in_their_module(settings: type) -> None:
+    # The command line resolves the names there, those of inherited fields too.
+    hints = typing.get_type_hints(settings.__init__)  # type: ignore[misc]
+    assert {field.name for field in dataclasses.fields(settings)} <= set(hints)
 
 
 def test_every_command_is_in_the_table() -> None:

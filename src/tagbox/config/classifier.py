@@ -8,7 +8,6 @@ from typing import Literal
 
 from tagbox.config.augment import AugmentConfig
 from tagbox.config.base import Config, require
-from tagbox.config.data import ValidationConfig
 from tagbox.config.finetune import FinetuneConfig, require_rates
 
 Geometry = Literal["squash", "pad", "crop"]
@@ -31,9 +30,15 @@ Objective = Literal["challenge_f1", "micro_f1", "macro_f1", "cf1", "of1", "sampl
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierConfig(ValidationConfig):
+class ClassifierConfig(Config):
     """Settings of a classifier and of its training."""
 
+    val: Path | None = None
+    """Validation dataset; when not given, a stratified part of the training data."""
+    val_images: Path | None = None
+    """Folder of the validation images."""
+    val_fraction: float = 0.1
+    """Share of the training data used for validation when `val` is not given."""
     labels: Literal["auto", "multi", "exclusive"] = "auto"
     """Whether an image has any number of categories (multi) or exactly one (exclusive); auto decides by the
     data."""
@@ -105,7 +110,7 @@ class ClassifierConfig(ValidationConfig):
     """Augmentation while the backbone is trained."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
         for name in ("epochs", "batch_size", "hidden", "patience"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require_rates(self.learning_rate, self.weight_decay)

@@ -1,4 +1,4 @@
-"""Settings for reading a dataset, for validation data, and for generating a dataset."""
+"""Settings for reading a dataset and for generating one."""
 
 from __future__ import annotations
 
@@ -39,21 +39,6 @@ class DataConfig(Config):
         require(
             self.max_images is None or self.max_images > 0, "max_images", self.max_images, "above 0"
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValidationConfig(Config):
-    """The validation data of a training: the first settings of every kind of model."""
-
-    val: Path | None = None
-    """Validation dataset; when not given, a stratified part of the training data."""
-    val_images: Path | None = None
-    """Folder of the validation images."""
-    val_fraction: float = 0.1
-    """Share of the training data used for validation when `val` is not given."""
-
-    def __post_init__(self) -> None:
-        require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)

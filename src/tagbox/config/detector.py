@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from tagbox.config.augment import BoxAugmentConfig
-from tagbox.config.base import require
-from tagbox.config.data import ValidationConfig
+from tagbox.config.base import Config, require
 from tagbox.config.finetune import AutoBool, require_stages, require_steps
 
 DetectionMetric = Literal["ap", "ap50", "ap75", "val_loss"]
@@ -25,9 +25,15 @@ HUGGINGFACE = "huggingface/"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorConfig(ValidationConfig):
+class DetectorConfig(Config):
     """Settings of a detector and of its training."""
 
+    val: Path | None = None
+    """Validation dataset; when not given, a stratified part of the training data."""
+    val_images: Path | None = None
+    """Folder of the validation images."""
+    val_fraction: float = 0.1
+    """Share of the training data used for validation when `val` is not given."""
     detector: str = "dense"
     """dense, fcos, retinanet or fasterrcnn on `backbone`; a torchvision detector such as
     fasterrcnn_resnet50_fpn_v2; or huggingface/OWNER/NAME for a transformer."""
@@ -93,7 +99,7 @@ class DetectorConfig(ValidationConfig):
     """Augmentation of images and their boxes."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
         require(32 <= self.size <= 4096, "size", self.size, "from 32 to 4096 pixels")
         require_stages(self.trainable_layers, "trainable_layers")
         require_steps(self)
