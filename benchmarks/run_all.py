@@ -26,6 +26,7 @@ BENCHMARKS = (
     "encoder_startup",
     "predict_speed",
     "shared_model",
+    "cache_writers",
     "train_speed",
     "memory_layout",
     "digits",

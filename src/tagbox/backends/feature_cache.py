@@ -1,7 +1,7 @@
 """Features on disk, keyed by the image's bytes and everything else that determines them.
 
-One SQLite file in a folder, in WAL mode, so that runs side by side read and write it together and a
-kill loses the last seconds at most. A cache never stops a run: a damaged file is set aside and
+One SQLite file in a folder, which runs side by side read and write together; a kill loses the last
+seconds at most. A cache never stops a run: a damaged file is set aside and
 reported.
 """
 
@@ -21,14 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import cache_folder, sole_use
+from tagbox.sqlite import connect
 
 FILE_NAME = "features.sqlite"
 APPLICATION_ID = 0x74616762
 """Marks the file as ours in SQLite's header (the letters "tagb")."""
 SCHEMA_VERSION = 1
 DEFAULT_LIMIT = 8 << 30
-BUSY_SECONDS = 30.0
-BATCH_ROWS = 256
+BATCH_ROWS = 1024
+BATCH_BYTES = 16 << 20
 BATCH_SECONDS = 1.0
 USED_GRAIN = 3600
 """Seconds by which the time of last use may be stale; rewriting it on every hit would cost writes."""
@@ -66,6 +67,7 @@ class FeatureCache:
         self.limit_bytes = limit_bytes
         self._lock = threading.RLock()
         self._pending: dict[bytes, bytes] = {}
+        self._pending_bytes = 0
         self._touched: set[bytes] = set()
         self._written = time.monotonic()
         self._database: sqlite3.Connection | None = None
@@ -93,8 +95,12 @@ class FeatureCache:
         content = np.ascontiguousarray(feature, "<f4").tobytes()
         with self._lock:
             self._pending[key] = zlib.crc32(content).to_bytes(4, "little") + content
-            stale = time.monotonic() - self._written > BATCH_SECONDS
-            if len(self._pending) >= BATCH_ROWS or stale:
+            self._pending_bytes += len(content)
+            if (
+                len(self._pending) >= BATCH_ROWS
+                or self._pending_bytes >= BATCH_BYTES
+                or time.monotonic() - self._written > BATCH_SECONDS
+            ):
                 self.flush()
 
     def flush(self) -> None:
@@ -111,6 +117,7 @@ class FeatureCache:
                     with suppress(sqlite3.Error):
                         self._write(self._database)
             self._pending.clear()
+            self._pending_bytes = 0
             self._touched.clear()
             self._written = time.monotonic()
 
@@ -231,9 +238,9 @@ class _NotOursError(Exception):
 
 def _connect(path: Path, *, suspect: bool = False) -> sqlite3.Connection:
     """Open or create the file; of a `suspect` one all pages are checked."""
-    database = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
-    try:
-        fresh = not path.exists() or path.stat().st_size == 0
+    fresh = not path.exists() or path.stat().st_size == 0
+
+    def prepare(database: sqlite3.Connection) -> None:
         if fresh:
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -244,20 +251,18 @@ def _connect(path: Path, *, suspect: bool = False) -> sqlite3.Connection:
         ]
         if marks != [APPLICATION_ID, SCHEMA_VERSION]:
             raise _NotOursError("a database of something else, or of another version")
-        database.execute("PRAGMA journal_mode = WAL")
-        # In WAL mode NORMAL survives a killed process; a power cut may cost the last transactions.
-        database.execute("PRAGMA synchronous = NORMAL")
+
+    database = None
+    try:
+        database = connect(path, prepare)
         database.executescript(SCHEMA)
         if suspect and database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise _NotOursError("damaged")
-    except _NotOursError:
-        database.close()
-        raise
-    except sqlite3.OperationalError:
-        database.close()
-        raise
-    except sqlite3.DatabaseError as error:
-        database.close()
+    except (sqlite3.Error, _NotOursError) as error:
+        if database is not None:
+            database.close()
+        if isinstance(error, (sqlite3.OperationalError, _NotOursError)):
+            raise
         raise _NotOursError(f"damaged ({error})") from error
     return database
 
@@ -268,7 +273,7 @@ def _set_aside(path: Path) -> Path:
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
     os.replace(path, aside)
-    for suffix in ("-wal", "-shm"):
+    for suffix in ("-wal", "-shm", "-journal"):
         with suppress(FileNotFoundError):
             os.replace(f"{path}{suffix}", f"{aside}{suffix}")
     return aside

@@ -11,11 +11,13 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagbox.atomic_io import cannot_write, sole_use
 from tagbox.errors import TagboxError, extra_missing
+from tagbox.sqlite import connect
 from tagbox.training.history import metric_direction
 from tagbox.training.run_dir import run_paths
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 FILE, SUMMARY = "study.db", "tune.json"
-PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "PRAGMA busy_timeout=30000")
 FULL = ("disk is full", "readonly", "read-only", "unable to open")
 
 
@@ -49,7 +50,7 @@ def has_trials(folder: Path) -> bool:
     if not (folder / FILE).exists():
         return False
     try:
-        connection = sqlite3.connect(folder / FILE)
+        connection = connect(folder / FILE)
         try:
             return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM trials)").fetchone()[0])
         finally:
@@ -89,7 +90,7 @@ class StudyStorage:
         with self._database_errors():
             database = optuna.storages.RDBStorage(
                 storage or "sqlite:///study.db",
-                engine_kwargs={"creator": self._connect} if self._own else None,
+                engine_kwargs={"creator": partial(connect, self.file)} if self._own else None,
             )
             self._database: Any = database
             if self._own:
@@ -177,12 +178,6 @@ class StudyStorage:
                 hint="go on with those, or choose another --name",
             )
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.file, check_same_thread=False)
-        for pragma in PRAGMAS:
-            connection.execute(pragma)
-        return connection
-
     @contextmanager
     def _database_errors(self) -> Iterator[None]:
         """Raise errors of the database as `TagboxError`."""
@@ -232,7 +227,7 @@ def _require_intact(file: Path) -> None:
     if not file.exists():
         return
     try:
-        connection = sqlite3.connect(file)
+        connection = connect(file)
         try:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         finally:
