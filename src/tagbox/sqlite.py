@@ -62,6 +62,9 @@ def connect(
             raise sqlite3.OperationalError("another process uses it with a write-ahead log")
         # With a log NORMAL survives a killed process; a power cut may cost the last transactions, no more.
         database.execute(f"PRAGMA synchronous = {'NORMAL' if mode == 'wal' else 'FULL'}")
+    except UnicodeDecodeError as error:  # A message that quotes a damaged page.
+        database.close()
+        raise sqlite3.DatabaseError("database disk image is malformed") from error
     except BaseException:
         database.close()
         raise

@@ -166,6 +166,81 @@ def test_damage_in_the_middle_is_found_in_use(
     assert "moved to" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_file_damaged_anywhere_stops_nothing(
+    tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled(tmp_path, 120).close()
+    path, random = tmp_path / FILE_NAME, np.random.default_rng(seed)
+    content = bytearray(path.read_bytes())
+    at = int(random.integers(len(content) - 500))
+    match seed % 4:
+        case 0:  # Cut anywhere, as a full disk leaves it.
+            del content[at:]
+        case 1:
+            content[at : at + 400] = random.bytes(400)
+        case 2:  # The header and the schema.
+            at = int(random.integers(20, 4096))
+            content[at : at + 20] = random.bytes(20)
+        case 3:
+            content[at // 4096 * 4096 :][:4096] = bytes(4096)
+            content[4096:8192] = bytes(4096)
+    path.write_bytes(bytes(content))
+    cache = FeatureCache(tmp_path)
+    assert cache.count() >= 0 <= cache.size()
+    for number in range(120):
+        found = cache.get(key(number), 300)
+        assert found is None or np.array_equal(found, value(number))
+    for number in range(100, 140):
+        cache.put(key(number), value(number))
+    cache.flush()
+    assert cache.active
+    found = cache.get(key(139), 300)
+    assert found is not None and np.array_equal(found, value(139))
+    cache.clear()
+    assert cache.count() == 0
+    cache.close()
+    # Nothing is thrown away: what was damaged is beside the new file, with a word about it.
+    said = capsys.readouterr().err
+    assert ("moved to" in said) == any(".damaged-" in file.name for file in tmp_path.iterdir())
+
+
+def test_a_table_of_other_columns_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled(tmp_path, 1).close()
+    database = sqlite3.connect(tmp_path / FILE_NAME)
+    database.executescript("DROP TABLE features; CREATE TABLE features (key, other)")
+    database.close()
+    assert FeatureCache(tmp_path).count() == 0
+    assert "moved to" in capsys.readouterr().err
+
+
+def test_a_value_of_another_type_is_a_miss(tmp_path: Path) -> None:
+    filled(tmp_path, 1).close()
+    database = sqlite3.connect(tmp_path / FILE_NAME)
+    for stored in ("99999999999999", "'text'"):
+        database.execute(f"UPDATE features SET value = {stored}")
+        database.commit()
+        assert FeatureCache(tmp_path).get(key(0), 300) is None
+    database.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_leaves_the_file_alone(tmp_path: Path) -> None:
+    cache = filled(tmp_path, 3)
+    cache.put(key(3), value(3))
+    child = os.fork()
+    if not child:
+        silent = cache.get(key(1), 300) is None and not cache.active
+        cache.put(key(4), value(4))
+        cache.close()
+        os._exit(0 if silent else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert cache.count() == 4
+    cache.close()
+
+
 def test_an_unusable_folder_means_no_cache_and_a_word_about_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

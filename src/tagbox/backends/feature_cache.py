@@ -14,8 +14,10 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,9 @@ BATCH_BYTES = 16 << 20
 BATCH_SECONDS = 1.0
 USED_GRAIN = 3600
 """Seconds by which the time of last use may be stale; rewriting it on every hit would cost writes."""
+
+ERRORS = (sqlite3.Error, UnicodeDecodeError, TypeError)
+"""What a damaged file leads to; the latter where a value or a message that quotes a page is not what it should be."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS features (
@@ -72,6 +77,7 @@ class FeatureCache:
         self._written = time.monotonic()
         self._database: sqlite3.Connection | None = None
         self._open()
+        _caches.add(self)
 
     @property
     def active(self) -> bool:
@@ -110,11 +116,11 @@ class FeatureCache:
                 return
             try:
                 self._write(self._database)
-            except sqlite3.Error as error:
+            except ERRORS as error:
                 self._fail(error)
                 if self._database is not None:
                     # A damaged file was set aside: what was pending goes into the new one.
-                    with suppress(sqlite3.Error):
+                    with suppress(*ERRORS):
                         self._write(self._database)
             self._pending.clear()
             self._pending_bytes = 0
@@ -136,33 +142,41 @@ class FeatureCache:
 
     def size(self) -> int:
         """Bytes in use, without what is pending."""
-        if self._database is None:
-            return 0
-        with self._lock:
-            return _bytes_used(self._database)
+        return self._count(_bytes_used)
 
     def count(self) -> int:
         """Number of features."""
-        if self._database is None:
-            return 0
+        self.flush()
+        return self._count(
+            lambda database: database.execute("SELECT count(*) FROM features").fetchone()[0]
+        )
+
+    def _count(self, count: Callable[[sqlite3.Connection], int]) -> int:
+        """What `count` finds; 0 without a sound file."""
         with self._lock:
-            self.flush()
-            return int(self._database.execute("SELECT count(*) FROM features").fetchone()[0])
+            if self._database is None:
+                return 0
+            try:
+                return int(count(self._database))
+            except ERRORS as error:
+                self._fail(error)
+                return 0
 
     def clear(self) -> None:
         """Remove every feature and give the disk back."""
-        if self._database is None:
-            return
         with self._lock:
+            if self._database is None:
+                return
             self._pending.clear()
             self._touched.clear()
-            with self._database:
-                self._database.execute("DELETE FROM features")
-            with suppress(
-                sqlite3.OperationalError
-            ):  # Another run is reading: the room stays its own.
-                self._database.execute("VACUUM")
-                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            try:
+                with self._database:
+                    self._database.execute("DELETE FROM features")
+                with suppress(sqlite3.OperationalError):  # Another run is reading: the room stays.
+                    self._database.execute("VACUUM")
+                    self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except ERRORS as error:
+                self._fail(error)
 
     def close(self) -> None:
         """Write what is pending and close the file."""
@@ -179,14 +193,14 @@ class FeatureCache:
             row = self._database.execute(
                 "SELECT value, used FROM features WHERE key = ?", (key,)
             ).fetchone()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self._fail(error)
             return None
-        if row is None:
+        if row is None or not (isinstance(row[0], bytes) and isinstance(row[1], int)):
             return None
         if row[1] < time.time() - USED_GRAIN:
             self._touched.add(key)
-        return bytes(row[0])
+        return row[0]
 
     def _make_room(self, database: sqlite3.Connection) -> None:
         """Remove the longest unused features until a tenth of the limit is free."""
@@ -220,16 +234,32 @@ class FeatureCache:
             self._database = None
             _say(f"{self.folder} cannot hold the feature cache ({error}); going on without it")
 
-    def _fail(self, error: sqlite3.Error) -> None:
+    def _fail(self, error: Exception) -> None:
         """After an error in use: start anew where the file is damaged, else do without."""
         if self._database is not None:
             with suppress(sqlite3.Error):
                 self._database.close()
             self._database = None
-        if isinstance(error, sqlite3.OperationalError):
+        if _is_passing(error):
             _say(f"the feature cache in {self.folder} failed ({error}); going on without it")
         else:
             self._open(suspect=True)
+
+
+_caches: WeakSet[FeatureCache] = WeakSet()
+_inherited: list[object] = []
+
+
+def _after_fork() -> None:
+    """A connection must not be used or closed by another process than its own: a fork goes on without the cache."""
+    for cache in _caches:
+        _inherited.append(cache._database)
+        cache._lock, cache._database = threading.RLock(), None
+        cache._pending.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _NotOursError(Exception):
@@ -258,13 +288,18 @@ def _connect(path: Path, *, suspect: bool = False) -> sqlite3.Connection:
         database.executescript(SCHEMA)
         if suspect and database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise _NotOursError("damaged")
-    except (sqlite3.Error, _NotOursError) as error:
+    except (*ERRORS, _NotOursError) as error:
         if database is not None:
             database.close()
-        if isinstance(error, (sqlite3.OperationalError, _NotOursError)):
+        if _is_passing(error) or isinstance(error, _NotOursError):
             raise
         raise _NotOursError(f"damaged ({error})") from error
     return database
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the system or a lock is at fault and not the file; in a damaged one a table or column may be missing."""
+    return isinstance(error, sqlite3.OperationalError) and "no such" not in str(error)
 
 
 def _set_aside(path: Path) -> Path:
