@@ -96,6 +96,10 @@ CODES: dict[str, Rule] = {
         "warning",
         "store the picture upright, or let `tagbox split` write records of turned pictures",
     ),
+    "image-range-guessed": Rule(
+        "warning",
+        "look at it with `tagbox show`; save it with 8 bits a channel, or state its range",
+    ),
     "duplicate-picture": Rule("warning", "keep one of them"),
     "near-duplicate-picture": Rule("info", "look at both; keep one if they are the same"),
     # Two sides of a split.

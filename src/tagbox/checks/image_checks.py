@@ -67,6 +67,7 @@ class _Read(NamedTuple):
     header: Header = UNKNOWN
     bits: NDArray[np.uint64] | None = None
     grid: NDArray[np.float16] | None = None
+    doubt: str | None = None
 
 
 def check_pictures(
@@ -80,7 +81,8 @@ def check_pictures(
         Whose images are read.
     findings
         Gets ``image-missing``, ``image-unreadable``, ``image-empty``, ``image-truncated``,
-        ``image-too-large``, ``image-corrupt``, ``size-mismatch``, ``size-exif-rotated``.
+        ``image-too-large``, ``image-corrupt``, ``image-range-guessed``, ``size-mismatch``,
+        ``size-exif-rotated``.
     progress
         Called with 1 after each image.
     """
@@ -100,6 +102,9 @@ def check_pictures(
             assert read.bits is not None and read.grid is not None
             pictures.decoded[row] = True
             pictures.bits[row], pictures.grids[row] = read.bits, read.grid
+            if read.doubt is not None:
+                place = image_place(dataset, row)
+                findings.add("image-range-guessed", dataset.images.path(row), read.doubt, place)
         pictures.digests[row] = read.digest
         headers.append(read.header)
         if progress is not None:
@@ -130,11 +135,14 @@ def _read(file: Path) -> _Read:
     try:
         content = read_bytes(file)
         digest = hashlib.sha256(content).digest()
-        image = decode_bytes(content, file=file, min_size=_MIN_SIZE)
+        doubts: list[str] = []
+        image = decode_bytes(content, file=file, min_size=_MIN_SIZE, tell=doubts.append)
     except TagboxError as error:
         return _Read(error, digest)
     bits, grid = fingerprint(image)
-    return _Read(None, digest, read_header(io.BytesIO(content)), bits, grid)
+    return _Read(
+        None, digest, read_header(io.BytesIO(content)), bits, grid, next(iter(doubts), None)
+    )
 
 
 def check_sizes(pixels: RecordPixels, findings: Findings) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Collection
 from importlib import import_module
 
 from cyclopts import App, CycloptsError
 
 import tagbox
-from tagbox.cli.console import say_error
+from tagbox.cli.console import say_error, show_warning
 from tagbox.errors import TagboxError, extra_missing
 
 # Nothing opens a socket for statistics, whatever library a command loads later.
@@ -63,6 +64,7 @@ def command_line(imported: Collection[str] = tuple(COMMANDS)) -> App:
 
 def main() -> None:
     """Run the command line; every expected failure ends in one sentence and a non-zero exit code."""
+    warnings.showwarning = show_warning
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     try:
         app = command_line(words[:1])

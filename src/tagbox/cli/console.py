@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tagbox.errors import TagboxError
 from tagbox.progress import Advance
@@ -41,6 +42,22 @@ def say_error(error: TagboxError) -> None:
     """Print the error with its code on stderr; of a distributed run, once if it concerns all processes."""
     if is_main_process() or error.code in ERRORS_OF_ONE_PROCESS:
         print(f"tagbox: error [{error.code}]: {error}", file=sys.stderr)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """`warnings.showwarning` of the command line: tagbox's own warnings in one line, others as Python has them."""
+    if category.__module__.partition(".")[0] == "tagbox":
+        say(f"tagbox: warning: {message}")
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        print(text, end="", file=file or sys.stderr)
 
 
 def print_json(value: Any) -> None:

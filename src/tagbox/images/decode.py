@@ -6,7 +6,7 @@ JPEGs are decoded by simplejpeg; what that does not support, and every other for
 - grayscale and palette: RGB;
 - alpha: composited on white, as a page shows it;
 - CMYK: Pillow's conversion;
-- 16 bit a channel: the upper 8; float: clipped to 0..255, or scaled from 0..1;
+- more than 8 bits a channel: scaled by `images.depth`;
 - several frames: the first.
 """
 
@@ -15,23 +15,25 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
 from tagbox.files import read_file
+from tagbox.images.depth import Tell, color_levels, gray_levels, warn_once
 from tagbox.images.geometry import turned_upright
 from tagbox.images.header import orientation_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 """Raised whenever decoding or geometry change a pixel; caches of features are keyed by it."""
 
 REPLACE = "replace the file or remove its record"
@@ -72,7 +74,7 @@ def image_source(image: ImageInput, name: str) -> bytes | NDArray[np.uint8]:
 
     if isinstance(image, Image.Image):
         with _PILLOW_LOCK, _pillow_errors(name):
-            return _upright_rgb(image)
+            return _upright_rgb(image, partial(warn_once, name))
     raise TagboxError(
         "image-unreadable",
         f"a {type(image).__name__} is no image",
@@ -119,7 +121,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_bytes(
-    data: bytes, *, file: Path | str | None, min_size: int | None = None
+    data: bytes,
+    *,
+    file: Path | str | None,
+    min_size: int | None = None,
+    tell: Tell | None = None,
 ) -> NDArray[np.uint8]:
     """The image as (H, W, 3) uint8 RGB, upright.
 
@@ -130,6 +136,9 @@ def decode_bytes(
     min_size
         A JPEG may come out at a half of its size or less (scaled in the DCT, which is fast and
         hardly visible) as long as both sides keep this many pixels.
+    tell
+        Is told how the range of an image of more than 8 bits was guessed; without it an
+        `images.depth.ImageRangeWarning` is given for the first such image.
 
     Raises
     ------
@@ -143,7 +152,7 @@ def decode_bytes(
         image = _fast_jpeg(data, min_size)
         if image is not None:
             return image
-    return _with_pillow(data, file)
+    return _with_pillow(data, file, tell or partial(warn_once, str(file or "an image")))
 
 
 def pixels_version() -> str:
@@ -183,17 +192,20 @@ def _orientation(data: bytes) -> int:
         return 1
 
 
-def _with_pillow(data: bytes, file: Path | str | None) -> NDArray[np.uint8]:
+def _with_pillow(data: bytes, file: Path | str | None, tell: Tell) -> NDArray[np.uint8]:
     from PIL import Image
 
     with _pillow_errors(file), Image.open(io.BytesIO(data)) as picture:
-        return _upright_rgb(picture)
+        return _upright_rgb(picture, tell, lambda: Image.open(io.BytesIO(data)))
 
 
-def _upright_rgb(picture: PilImage) -> NDArray[np.uint8]:
+def _upright_rgb(
+    picture: PilImage, tell: Tell, reopen: Callable[[], PilImage] | None = None
+) -> NDArray[np.uint8]:
+    levels = color_levels(picture, reopen, tell)
     picture.load()
     orientation = orientation_of(picture)
-    return turned_upright(np.array(_to_rgb(picture)), orientation)
+    return turned_upright(np.array(_to_rgb(levels or picture, tell)), orientation)
 
 
 @contextmanager
@@ -225,30 +237,19 @@ def _plain(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
-def _to_rgb(picture: PilImage) -> PilImage:
+def _to_rgb(picture: PilImage, tell: Tell) -> PilImage:
     """8-bit RGB from any mode of Pillow's."""
     from PIL import Image
 
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
     if picture.mode.startswith("I") or picture.mode == "F":
-        return Image.fromarray(_to_8_bit(np.asarray(picture))).convert("RGB")
+        return Image.fromarray(gray_levels(picture, tell)).convert("RGB")
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         page = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(page, layer).convert("RGB")
     return picture.convert("RGB")
-
-
-def _to_8_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Gray levels of 16, 32 bit or float as uint8."""
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(values)
-        values = values * (255 if values.max(initial=0) <= 1 else 1)
-    elif values.dtype.itemsize == 2 or values.max(initial=0) > 255:
-        values = values.astype(np.int64) >> 8
-    levels: NDArray[np.uint8] = np.clip(values, 0, 255).astype(np.uint8)
-    return levels
 
 
 def default_threads() -> int:
