@@ -18,7 +18,6 @@ from tagbox.config import (
     DetectorTuneOptions,
     Metric,
     TuneOptions,
-    require,
 )
 from tagbox.config.finetune import FREE
 from tagbox.data.dataset import Dataset
@@ -243,9 +242,6 @@ def run_study(
     """
     require_optuna()
     minutes = options.minutes
-    require(options.trials >= 1, "trials", options.trials, "at least 1")
-    require(minutes is None or minutes > 0, "minutes", minutes, "above 0")
-    require(options.repeats >= 0, "repeats", options.repeats, "at least 0")
     started = time.monotonic()
     source, progress = source or DataConfig(), progress or Silent()
     ranges = read_ranges(search, options.search, options.fixed, type(config))

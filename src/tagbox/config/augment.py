@@ -42,6 +42,7 @@ class AugmentConfig(Config):
     """Alpha of CutMix; 0 disables it."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(0 <= self.rotate <= 180, "rotate", self.rotate, "from 0 to 180 degrees")
         require(0 <= self.color < 1, "color", self.color, "in [0, 1)")
         require(0 <= self.randaugment <= 10, "randaugment", self.randaugment, "from 0 to 10")
@@ -80,6 +81,7 @@ class BoxAugmentConfig(Config):
     """Smallest share of a box that must stay in the image; a box with less becomes a region to ignore."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(0 <= self.rotate <= 180, "rotate", self.rotate, "from 0 to 180 degrees")
         for name in ("photometric", "zoom_out", "iou_crop", "mosaic"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")

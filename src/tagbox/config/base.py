@@ -6,6 +6,9 @@ is made, so that a flag, a YAML file and a keyword argument raise the same error
 
 from __future__ import annotations
 
+import math
+import numbers
+import os
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,7 +20,21 @@ from tagbox.errors import TagboxError, bad_value
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Base of all configurations, with conversion to and from plain values."""
+    """Base of all configurations: fields validated by type, and conversion to and from plain values.
+
+    Raises
+    ------
+    TagboxError
+        ``config-value`` for a value that is not of its field's type, or not finite. Subclasses check ranges
+        in their own `__post_init__`.
+    """
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)).items():
+            value = getattr(self, name)
+            typed = _typed(value, hint, name)
+            if typed is not value:
+                object.__setattr__(self, name, typed)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML and JSON: paths as strings, tuples as lists, groups as dicts."""
@@ -32,7 +49,7 @@ class Config:
         TagboxError
             ``config-field`` for an unknown field, ``config-value`` for a value of the wrong type.
         """
-        hints = typing.get_type_hints(cls)
+        hints = _hints(cls)
         for name in values:
             if name not in hints:
                 raise TagboxError(
@@ -42,7 +59,21 @@ class Config:
                     where=str(name),
                     hint=f"the settings are {', '.join(sorted(hints))}",
                 )
-        return cls(**{name: _typed(v, hints[name], name, file) for name, v in values.items()})
+        try:
+            return cls(**values)
+        except TagboxError as error:
+            raise error.replace(file=error.file or file) from error
+
+
+def _hints(cls: type[Config]) -> dict[str, Any]:
+    """The types of a configuration's fields by their names."""
+    if cls not in _KNOWN_HINTS:
+        hints = typing.get_type_hints(cls)
+        _KNOWN_HINTS[cls] = {f.name: hints[f.name] for f in fields(cls)}
+    return _KNOWN_HINTS[cls]
+
+
+_KNOWN_HINTS: dict[type[Config], dict[str, Any]] = {}
 
 
 def _plain(value: Any) -> Any:
@@ -53,24 +84,54 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _typed(value: Any, hint: Any, name: str, file: Path | None) -> Any:
-    """`value` as the type `hint`, or an error that names the field."""
+def _typed(value: Any, hint: Any, name: str) -> Any:
+    """`value` as the type `hint`, or an error that names the field; a plain group becomes its configuration."""
     if isinstance(hint, type) and issubclass(hint, Config) and isinstance(value, Mapping):
         try:
-            return hint.from_dict(value, file=file)
+            return hint.from_dict(value)
         except TagboxError as error:
             raise error.replace(where=f"{name}.{error.where}") from error
-    import msgspec
-
     try:
-        return msgspec.convert(value, hint, dec_hook=_path)
-    except msgspec.ValidationError as error:
-        raise bad_value(value, _wanted(hint), name, file=file) from error
+        return _converted(value, hint)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise bad_value(value, _wanted(hint), name) from error
 
 
-def _path(kind: type, value: Any) -> Path:
-    """Decode a path, which is the only type of a setting that msgspec does not know."""
-    return Path(value)
+def _converted(value: Any, hint: Any) -> Any:
+    """`value` itself if it is of the type `hint`, else what it stands for: 3 for 3.0, a path for a text.
+
+    Raises
+    ------
+    TypeError, ValueError, OverflowError
+        For a value of another type, and for a number that is not finite.
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if isinstance(value, str) and value in arguments:
+            return value
+    elif origin is tuple:
+        if isinstance(value, (list, tuple)):
+            items = tuple(_converted(item, arguments[0]) for item in value)
+            return value if items == value else items
+    elif arguments:  # A union.
+        for kind in sorted(
+            arguments, key=lambda kind: not isinstance(value, kind) if isinstance(kind, type) else 1
+        ):
+            try:
+                return _converted(value, kind)
+            except (TypeError, ValueError, OverflowError):
+                continue
+    elif hint is Path:
+        if isinstance(value, (str, os.PathLike)):
+            return value if isinstance(value, Path) else Path(value)
+    elif hint in (int, float):
+        if not isinstance(value, bool) and isinstance(value, numbers.Real):
+            number = hint(value)
+            if number == value and math.isfinite(number):
+                return value if type(value) is hint else number
+    elif isinstance(value, hint):
+        return value
+    raise TypeError
 
 
 def _wanted(hint: Any) -> str:
@@ -79,10 +140,21 @@ def _wanted(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, arguments))}"
     if typing.get_origin(hint) is tuple:
-        return "a list of " + {int: "whole numbers", str: "texts"}[arguments[0]]
+        return "a list of " + {int: "whole numbers", str: "texts"}.get(arguments[0], "values")
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     words[Path] = "a path"
-    return _wanted(arguments[0]) if arguments else words.get(hint, "a group of settings")
+    if arguments:
+        known = [_wanted(kind) for kind in arguments if kind is not type(None)]
+        return " or ".join(known)
+    return words.get(hint, "a group of settings")
+
+
+MOST_SEED = 2**32 - 1
+
+
+def require_seed(value: int, field: str = "seed") -> None:
+    """Raise ``config-value`` unless `value` is a seed that NumPy and torch take."""
+    require(0 <= value <= MOST_SEED, field, value, f"from 0 to {MOST_SEED}")
 
 
 def require(ok: bool, field: str, value: object, wanted: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tagbox.config.augment import AugmentConfig
-from tagbox.config.base import Config, require
+from tagbox.config.base import Config, require, require_seed
 from tagbox.config.finetune import FinetuneConfig, require_rates
 
 Geometry = Literal["squash", "pad", "crop"]
@@ -110,6 +110,8 @@ class ClassifierConfig(Config):
     """Augmentation while the backbone is trained."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        require_seed(self.seed)
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
         for name in ("epochs", "batch_size", "hidden", "patience"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
@@ -149,6 +151,7 @@ class EnsembleConfig(Config):
     """Device to compute on."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for size in self.scales:
             wanted = f"a number of pixels from {SIZES[0]} to {SIZES[-1]}"
             require(size in SIZES, "scales", size, wanted)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tagbox.config.base import Config, require
+from tagbox.config.base import Config, require, require_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class DataConfig(Config):
     """Count a crowd region as its category being present in the image."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        require_seed(self.sample_seed, "sample_seed")
         require(
             self.max_images is None or self.max_images > 0, "max_images", self.max_images, "above 0"
         )
@@ -61,10 +63,11 @@ class SynthConfig(Config):
     """COCO JSON files with the images beside them, or a challenge folder with `.cls` labels."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(1 <= self.images <= 10**8, "images", self.images, "from 1 to 100000000")
         for name in ("val", "test"):
             value = getattr(self, name)
             require(0 <= value <= 10**8, name, value, "from 0 to 100000000")
         for name in ("width", "height"):
             require(32 <= getattr(self, name) <= 8192, name, getattr(self, name), "from 32 to 8192")
-        require(self.seed >= 0, "seed", self.seed, "at least 0")
+        require_seed(self.seed)

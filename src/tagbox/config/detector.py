@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tagbox.config.augment import BoxAugmentConfig
-from tagbox.config.base import Config, require
+from tagbox.config.base import Config, require, require_seed
 from tagbox.config.finetune import AutoBool, require_stages, require_steps
 
 DetectionMetric = Literal["ap", "ap50", "ap75", "val_loss"]
@@ -99,6 +99,8 @@ class DetectorConfig(Config):
     """Augmentation of images and their boxes."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        require_seed(self.seed)
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
         require(32 <= self.size <= 4096, "size", self.size, "from 32 to 4096 pixels")
         require_stages(self.trainable_layers, "trainable_layers")

@@ -66,6 +66,7 @@ class FinetuneConfig(Config):
     """Checkpoints to keep besides the weights of the best epoch."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_stages(self.unfreeze, "unfreeze")
         require_steps(self)
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tagbox.config.base import require
+from tagbox.config.base import Config, require, require_seed
 from tagbox.config.classifier import Metric, Objective
 from tagbox.config.detector import DetectionMetric
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreSettings:
+class ScoreSettings(Config):
     """How predictions are scored against a dataset."""
 
     thresholds: float | Path | None = None
@@ -53,11 +53,14 @@ class ScoreSettings:
     """Seed of resamples and of cross-fitting."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        require_seed(self.seed)
+        require(self.top_k is None or self.top_k >= 1, "top_k", self.top_k, "at least 1")
         require(self.resamples > 0, "resamples", self.resamples, "above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneOptions:
+class TuneOptions(Config):
     """Options of a search, and where its study is stored."""
 
     name: str
@@ -95,6 +98,12 @@ class TuneOptions:
     storage: str | None = None
     """Database URL of the trials, such as postgresql://USER@HOST/NAME, instead of study.db; for one process
     at a time."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.trials >= 1, "trials", self.trials, "at least 1")
+        require(self.minutes is None or self.minutes > 0, "minutes", self.minutes, "above 0")
+        require(self.repeats >= 0, "repeats", self.repeats, "at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
