@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tagbox.api.report_examples import classifier_examples
 from tagbox.api.run import Run
 from tagbox.config import DataConfig, EnsembleConfig
+from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import UNKNOWN, Dataset
 from tagbox.errors import TagboxError, no_labels
 from tagbox.progress import Progress, Silent
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tagbox.training.ensemble import EnsembleEvaluation
 
 
+@checked_arguments
 def ensemble(
     members: Sequence[Path | str],
     val: Path | str | Dataset,

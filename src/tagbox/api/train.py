@@ -12,6 +12,7 @@ import numpy as np
 from tagbox.api.report_examples import classifier_examples, detector_examples
 from tagbox.api.run import Run
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
+from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import Dataset
 from tagbox.progress import Progress, Silent
 from tagbox.training.resolve_config import Training
@@ -30,6 +31,7 @@ TENSORBOARD_PICTURES = 4
 Result = TypeVar("Result", bound="Trained")
 
 
+@checked_arguments
 def train_classifier(
     data: Path | str | Dataset,
     config: ClassifierConfig | None = None,
@@ -136,6 +138,7 @@ def train_classifier(
     )
 
 
+@checked_arguments
 def train_detector(
     data: Path | str | Dataset,
     config: DetectorConfig | None = None,

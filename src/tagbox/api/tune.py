@@ -19,6 +19,7 @@ from tagbox.config import (
     Metric,
     TuneOptions,
 )
+from tagbox.config.arguments import checked_arguments
 from tagbox.config.finetune import FREE
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
@@ -69,6 +70,7 @@ class Study(Generic[Training]):
         return kind_of(self.best)
 
 
+@checked_arguments
 def tune_classifier(
     data: Path | str | Dataset,
     config: ClassifierConfig | None = None,
@@ -155,6 +157,7 @@ def tune_classifier(
     )
 
 
+@checked_arguments
 def tune_detector(
     data: Path | str | Dataset,
     config: DetectorConfig | None = None,

@@ -21,6 +21,7 @@ from tagbox.checks.label_checks import check_labels, check_lines
 from tagbox.checks.split_checks import Side, check_sides
 from tagbox.checks.statistics import statistics
 from tagbox.config import DataConfig
+from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import locate_images, require_images
 from tagbox.data.load import adapt, describe, read, source_of, stated_names
@@ -88,6 +89,7 @@ class Report:
         }
 
 
+@checked_arguments
 def check_dataset(path: Path | str, config: DataConfig | None = None) -> list[Finding]:
     """Findings of one dataset, its image files included; errors first.
 

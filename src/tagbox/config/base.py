@@ -134,6 +134,15 @@ def _converted(value: Any, hint: Any) -> Any:
     raise TypeError
 
 
+def matches(value: Any, hint: Any) -> bool:
+    """Whether `value` is of the type `hint`, or stands for one of it."""
+    try:
+        _converted(value, hint)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
 def _wanted(hint: Any) -> str:
     """The type of a setting in words; of a union with None the other type."""
     arguments = typing.get_args(hint)

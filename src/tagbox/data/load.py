@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tagbox.config import DataConfig
+from tagbox.config.arguments import checked_arguments
 from tagbox.data import categories as category_tools
 from tagbox.data import split
 from tagbox.data.dataset import Dataset
@@ -29,6 +30,7 @@ NAMES = {
 }
 
 
+@checked_arguments
 def load_dataset(
     path: Path | str, config: DataConfig | None = None, *, split: str | None = None
 ) -> Dataset:

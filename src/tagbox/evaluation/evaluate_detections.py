@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import Dataset
 from tagbox.evaluation.box_matching import Matches, match_boxes
 from tagbox.evaluation.coco_ground_truth import GroundTruth, ground_truth
@@ -74,6 +75,7 @@ def _best_score_threshold(
     return threshold if threshold > below else float(scores[best])
 
 
+@checked_arguments
 def evaluate_boxes(
     dataset: Dataset,
     detections: Detections,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import LabelKind, Objective
+from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import PRESENT, UNKNOWN
 from tagbox.evaluation.tuning import Tuned, cross_fitted_decisions, tune
 from tagbox.metrics import intervals as interval_methods
@@ -28,6 +29,7 @@ NO_THRESHOLDS = "labels are exclusive: the most probable category is predicted"
 NO_SUM = "needs probabilities that sum to 1 over the categories of an image"
 
 
+@checked_arguments
 def evaluate_labels(
     truth: NDArray[np.int8],
     *,

@@ -13,6 +13,7 @@ from tagbox.backends.create import create_encoder
 from tagbox.backends.encoder import Encoder, Precision
 from tagbox.backends.features import as_head_takes, encode_parts
 from tagbox.config import LabelKind
+from tagbox.config.arguments import checked_arguments
 from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
 from tagbox.images.decode import ImageInput
@@ -20,7 +21,7 @@ from tagbox.images.geometry import placement, to_square
 from tagbox.inference.predictor import ClassifierOutput, LabelPredictor
 from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
 from tagbox.models.bundle import ClassifierBundle, is_ensemble
-from tagbox.models.bundle_files import Arrays
+from tagbox.models.bundle_files import Arrays, building
 from tagbox.models.heads import activate, head_logits, wants_map
 from tagbox.predictions.thresholds import Thresholds
 from tagbox.sharing import shared_property
@@ -60,6 +61,7 @@ class Classifier(LabelPredictor):
             self.encoders = tuple(encoders)
 
     @classmethod
+    @checked_arguments
     def load(
         cls,
         run: Path | str,
@@ -193,7 +195,8 @@ class Classifier(LabelPredictor):
 
 def _backbone(spec: BackboneSpec, arrays: Arrays) -> Backbone:
     try:
-        return load_backbone(spec, arrays)
+        with building(Path("model.json")):
+            return load_backbone(spec, arrays)
     except TagboxError as error:
         if error.code != "weights-mismatch":
             raise

@@ -16,6 +16,7 @@ from tagbox.backends.detector_backend import (
     create_detector_engine,
 )
 from tagbox.backends.pipeline import AHEAD, in_order
+from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
 from tagbox.data.record_pixels import RecordPixels, record_pixels
@@ -26,6 +27,7 @@ from tagbox.images.geometry import Letterbox
 from tagbox.inference.predictor import Predictor
 from tagbox.inference.views import ImageBoxes, Prepared, Tiles, boxes_of, read_prepared
 from tagbox.models.bundle import DetectorBundle
+from tagbox.models.bundle_files import building
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import ScoreThresholds
 from tagbox.sharing import shared_property
@@ -84,6 +86,7 @@ class DetectorModel(Predictor[ImageBoxes]):
         self.fit = Letterbox(size=spec.size, fixed=spec.fixed, multiple=spec.multiple)
 
     @classmethod
+    @checked_arguments
     def load(
         cls, run: Path | str, *, engine: Engine = "auto", device: Device = "auto"
     ) -> DetectorModel:
@@ -292,7 +295,8 @@ def restore_detector(bundle: DetectorBundle) -> Detector:
 
     from tagbox.models.detectors.create import build_detector
 
-    detector = build_detector(bundle.spec)
+    with building(Path("model.json")):
+        detector = build_detector(bundle.spec)
     state = {name: torch.from_numpy(value.copy()) for name, value in bundle.weights.items()}
     try:
         detector.load_state_dict(state)

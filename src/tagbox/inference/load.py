@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagbox.backends.encoder import Precision
+from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
 from tagbox.device import Device, Engine
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tagbox.inference.detector import DetectorModel
 
 
+@checked_arguments
 def load_model(
     run: Path | str,
     *,

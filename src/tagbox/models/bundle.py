@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
 import numpy as np
@@ -21,15 +21,17 @@ from tagbox.config import Geometry, HeadKind, LabelKind, Pooling
 from tagbox.data.dataset import Categories
 from tagbox.errors import TagboxError
 from tagbox.models.backbones import BackboneSpec, Colour
+from tagbox.models.backbones.base import Deviation
 from tagbox.models.bundle_files import (
     Arrays,
     Header,
+    building,
     decode_description,
     mismatch,
     read_description,
     read_weights,
 )
-from tagbox.models.heads import kind_of
+from tagbox.models.heads import head_logits, kind_of, wants_map
 from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
 
 JSON_NAME, WEIGHTS_NAME, ENSEMBLE_NAME = "model.json", "model.safetensors", "ensemble.json"
@@ -38,7 +40,7 @@ FORMAT_VERSION = 1
 
 class _Categories(msgspec.Struct, forbid_unknown_fields=True):
     names: list[str]
-    ids: list[int]
+    ids: list[Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]]
     supercategories: list[str]
 
 
@@ -49,7 +51,7 @@ class _Description(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     format_version: int
     categories: _Categories
     weights_sha256: str
-    ema: float = 0.0
+    ema: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     data_fingerprint: str
     versions: dict[str, str]
 
@@ -216,6 +218,7 @@ class ClassifierBundle(Bundle):
             raise mismatch(path, "categories.names", found)
         if kind_of(head) != description.head.kind:
             raise mismatch(path, "head.kind", f"the weights are those of the head {kind_of(head)}")
+        _require_outputs(head, description, path)
         return {
             "backbones": tuple(
                 (spec, _under(f"backbones.{index}.", arrays))
@@ -256,11 +259,11 @@ class DetectorSpec:
     detector: str
     backbone: str
     categories: int
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=1, le=8192)]
     fixed: bool
-    multiple: int
+    multiple: Annotated[int, msgspec.Meta(ge=1, le=1024)]
     mean: Colour
-    std: Colour
+    std: tuple[Deviation, Deviation, Deviation]
     options: dict[str, Any]
 
 
@@ -339,6 +342,19 @@ def _read_categories(given: _Categories, path: Path) -> Categories:
         ids=np.array(given.ids, np.int64),
         supercategories=tuple(given.supercategories),
     )
+
+
+def _require_outputs(head: Arrays, description: _ClassifierDescription, path: Path) -> None:
+    """Refuse a head that gives no finite logits for features of the backbones' dimensions."""
+    width = sum(spec.dim for spec in description.backbones)
+    if wants_map(description.head.kind):
+        features = np.zeros((1, width, 1, 1), np.float32)
+    else:
+        features = np.zeros((1, width * (1 + (description.pooling == "mean+max"))), np.float32)
+    with building(path), np.errstate(all="ignore"):
+        logits = head_logits(head, features)
+    if logits.shape != (1, len(description.categories.names)) or not np.isfinite(logits).all():
+        raise mismatch(path, "head", f"the head gives no logits for {features.shape[1]} features")
 
 
 def _under(prefix: str, arrays: Arrays) -> Arrays:

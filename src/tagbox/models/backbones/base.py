@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, NDArray[Any]]
 Colour = tuple[float, float, float]
+Deviation = Annotated[float, msgspec.Meta(gt=0)]
 """A value of each of red, green and blue."""
 Source = Literal["packaged", "torchvision", "timm"]
 
@@ -53,10 +55,10 @@ class BackboneSpec:
 
     name: str
     source: Source
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=1, le=8192)]
     mean: Colour
-    std: Colour
-    dim: int
+    std: tuple[Deviation, Deviation, Deviation]
+    dim: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
     weights: str
     weights_sha256: str
     mean_pooled: bool

@@ -1,0 +1,89 @@
+"""Arguments of the public functions, checked against their annotations before anything else happens."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from tagbox.config.base import matches
+from tagbox.errors import bad_value
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_ABSTRACT: dict[str, tuple[type[Any], str]] = {
+    "Mapping": (Mapping, "a mapping"),
+    "Sequence": (Sequence, "a list"),
+    "Collection": (Collection, "a list"),
+    "Callable": (Callable, "a function"),  # type: ignore[dict-item]
+    "Path": (os.PathLike, "a path"),
+}
+_PLAIN: dict[str, tuple[type[Any], str]] = {
+    "str": (str, "a text"),
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "bool": (bool, "true or false"),
+}
+
+
+def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a public function: an argument of another type than its annotation is ``config-value``.
+
+    Plain types, literals, paths and collections are checked as such; any other class is checked by its
+    name, so that no module is imported for it, and protocols are not checked at all.
+
+    Raises
+    ------
+    TagboxError
+        ``config-value`` with the name of the argument, from every call of the decorated function.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            annotation = signature.parameters[name].annotation
+            if isinstance(annotation, str):
+                _check(name, value, annotation, function.__globals__)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _check(name: str, value: Any, annotation: str, names: Mapping[str, Any]) -> None:
+    wanted = []
+    for part in re.sub(r"\[.*\]", "", annotation).split(" | "):
+        if part == "None":
+            if value is None:
+                return
+            continue
+        ok, words = _part(value, part, names)
+        if ok:
+            return
+        wanted.append(words)
+    raise bad_value(value, " or ".join(dict.fromkeys(wanted)), name)
+
+
+def _part(value: Any, part: str, names: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether `value` is of one part of a union, and what that is in words."""
+    if part in _PLAIN:
+        kind, words = _PLAIN[part]
+        return matches(value, kind), words
+    if part in _ABSTRACT:
+        kind, words = _ABSTRACT[part]
+        # A text is a sequence of letters, which nobody means.
+        return isinstance(value, kind) and not isinstance(value, (str, bytes)), words
+    known = names.get(part)
+    if typing.get_origin(known) is Literal:
+        choices = typing.get_args(known)
+        return isinstance(value, str) and value in choices, f"one of {', '.join(choices)}"
+    if part == "Progress" or part in ("Any", "object"):
+        return True, ""
+    article = "an" if part[0] in "AEIOU" else "a"
+    own = "ndarray" if part == "NDArray" else part
+    return any(c.__name__ == own for c in type(value).__mro__), f"{article} {own}"
