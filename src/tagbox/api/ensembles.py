@@ -70,6 +70,7 @@ def ensemble(
     from tagbox.backends.feature_cache import FeatureCache
     from tagbox.data.image_files import require_images
     from tagbox.data.load import describe, load_dataset
+    from tagbox.data.seen_images import digests_of, merge_seen
     from tagbox.inference.ensemble import EnsembleClassifier
     from tagbox.models.ensembles import combine_runs, views_of
     from tagbox.training.ensemble import evaluate_ensemble, with_plain
@@ -80,7 +81,7 @@ def ensemble(
     runs = Path(runs)
     views = views_of(config.scales, mirrored=config.flip)
     candidates = combine_runs([Path(member) for member in members], views)
-    dataset = val if isinstance(val, Dataset) else load_dataset(val, source)
+    dataset = val if isinstance(val, Dataset) else load_dataset(val, _validation(val, source))
     progress.say(describe(dataset))
     _require_same_categories(dataset, candidates.categories)
     require_images(dataset)
@@ -111,7 +112,17 @@ def ensemble(
             },
         }
         metrics = _write(run_dir, name, evaluation, outputs.errors, settings)
+        merge_seen([Path(member) for member in members], run_dir, digests_of(dataset))
     return Run(folder=runs / name, metrics=metrics)
+
+
+def _validation(val: Path | str, source: DataConfig) -> DataConfig:
+    """How the validation data is read: the split ``val`` where it states several and none is chosen."""
+    from tagbox.data.load import stated_names
+
+    names = stated_names(Path(val), source)
+    chosen = source.split is None and len(names) > 1 and "val" in names
+    return replace(source, split="val") if chosen else source
 
 
 def _require_same_categories(dataset: Dataset, categories: Sequence[str]) -> None:

@@ -256,7 +256,7 @@ def run_study(
     from tagbox.data.image_files import require_images
     from tagbox.studies.search import search as search_trials
     from tagbox.studies.storage import study_folder
-    from tagbox.training.train_val import load_beside, load_train_val
+    from tagbox.training.train_val import load_beside, load_train_val, require_apart
 
     _require_one_process()
     train_val = load_train_val(
@@ -273,6 +273,7 @@ def run_study(
             options.test, options.test_images, source, train_val.train, "test", progress
         )
         require_images(test)
+        require_apart(train_val.train, test, "test", config, progress)
         trainer.require_test(test, base)
     with (
         study_folder(options.studies, options.name) as folder,

@@ -27,6 +27,7 @@ def evaluate(
     *,
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     settings: Annotated[ScoreSettings, Parameter(name="*")] = ScoreSettings(),
+    held_out: bool = False,
     per_category: bool = True,
     device: Device = "auto",
     out: Path | None = None,
@@ -49,6 +50,8 @@ def evaluate(
         --as-labels.
     data
         Any dataset, or a labels file in the challenge's JSON form.
+    held_out
+        Evaluate a run only on images that it was not trained on.
     per_category
         Show the table of categories.
     device
@@ -68,14 +71,19 @@ def evaluate(
             hint="pass --as-labels, or evaluate them one by one",
         )
     original = read(data, source)
-    dataset = adapt(original, source)
-    say(describe(dataset))
+    whole = adapt(original, source)
+    say(describe(whole))
     results = []
     for path in predictions:
+        seen: dict[str, Any] = {}
+        dataset = whole
+        if path.is_dir() or held_out:
+            dataset, seen = _seen(path, whole, held_out)
         if _holds_detections(path):
             result = _evaluate_boxes(path, original, dataset, source, settings, device)
         else:
             result = _evaluate_labels(path, dataset, source, settings, device)
+        result |= seen
         results.append({"predictions": str(path), "data": str(data), **result})
     printed = results[0] if len(results) == 1 else {"data": str(data), "compared": results}
     if out is not None:
@@ -92,6 +100,44 @@ def evaluate(
         show_boxes(printed, per_category=per_category)
     else:
         show_labels(printed, per_category=per_category)
+
+
+def _seen(path: Path, dataset: Dataset, held_out: bool) -> tuple[Dataset, dict[str, Any]]:
+    """The images to evaluate a run on, and what is said of those it was trained on, in words and for the JSON."""
+    import numpy as np
+
+    from tagbox.data.seen_images import seen_images
+
+    seen = seen_images(path, dataset) if path.is_dir() else None
+    if seen is None:
+        if held_out:
+            raise TagboxError(
+                "seen-unknown",
+                "it has no record of the images it was trained on",
+                file=path,
+                hint="leave --held-out out, and give data that it was not trained on",
+            )
+        return dataset, {}
+    training, validation = int(seen.training.sum()), int((seen.validation & ~seen.training).sum())
+    count, counts = len(dataset), {"training": training, "validation": validation}
+    if held_out and training:
+        dataset = dataset.take(np.flatnonzero(~seen.training))
+        if not len(dataset):
+            raise TagboxError(
+                "no-held-out-images",
+                f"the run was trained on all {count:,} images",
+                file=path,
+                hint="give other data",
+            )
+        say(f"left out: {training:,} of {count:,} images, on which {path} was trained")
+    elif training:
+        say(
+            f"warning: {path} was trained on {training:,} of these {count:,} images, so the figures are too good; "
+            "--held-out evaluates the others"
+        )
+    if validation and training:
+        say(f"{validation:,} of the others chose its epoch and thresholds")
+    return dataset, {"seen": {**counts, "held_out": held_out}} if training or validation else {}
 
 
 def _holds_detections(path: Path) -> bool:

@@ -109,7 +109,7 @@ def show_boxes(result: Mapping[str, Any], *, per_category: bool) -> None:
     at = result["at_cuts"]
     _show_metrics(
         f"{result['images']:,} images, {result['categories']} categories, {result['boxes']:,} boxes, "
-        f"{result['detections']:,} detections",
+        f"{result['detections']:,} detections{_trained_on(result)}",
         result,
         BOX_METRICS,
         [
@@ -138,10 +138,19 @@ def show_labels(result: Mapping[str, Any], *, per_category: bool) -> None:
     metrics = EXCLUSIVE_METRICS if exclusive else LABEL_METRICS
     _show_metrics(
         f"{result['images']:,} images, {result['categories']} categories, "
-        + ("one an image" if exclusive else f"{result['positives']:,} labels"),
+        + ("one an image" if exclusive else f"{result['positives']:,} labels")
+        + _trained_on(result),
         result,
         {key: title for key, title in metrics.items() if result.get(key) is not None},
     )
+
+
+def _trained_on(result: Mapping[str, Any]) -> str:
+    """The end of a headline for a run that was trained on images that it is evaluated on."""
+    seen = result.get("seen")
+    if not seen or seen["held_out"] or not seen["training"]:
+        return ""
+    return f"; the run was trained on {seen['training']:,} of the images"
 
 
 def _show_metrics(

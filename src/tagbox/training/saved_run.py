@@ -14,6 +14,7 @@ import msgspec
 from tagbox.atomic_io import atomic_write
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
+from tagbox.data.seen_images import digests_of, write_seen
 from tagbox.errors import TagboxError
 from tagbox.files import read_file
 from tagbox.models.bundle import ClassifierBundle, DetectorBundle
@@ -83,6 +84,7 @@ def write_run(
     write_config(folder / CONFIG, trained.config, source, command=command)
     if train_val.split is not None:
         train_val.split.save(folder / "split.json")
+    write_seen(folder, digests_of(train_val.train), digests_of(train_val.validation))
     trained.bundle.save(folder)
     write_history(trained.history, folder / "history.csv")
     if isinstance(trained.predictions, Detections):

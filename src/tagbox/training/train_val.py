@@ -10,6 +10,7 @@ import numpy as np
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import describe, load_dataset, stated_names
+from tagbox.data.seen_images import shared_images
 from tagbox.data.split import Split, stratified_split
 from tagbox.data.split_names import choose, role
 from tagbox.errors import TagboxError, no_labels
@@ -43,7 +44,8 @@ def load_train_val(
     ------
     TagboxError
         What the readers raise; ``images-not-found``; ``no-labels`` where no image has labels;
-        ``categories-differ`` where the two do not have the same categories.
+        ``categories-differ`` where the two do not have the same categories; ``split-overlap`` where images are
+        on both sides and the config does not allow it.
     """
     val, val_source = config.val, source
     if isinstance(data, Path):
@@ -59,16 +61,60 @@ def load_train_val(
         train_rows, val_rows = stratified_split(loaded.labels, config.val_fraction, config.seed)
         rows = {"train": train_rows, "validation": val_rows}
         split = Split.of(loaded, rows, seed=config.seed)
-        return TrainVal(
+        parts = TrainVal(
             train=loaded.take(train_rows), validation=loaded.take(val_rows), split=split
         )
+        overlap = _overlap(parts.train, parts.validation, "validation")
+        if overlap is not None:
+            progress.say(f"warning: {overlap}, so metrics will be too good")
+        return parts
     if config.val is None:
         val_data = load_dataset(val, replace(val_source, max_images=None))
         progress.say(f"validation: {describe(val_data)}, the split {val_source.split}")
         val_data = _labelled(_same_categories(val_data, loaded, val, stated=True))
     else:
         val_data = load_beside(val, config.val_images, source, loaded, "validation", progress)
+    require_apart(loaded, val_data, "validation", config, progress)
     return TrainVal(train=loaded, validation=val_data, split=None)
+
+
+def require_apart(
+    train: Dataset,
+    other: Dataset,
+    name: str,
+    config: ClassifierConfig | DetectorConfig,
+    progress: Progress,
+) -> None:
+    """Refuse other data with images of the training data, or warn where the config allows them; `name` is what it is.
+
+    Raises
+    ------
+    TagboxError
+        ``split-overlap``.
+    """
+    overlap = _overlap(train, other, name)
+    if overlap is not None and not config.allow_overlap:
+        raise TagboxError(
+            "split-overlap",
+            overlap,
+            file=other.source.path,
+            hint="give other images, or pass --allow-overlap",
+        )
+    if overlap is not None:
+        progress.say(f"warning: {overlap}, so metrics will be too good")
+
+
+def _overlap(train: Dataset, validation: Dataset, name: str) -> str | None:
+    """In words how many images are on both sides, as the same file or with the same bytes; None if none is."""
+    pairs = shared_images(train, validation)
+    if not pairs:
+        return None
+    one, other = train.images.path(pairs[0][0]), validation.images.path(pairs[0][1])
+    which = str(one) if one == other else f"{other}, which is {one}"
+    return (
+        f"{len(pairs):,} of the {len(validation):,} {name} images are training images too, "
+        f"such as {which}"
+    )
 
 
 def _stated_sides(data: Path, source: DataConfig) -> tuple[DataConfig, str | None]:
