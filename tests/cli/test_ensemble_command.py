@@ -25,6 +25,7 @@ FILES = {
     "metrics.json",
     "predictions.csv",
     "report.html",
+    "seen_images.json",
 }
 VAL = "scenes/annotations/instances_val.json"
 TRAIN = "scenes/annotations/instances_train.json"

@@ -43,6 +43,7 @@ FILES = {
     "model.safetensors",
     "predictions.csv",
     "report.html",
+    "seen_images.json",
     "tensorboard",
 }
 

@@ -367,7 +367,8 @@ def _about(
     from tagbox.training.run_dir import fingerprints
 
     # The fingerprints identify the validation images, wherever they are.
-    left_out = {*FREE, *(f"finetune.{name}" for name in FREE), "val", "val_images"}
+    left_out = {*FREE, *(f"finetune.{name}" for name in FREE)}
+    left_out |= {"val", "val_images", "allow_overlap"}
     settings = {k: v for k, v in flat_settings(base).items() if k not in left_out}
     searched = {name: f"searched in {allowed}" for name, allowed in ranges.items()}
     return {

@@ -29,9 +29,11 @@ class DetectorConfig(Config):
     """Settings of a detector and of its training."""
 
     val: Path | None = None
-    """Validation dataset; when not given, a stratified part of the training data."""
+    """Validation dataset; when not given, the `val` that the training data states, else a stratified part of it."""
     val_images: Path | None = None
     """Folder of the validation images."""
+    allow_overlap: bool = False
+    """Train although validation images are training images too."""
     val_fraction: float = 0.1
     """Share of the training data used for validation when `val` is not given."""
     detector: str = "dense"
