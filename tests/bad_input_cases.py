@@ -281,7 +281,7 @@ LABEL_FILES = [
     ),
     Case(
         SPLIT_CSV,
-        table("image,labels\n../a.jpg,elk\n"),
+        table("image,labels\n../z.jpg,elk\n"),
         "file-name-outside",
         "labels.csv",
         "image 0",
@@ -596,7 +596,7 @@ PREDICTIONS = [
     Case(SCORE_JSON, found(score=float("nan")), "json-number", "p.json", "line 1"),
     Case(SCORE_JSON, found(category_id=0), "unknown-category-id", "p.json", "[1].category_id"),
     Case(SCORE_JSON, found(image_id=77), "unknown-image-id", "p.json", "[1].image_id"),
-    Case(SCORE_JSON, found(image_id="1"), "id-type", "p.json", "[1].image_id"),
+    Case(SCORE_JSON, found(image_id="one"), "unknown-image-id", "p.json", "[1].image_id"),
     Case(SCORE_JSON, found(category_id=1.5), "id-type", "p.json", "[1].category_id"),
     Case(SCORE_JSON, found(score="high"), "bad-score", "p.json", "[1].score"),
     Case(SCORE_JSON, said("[[1, 2, 3, 4]]"), "results-format", "p.json", "[0]"),

@@ -42,14 +42,19 @@ def read_text(path: Path, most: int = MOST_BYTES) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise not_utf8(path, line_and_column(content, error.start)) from error
+        raise not_utf8(path, line_and_column(content, error.start), content[:64]) from error
 
 
-def not_utf8(path: Path, where: str) -> TagboxError:
-    """The error for bytes that are not UTF-8."""
-    return TagboxError(
-        "not-utf8", "the text is not UTF-8", file=path, where=where, hint="save the file as UTF-8"
-    )
+def not_utf8(path: Path, where: str, content: bytes = b"") -> TagboxError:
+    """The error for bytes that are not UTF-8; `content` are the first of the file."""
+    found = "the text is not UTF-8" + (" but UTF-16" if _is_utf16(content) else "")
+    return TagboxError("not-utf8", found, file=path, where=where, hint="save the file as UTF-8")
+
+
+def _is_utf16(content: bytes) -> bool:
+    """Whether text begins with the byte order mark of UTF-16, or with every second byte of it zero."""
+    zeros = {content[:64:2].count(0), content[1:64:2].count(0)}
+    return content[:2] in (b"\xff\xfe", b"\xfe\xff") or zeros == {0, len(content[:64]) // 2}
 
 
 def line_and_column(content: bytes | memoryview, offset: int) -> str:
@@ -219,6 +224,8 @@ def _map(file: int) -> mmap.mmap:
 
 def syntax_error(error: Exception, content: memoryview, path: Path) -> TagboxError:
     """``json-syntax``, ``json-number`` or ``not-utf8`` for an error of msgspec (or of UTF-8)."""
+    if _is_utf16(bytes(content[:64])) and len(content) > 1:
+        return not_utf8(path, "line 1", bytes(content[:64]))
     if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error):
         return not_utf8(path, "a text in it")
     message = str(error).removeprefix("JSON is malformed: ")

@@ -192,7 +192,7 @@ def test_all_faults_are_found_in_one_run(sound: Coco, write_coco: Callable[..., 
         ),  # trailing comma
         ('{"images": [\n{"id": 1', "json-syntax", "line 2, column 9"),  # cut off
         ("", "json-syntax", None),  # zero bytes
-        (b'\xff\xfe{"images": []}', "json-syntax", "line 1, column 1"),  # UTF-16
+        ('{"images": []}'.encode("utf-16"), "not-utf8", "line 1"),
     ],
 )
 def test_a_syntax_error_is_the_one_finding(

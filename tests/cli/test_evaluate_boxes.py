@@ -188,7 +188,12 @@ BAD = [
         "unknown-category-id",
         "[0].category_id",
     ),
-    ("evaluate results.json truth.json", [FOUND[0] | {"image_id": "0"}], "id-type", "[0].image_id"),
+    (
+        "evaluate results.json truth.json",
+        [FOUND[0] | {"image_id": "x"}],
+        "unknown-image-id",
+        "[0].image_id",
+    ),
     ("evaluate results.json truth.json", [[1, 2]], "results-format", "[0]"),
     ("evaluate results.json truth.json", "[NaN]", "json-number", "line 1"),
     ("evaluate results.json truth.json", "[", "json-syntax", "line 1"),

@@ -19,7 +19,10 @@ from pycocotools import mask as masks
 
 from tagbox import TagboxError
 from tagbox.data.formats.coco import read_coco
+from tagbox.data.load import describe
 from tagbox.data.segmentation import SegmentationError, decode_counts, segmentation_box
+from tagbox.data.training_boxes import training_boxes
+from tagbox.evaluation.coco_ground_truth import ground_truth
 
 Write = Callable[..., Path]
 
@@ -196,10 +199,16 @@ def test_a_broken_segmentation_in_place_of_a_box(
 ) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps(with_segmentation(**changes)))
-    with pytest.raises(TagboxError) as caught:
-        read_coco(path)
-    assert (caught.value.code, caught.value.where) == (code, where)
-    assert caught.value.file == str(path) and caught.value.hint
+    dataset = read_coco(path)
+    assert [(note.code, note.where) for note in dataset.source.notes] == [(code, where)]
+    assert not dataset.annotations.has_box[1]
+    assert where in describe(dataset)
+    # Categories an image need no box; a detector does, and what is scored by boxes.
+    for boxes in (training_boxes, ground_truth):
+        with pytest.raises(TagboxError) as caught:
+            boxes(dataset)
+        assert (caught.value.code, caught.value.where) == (code, where)
+        assert caught.value.file == str(path) and caught.value.hint
 
 
 def test_pycocotools_reads_the_same_polygons(tmp_path: Path) -> None:

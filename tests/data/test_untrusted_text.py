@@ -94,7 +94,10 @@ NUMBERS = ["1e400", "-1e999", "9" * 5000, "1" + "0" * 310, "NaN", "1e99999999999
 def test_numbers_out_of_range_in_a_segmentation(number: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text(COCO % (f', "segmentation": [[{number}, 0, 1, 1, 2, 2]]', ""))
-    assert refused(read_coco, path).code in ("bad-polygon", "json-number")
+    if number == "NaN":
+        assert refused(read_coco, path).code == "json-number"
+    else:
+        assert [note.code for note in read_coco(path).source.notes] == ["bad-polygon"]
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=range(len(NUMBERS)))

@@ -187,6 +187,8 @@ def best_effort(records: CocoRecords, path: Path, root: Path, located: Sequence[
         boxes=np.where(np.isnan(boxes[:, :1]), records.outlines[kept], boxes),
         areas=records.areas[kept],
         crowd=records.crowd[kept],
+        image_texts=records.image_texts,
+        category_texts=records.category_texts,
     )
     return dataset_of(columns, path, root)
 
@@ -246,17 +248,18 @@ def _check_file_names(
 
 
 def _check_references(records: CocoRecords, path: Path, findings: Findings) -> None:
-    def check(noun: str, wanted: NDArray[np.int64], ids: NDArray[np.int64]) -> None:
+    def check(
+        noun: str, wanted: NDArray[np.int64], ids: NDArray[np.int64], texts: dict[int, str]
+    ) -> None:
         def describe(row: int) -> tuple[str, str]:
-            # Ids below that are made up for texts (`RecordReader`).
-            with_id = f"with id {wanted[row]}" if wanted[row] > -(2**61) else "with this text id"
-            return f"{annotation_place(records, row)}.{noun}_id", f"there is no {noun} {with_id}"
+            found = f"there is no {noun} with id {texts.get(int(wanted[row]), wanted[row])}"
+            return f"{annotation_place(records, row)}.{noun}_id", found
 
         unknown = rows_of(wanted, ids[_first_of(ids)]) < 0
         findings.add_rows(f"unknown-{noun}-id", path, unknown, describe)
 
-    check("image", records.image_of, records.image_ids)
-    check("category", records.category_of, records.category_ids)
+    check("image", records.image_of, records.image_ids, records.image_texts)
+    check("category", records.category_of, records.category_ids, records.category_texts)
 
 
 def _check_fields(records: CocoRecords, path: Path, findings: Findings) -> None:

@@ -40,7 +40,7 @@ CODES: dict[str, Rule] = {
     "duplicate-annotation-id": Rule("error", "renumber the annotations from 1"),
     "duplicate-category-id": Rule("error", "give every category its own id"),
     "duplicate-category-name": Rule(
-        "error", "rename one of them, or merge them with --mapping once ids differ"
+        "error", "rename one of the two in the file; a --mapping can then merge them"
     ),
     "unknown-image-id": Rule("error", "add the image's record, or drop the annotation"),
     "unknown-category-id": Rule("error", "add the category's record, or drop the annotation"),

@@ -67,7 +67,7 @@ _NAMES_PICTURES = ("coco", "csv", "labels")
 def check_labels(dataset: Dataset, findings: Findings) -> None:
     """Add findings for the labels of a readable dataset as a whole, and the notes of its reader."""
     for note in dataset.source.notes:
-        findings.add(note.code, dataset.source.path, note.found)
+        findings.add(note.code, dataset.source.path, note.found, note.where)
     _check_use(dataset, findings)
     _check_stems(dataset, findings)
     if dataset.source.format in _NAMES_PICTURES:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import Dataset
+from tagbox.errors import TagboxError
 
 Boxes = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -91,3 +92,16 @@ def annotation_place(dataset: Dataset, row: int, field: str) -> str:
 def format_box(box: NDArray[np.float64]) -> str:
     """A box for a message: ``[1, 2, 0, 5]``."""
     return "[" + ", ".join(f"{side:g}" for side in box.tolist()) + "]"
+
+
+def require_readable_segmentations(dataset: Dataset) -> None:
+    """Raise ``bad-polygon`` or ``bad-rle`` where an annotation has no box since its segmentation cannot be read."""
+    for note in dataset.source.notes:
+        if note.code in ("bad-polygon", "bad-rle"):
+            raise TagboxError(
+                note.code,
+                note.found,
+                file=dataset.source.path,
+                where=note.where,
+                hint="correct it, or give the annotation a bbox",
+            )

@@ -6,7 +6,7 @@ There is no Python object per annotation, so that memory stays small and worker 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -89,7 +89,7 @@ class Categories:
             raise TagboxError(
                 "duplicate-category-name",
                 f"the category name {twice!r} stands twice",
-                hint="give every category its own name, or merge them with --mapping",
+                hint="give every category its own name",
             )
 
     def __len__(self) -> int:
@@ -181,6 +181,10 @@ class Note(NamedTuple):
 
     code: str
     found: str
+    where: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.found}" if self.where else self.found
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -199,6 +203,8 @@ class Source:
         (M,) int64; likewise for annotations.
     notes
         What the reader understood in a way that may not be meant.
+    image_texts, category_texts
+        Ids that are texts in the source, by the numbers that stand for them in the dataset.
     """
 
     path: Path
@@ -206,6 +212,8 @@ class Source:
     image_positions: NDArray[np.int64]
     annotation_positions: NDArray[np.int64]
     notes: tuple[Note, ...] = ()
+    image_texts: Mapping[int, str] = field(default_factory=dict)
+    category_texts: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -285,6 +293,11 @@ class Dataset:
         digest.update(self.images.ids.tobytes())
         digest.update(np.ascontiguousarray(self.labels).tobytes())
         return digest.hexdigest()
+
+
+def spells_number(text: str, number: int) -> bool:
+    """Whether the text of an id is the number that stands for it in the dataset, leading zeros apart."""
+    return text.isascii() and text.isdigit() and text.lstrip("0") == str(number).lstrip("0")
 
 
 def memory_source(images: int, annotations: int, path: Path = Path("memory")) -> Source:

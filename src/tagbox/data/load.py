@@ -200,7 +200,7 @@ def describe(dataset: Dataset) -> str:
     ]
     if labelled < images:
         parts.append(f"{_count(images - labelled, 'image', 'images')} without labels")
-    return "; ".join([", ".join(parts), *(note.found for note in dataset.source.notes)])
+    return "; ".join([", ".join(parts), *map(str, dataset.source.notes)])
 
 
 def _count(number: int, one: str, many: str) -> str:

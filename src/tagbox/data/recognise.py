@@ -24,7 +24,7 @@ YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NAMES_FILES = ("classes.txt", "obj.names", "classes.names", "predefined_classes.txt")
 _HEAD = 65536
 _COCO_KEY = re.compile(rb'\s*\{\s*"(images|annotations|categories|info|licenses|type)"\s*:')
-_COCO_LIST = re.compile(rb'"(images|annotations)"\s*:\s*\[')
+_COCO_LIST = re.compile(rb'"(images|annotations)"\s*:\s*[\[{]')
 _LABELS = re.compile(rb'\s*\{\s*("(?:[^"\\]|\\.)*"\s*:\s*\[\s*(?:-?[\d.]|\])|\})')
 
 
@@ -76,7 +76,7 @@ def _of_file(path: Path) -> str:
             return "coco"
         hints = {
             "labelme": f"this is one labelme file; point at its folder {path.parent}",
-            "results": "this is a list of detections, not a dataset; it is read as predictions",
+            **_FOREIGN,
         }
         raise TagboxError(
             "format-unknown",
@@ -94,13 +94,13 @@ def _of_file(path: Path) -> str:
 
 
 def json_kind(path: Path) -> str:
-    """``coco``, ``labels``, ``labelme``, ``results`` (a list), or ``""`` by a file's first bytes."""
+    """``coco``, ``labels``, ``labelme``, a key of `_FOREIGN`, or ``""`` by a file's first bytes."""
     try:
         with open_file(path) as opened:
             head = opened.read(_HEAD).removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise cannot_read(path, error) from error
-    if _COCO_KEY.match(head):
+    if _COCO_KEY.match(head) and (len(head) >= _HEAD - 3 or _COCO_LIST.search(head)):
         return "coco"
     if head[:1] == b"{" and is_labelme(path):
         return "labelme"
@@ -109,7 +109,32 @@ def json_kind(path: Path) -> str:
     # Exporters may write keys of their own first.
     if head.lstrip()[:1] == b"{" and _COCO_LIST.search(head):
         return "coco"
-    return "results" if head.lstrip()[:1] == b"[" else ""
+    return _foreign_kind(head)
+
+
+_FOREIGN = {
+    "results": "this is a list of detections, not a dataset; it is read as predictions",
+    "label studio": "these are Label Studio's tasks; export them as COCO or YOLO",
+    "createml": "this is CreateML's form; export the dataset as COCO or YOLO",
+    "via": "this is a project of the VGG Image Annotator; export its annotations as COCO",
+}
+"""What to do with JSON of other tools, by its kind."""
+
+
+def _foreign_kind(head: bytes) -> str:
+    def has(*keys: str) -> bool:
+        return all(re.search(rb'"%s"\s*:' % key.encode(), head) for key in keys)
+
+    if head.lstrip()[:1] == b"[":
+        if has("image_id", "score") or head.split() in ([b"[]"], [b"[", b"]"]):
+            return "results"
+        if has("from_name") or has("data", "annotations") or has("annotator", "annotation_id"):
+            return "label studio"
+        if has("annotations", "coordinates"):
+            return "createml"
+    elif has("filename", "regions") or has("_via_settings"):
+        return "via"
+    return ""
 
 
 def _top_level_keys(path: Path) -> list[str]:

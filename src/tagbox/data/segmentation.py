@@ -46,7 +46,7 @@ def segmentation_box(segmentation: Any) -> Xywh | None:
     Parameters
     ----------
     segmentation
-        As decoded from JSON: a list of polygons ``[x, y, x, y, ...]``, one such polygon by itself, or
+        As decoded from JSON: a list of polygons ``[x, y, x, y, ...]`` or ``[[x, y], ...]``, one such polygon by itself, or
         ``{"size": [height, width], "counts": ...}`` with a list of counts or COCO's compressed text.
 
     Returns
@@ -67,10 +67,14 @@ def segmentation_box(segmentation: Any) -> Xywh | None:
         raise SegmentationError(
             "bad-polygon", f"{shown(segmentation)} is neither a list of polygons nor an RLE"
         )
+    if _are_points(segmentation):
+        segmentation = [segmentation]
     flat = not isinstance(segmentation[0], list)
     xs: list[float] = []
     ys: list[float] = []
     for number, polygon in enumerate([segmentation] if flat else segmentation):
+        if _are_points(polygon):
+            polygon = [value for point in polygon for value in point]
         try:
             _check_polygon(polygon)
         except ValueError as error:
@@ -91,6 +95,17 @@ def raw_segmentation_box(raw: msgspec.Raw) -> Xywh | None:
         found = found[:1].lower() + found[1:]
         raise SegmentationError("bad-polygon", found, place.rstrip("`")) from None
     return segmentation_box(value)
+
+
+def _are_points(value: Any) -> bool:
+    """Whether a value is a list of three or more pairs of numbers."""
+    return (
+        isinstance(value, list)
+        and len(value) >= 3
+        and all(
+            isinstance(p, list) and len(p) == 2 and _NUMBERS.issuperset(map(type, p)) for p in value
+        )
+    )
 
 
 def _check_polygon(polygon: Any) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write
 from tagbox.config import DataConfig
-from tagbox.data.dataset import Dataset
+from tagbox.data.dataset import Dataset, spells_number
 from tagbox.data.stratify import sizes, stratify
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
@@ -245,5 +245,9 @@ def _keys(dataset: Dataset, kind: Literal["stem", "id", "file"]) -> list[str]:
     if kind == "stem":
         stems: list[str] = dataset.images.stems.tolist()
         return stems
-    values = dataset.images.ids if kind == "id" else dataset.images.files
-    return [str(value) for value in values.tolist()]
+    if kind == "file":
+        files: list[str] = dataset.images.files.tolist()
+        return files
+    # Digits in quotes are the number; for another text the dataset has a number of its own.
+    texts = {n: t for n, t in dataset.source.image_texts.items() if not spells_number(t, n)}
+    return [texts.get(number, str(number)) for number in dataset.images.ids.tolist()]

@@ -15,6 +15,7 @@ from tagbox.data.box_faults import (
     look_like_corners,
     look_normalised,
     outside,
+    require_readable_segmentations,
     without_area,
 )
 from tagbox.data.dataset import Dataset
@@ -232,6 +233,8 @@ def _require_sound(
     wrong = np.flatnonzero(np.logical_or.reduce([faults[code] for code in _KINDS]))
     if not len(wrong):
         return
+    if faults["annotation-without-box"].any():
+        require_readable_segmentations(dataset)
     row = int(wrong[0])
     code = next(code for code in _KINDS if faults[code][row])
     box = dataset.annotations.boxes[row]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.data.box_faults import require_readable_segmentations
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 
@@ -161,6 +162,7 @@ def ground_truth(dataset: Dataset) -> GroundTruth:
             file=dataset.source.path,
             hint="give the dataset that holds the boxes",
         )
+    require_readable_segmentations(dataset)
     drawn = annotations.has_box & ~np.isnan(annotations.boxes).any(axis=1)
     if len(annotations) and not drawn.any():
         raise TagboxError(

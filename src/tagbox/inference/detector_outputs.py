@@ -23,7 +23,7 @@ from tagbox.images.decode import read_image
 from tagbox.images.draw import DrawnBox, image_with_boxes, save_jpegs
 from tagbox.images.header import UNKNOWN, read_header
 from tagbox.inference.detector import DetectorOutput
-from tagbox.predictions.coco_results import encode_results
+from tagbox.predictions.coco_results import encode_results, image_keys
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import ScoreThresholds
 
@@ -263,7 +263,7 @@ def _encode_coco(
     renumbered = replace(
         detections,
         boxes=detections.boxes if truth is None else truth.to_record(detections.boxes, rows),
-        images=tuple(map(str, target.dataset.images.ids.tolist())),
+        images=image_keys(target.dataset),
         categories=target.dataset.categories.names,
         image_rows=rows,
         category_rows=target.category_rows[detections.category_rows],

@@ -199,7 +199,11 @@ def image_rows_of(
     by_file = {name: row for row, name in enumerate(files)}
     by_stem = _index(stems)
     by_number = _index([_plain(stem) for stem in stems])
-    by_id = {str(number): row for row, number in enumerate(dataset.images.ids.tolist())}
+    texts = dataset.source.image_texts
+    by_id = {
+        texts.get(number, str(number)): row
+        for row, number in enumerate(dataset.images.ids.tolist())
+    }
     rows = np.full(len(keys), -1, np.intp)
     unknown: list[str] = []
     for position, key in enumerate(keys):
@@ -209,7 +213,7 @@ def image_rows_of(
         if row == -1:
             row = by_number.get(_plain(_stem(key)), -1)
         if row == -1:
-            row = by_id.get(_plain(key), -1)
+            row = by_id.get(key, by_id.get(_plain(key), -1))
         if row == _AMBIGUOUS:
             same = [name for name in files if _plain(_stem(name)) == _plain(_stem(key))]
             raise TagboxError(

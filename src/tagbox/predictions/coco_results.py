@@ -8,6 +8,7 @@ record that cannot be used. No detection is dropped, none is rounded.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write
-from tagbox.data.dataset import Dataset, rows_of
+from tagbox.data.dataset import Dataset, rows_of, spells_number
 from tagbox.data.formats.coco_columns import Box, column_of
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
@@ -43,6 +44,35 @@ class Columns(msgspec.Struct):
     category_ids: NDArray[np.int64]
     boxes: NDArray[np.float64]
     scores: NDArray[np.float64]
+    unknown: dict[str, dict[int, str]] = {}
+    """Ids that cannot be the dataset's, by the numbers that stand for them."""
+
+
+class _Ids:
+    """Numbers for the ids of images or categories in a file; those of the dataset may be texts.
+
+    A text is the dataset's id of that spelling; where the dataset's are numbers, it is that of its digits.
+    """
+
+    def __init__(self, known: Mapping[int, str]) -> None:
+        self._number_of = {text: number for number, text in known.items()}
+        self._has_texts = bool(known)
+        self.only_texts = any(not spells_number(text, n) for n, text in known.items())
+        self.unknown: dict[int, str] = {}
+
+    def number(self, value: int | str) -> int:
+        """The number of an id; a new negative one for an id that cannot be the dataset's."""
+        if isinstance(value, int) and not self.only_texts:
+            return value
+        text = str(value)
+        number = self._number_of.get(text) if isinstance(value, str) else None
+        if number is None and not self._has_texts and text.isascii() and text.isdigit():
+            number = int(text) if len(text) < 19 else None
+        if number is None:
+            stand_ins = {unknown: n for n, unknown in self.unknown.items()}
+            number = stand_ins.get(text, -(2**62) - len(self.unknown))
+            self.unknown[number] = text
+        return number
 
 
 def read_results(path: Path, dataset: Dataset) -> Detections:
@@ -53,12 +83,12 @@ def read_results(path: Path, dataset: Dataset) -> Detections:
     path
         The file, of any tool. An empty list is a detector that found nothing.
     dataset
-        Whose original image and category ids the file uses.
+        Whose original image and category ids the file uses, spelt as the dataset has them.
 
     Returns
     -------
     Detections
-        In the order of the file; images are the dataset's, as decimal ids, categories its names.
+        In the order of the file; images are the dataset's, by `image_keys`, categories its names.
 
     Raises
     ------
@@ -66,10 +96,10 @@ def read_results(path: Path, dataset: Dataset) -> Detections:
         ``file-missing``, ``json-syntax``, ``json-number``, ``not-utf8``, ``results-format``,
         ``json-field``, ``id-type``, ``bad-box``, ``bad-score``, ``unknown-image-id``, ``unknown-category-id``.
     """
-    columns = _read(path)
+    columns = _read(path, dataset)
     image_rows, category_rows = _rows(columns, dataset)
-    _check_known(image_rows, columns.image_ids, dataset, path, "image")
-    _check_known(category_rows, columns.category_ids, dataset, path, "category")
+    _check_known(image_rows, columns, dataset, path, "image")
+    _check_known(category_rows, columns, dataset, path, "category")
     return _detections(columns, image_rows, category_rows, dataset, path)
 
 
@@ -81,7 +111,7 @@ def read_known_results(path: Path, dataset: Dataset) -> tuple[Detections, int]:
     TagboxError
         As `read_results`, unknown ids apart.
     """
-    columns = _read(path)
+    columns = _read(path, dataset)
     image_rows, category_rows = _rows(columns, dataset)
     known = (image_rows >= 0) & (category_rows >= 0)
     kept = Columns(
@@ -131,9 +161,10 @@ def encode_results(
     if decimals is not None:
         boxes, scores = np.round(boxes, decimals), np.round(scores, decimals)
     encode = msgspec.json.Encoder().encode
+    images, categories = dataset.source.image_texts, dataset.source.category_texts
     records = zip(
-        dataset.images.ids[detections.image_rows].tolist(),
-        dataset.categories.ids[detections.category_rows].tolist(),
+        [images.get(n, n) for n in dataset.images.ids[detections.image_rows].tolist()],
+        [categories.get(n, n) for n in dataset.categories.ids[detections.category_rows].tolist()],
         boxes.tolist(),
         scores.tolist(),
         strict=True,
@@ -145,8 +176,11 @@ def encode_results(
     return b"[\n" + b",\n".join(lines) + b"\n]\n" if lines else b"[]\n"
 
 
-def _read(path: Path) -> Columns:
+def _read(path: Path, dataset: Dataset) -> Columns:
+    images, categories = _Ids(dataset.source.image_texts), _Ids(dataset.source.category_texts)
     with mapped(path) as content:
+        if images.only_texts or categories.only_texts:
+            return _read_leniently(content, path, images, categories)
         try:
             results = decode_json(content, path, list[Result])
             columns = Columns(
@@ -156,9 +190,9 @@ def _read(path: Path) -> Columns:
                 column_of(results, "score", np.float64),
             )
         except (msgspec.ValidationError, OverflowError):
-            return _read_leniently(content, path)
+            return _read_leniently(content, path, images, categories)
         if (columns.boxes[:, 2:] < 0).any():
-            return _read_leniently(content, path)
+            return _read_leniently(content, path, images, categories)
     return columns
 
 
@@ -166,7 +200,7 @@ def _boxes(boxes: list[Box]) -> NDArray[np.float64]:
     return np.column_stack([column_of(boxes, side, np.float64) for side in "xywh"])
 
 
-def _read_leniently(content: memoryview, path: Path) -> Columns:
+def _read_leniently(content: memoryview, path: Path, images: _Ids, categories: _Ids) -> Columns:
     """Decode record by record; an error names the first wrong field."""
     try:
         records = decode_json(content, path, list[msgspec.Raw])
@@ -179,14 +213,17 @@ def _read_leniently(content: memoryview, path: Path) -> Columns:
         ) from error
     rows = [_record(raw, position, path) for position, raw in enumerate(records)]
     return Columns(
-        np.array([row[0] for row in rows], np.int64),
-        np.array([row[1] for row in rows], np.int64),
+        np.array([images.number(row[0]) for row in rows], np.int64),
+        np.array([categories.number(row[1]) for row in rows], np.int64),
         np.array([row[2] for row in rows], np.float64).reshape(-1, 4),
         np.array([row[3] for row in rows], np.float64),
+        {"image": images.unknown, "category": categories.unknown},
     )
 
 
-def _record(raw: msgspec.Raw, position: int, path: Path) -> tuple[int, int, list[float], float]:
+def _record(
+    raw: msgspec.Raw, position: int, path: Path
+) -> tuple[int | str, int | str, list[float], float]:
     where = f"[{position}]"
     record = decode_json(raw, path, where=where)
     if not isinstance(record, dict):
@@ -214,14 +251,16 @@ def _record(raw: msgspec.Raw, position: int, path: Path) -> tuple[int, int, list
     )
 
 
-def _identifier(value: Any, where: str, path: Path) -> int:
+def _identifier(value: Any, where: str, path: Path) -> int | str:
+    if isinstance(value, str) and value:
+        return value
     if not _is_number(value) or value != value // 1 or abs(value) >= _INT64:
         raise TagboxError(
             "id-type",
             f"the id {shown(value)} is not a whole number",
             file=path,
             where=where,
-            hint="write the dataset's own id as a number, without quotes",
+            hint="write the id as the dataset spells it",
         )
     return int(value)
 
@@ -272,21 +311,26 @@ def _rows(columns: Columns, dataset: Dataset) -> tuple[NDArray[np.int32], NDArra
 
 
 def _check_known(
-    rows: NDArray[np.int32], ids: NDArray[np.int64], dataset: Dataset, path: Path, what: str
+    rows: NDArray[np.int32], columns: Columns, dataset: Dataset, path: Path, what: str
 ) -> None:
     unknown = np.flatnonzero(rows < 0)
     if not len(unknown):
         return
     first = int(unknown[0])
     others = f" (and {len(unknown) - 1:,} more results like it)" if len(unknown) > 1 else ""
-    own = (dataset.images if what == "image" else dataset.categories).ids.tolist()
-    known = f"the dataset's are {some(sorted(own), 8)}" if own else "it has none"
+    is_image = what == "image"
+    ids = columns.image_ids if is_image else columns.category_ids
+    own = (dataset.images if is_image else dataset.categories).ids.tolist()
+    texts = dataset.source.image_texts if is_image else dataset.source.category_texts
+    spelt = [repr(texts[number]) if number in texts else number for number in sorted(own)]
+    known = f"the dataset's are {some(spelt, 8)}" if own else "it has none"
+    written = columns.unknown.get(what, {}).get(int(ids[first]))
     hint = f"{known}; give the dataset the results are of, or pass --extra ignore"
     if what == "category" and ids[first] == 0:
         hint = f"write the dataset's original ids, not rows counted from 0: {known}"
     raise TagboxError(
         f"unknown-{what}-id",
-        f"the dataset has no {what} with id {ids[first]}{others}",
+        f"the dataset has no {what} with id {ids[first] if written is None else repr(written[:60])}{others}",
         file=path,
         where=f"[{first}].{what}_id",
         hint=hint,
@@ -312,5 +356,6 @@ def _detections(
 
 
 def image_keys(dataset: Dataset) -> tuple[str, ...]:
-    """N decimal image ids, the keys of images in a results file."""
-    return tuple(map(str, dataset.images.ids.tolist()))
+    """N image ids, the keys of images in a results file: decimal, or the texts that they are in the source."""
+    texts = dataset.source.image_texts
+    return tuple(texts.get(number, str(number)) for number in dataset.images.ids.tolist())

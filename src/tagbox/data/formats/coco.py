@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Source, rows_of
+from tagbox.data.dataset import Annotations, Categories, Dataset, Images, Note, Source, rows_of
 from tagbox.data.formats.coco_columns import (
     NO_ID,
     AnnotationRecord,
@@ -64,7 +64,7 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
     path
         The file. Annotations may lack ``bbox``, ``area`` and ``iscrowd``; where there is no box, the one
         around the ``segmentation`` is taken. The images of a file without ``annotations`` are unlabelled.
-        Ids are whole numbers, or all of them digits in quotes.
+        Ids are whole numbers, or all of one kind texts, for which numbers stand in the dataset.
     images
         Folder of the images; searched when not given (`tagbox.data.image_files.locate_images`). Reading
         succeeds also when no image is found.
@@ -78,22 +78,22 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
     ------
     TagboxError
         ``file-missing``, ``file-unreadable``, ``json-syntax``, ``json-number``, ``not-utf8``, ``json-field``,
-        ``id-type``, ``bad-box``, ``bad-polygon`` and ``bad-rle`` (of segmentations in place of a
-        box), ``duplicate-image-id``, ``duplicate-category-id``, ``duplicate-category-name``, ``unknown-image-id``, ``unknown-category-id``,
+        ``id-type``, ``bad-box``, ``duplicate-image-id``, ``duplicate-category-id``, ``duplicate-category-name``, ``unknown-image-id``, ``unknown-category-id``,
         ``file-name-outside``.
     """
     with mapped(path) as content:
         columns = _decode(content, path)
         _check_boxes(columns, path)
+        notes: tuple[Note, ...] = ()
         if np.isnan(columns.boxes[:, 0]).any():
-            _fill_in_boxes(content, columns, path)
+            notes = _fill_in_boxes(content, columns, path)
     _check_unique(columns, path)
     root, files = locate_images(path, columns.files, images)
     check_relative(files, path, "images[{}].file_name")
-    return dataset_of(replace(columns, files=files), path, root)
+    return dataset_of(replace(columns, files=files), path, root, notes)
 
 
-def dataset_of(columns: Columns, path: Path, root: Path) -> Dataset:
+def dataset_of(columns: Columns, path: Path, root: Path, notes: tuple[Note, ...] = ()) -> Dataset:
     """The dataset of columns with unique ids and names, and with files relative to `root`.
 
     Raises
@@ -103,8 +103,8 @@ def dataset_of(columns: Columns, path: Path, root: Path) -> Dataset:
     """
     image_rows = rows_of(columns.image_of, columns.image_ids)
     category_rows = rows_of(columns.category_of, columns.category_ids)
-    _check_known(image_rows, columns.image_of, path, "image")
-    _check_known(category_rows, columns.category_of, path, "category")
+    _check_known(image_rows, columns.image_of, columns.image_texts, path, "image")
+    _check_known(category_rows, columns.category_of, columns.category_texts, path, "category")
     ids = columns.annotation_ids
     return Dataset(
         images=Images(
@@ -134,6 +134,9 @@ def dataset_of(columns: Columns, path: Path, root: Path) -> Dataset:
             format="coco",
             image_positions=columns.image_positions,
             annotation_positions=columns.annotation_positions,
+            notes=notes,
+            image_texts=columns.image_texts,
+            category_texts=columns.category_texts,
         ),
     )
 
@@ -217,30 +220,42 @@ def _check_boxes(columns: Columns, path: Path) -> None:
         )
 
 
-def _fill_in_boxes(content: memoryview, columns: Columns, path: Path) -> None:
-    """Give annotations without a box the one around their segmentation, if they have one."""
+def _fill_in_boxes(content: memoryview, columns: Columns, path: Path) -> tuple[Note, ...]:
+    """Give annotations without a box the one around their segmentation, if they have one.
+
+    A segmentation that cannot be read gives no box: a classifier needs none, and a detector is not trained
+    on annotations without a box. Returned is a note on the first.
+    """
     file: Any = content.obj
     if file.find(b"segmentation") < 0:
-        return
+        return ()
     from tagbox.data.segmentation import SegmentationError, raw_segmentation_box
 
-    records = decode_json(content, path, _Segmentations).annotations
+    try:
+        raws = [r.segmentation for r in decode_json(content, path, _Segmentations).annotations]
+    except msgspec.ValidationError:
+        from tagbox.data.formats.coco_records import raw_records
+
+        decoder = msgspec.json.Decoder(_Segmentation)
+        listed = raw_records(top_level(content, path)["annotations"])
+        raws = [decoder.decode(raw).segmentation for raw in listed]
+    faults: list[tuple[int, SegmentationError]] = []
     for row in np.flatnonzero(np.isnan(columns.boxes[:, 0])).tolist():
-        raw = records[row].segmentation
-        if not len(memoryview(raw)):
+        if not len(memoryview(raws[row])):
             continue
         try:
-            box = raw_segmentation_box(raw)
+            box = raw_segmentation_box(raws[row])
         except SegmentationError as error:
-            raise TagboxError(
-                error.code,
-                str(error),
-                file=path,
-                where=f"{annotation_place(columns, row)}.segmentation{error.place}",
-                hint="correct it, or give the annotation a bbox",
-            ) from error
+            faults.append((row, error.with_traceback(None)))
+            continue
         if box is not None:
             columns.boxes[row] = box
+    if not faults:
+        return ()
+    row, first = faults[0]
+    others = f" (and {len(faults) - 1:,} more like it)" if len(faults) > 1 else ""
+    where = f"{annotation_place(columns, row)}.segmentation{first.place}"
+    return (Note(first.code, f"{first}, so the annotation has no box{others}", where),)
 
 
 def annotation_place(columns: Columns, row: int) -> str:
@@ -248,6 +263,13 @@ def annotation_place(columns: Columns, row: int) -> str:
     number = columns.annotation_ids[row]
     place = f"annotations[{columns.annotation_positions[row]}]"
     return place if number == NO_ID else f"{place} (id {number})"
+
+
+_HINTS = {
+    "duplicate-image-id": "give every record its own, or remove the one that is too many",
+    "duplicate-category-id": "give every record its own, or remove the one that is too many",
+    "duplicate-category-name": "rename one of the two in the file; a --mapping can then merge them",
+}
 
 
 def _check_unique(columns: Columns, path: Path) -> None:
@@ -266,12 +288,18 @@ def _check_unique(columns: Columns, path: Path) -> None:
                     f"{value!r} stands already at {list_name}[{first[value]}].{field}",
                     file=path,
                     where=f"{list_name}[{position}].{field}",
-                    hint="give every record its own, or remove the one that is too many",
+                    hint=_HINTS[code],
                 )
             first[value] = position
 
 
-def _check_known(rows: NDArray[np.int32], wanted: NDArray[np.int64], path: Path, what: str) -> None:
+def _check_known(
+    rows: NDArray[np.int32],
+    wanted: NDArray[np.int64],
+    texts: Mapping[int, str],
+    path: Path,
+    what: str,
+) -> None:
     missing = np.flatnonzero(rows < 0)
     if len(missing):
         first = int(missing[0])
@@ -279,7 +307,7 @@ def _check_known(rows: NDArray[np.int32], wanted: NDArray[np.int64], path: Path,
         plural = {"image": "images", "category": "categories"}[what]
         raise TagboxError(
             f"unknown-{what}-id",
-            f"there is no {what} with id {wanted[first]}{others}",
+            f"there is no {what} with id {texts.get(int(wanted[first]), wanted[first])}{others}",
             file=path,
             where=f"annotations[{first}].{what}_id",
             hint=f"add it to {plural} or remove the annotation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -86,6 +86,8 @@ class Columns:
         (M, 4) float64 xywh; all NaN where there is none, only x NaN where it was refused.
     areas, crowd
         (M,) float64, NaN where missing; (M,) int8, -1 where missing.
+    image_texts, category_texts
+        Ids that are texts in the file, by the numbers that stand for them here.
     """
 
     labelled: bool
@@ -105,6 +107,8 @@ class Columns:
     boxes: NDArray[np.float64]
     areas: NDArray[np.float64]
     crowd: NDArray[np.int8]
+    image_texts: dict[int, str] = field(default_factory=dict)
+    category_texts: dict[int, str] = field(default_factory=dict)
 
 
 def column_of(records: list[Any], name: str, dtype: type[np.generic]) -> NDArray[Any]:

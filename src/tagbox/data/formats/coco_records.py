@@ -33,6 +33,7 @@ UNREADABLE = Box(np.nan, 0.0, 0.0, 0.0)
 """Box of a record whose box was refused, for readers that go on."""
 
 _CHUNK = 1 << 15
+_FIRST_STAND_IN = -(2**62)
 
 
 class _AnyRecord(msgspec.Struct):
@@ -50,13 +51,17 @@ class _AnyRecord(msgspec.Struct):
     area: Any = None
     iscrowd: Any = None
     segmentation: msgspec.Raw = msgspec.Raw()
+    coco_url: Any = None
+    segments_info: Any = None
+    caption: Any = None
 
 
 class RecordReader:
     """Reads the records of one file one by one, and raises for the first value that is refused.
 
     A subclass of ``tagbox check`` collects what is refused (`refuse`) and repaired (`repaired`), and goes
-    on. For that, texts that are no numbers get made-up ids, equal for equal texts.
+    on. Ids that are texts get numbers: their own where all texts of a kind are whole numbers, else those of
+    their order from 1.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,7 +69,8 @@ class RecordReader:
         # For each kind of id: those written as texts (place, value), and how many are numbers.
         self._texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self._numbers: Counter[str] = Counter()
-        self._made_up: dict[str, int] = {}
+        # For each kind, the negative number that stands for each text until all are known.
+        self._stand_ins: dict[str, dict[str, int]] = defaultdict(dict)
 
     def refuse(self, code: str, found: str, where: str, hint: str) -> None:
         """Called for each value that cannot be used."""
@@ -83,7 +89,29 @@ class RecordReader:
         ):
             columns |= part
         self._check_text_ids()
+        self._number_texts(columns, "image", ("image_ids", "image_of"))
+        self._number_texts(columns, "category", ("category_ids", "category_of"))
         return columns
+
+    def _number_texts(self, columns: dict[str, Any], kind: str, names: tuple[str, str]) -> None:
+        """Replace the stand-ins of text ids by the numbers that the dataset has for them."""
+        texts = list(self._stand_ins[kind])
+        if not texts:
+            return
+        numbers = list(range(1, len(texts) + 1))
+        if all(map(_is_id_text, texts)):
+            numbers = list(map(int, texts))
+        elif self._numbers[kind]:
+            # They are refused; another number of the file must not mean the same.
+            stand_ins = self._stand_ins[kind]
+            numbers = [int(t) if _is_id_text(t) else stand_ins[t] for t in texts]
+        spelt = dict(zip(reversed(numbers), reversed(texts), strict=True))
+        columns[f"{kind}_texts"] = spelt  # Of several spellings the first, which is a record's own.
+        table = np.array(numbers, np.int64)
+        for name in names:
+            ids = columns[name]
+            stands_in = ids <= _FIRST_STAND_IN
+            ids[stands_in] = table[_FIRST_STAND_IN - ids[stands_in]]
 
     def _section(
         self, section: str, kind: str, sections: dict[str, msgspec.Raw], strict: type[Any]
@@ -120,10 +148,14 @@ class RecordReader:
         if section not in sections:
             if section != "annotations":
                 hint = "point at a COCO annotations file, which lists images, annotations and categories"
-                self.refuse("json-field", f"there is no {section!r} in the file", section, hint)
+                captions = b'"caption"' in bytes(sections.get("annotations", b""))[:4096]
+                kind = " of captions" if captions else ""
+                self.refuse(
+                    "json-field", f"there is no {section!r} in the file{kind}", section, hint
+                )
             return []
         try:
-            return msgspec.json.decode(sections[section], type=list[msgspec.Raw])
+            return raw_records(sections[section])
         except msgspec.ValidationError:
             self.refuse("json-field", "expected a list", section, "write it as a list of records")
             return []
@@ -146,6 +178,9 @@ class RecordReader:
 
     def _image(self, where: str, plain: _AnyRecord) -> ImageRecord | None:
         identity = self._identifier(where, plain, "id", "image")
+        if plain.file_name is None and isinstance(plain.coco_url, str):
+            # LVIS names its pictures only so, by their folder and name.
+            plain.file_name = "/".join(plain.coco_url.split("/")[-2:])
         name = self._text(where, plain, "file_name")
         width, height = self._pixels(where, plain, "width"), self._pixels(where, plain, "height")
         if identity is None or name is None:
@@ -166,6 +201,12 @@ class RecordReader:
         return CategoryRecord(identity, name, group)
 
     def _annotation(self, where: str, plain: _AnyRecord) -> SegmentedRecord | None:
+        for field, kind in (("segments_info", "panoptic"), ("caption", "captions")):
+            if plain.category_id is None and getattr(plain, field) is not None:
+                found = f"this is a {kind} file, whose annotations have no category_id"
+                hint = "give the file of instances, such as instances_val2017.json"
+                self.refuse("json-field", found, f"{where}.{field}", hint)
+                return None
         number = self._annotation_id(where, plain.id)
         image = self._identifier(where, plain, "image_id", "image")
         category = self._identifier(where, plain, "category_id", "category")
@@ -199,9 +240,8 @@ class RecordReader:
             return None
         if isinstance(value, str):
             self._texts[kind].append((f"{where}.{field}", value))
-            if not _is_id_text(value):
-                return self._made_up.setdefault(value, -(2**62) - len(self._made_up))
-            return int(value)
+            stand_ins = self._stand_ins[kind]
+            return stand_ins.setdefault(value, _FIRST_STAND_IN - len(stand_ins))
         self._numbers[kind] += 1
         number = _whole(value)
         if number is not None and abs(number) < 2**63:
@@ -210,14 +250,14 @@ class RecordReader:
         return None
 
     def _check_text_ids(self) -> None:
-        """Refuse text ids that are no numbers, or that are mixed with ids written as numbers."""
+        """Refuse text ids that are blank, or that are mixed with ids written as numbers."""
         for kind, texts in self._texts.items():
             mixed = kind != "annotation" and self._numbers[kind] > 0
             for where, value in texts:
-                if mixed or not _is_id_text(value):
-                    why = f"while other {kind} ids are numbers" if mixed else "not a whole number"
+                if mixed or not value.strip():
+                    why = f"while other {kind} ids are numbers" if mixed else "a blank one"
                     self.refuse("id-type", f"{_short(value)} is a text, {why}", where, _ID_HINT)
-            if not mixed and all(_is_id_text(value) for _, value in texts):
+            if not mixed:
                 self.repaired("id-text", f"{kind} ids are texts", texts[0][0])
 
     def _text(self, where: str, plain: _AnyRecord, field: str) -> str | None:
@@ -229,7 +269,8 @@ class RecordReader:
 
     def _pixels(self, where: str, plain: _AnyRecord, field: str) -> int:
         value = getattr(plain, field)
-        number = 0 if value is None else _whole(value)
+        # VIA writes -1 where it does not know the size.
+        number = 0 if value is None or value == -1 else _whole(value)
         if number is not None and 0 <= number < 2**31:
             return number
         self._wrong(where, field, value, "a whole number of pixels")
@@ -276,6 +317,23 @@ class RecordReader:
 
 
 _ID_HINT = "write all ids of images and categories as whole numbers, the same way everywhere"
+
+
+def raw_records(section: msgspec.Raw) -> list[msgspec.Raw]:
+    """The undecoded records of a list, or of an object that holds them by their ids.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        For another value, or an object of other values than objects.
+    """
+    try:
+        return msgspec.json.decode(section, type=list[msgspec.Raw])
+    except msgspec.ValidationError:
+        records = msgspec.json.decode(section, type=dict[str, msgspec.Raw])
+        if not records or any(bytes(raw)[:1] != b"{" for raw in records.values()):
+            raise
+        return list(records.values())
 
 
 def _joined(parts: list[Any]) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from tagbox.atomic_io import atomic_path
 from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco_pixels import annotation_in_file, image_in_file
+from tagbox.data.formats.coco_records import raw_records
 from tagbox.data.image_files import image_sizes
 from tagbox.data.record_pixels import RecordPixels
 from tagbox.errors import TagboxError
@@ -92,13 +93,11 @@ def _copied(
     dataset: Dataset, content: memoryview, pixels: RecordPixels | None
 ) -> Iterator[tuple[str, msgspec.Raw | list[Any]]]:
     top = _decode(content, dict[str, msgspec.Raw], dataset)
-    records = {
-        name: _decode(top[name], list[msgspec.Raw], dataset) if name in top else []
-        for name in _LISTS
-    }
+    records = {name: _records(top[name], dataset) if name in top else [] for name in _LISTS}
     images = _take(records["images"], dataset.source.image_positions, dataset)
+    texts = dataset.source.image_texts
     for record, number in zip(images, dataset.images.ids.tolist(), strict=True):
-        if _number(_decode(record, _Id, dataset).id) != number:
+        if _identity(_decode(record, _Id, dataset).id) != texts.get(number, number):
             raise _changed(dataset)
     annotations = _take(records["annotations"], dataset.source.annotation_positions, dataset)
     kept: dict[str, list[Any]] = {
@@ -129,12 +128,14 @@ def _annotations(records: list[msgspec.Raw], dataset: Dataset) -> list[Any]:
     """The records; one whose category differs from the source's with its new id and no other change."""
     wanted = dataset.categories.ids[dataset.annotations.category_rows].tolist()
     result: list[Any] = []
-    for record, category in zip(records, wanted, strict=True):
-        if _number(_decode(record, _CategoryId, dataset).category_id) == category:
+    texts = dataset.source.category_texts
+    for record, number in zip(records, wanted, strict=True):
+        category = texts.get(number, number)
+        if _identity(_decode(record, _CategoryId, dataset).category_id) == category:
             result.append(record)
         else:
             values = _decode(record, dict[str, msgspec.Raw], dataset)
-            values["category_id"] = msgspec.Raw(str(category).encode())
+            values["category_id"] = msgspec.Raw(msgspec.json.encode(category))
             result.append(msgspec.json.encode(values))
     return result
 
@@ -143,7 +144,7 @@ def _categories(records: list[msgspec.Raw], dataset: Dataset) -> list[Any]:
     source: dict[tuple[object, str], msgspec.Raw] = {}
     for record in records:
         category = _decode(record, _Category, dataset)
-        source[_number(category.id), category.name] = record
+        source[_identity(category.id), category.name] = record
     return [
         source.get((record["id"], record["name"]), msgspec.json.encode(record))
         for record in _category_records(dataset)
@@ -191,9 +192,9 @@ def _built(dataset: Dataset) -> Iterator[tuple[str, msgspec.Raw | list[Any]]]:
 
 
 def _category_records(dataset: Dataset) -> list[dict[str, Any]]:
-    categories = dataset.categories
+    categories, texts = dataset.categories, dataset.source.category_texts
     return [
-        {"id": number, "name": name, "supercategory": group}
+        {"id": texts.get(number, number), "name": name, "supercategory": group}
         for number, name, group in zip(
             categories.ids.tolist(), categories.names, categories.supercategories, strict=True
         )
@@ -215,12 +216,16 @@ def _decode(content: Any, kind: Any, dataset: Dataset) -> Any:
         raise _changed(dataset) from error
 
 
-def _number(value: float | str) -> object:
-    """An id as a number, as `read_coco` reads it; None when it is none."""
+def _records(section: msgspec.Raw, dataset: Dataset) -> list[msgspec.Raw]:
     try:
-        return int(value)
-    except ValueError:
-        return None
+        return raw_records(section)
+    except msgspec.MsgspecError as error:
+        raise _changed(dataset) from error
+
+
+def _identity(value: float | str) -> object:
+    """An id as `tagbox.data.formats.coco.read_coco` reads it: a text, or a whole number."""
+    return value if isinstance(value, str) or value != value // 1 else int(value)
 
 
 def _changed(dataset: Dataset) -> TagboxError:
