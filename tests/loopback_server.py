@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -25,7 +25,14 @@ class Site:
     """For each request in turn, an error to answer with."""
     length: bool = True
     wrong_range: bool = False
+    drip: float = 0.0
+    """Seconds between single bytes of the content, which then never ends."""
+    slow_head: bool = False
+    """Whether the head of an answer comes byte by byte and never ends."""
+    headers: list[tuple[str, str | None]] = field(default_factory=list)
+    """Host and credentials of each request."""
     requests: list[tuple[str, str | None]] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -39,7 +46,11 @@ class _Handler(BaseHTTPRequestHandler):
         site = self.site
         asked = self.headers.get("Range")
         site.requests.append((self.path, asked))
+        site.headers.append((self.headers["Host"], self.headers.get("Authorization")))
         self.close_connection = True
+        if site.slow_head:
+            self._drip(b"HTTP/1.1 200 OK\r\nX-Long: " + bytes(10_000).replace(b"\0", b"a"), 0.02)
+            return
         if site.statuses:
             self.send_error(site.statuses.pop(0))
             return
@@ -66,7 +77,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         end = site.break_after.pop(0) if site.break_after else len(content)
+        if site.drip:
+            self._drip(b"a" * 100_000, site.drip)
+            return
         self.wfile.write(content[start : start + end])
+
+    def _drip(self, content: bytes, seconds: float) -> None:
+        with suppress(OSError):
+            for offset in range(len(content)):
+                if self.site.stop.wait(seconds):
+                    return
+                self.wfile.write(content[offset : offset + 1])
+                self.wfile.flush()
 
 
 @contextmanager
@@ -80,6 +102,7 @@ def serve(site: Site) -> Iterator[Site]:
     try:
         yield site
     finally:
+        site.stop.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -369,3 +369,23 @@ def test_the_list_of_archives(cli: Callable[..., CompletedProcess[str]]) -> None
     done = cli("download")
     assert done.returncode == 0
     assert all(name in done.stdout for name in [*ARCHIVES, "coco-sample"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        '{"a.zip": {}}',
+        '{"a.zip": {"url": 3, "bytes": 1, "sha256": "' + "0" * 64 + '"}}',
+        '{"a.zip": {"url": "u", "bytes": -1, "sha256": "' + "0" * 64 + '"}}',
+        '{"a.zip": {"url": "u", "bytes": 1, "sha256": "62"}}',
+        '{"a.zip": {"url": "u", "bytes": 1, "sha256": "' + "0" * 64 + '", "files": {"../x": 1}}}',
+        "{" * 5000,
+        '{"a.zip": {"url": "u", "bytes": 1e999}}',
+    ],
+)
+def test_a_damaged_manifest(content: str, tmp_path: Path) -> None:
+    (tmp_path / "downloads.json").write_text(content)
+    with pytest.raises(TagboxError) as raised:
+        download_archive("http://127.0.0.1:9/a.zip", tmp_path)
+    assert raised.value.code == "downloads-file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from loopback_server import Site, closed_port_url, serve
 from tagbox.data import http_download as module
-from tagbox.data.http_download import download_file
+from tagbox.data.http_download import download_file, parse_url, shown_url
 from tagbox.errors import TagboxError
 
 CONTENT = os.urandom(1 << 20)
@@ -144,3 +145,89 @@ def test_only_web_addresses(tmp_path: Path, url: str) -> None:
     with pytest.raises(TagboxError) as raised:
         download_file(url, tmp_path / "a")
     assert raised.value.code == "download-url"
+
+
+def test_a_server_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RATE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "ATTEMPTS", 1)
+    with (
+        serve(Site({"/a": CONTENT}, drip=0.02, length=False)) as site,
+        pytest.raises(TagboxError, match=r"only \d+ bytes came in") as raised,
+    ):
+        download_file(f"{site.url}/a", tmp_path / "a")
+    assert raised.value.code == "download-truncated" and not (tmp_path / "a").exists()
+
+
+def test_a_head_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.2)
+    with (
+        serve(Site({"/a": CONTENT}, slow_head=True)) as site,
+        pytest.raises(TagboxError, match="no answer within") as raised,
+    ):
+        download_file(f"{site.url}/a", tmp_path / "a")
+    assert raised.value.code == "download-network"
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_a_file_without_an_end_meets_the_cap(
+    length: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 1 << 18)
+    with (
+        serve(Site({"/a": CONTENT}, length=length)) as site,
+        pytest.raises(TagboxError, match="more than") as raised,
+    ):
+        download_file(f"{site.url}/a", tmp_path / "a")
+    assert raised.value.code == "download-size" and not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    "digest", ["62", "", DIGEST[:-1], DIGEST + "0", "g" * 64, f" {DIGEST[1:]}"]
+)
+def test_a_digest_is_whole(digest: str, tmp_path: Path) -> None:
+    with serve(Site({"/a": CONTENT})) as site, pytest.raises(TagboxError) as raised:
+        download_file(f"{site.url}/a", tmp_path / "a", sha256=digest)
+    assert (raised.value.code, raised.value.where) == ("config-value", "sha256")
+    assert site.requests == []
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/größe/猫.zip", "/gr%C3%B6%C3%9Fe/%E7%8C%AB.zip"),
+        ("/a b.zip", "/a%20b.zip"),
+        ("/a%20b.zip?name=ü&x=%41", "/a%20b.zip?name=%C3%BC&x=%41"),
+    ],
+)
+def test_international_paths_are_encoded(path: str, asked: str, tmp_path: Path) -> None:
+    with serve(Site({asked: CONTENT})) as site:
+        download_file(f"{site.url}{path}", tmp_path / "a", sha256=DIGEST)
+    assert site.requests == [(asked, None)]
+
+
+def test_international_hosts_are_encoded() -> None:
+    """The ASCII form of a host is that of RFC 3492's tables, as browsers show it."""
+    assert parse_url("http://bücher.example/a").url == "http://xn--bcher-kva.example/a"
+    assert parse_url("https://EXAMPLE.org:8443").url == "https://example.org:8443/"
+    assert parse_url("http://[::1]:80/a").url == "http://[::1]:80/a"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://a b/c", "http://a:port/", "file:///a", "http://[::1/a", "x"]
+)
+def test_addresses_that_are_none(url: str, tmp_path: Path) -> None:
+    with pytest.raises(TagboxError) as raised:
+        download_file(url, tmp_path / "a")
+    assert raised.value.code == "download-url"
+
+
+def test_a_password_is_sent_and_never_shown(tmp_path: Path) -> None:
+    with serve(Site({"/a": CONTENT})) as site:
+        address = site.url.replace("//", "//me:s%40cret@")
+        download_file(f"{address}/a", tmp_path / "a", sha256=DIGEST)
+        assert site.headers[0][1] == "Basic " + base64.b64encode(b"me:s@cret").decode()
+        for url in (f"{address}/none", "http://me:s%40cret@:x/", "ftp://me:s%40cret@host/a"):
+            with pytest.raises(TagboxError) as raised:
+                download_file(url, tmp_path / "b")
+            assert "cret" not in str(raised.value)
+    assert shown_url("https://u:p@h/x@y") == "https://***@h/x@y"

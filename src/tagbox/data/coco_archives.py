@@ -7,13 +7,14 @@ publish, all in agreement; COCO itself publishes none.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -23,10 +24,12 @@ from tagbox.atomic_io import atomic_write, sha256_of
 from tagbox.data.formats.coco import read_coco
 from tagbox.data.formats.coco_write import write_coco
 from tagbox.data.http_download import Progress as FetchProgress
-from tagbox.data.http_download import download_file
+from tagbox.data.http_download import download_file, require_sha256, shown_url
 from tagbox.data.unzip import extract_one, human, require_space, unzip
 from tagbox.errors import TagboxError
+from tagbox.paths import leads_outside
 from tagbox.progress import Progress, Silent
+from tagbox.text_files import read_json_as
 
 COCO_URL = "http://images.cocodataset.org"
 """COCO's own server. Its certificate belongs to the storage behind it, hence no https."""
@@ -190,15 +193,24 @@ def download_archive(
     """
     progress = progress or Silent()
     url, known = resolve(name, mirror)
+    if sha256 is not None:
+        require_sha256(sha256)
     sha256 = (sha256 or (known.sha256 if known else "")).lower() or None
     path = out / _file_name(url)
     manifest = _Manifest(out / MANIFEST)
-    entry = manifest.entries.get(path.name, {})
-    same = entry.get("url") == url and sha256 in (None, entry.get("sha256"))
-    if same and not overwrite and _all_there(out, entry.get("files")):
-        return Downloaded(url, entry["sha256"], entry["bytes"], out, entry["files"], True)
+    shown = shown_url(url)
+    entry = manifest.entries.get(path.name)
+    if entry is not None and (entry.url != shown or sha256 not in (None, entry.sha256)):
+        entry = None
+    if (
+        entry is not None
+        and entry.files is not None
+        and not overwrite
+        and _all_there(out, entry.files)
+    ):
+        return Downloaded(shown, entry.sha256, entry.bytes, out, entry.files, True)
 
-    wanted = sha256 or (entry.get("sha256") if same else None)
+    wanted = sha256 or (None if entry is None else entry.sha256)
     digest = sha256_of(path) if wanted and path.is_file() else None
     if digest is None or digest != wanted or (overwrite and sha256 is None):
         with _byte_bar(progress, f"fetching {path.name}", out) as report:
@@ -208,7 +220,7 @@ def download_archive(
             )
         digest = sha256 or sha256_of(path)
     size = path.stat().st_size
-    manifest.record(path.name, url=url, bytes=size, sha256=digest, files=None)
+    manifest.record(path.name, _Entry(url=shown, bytes=size, sha256=digest))
 
     try:
         with _byte_bar(progress, f"unpacking {path.name}", out) as report:
@@ -219,10 +231,10 @@ def download_archive(
                 path.name
             )  # The zip is kept for inspection; the next call downloads it again.
         raise
-    manifest.record(path.name, url=url, bytes=size, sha256=digest, files=counts)
+    manifest.record(path.name, _Entry(url=shown, bytes=size, sha256=digest, files=counts))
     if not keep_archive:
         path.unlink()
-    return Downloaded(url, digest, size, out, counts)
+    return Downloaded(shown, digest, size, out, counts)
 
 
 def download_sample(
@@ -308,6 +320,15 @@ def _write_subset(archive: Path, split: str, ids: np.ndarray[Any, Any], out: Pat
         write_coco(dataset.take(rows), out / "annotations" / f"instances_{split}.json")
 
 
+class _Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An archive in ``downloads.json``; `files` is None until it is unpacked."""
+
+    url: str
+    bytes: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    files: dict[str, Annotated[int, msgspec.Meta(ge=0)]] | None = None
+
+
 @dataclass(frozen=True)
 class _Manifest:
     """``downloads.json``: address, size, digest and unpacked files of each archive."""
@@ -315,33 +336,40 @@ class _Manifest:
     path: Path
 
     @property
-    def entries(self) -> dict[str, dict[str, Any]]:
-        if not self.path.is_file():
+    def entries(self) -> dict[str, _Entry]:
+        if not os.path.lexists(self.path):
             return {}
+        hint = "remove the file"
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, dict[str, Any]])
-        except msgspec.MsgspecError as error:
-            raise TagboxError(
-                "downloads-file",
-                f"not a list of downloads: {error}",
-                file=self.path,
-                hint="remove the file",
-            ) from error
+            found = read_json_as(self.path, dict[str, _Entry], "downloads-file", hint)
+        except TagboxError as error:
+            raise error.replace(code="downloads-file", hint=hint) from error
+        for name, entry in found.items():
+            for plain in (name, *(entry.files or ())):
+                if leads_outside(plain) or "/" in plain:
+                    raise TagboxError(
+                        "downloads-file",
+                        f"{plain!r} is no name of a file",
+                        file=self.path,
+                        where=name,
+                        hint=hint,
+                    )
+        return found
 
-    def record(self, name: str, **entry: Any) -> None:
+    def record(self, name: str, entry: _Entry) -> None:
         self._write({**self.entries, name: entry})
 
     def remove(self, name: str) -> None:
         self._write({known: entry for known, entry in self.entries.items() if known != name})
 
-    def _write(self, entries: dict[str, dict[str, Any]]) -> None:
+    def _write(self, entries: dict[str, _Entry]) -> None:
         content = msgspec.json.format(msgspec.json.encode(entries), indent=2)
         atomic_write(self.path, content + b"\n")
 
 
-def _all_there(folder: Path, counts: dict[str, int] | None) -> bool:
+def _all_there(folder: Path, counts: dict[str, int]) -> bool:
     """Whether each top-level name holds at least as many files as in the archive."""
-    return counts is not None and all(
+    return all(
         (folder / top).is_file()
         or sum(path.is_file() for path in (folder / top).rglob("*")) >= count
         for top, count in counts.items()

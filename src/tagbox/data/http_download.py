@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import os
+import re
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -12,14 +15,21 @@ from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from tagbox.atomic_io import atomic_write, cannot_write, sha256_of, sole_use
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, bad_value
 
 BLOCK = 1 << 18
 TIMEOUT_SECONDS = 30.0
 ATTEMPTS = 3
+LEAST_RATE = 100
+"""Bytes a second, over `RATE_SECONDS`, below which a server is given up."""
+RATE_SECONDS = 30.0
+ANSWER_SECONDS = 120.0
+"""Seconds within which the head of an answer must have come."""
+MOST_BYTES = 1 << 37
+"""Bytes after which a download ends that has no size of its own to end at."""
 TRANSIENT_STATUS = frozenset({429, 500, 502, 503, 504})
 """HTTP statuses after which the request is tried again."""
 
@@ -65,15 +75,15 @@ def download_file(
     Raises
     ------
     TagboxError
-        ``download-url`` not an http or https address; ``download-network`` no connection;
-        ``download-status`` an HTTP error; ``download-truncated`` fewer bytes than announced;
+        ``download-url`` not an http or https address; ``config-value`` `sha256` is not one; ``download-network`` no connection;
+        ``download-status`` an HTTP error; ``download-truncated`` fewer bytes than announced, or too slowly;
         ``download-size`` more, or another number than expected; ``download-hash`` another digest;
         ``cannot-write`` the disk refuses.
     """
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise TagboxError("download-url", f"{url} is not an http or https address", file=path)
+    if sha256 is not None:
+        require_sha256(sha256)
     part = path.with_name(f".{path.name}.part")
-    request = _Request(url, path, part, expected_size, progress, hint)
+    request = _Request(parse_url(url, path), path, part, expected_size, progress, hint)
     prefix = (sha256 or sha256_prefix or "").lower()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,11 +103,71 @@ def download_file(
     return path
 
 
+def require_sha256(digest: str) -> None:
+    """Raise ``config-value`` unless `digest` is a whole SHA-256 in hexadecimal digits."""
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
+        raise bad_value(digest, "a SHA-256, which has 64 hexadecimal digits", "sha256")
+
+
+def shown_url(url: str) -> str:
+    """An address for messages and records: without its user name and password."""
+    return re.sub(r"^([A-Za-z][\w+.-]*://)[^/?#]*@", r"\1***@", url)
+
+
+@dataclass(frozen=True)
+class _Address:
+    """An address as it is asked for, in ASCII, its credentials as a header, and as it is shown."""
+
+    url: str
+    shown: str
+    authorization: str | None
+
+
+def parse_url(url: str, path: Path | None = None) -> _Address:
+    """The parts of an http or https address; international host names and paths are encoded.
+
+    Raises
+    ------
+    TagboxError
+        ``download-url``.
+    """
+    shown = shown_url(url)
+    try:
+        parts: SplitResult = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        if parts.scheme not in ("http", "https") or not host:
+            raise ValueError("not an http or https address")
+        if not host.isascii():
+            host = host.encode("idna").decode("ascii")
+        if re.search(r"[\s\0-\x1f\x7f%<>\"{}|\\^`]", host):
+            raise ValueError("its host name is none")
+    except ValueError as error:
+        raise TagboxError(
+            "download-url",
+            f"{shown} is not an http or https address",
+            file=path,
+            hint="give an address such as https://example.org/file.zip",
+        ) from error
+    netloc = f"[{host}]" if ":" in host else host
+    netloc += "" if port is None else f":{port}"
+    # What is encoded already stays so.
+    asked = f"{parts.scheme}://{netloc}{quote(parts.path or '/', safe=_SAFE)}"
+    asked += f"?{quote(parts.query, safe=_SAFE + '?')}" if parts.query else ""
+    authorization = None
+    if parts.username is not None:
+        secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        authorization = f"Basic {base64.b64encode(secret).decode()}"
+    return _Address(asked, shown, authorization)
+
+
+_SAFE = "/%:@!$&'()*+,;=~-._"
+
+
 @dataclass(frozen=True)
 class _Request:
     """One download: its address, paths, expected size and the hint of its errors."""
 
-    url: str
+    address: _Address
     path: Path
     part: Path
     expected_size: int | None
@@ -114,7 +184,10 @@ class _Request:
         return self.part.stat().st_size if self.part.exists() and self.validator() else 0
 
     def validator(self) -> str:
-        return self.validator_file.read_text() if self.validator_file.exists() else ""
+        if not self.validator_file.exists():
+            return ""
+        text = self.validator_file.read_text(encoding="utf-8", errors="replace")
+        return text if text.isascii() and text.isprintable() else ""
 
     def discard(self) -> None:
         self.part.unlink(missing_ok=True)
@@ -125,7 +198,7 @@ class _Request:
             self.progress(received, total)
 
     def error(self, code: str, found: str) -> TagboxError:
-        return TagboxError(code, f"{self.url}: {found}", file=self.path, hint=self.hint)
+        return TagboxError(code, f"{self.address.shown}: {found}", file=self.path, hint=self.hint)
 
 
 def _complete_and_check(request: _Request, prefix: str) -> None:
@@ -175,20 +248,23 @@ def _attempt(request: _Request) -> None:
         kind = _TransientError if error.code in TRANSIENT_STATUS else TagboxError
         raise kind(
             "download-status",
-            f"{request.url}: the server answered {error.code} {error.reason}",
+            f"{request.address.shown}: the server answered {error.code} {error.reason}",
             file=request.path,
             hint=request.hint,
         ) from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error or type(error).__name__
         raise request.error("download-network", f"no connection ({reason})") from error
     with response:
         start = _offset_of(response, received, request)
         length = response.headers.get("Content-Length")
-        total = start + int(length) if length and length.isdigit() else None
+        known = length is not None and re.fullmatch(r"[0-9]{1,18}", length)
+        total = start + int(length) if known else None
         expected = request.expected_size
         if expected is not None and total is not None and total != expected:
             raise request.error("download-size", f"{total} bytes where {expected} were expected")
+        if total is not None and total > MOST_BYTES:
+            raise request.error("download-size", f"{total} bytes, more than {MOST_BYTES}")
         if start == 0:
             atomic_write(request.validator_file, _validator(response.headers))
         with open(request.part, "ab" if start else "wb") as part:
@@ -207,9 +283,27 @@ def _open(request: _Request, received: int) -> Any:
     headers = {"Accept-Encoding": "identity", "User-Agent": "tagbox"}
     if received:
         headers |= {"Range": f"bytes={received}-", "If-Range": request.validator()}
-    return urllib.request.urlopen(
-        urllib.request.Request(request.url, headers=headers), timeout=TIMEOUT_SECONDS
-    )
+    asked = urllib.request.Request(request.address.url, headers=headers)
+    if request.address.authorization:
+        # Not sent to where a redirection leads.
+        asked.add_unredirected_header("Authorization", request.address.authorization)
+    answer: list[Any] = []
+
+    def ask() -> None:
+        try:
+            answer.append(urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS))
+        except Exception as error:
+            answer.append(error)
+
+    # The time limit of a socket is that of each byte: a head that drips would never meet it.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(ANSWER_SECONDS)
+    if not answer:
+        raise TimeoutError(f"no answer within {ANSWER_SECONDS:g} seconds")
+    if isinstance(answer[0], Exception):
+        raise answer[0]
+    return answer[0]
 
 
 def _offset_of(response: Any, received: int, request: _Request) -> int:
@@ -227,11 +321,12 @@ def _copy(
     response: Any, part: IO[bytes], received: int, total: int | None, request: _Request
 ) -> int:
     """Append the answer's bytes to `part` and return its length; raises when the connection breaks."""
-    limit = request.expected_size
+    limit = MOST_BYTES if request.expected_size is None else request.expected_size
     request.report(received, total)
-    while limit is None or received <= limit:
+    since, before = time.monotonic(), received
+    while received <= limit:
         try:
-            block = response.read(BLOCK)
+            block = response.read1(BLOCK)
         except (OSError, http.client.HTTPException) as error:
             part.flush()
             raise request.error(
@@ -242,6 +337,17 @@ def _copy(
         part.write(block)
         received += len(block)
         request.report(received, total)
+        elapsed = time.monotonic() - since
+        if elapsed >= RATE_SECONDS:
+            if received - before < LEAST_RATE * elapsed:
+                part.flush()
+                found = f"only {received - before} bytes came in {elapsed:.0f} seconds"
+                raise request.error("download-truncated", found)
+            since, before = time.monotonic(), received
+    if request.expected_size is None and received > limit:
+        part.flush()
+        request.discard()
+        raise request.error("download-size", f"more than {limit} bytes, and no end")
     return received
 
 

@@ -37,13 +37,14 @@ def download_weights(url: str) -> Path:
     """
     parts = urlsplit(url)
     # Model pages call every file model.safetensors; the whole path keeps them apart.
-    name = f"{parts.netloc.replace(':', '_')}/{parts.path.strip('/')}"
+    host = parts.netloc.rpartition("@")[2].replace(":", "_")
+    name = f"{host}/{parts.path.strip('/')}"
     path = inside(cache_folder("weights"), name)
     digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", parts.path)
     prefix = digits[1] if digits else None
     if os.path.isfile(path) and (prefix is None or sha256_of(path).startswith(prefix)):
         return path
-    from tagbox.data.http_download import download_file
+    from tagbox.data.http_download import download_file, shown_url
 
     source = mirrored(url)
     return download_file(
@@ -51,7 +52,7 @@ def download_weights(url: str) -> Path:
         path,
         sha256_prefix=prefix,
         progress=_DownloadProgress(source),
-        hint=f"download {url} on another computer and pass --weights PATH",
+        hint=f"download {shown_url(url)} on another computer and pass --weights PATH",
     )
 
 
@@ -65,7 +66,9 @@ class _DownloadProgress:
     """Prints the URL of a download to stderr, on a terminal with its progress."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        from tagbox.data.http_download import shown_url
+
+        self._url = shown_url(url)
         self._percent = -1
 
     def __call__(self, received: int, total: int | None) -> None:
