@@ -1,4 +1,4 @@
-"""Atomic writing of files and folders: a kill at any moment leaves the old one or the new one, never a part."""
+"""Atomic writing of files, locks, and what killed processes left: a kill leaves the old file or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from pathlib import Path
 
 from tagbox.errors import TagboxError
 
+TEMPORARY = ".tagbox-tmp"
+"""What the names of all temporary files and folders end in; they begin with a dot."""
+_swept: set[str] = set()
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on a clean exit it is flushed to disk and renamed to `path`.
 
-    The parent folder is made when missing. On an exception the temporary file is removed and `path` is
-    left as it was.
+    The parent folder is made when missing, and temporary files of dead processes in it are removed. On
+    an exception the temporary file is removed and `path` is left as it was.
 
     Raises
     ------
@@ -27,17 +31,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        sweep(path.parent)
+        handle, name = _locked_file(path)
     except OSError as error:
         raise cannot_write(path, error) from error
-    os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         # mkstemp makes private files; the finished one gets the usual permissions of new files.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        os.chmod(temporary, 0o666 & ~_umask())
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
@@ -46,6 +48,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+        if handle is not None:
+            os.close(handle)
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
@@ -55,57 +59,120 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield an empty folder beside `path` that replaces it on a clean exit.
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Yield a new folder in `parent`, which is made when missing; removed afterwards.
 
     Raises
     ------
-    TagboxError
-        ``exists`` when `path` is not empty and `overwrite` is false; ``cannot-write`` when the
-        operating system refuses.
+    OSError
+        When the operating system refuses.
     """
-    if not overwrite and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise TagboxError(
-            "exists",
-            "already exists and is not empty",
-            file=path,
-            hint="choose another name or pass --overwrite",
-        )
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix=f".{name[:40]}.", suffix=TEMPORARY, dir=parent))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o777 & ~umask)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    try:
-        yield temporary
-        replace_folder(temporary, path)
+        os.chmod(folder, 0o777 & ~_umask())
+        with locked_folder(folder):
+            yield folder
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def restore_folder(path: Path) -> None:
-    """Move back what `replace_folder` had moved aside, if it was killed between its two renames."""
-    old = _aside(path)
-    if old.exists() and not path.exists():
-        os.rename(old, path)
+def sweep(folder: Path) -> None:
+    """Remove what dead processes left in `folder`; once in each process.
+
+    Living processes hold locks on their temporary files and folders. Where the system or the disk has no
+    such locks nothing is removed.
+    """
+    if str(folder) in _swept or os.name == "nt":
+        return
+    _swept.add(str(folder))
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") and entry.name.endswith(TEMPORARY):
+                remove_unlocked(Path(entry.path))
 
 
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.old.tmp")
+def remove_unlocked(path: Path) -> None:
+    """Remove a temporary file or folder that no living process has locked."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if _lock(handle) and _is_open(handle, path):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+        finally:
+            os.close(handle)
 
 
-def replace_folder(new: Path, path: Path) -> None:
-    """Move the folder `new` to `path`; the former folder is removed after that."""
-    restore_folder(path)
-    old = _aside(path)
-    shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
-        os.rename(path, old)
-    os.rename(new, path)
-    shutil.rmtree(old, ignore_errors=True)
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Make `folder` unless it is there, and hold its lock, where the system has such locks.
+
+    Raises
+    ------
+    BlockingIOError
+        When another process holds it.
+    OSError
+        When the operating system refuses.
+    """
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # Its former owner has just removed or renamed it.
+        try:
+            _lock(handle)
+            if not _is_open(handle, folder):
+                continue
+            yield
+            return
+        finally:
+            os.close(handle)
+
+
+def _locked_file(path: Path) -> tuple[int | None, str]:
+    """Handle and name of a new temporary file beside `path`, locked by this process; None without locks."""
+    while True:
+        handle, name = tempfile.mkstemp(TEMPORARY, f".{path.name[:40]}.", path.parent)
+        locked = _lock(handle)
+        if locked and _is_open(handle, Path(name)):
+            return handle, name
+        os.close(handle)
+        if not locked:
+            return None, name
+
+
+def _lock(handle: int) -> bool:
+    """Whether an exclusive lock was taken; raises BlockingIOError where another process has it."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # Some network file systems have no locks.
+        return False
+    return True
+
+
+def _is_open(handle: int, path: Path) -> bool:
+    """Whether `path` is still the file or folder behind `handle`."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    except OSError:
+        return False
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def sha256_of(path: Path) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tagbox.errors import TagboxError
 
@@ -73,7 +75,7 @@ def refuse_input(out: Path, inputs: Iterable[Path], *, flag: str) -> None:
     out
         The file that is about to be written.
     inputs
-        Files, and folders of which every file is an input.
+        Files that the command reads.
     flag
         The option that names `out`.
 
@@ -104,17 +106,16 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path], *, flag: str)
     if not there:
         return
     for path in inputs:
-        for file in _files(path):
-            out_file = there.get(_identity(file) or (-1, -1))
-            if out_file is not None:
-                same = "" if file == out_file else f" ({file})"
-                raise TagboxError(
-                    "output-is-input",
-                    f"this file is an input of the command{same} and would be replaced",
-                    file=out_file,
-                    where=flag,
-                    hint="choose another name or folder for the output",
-                )
+        out_file = there.get(_identity(path) or (-1, -1))
+        if out_file is not None:
+            same = "" if path == out_file else f" ({path})"
+            raise TagboxError(
+                "output-is-input",
+                f"this file is an input of the command{same} and would be replaced",
+                file=out_file,
+                where=flag,
+                hint="choose another name or folder for the output",
+            )
 
 
 def refuse_inputs_below(out: Path, inputs: Iterable[Path], *, flag: str) -> None:
@@ -159,19 +160,20 @@ def refuse_inputs_below(out: Path, inputs: Iterable[Path], *, flag: str) -> None
             clear.update(folders[1:])
 
 
+def paths_in(*settings: Any) -> Iterator[Path]:
+    """The paths among the fields of dataclasses, such as settings, and of the dataclasses in them."""
+    for each in settings:
+        for field in fields(each):
+            value = getattr(each, field.name)
+            if isinstance(value, Path):
+                yield value
+            elif is_dataclass(value):
+                yield from paths_in(value)
+
+
 def _identity(path: Path | str) -> _Identity | None:
     try:
         found = os.stat(path)
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
-
-
-def _files(path: Path) -> Iterator[Path]:
-    """`path`, or every file below it."""
-    if not path.is_dir():
-        yield path
-        return
-    for current, _, names in os.walk(path):
-        for name in names:
-            yield Path(current, name)

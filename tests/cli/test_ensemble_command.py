@@ -19,6 +19,7 @@ from tagbox.data.synthetic.generate import generate
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 FILES = {
+    ".tagbox",
     "config.yaml",
     "ensemble.json",
     "members",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +28,7 @@ from tagbox.inference.detector import DetectorModel
 from tagbox.models.bundle import DetectorBundle
 from tagbox.models.detectors.create import create_detector
 from tagbox.predictions.thresholds import ScoreThresholds
+from user_files import hashes
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 LABELS = "scenes/annotations/instances_train.json"
@@ -282,3 +285,49 @@ def test_a_run_knows_what_it_holds(place: Path) -> None:
     with pytest.raises(tagbox.TagboxError) as caught:
         tagbox.load_model(place / "runs/first", precision="bf16")
     assert caught.value.code == "detector-precision"
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["photos", "--save-images", "photos"], "output-is-input"),
+        (["photos/0.jpg", "--save-images", "linked"], "output-is-input"),
+        (["other", "--save-images", "photos"], "not-made-by-tagbox"),
+        (["photos", "--out", "photos/0.jpg", "--format", "json"], "output-is-input"),
+        (["photos", "--out", "runs/first/model.json"], "output-is-input"),
+        (["photos", "--truth", "truth.json", "--out", "truth.json"], "output-is-input"),
+        (["clip.mp4", "--save-video", "./clip.mp4"], "output-is-input"),
+        (["clip.mp4", "--save-video", "hard.mp4"], "output-is-input"),
+        (["clip.mp4", "--out", "clip.mp4", "--format", "json"], "output-is-input"),
+    ],
+)
+def test_no_output_replaces_what_is_read(
+    place: Path, cli: Cli, tmp_path: Path, options: list[str], code: str
+) -> None:
+    for folder in ("photos", "other"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (32, 32)).save(tmp_path / folder / "0.jpg")
+    (tmp_path / "linked").symlink_to("photos")
+    shutil.copytree(place / "runs", tmp_path / "runs")
+    shutil.copy(place / LABELS, tmp_path / "truth.json")
+    (tmp_path / "clip.mp4").write_bytes(b"a video")
+    os.link(tmp_path / "clip.mp4", tmp_path / "hard.mp4")
+    before = hashes(tmp_path)
+    if "--truth" in options:
+        options = [*options, "--save-images", "drawn"]
+    done = cli("predict", "runs/first", *options, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"[{code}]" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert hashes(tmp_path) == before
+
+
+def test_drawn_images_are_replaced_by_the_next_call(place: Path, cli: Cli, tmp_path: Path) -> None:
+    """In the folder of the images too, where the names differ."""
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    Image.new("RGB", (32, 32)).save(tmp_path / "A.png")
+    before = hashes(tmp_path)
+    for _ in range(2):
+        predict(cli, place, tmp_path / "a.png", tmp_path / "A.png", "--save-images", tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"a.png", "A.png", "a.jpg", "A-2.jpg"}
+    assert {name: found for name, found in hashes(tmp_path).items() if name in before} == before

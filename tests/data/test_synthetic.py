@@ -190,8 +190,15 @@ def test_a_folder_in_the_way_is_left_alone(tmp_path: Path) -> None:
         generate(tmp_path / "out", SynthConfig(images=1, width=32, height=32))
     assert caught.value.code == "exists"
     assert files_of(tmp_path) == {"out/mine.txt": b"keep"}
+    with pytest.raises(TagboxError) as caught:
+        generate(tmp_path / "out", SynthConfig(images=1, width=32, height=32), overwrite=True)
+    assert caught.value.code == "not-made-by-tagbox"
+    assert "mine.txt" in caught.value.found
+    assert files_of(tmp_path) == {"out/mine.txt": b"keep"}
+    (tmp_path / "out/mine.txt").unlink()
     generate(tmp_path / "out", SynthConfig(images=1, width=32, height=32), overwrite=True)
     assert sorted(files_of(tmp_path / "out")) == [
+        ".tagbox",
         "annotations/instances_train.json",
         "train/000000000001.jpg",
     ]

@@ -73,6 +73,7 @@ def ensemble(
     from tagbox.data.seen_images import digests_of, merge_seen
     from tagbox.inference.ensemble import EnsembleClassifier
     from tagbox.models.ensembles import combine_runs, views_of
+    from tagbox.paths import paths_in, refuse_inputs_below
     from tagbox.training.ensemble import evaluate_ensemble, with_plain
     from tagbox.training.run_dir import run_folder
 
@@ -85,6 +86,8 @@ def ensemble(
     progress.say(describe(dataset))
     _require_same_categories(dataset, candidates.categories)
     require_images(dataset)
+    inputs = [*(Path(member) for member in members), *dataset.input_files(), *paths_in(source)]
+    refuse_inputs_below(runs / name, inputs, flag="--name")
     with run_folder(runs, name, overwrite=overwrite) as run_dir:
         classifier = EnsembleClassifier(with_plain(candidates), device=config.device)
         classifier.require_views()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -236,6 +237,7 @@ def _train_run(
     report
         Makes the report, given the arguments that the reports of all kinds of model share.
     """
+    from tagbox.paths import paths_in, refuse_inputs_below
     from tagbox.reports.report import write_report
     from tagbox.training.distributed import was_restarted
     from tagbox.training.run_dir import open_run_dir
@@ -268,6 +270,8 @@ def _train_run(
         train_val = load_train_val(
             Path(data) if isinstance(data, str) else data, config, source, progress
         )
+        read_files = chain(train_val.train.input_files(), train_val.validation.input_files())
+        refuse_inputs_below(folder, chain(read_files, paths_in(config, source)), flag="--name")
         with TensorBoardLog(run_dir.folder / "tensorboard") if main else nullcontext() as log:
             trained = train(
                 train_val, config, run_dir=run_dir, runtime=runtime, log=log, progress=progress

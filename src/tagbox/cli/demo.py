@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
@@ -14,6 +13,7 @@ from cyclopts import App
 
 from tagbox.cli.console import TerminalProgress, print_json, progress_bar, say
 from tagbox.config import ClassifierConfig, DetectorConfig, SynthConfig, require
+from tagbox.errors import TagboxError
 
 if TYPE_CHECKING:
     from tagbox.api.run import Run
@@ -143,6 +143,15 @@ def _generate(out: Path, config: SynthConfig, size: str = "") -> list[Path]:
     """Generate the scenes; returns the annotation files of train, val and test."""
     from tagbox.data.synthetic.generate import generate
 
+    for name in ("scenes.png", "evaluation.json"):
+        if (out / name).exists() and not (out / "scenes").is_dir():
+            raise TagboxError(
+                "not-made-by-tagbox",
+                "it would be replaced, and no earlier demo wrote it",
+                file=out / name,
+                where="--out",
+                hint="choose another folder",
+            )
     counts = f"--images {config.images} --val {config.val} --test {config.test}"
     _step(f"tagbox synth {out / 'scenes'} {counts}{size}")
     with progress_bar("drawing", config.images + config.val + config.test) as advance:
@@ -175,7 +184,6 @@ def _evaluate_and_predict(run: Run, test: Path, out: Path, json: bool, *, eviden
 
     images = [str(path) for path in sorted((out / "scenes/test").glob("*.jpg"))[:SHOWN]]
     saved = out / "predictions"
-    shutil.rmtree(saved, ignore_errors=True)
     command = f"tagbox predict {run.folder} {images[0]} … --save-images {saved}"
     _step(f"{command} --evidence" if evidence else command)
     with _tables(json):

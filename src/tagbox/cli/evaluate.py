@@ -73,6 +73,13 @@ def evaluate(
     original = read(data, source)
     whole = adapt(original, source)
     say(describe(whole))
+    if out is not None:
+        from tagbox.output_folder import run_inputs
+        from tagbox.paths import paths_in, refuse_input
+
+        read_files = [file for p in predictions for file in (run_inputs(p) if p.is_dir() else [p])]
+        read_files += [data, *paths_in(source, settings)]
+        refuse_input(out, [*read_files, *original.input_files()], flag="--out")
     results = []
     for path in predictions:
         seen: dict[str, Any] = {}

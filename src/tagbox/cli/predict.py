@@ -12,6 +12,8 @@ from tagbox.atomic_io import atomic_write
 from tagbox.cli.console import print_table, progress_bar, say, say_error
 from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError, bad_value
+from tagbox.output_folder import run_inputs
+from tagbox.paths import refuse_input
 
 if TYPE_CHECKING:
     from tagbox.data.dataset import Dataset
@@ -156,6 +158,7 @@ def predict(
     ):
         if alone:
             raise TagboxError("option-alone", found, where=flag, hint=hint)
+    read_files = [*run_inputs(run), *([] if truth is None else [truth])]
     predictions: LabelPredictions | BoxPredictions
     if detector:
         from tagbox.inference.detector_outputs import BoxPredictions, coco_target, truth_pixels
@@ -167,6 +170,9 @@ def predict(
         if video is not None:
             from tagbox.cli.predict_video import predict_frames
 
+            for flag, written in (("--out", out), ("--save-video", save_video)):
+                if written is not None:
+                    refuse_input(written, [*read_files, video], flag=flag)
             return predict_frames(
                 run,
                 video,
@@ -180,6 +186,7 @@ def predict(
                 device=device,
             )
         paths = collect_images(images)
+        _refuse_outputs(out, save_images, paths, read_files)
         model = load_detector(run, engine=engine, device=device)
         cuts = model.cuts if score is None else ScoreThresholds(value=score)
         dataset = None if truth is None else _dataset(truth)
@@ -211,6 +218,7 @@ def predict(
 
         check_choice(threshold, top_k)
         paths = collect_images(images)
+        _refuse_outputs(out, save_images, paths, read_files)
         classifier = load_classifier(run, engine=engine, device=device, precision=precision)
         if evidence:
             classifier.require_evidence()
@@ -254,6 +262,18 @@ def predict(
     if errors:
         say(f"{len(errors)} of {len(paths)} images could not be read")
     return 1 if errors else 0
+
+
+def _refuse_outputs(
+    out: Path | None, save_images: Path | None, paths: Sequence[Path], others: Sequence[Path]
+) -> None:
+    """Refuse to replace what is read, before anything is computed."""
+    if out is not None:
+        refuse_input(out, [*paths, *others], flag="--out")
+    if save_images is not None:
+        from tagbox.images.drawn_files import refuse_drawn
+
+        refuse_drawn(save_images, paths)
 
 
 def _dataset(truth: Path) -> Dataset:

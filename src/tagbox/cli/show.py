@@ -92,6 +92,7 @@ def show(
     from tagbox.data.load import describe, load_dataset
     from tagbox.data.record_pixels import record_pixels
     from tagbox.images.draw import grid
+    from tagbox.paths import paths_in, refuse_input
 
     _check(count, size, columns, seed, epoch, out)
     if not augmented:
@@ -100,6 +101,7 @@ def show(
     dataset = load_dataset(data, source)
     say(describe(dataset))
     require_images(dataset)
+    refuse_input(out, [*dataset.input_files(), *paths_in(source)], flag="--out")
     rows = _candidates(dataset, category, data)
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(rows, min(count, len(rows)), replace=False))

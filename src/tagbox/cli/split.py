@@ -68,11 +68,12 @@ def split(
 
     import numpy as np
 
-    from tagbox.atomic_io import atomic_folder
     from tagbox.data.export import BOX_FORMATS, FILE_FORMATS, Format, Pictures, export
     from tagbox.data.load import describe, load_dataset
     from tagbox.data.record_pixels import record_pixels
-    from tagbox.data.split import Split, saved_split
+    from tagbox.data.split import Split, made_by_split, saved_split
+    from tagbox.output_folder import atomic_folder
+    from tagbox.paths import paths_in, refuse_inputs_below
 
     split, source = saved_split(source)
     _check_choices(fractions, val_fraction, folds, split)
@@ -101,8 +102,11 @@ def split(
         pixels.require()
         for note in pixels.notes:
             say(note)
+    if overwrite:
+        inputs = [data, *labelled.input_files(), *paths_in(source), *([split] if split else [])]
+        refuse_inputs_below(out, inputs, flag="--out")
     written = {}
-    with atomic_folder(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, overwrite=overwrite, command="split", made=made_by_split) as folder:
         for part, chosen in drawn.written_rows(labelled).items():
             subset = labelled.take(chosen)
             own = None if pixels is None else pixels.take(chosen)

@@ -6,7 +6,8 @@ There is no Python object per annotation, so that memory stays small and worker 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
-from tagbox.paths import inside
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
+LABEL_SUFFIXES = frozenset((".txt", ".cls", ".json", ".xml", ".csv", ".yaml", ".yml"))
+"""What the names of label files in a dataset's folder end in."""
 # Up to this largest id a lookup table is used, which is faster than a binary search.
 _TABLE_LIMIT = 20_000_000
 
@@ -55,8 +57,8 @@ class Images:
         return len(self.ids)
 
     def path(self, row: int) -> Path:
-        """The file of image `row`, which is never outside `root`; raises ``file-name-outside``."""
-        return inside(self.root, str(self.files[row]))
+        """The file of image `row`."""
+        return self.root / str(self.files[row])
 
     @cached_property
     def stems(self) -> NDArray[np.str_]:
@@ -283,6 +285,20 @@ class Dataset:
                 annotation_positions=self.source.annotation_positions[kept],
             ),
         )
+
+    def input_files(self) -> Iterator[Path]:
+        """The files that the dataset was read from: annotations, or a folder's label files, then the images."""
+        path = self.source.path
+        if not path.is_dir():
+            yield path
+        else:
+            for folder, _, names in os.walk(path):
+                yield from (
+                    Path(folder, name)
+                    for name in names
+                    if os.path.splitext(name)[1].lower() in LABEL_SUFFIXES
+                )
+        yield from (self.images.path(row) for row in range(len(self)))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -234,6 +234,20 @@ def saved_split(config: DataConfig) -> tuple[Path | None, DataConfig]:
     if config.split is None or not config.split.lower().endswith(".json"):
         return None, config
     return Path(config.split), replace(config, split=None)
+
+
+def made_by_split(folder: Path) -> Callable[[str], bool] | None:
+    """Which files of a folder without a mark an earlier ``tagbox split`` wrote; None for other folders."""
+    try:
+        saved = Split.load(folder / "split.json")
+    except TagboxError:
+        return None
+    sides = ("-train", "-val") if saved.folds else ("",)
+    parts = [part + side for part in saved.parts for side in sides]
+    files = {"split.json", "classes.txt", "data.yaml"}
+    files.update(f"{part}{suffix}" for part in parts for suffix in (".json", ".csv"))
+    folders = {"images", "labels", *parts}
+    return lambda name: name in files or ("/" in name and name.partition("/")[0] in folders)
 
 
 @dataclass(frozen=True, kw_only=True)

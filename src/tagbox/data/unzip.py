@@ -10,14 +10,13 @@ import lzma
 import os
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from tagbox.atomic_io import cannot_write
+from tagbox.atomic_io import cannot_write, temporary_folder
 from tagbox.errors import TagboxError
 from tagbox.files import open_file
 from tagbox.paths import leads_outside
@@ -110,13 +109,12 @@ def _temporary_folder(folder: Path, needed: int, path: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         require_space(folder, needed, path)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=folder))
+        stack = ExitStack()
+        temporary = stack.enter_context(temporary_folder(folder, path.name))
     except OSError as error:
         raise cannot_write(folder, error) from error
-    try:
+    with stack:
         yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def require_space(folder: Path, needed: int, file: Path | str) -> None:

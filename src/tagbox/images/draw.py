@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from tagbox.atomic_io import atomic_path
 from tagbox.images.captions import (
     Caption,
     LabelOutcome,
@@ -385,27 +382,3 @@ def _scaled(
     if evidence is not None:
         picture = Image.fromarray(overlay_heat(np.asarray(picture), evidence))
     return picture, scale
-
-
-def save_jpegs(
-    folder: Path,
-    paths: Sequence[Path],
-    ok: NDArray[np.bool_],
-    draw: Callable[[int], Image.Image],
-    progress: Callable[[int], object],
-) -> None:
-    """Write what `draw` makes of each row that is `ok`, named by its path's stem, numbered where two share one.
-
-    Raises
-    ------
-    TagboxError
-        ``cannot-write``.
-    """
-    used: Counter[str] = Counter()
-    for row, path in enumerate(paths):
-        progress(1)
-        used[path.stem] += 1
-        number = f"-{used[path.stem]}" if used[path.stem] > 1 else ""
-        if ok[row]:
-            with atomic_path(folder / f"{path.stem}{number}.jpg") as temporary:
-                draw(row).save(temporary, format="JPEG", quality=90)

@@ -161,7 +161,8 @@ class LabelPredictions:
         TagboxError
             ``cannot-write``; the ``evidence-...`` codes where there are no exact maps.
         """
-        from tagbox.images.draw import annotate, grid, save_jpegs
+        from tagbox.images.draw import annotate, grid
+        from tagbox.images.drawn_files import save_jpegs
 
         truth = None if self.truth is None else _true_labels(self.truth)
 

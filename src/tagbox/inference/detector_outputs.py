@@ -20,7 +20,8 @@ from tagbox.data.text import near, some
 from tagbox.errors import TagboxError
 from tagbox.images.captions import percent
 from tagbox.images.decode import read_image
-from tagbox.images.draw import DrawnBox, image_with_boxes, save_jpegs
+from tagbox.images.draw import DrawnBox, image_with_boxes
+from tagbox.images.drawn_files import save_jpegs
 from tagbox.images.header import UNKNOWN, read_header
 from tagbox.inference.detector import DetectorOutput
 from tagbox.predictions.coco_results import encode_results, image_keys

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from tagbox.atomic_io import atomic_folder, atomic_path, atomic_write, cannot_write, sha256_of
+from tagbox.atomic_io import atomic_path, atomic_write, cannot_write, sha256_of
 from tagbox.errors import TagboxError
+from tagbox.output_folder import atomic_folder
 from tagbox.training.distributed import Runtime, unwrapped
 
 if TYPE_CHECKING:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tagbox.atomic_io import atomic_write, cannot_write, replace_folder, restore_folder, sole_use
+from tagbox.atomic_io import atomic_write, cannot_write, locked_folder, remove_unlocked
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.config.base import read_yaml
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
+from tagbox.output_folder import (
+    made_by_run,
+    replace_folder,
+    require_made,
+    restore_folder,
+    write_mark,
+)
 from tagbox.paths import LONGEST_NAME, is_plain_name
 from tagbox.progress import Progress
 from tagbox.training.checkpoint import CHECKPOINTS, Checkpoints
@@ -35,28 +42,36 @@ RANDAUGMENT = "torchvision"
 def run_folder(runs: Path, name: str, *, overwrite: bool, resume: bool = False) -> Iterator[Path]:
     """Yield the partial directory ``runs/.NAME.partial``; on a clean exit it becomes ``runs/NAME``.
 
-    Files of a killed run of that name are removed first, unless `resume`. On an exception
+    Files of killed runs are removed first, unless they hold checkpoints or are resumed. On an exception
     ``runs/NAME`` is left as it was, and the partial directory is removed unless it holds checkpoints.
 
     Raises
     ------
     TagboxError
         ``run-name`` for a name that is no plain file name; ``run-exists`` when the run is finished and
-        `overwrite` is false; ``run-unfinished`` when there are checkpoints, and neither `overwrite` nor
-        `resume`; ``run-busy`` while another process writes it; ``cannot-write``.
+        `overwrite` is false; ``not-made-by-tagbox`` for a folder that is no run; ``run-unfinished`` when
+        there are checkpoints, and neither `overwrite` nor `resume`; ``run-busy`` while another process
+        writes it; ``cannot-write``.
     """
     final, run_dir = run_paths(runs, name)
-    restore_folder(final)
     _refuse_finished(final, overwrite)
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(run_dir, error) from error
-    try:
-        with sole_use(run_dir, wait=False):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked_folder(run_dir))
+        except BlockingIOError as error:
+            raise TagboxError(
+                "run-busy",
+                "another process is writing this run",
+                file=final,
+                hint="wait for it, or choose another --name",
+            ) from error
+        except OSError as error:
+            raise cannot_write(run_dir, error) from error
+        try:
+            restore_folder(final)
             # The previous owner of the lock may have moved the directory into place meanwhile.
             _refuse_finished(final, overwrite)
-            run_dir.mkdir(exist_ok=True)
+            _remove_dead(runs)
             if not resume:
                 if _has_checkpoints(run_dir) and not overwrite:
                     raise TagboxError(
@@ -66,19 +81,30 @@ def run_folder(runs: Path, name: str, *, overwrite: bool, resume: bool = False) 
                         hint="go on with it by --resume, or start anew with --overwrite",
                     )
                 empty_folder(run_dir)
-            try:
-                yield run_dir
-                replace_folder(run_dir, final)
-            finally:
-                if not _has_checkpoints(run_dir):
-                    shutil.rmtree(run_dir, ignore_errors=True)
-    except BlockingIOError as error:
-        raise TagboxError(
-            "run-busy",
-            "another process is writing this run",
-            file=final,
-            hint="wait for it, or choose another --name",
-        ) from error
+            yield run_dir
+            write_mark(run_dir, "run")
+            replace_folder(run_dir, final)
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(_what_is_kept(run_dir, final))
+            raise
+        finally:
+            if not _has_checkpoints(run_dir):
+                shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def _what_is_kept(run_dir: Path, final: Path) -> str:
+    """What an interrupted training leaves, and how it goes on."""
+    if _has_checkpoints(run_dir):
+        return f"the checkpoints of {final} are kept; go on with the same command and --resume"
+    was = "is as it was" if final.exists() else "was not made"
+    return f"{final} {was}, features of images stay in the cache; the same command begins anew"
+
+
+def _remove_dead(runs: Path) -> None:
+    """Remove partial directories that no process writes and that hold no checkpoints."""
+    for path in runs.glob(".*.partial"):
+        if path.is_dir() and not _has_checkpoints(path):
+            remove_unlocked(path)
 
 
 def run_paths(runs: Path, name: str) -> tuple[Path, Path]:
@@ -105,7 +131,9 @@ def _has_checkpoints(run_dir: Path) -> bool:
 
 
 def _refuse_finished(final: Path, overwrite: bool) -> None:
-    if final.exists() and not overwrite:
+    if overwrite:
+        require_made(final, made_by_run)
+    elif final.exists():
         raise TagboxError(
             "run-exists",
             "there is a run of this name",

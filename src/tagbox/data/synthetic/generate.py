@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from tagbox.atomic_io import atomic_folder, cannot_write
+from tagbox.atomic_io import cannot_write
 from tagbox.config import SynthConfig, require
 from tagbox.data.synthetic.scene import (
     COVERED_BELOW,
@@ -21,6 +22,7 @@ from tagbox.data.synthetic.scene import (
     make_scene,
 )
 from tagbox.data.synthetic.shapes import shapes
+from tagbox.output_folder import atomic_folder
 
 PARTS = ("train", "val", "test")
 _FIRST_ID = {"train": 1, "val": 100_000_001, "test": 200_000_001}
@@ -84,7 +86,7 @@ def generate(
     require(workers >= 1, "workers", workers, "at least 1")
     counts = {"train": config.images, "val": config.val, "test": config.test}
     truth: dict[str, list[tuple[SceneObject, ...]]] = {}
-    with atomic_folder(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, overwrite=overwrite, command="synth", made=_made_earlier) as folder:
         jobs = [
             _Job(config, folder, part, range(start, min(start + _CHUNK, count)))
             for part, count in counts.items()
@@ -150,6 +152,33 @@ def _paint(job: _Job) -> list[tuple[SceneObject, ...]]:
             raise cannot_write(path, error) from error
         result.append(scene.objects)
     return result
+
+
+def _made_earlier(folder: Path) -> Callable[[str], bool] | None:
+    """Which files of a folder without a mark an earlier version generated; None for other folders."""
+    pictures = r"\d{12}\.jpg"
+    if any(_is_generated(path) for path in (folder / "annotations").glob("instances_*.json")):
+        kinds = rf"annotations/instances_({'|'.join(PARTS)})\.json|({'|'.join(PARTS)})/{pictures}"
+    elif _begins(folder / "classes.txt", "".join(f"{shape.name}\n" for shape in shapes())):
+        within = (
+            rf"classes\.txt|labels/(train|val)/\d{{12}}\.cls|images/({'|'.join(PARTS)})/{pictures}"
+        )
+        kinds = rf"test_labels\.json|(val/)?({within})"
+    else:
+        return None
+    return lambda name: re.fullmatch(kinds, name) is not None
+
+
+def _is_generated(path: Path) -> bool:
+    return _begins(path, '{"info":{"description":"tagbox generated scenes')
+
+
+def _begins(path: Path, text: str) -> bool:
+    try:
+        with open(path, "rb") as opened:
+            return opened.read(len(text)) == text.encode()
+    except OSError:
+        return False
 
 
 def _stem(part: str, index: int) -> str:
