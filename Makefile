@@ -29,7 +29,7 @@ for folder in [*site.glob("*.dist-info"), *site.glob("~*")]:
 endef
 export MEND
 
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo test test-slow fuzz lint format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,12 @@ test: $(VENV)/.installed-dev ## Run the tests that take seconds (under ten minut
 
 test-slow: $(VENV)/.installed-dev ## Run the tests that take minutes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist worksteal $(ARGS)
+
+# Mutants that the fuzzer reads: make fuzz MUTANTS=1000
+MUTANTS ?= 20000
+
+fuzz: $(VENV)/.installed-dev ## Read 20,000 mutants of valid files with every reader
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py $(MUTANTS)
 
 # Without ruff's cache: it does not notice that a module appeared, which changes how imports are sorted.
 lint: $(VENV)/.installed-dev ## Check style, formatting, types and the import layers

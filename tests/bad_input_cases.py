@@ -601,7 +601,7 @@ PREDICTIONS = [
     Case(SCORE_JSON, found(score="high"), "bad-score", "p.json", "[1].score"),
     Case(SCORE_JSON, said("[[1, 2, 3, 4]]"), "results-format", "p.json", "[0]"),
     Case(f"{SCORE_JSON} --top-k 1", found(), "needs-labels", "p.json", "--top-k"),
-    Case(f"{SCORE_JSON} --thresholds nan", found(), "score-cuts-invalid", "", "value"),
+    Case(f"{SCORE_JSON} --thresholds nan", found(), "config-value", "", "thresholds"),
     Case("evaluate p.json p.json labels.json", found(), "several-predictions", "p.json"),
     Case(f"{SCORE_JSON} --as-labels", found(score=40), "score-range", "p.json", "[1].score"),
     # a dataset of tags without a box

@@ -193,7 +193,7 @@ def run(spoil: Callable[[Path], object] = lambda folder: None, *, categories: in
         )
         head = {
             "mean": np.zeros(8, np.float32),
-            "std": np.ones(8, np.float32),
+            "scale": np.ones(8, np.float32),
             "output.weight": np.zeros((categories, 8), np.float32),
             "output.bias": np.zeros(categories, np.float32),
         }

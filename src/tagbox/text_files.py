@@ -144,9 +144,15 @@ def _refuse_repeated_keys(content: bytes, path: Path) -> None:
 
     # The numbers are not needed, and Python refuses those of more than 4,300 digits.
     try:
-        json.loads(content, object_pairs_hook=unique, parse_int=len, parse_float=len)
+        json.loads(content, object_pairs_hook=unique, parse_int=len, parse_float=len, strict=False)
+    except UnicodeDecodeError as error:  # In a value that is passed over.
+        raise not_utf8(path, line_and_column(content, error.start)) from error
     except RecursionError as error:
         raise TagboxError("json-syntax", _DEEP, file=path, hint="export it again") from error
+    except ValueError as error:
+        raise TagboxError(
+            "json-syntax", f"this is not JSON: {error}", file=path, hint="export it again"
+        ) from error
 
 
 def decode_object(content: memoryview, path: Path) -> dict[str, msgspec.Raw]:

@@ -289,7 +289,7 @@ class Dataset:
     def input_files(self) -> Iterator[Path]:
         """The files that the dataset was read from: annotations, or a folder's label files, then the images."""
         path = self.source.path
-        if not path.is_dir():
+        if not os.path.isdir(path):
             yield path
         else:
             for folder, _, names in os.walk(path):

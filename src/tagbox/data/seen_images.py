@@ -120,7 +120,7 @@ def digests_of(dataset: Dataset) -> list[str]:
 
 def merge_seen(runs: Sequence[Path], folder: Path, validation: Sequence[str]) -> None:
     """Write into `folder` what any of several runs has seen; nothing where one of them has no record."""
-    if all((run / SEEN).is_file() for run in runs):
+    if all(os.path.isfile(run / SEEN) for run in runs):
         files = [_read(run) for run in runs]
         training = [found for file in files for found in file.training]
         write_seen(folder, training, [*validation, *(v for f in files for v in f.validation)])
@@ -134,7 +134,7 @@ def seen_images(run: Path, dataset: Dataset) -> Seen | None:
     TagboxError
         ``seen-images`` for a damaged record.
     """
-    if (run / SEEN).is_file():
+    if os.path.isfile(run / SEEN):
         file, found = _read(run), digests_of(dataset)
         sides = (set(file.training), set(file.validation))
         return Seen(*(np.array([one in side for one in found], bool) for side in sides))

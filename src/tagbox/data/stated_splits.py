@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,17 +47,17 @@ def stated_splits(
             inside = list(yolo_layout(path, images).splits)
         case "cls":
             inside = [name for name in label_folders(challenge_root(path)) if name]
-        case "csv" if path.is_file():
+        case "csv" if os.path.isfile(path):
             from tagbox.data.formats.csv import csv_splits
 
             inside = list(csv_splits(path, names))
         case "csv":
             found = table_splits(path)
-        case "coco" if path.is_dir():
+        case "coco" if os.path.isdir(path):
             found = coco_splits(coco_files(path))
-        case "folders" if path.is_dir():
+        case "folders" if os.path.isdir(path):
             found = {name: class_root(path / name) for name in class_sides(path)}
-        case "labelme" if path.is_dir():
+        case "labelme" if os.path.isdir(path):
             folders = {folder.name: folder for folder in visible_folders(path)}
             found = {n: folders[n] for n in split_folders(folders) if _holds_labelme(folders[n])}
             found = found if len(found) > 1 else {}

@@ -118,8 +118,8 @@ def _yaml_names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
 
 def yolo_layout(path: Path, images: Path | None = None) -> Layout:
     """Where a YOLO folder, or the folder of its ``data.yaml``, has its images and splits."""
-    folder = path if path.is_dir() else path.parent
-    described = path if path.is_file() else find_yaml(folder)
+    folder = path if os.path.isdir(path) else path.parent
+    described = path if os.path.isfile(path) else find_yaml(folder)
     if described is not None and described.parent != folder:
         described = None  # One above the folder describes more than the folder.
     content = {} if described is None else read_data_yaml(described)

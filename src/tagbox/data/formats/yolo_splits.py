@@ -54,7 +54,7 @@ class Layout:
         if not named or list_images(self.folder):
             return self.folder
         root = self.folder / str(named)
-        return root if root.is_dir() else self.folder
+        return root if os.path.isdir(root) else self.folder
 
     @cached_property
     def entries(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Layout:
         """The folders to which stated paths may be relative: that of ``path:``, and the dataset's."""
         named = self.content.get("path")
         bases = [self.folder / str(named)] if named else []
-        return list(dict.fromkeys([base for base in bases if base.is_dir()] + [self.folder]))
+        return list(dict.fromkeys([base for base in bases if os.path.isdir(base)] + [self.folder]))
 
 
 def stated_entries(content: Mapping[Any, Any], described: Path) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def darknet_entries(folder: Path) -> dict[str, Any]:
             if role(key) and (value or "").endswith(".txt"):
                 # Darknet's paths are relative to where it was started.
                 base = PurePosixPath(value.replace("\\", "/")).name
-                if (folder / base).is_file():
+                if os.path.isfile(folder / base):
                     found[key] = base
     if not found:
         found = {
@@ -171,14 +171,14 @@ def pictures_of(name: str, value: Any, bases: list[Path], described: Path) -> Pi
     folders = []
     for entry in _listed(value):
         path = _find(entry, bases, name, described)
-        if path.is_dir():
+        if os.path.isdir(path):
             folders.append(path)
             files |= dict.fromkeys(os.path.join(path, inside) for inside in list_images(path))
         else:
             files |= dict.fromkeys(_of_list(path, bases))
             folders = [*folders, path]
     root = folders[0]
-    if len(folders) > 1 or not root.is_dir():
+    if len(folders) > 1 or not os.path.isdir(root):
         parents = {os.path.dirname(file) for file in files} or {str(f) for f in folders}
         if len({os.path.isabs(parent) for parent in parents}) > 1:
             files = dict.fromkeys(os.path.abspath(file) for file in files)
@@ -252,13 +252,17 @@ def _meanings(entry: str, bases: list[Path]) -> list[Path]:
         inside = [
             Path(os.path.normpath(base / text[3:])) for base in bases if text.startswith("../")
         ]
-        found = [next((p for p in paths if p.exists()), None) for paths in (literal, inside)]
+        found = [next((p for p in paths if os.path.exists(p)), None) for paths in (literal, inside)]
         return list(dict.fromkeys(path for path in found if path is not None))
-    if Path(text).exists():
+    if os.path.exists(text):
         return [Path(text)]
     parts = plain.parts[1:]
     ends = [base.joinpath(*parts[start:]) for start in range(len(parts)) for base in bases]
-    return [next(path for path in ends if path.exists())] if any(map(Path.exists, ends)) else []
+    return (
+        [next(path for path in ends if os.path.exists(path))]
+        if any(map(os.path.exists, ends))
+        else []
+    )
 
 
 def _of_list(path: Path, bases: list[Path]) -> list[str]:
@@ -271,7 +275,7 @@ def _of_list(path: Path, bases: list[Path]) -> list[str]:
             # Darknet's paths begin in the folder where it was started.
             parts = PurePosixPath(line.replace("\\", "/")).parts
             ends = (path.parent.joinpath(*parts[start:]) for start in range(1, len(parts)))
-            meanings = [end for end in ends if end.is_file()][:1]
+            meanings = [end for end in ends if os.path.isfile(end)][:1]
         found += [str(meaning) for meaning in meanings[:1]]
         missing += [] if meanings else [line]
     if missing or not lines:
