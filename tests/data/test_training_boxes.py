@@ -73,7 +73,10 @@ def test_by_hand() -> None:
     # What stuck out is cut off.
     assert truth[2].boxes.tolist() == [[30, 20, 40, 25]]
     assert truth.negatives == 1 and truth.dropped == {}
-    assert truth.notes == ["1 image without objects kept"]
+    assert truth.notes == [
+        "2 boxes leave their picture and are clipped to it",
+        "1 image without objects kept",
+    ]
     scaled = truth[2].scaled(0.5, 2)
     assert scaled.boxes.tolist() == [[15, 40, 20, 50]]
 

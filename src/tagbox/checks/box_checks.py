@@ -97,6 +97,11 @@ def check_boxes(
     _check_areas(columns, path, findings)
     if not boxed.any():
         return
+    if columns.crowd[boxed].all():
+        found = (
+            f"all {boxed.sum():,} boxes are of crowd regions (iscrowd 1), which a detector ignores"
+        )
+        findings.add("only-crowds", path, found, "annotations[].iscrowd")
     _check_each(columns, boxed, path, findings)
     if look_normalised(columns.boxes[boxed]):
         found = f"all {boxed.sum():,} boxes lie within 0 to 1"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.record_pixels import SIZE_HINT
+from tagbox.data.training_boxes import ONLY_CROWDS_HINT
 from tagbox.errors import TagboxError
 
 Severity = Literal["error", "warning", "info"]
@@ -65,6 +66,7 @@ CODES: dict[str, Rule] = {
         "warning", "correct it: evaluation tells small, medium and large objects by it"
     ),
     "duplicate-box": Rule("warning", "keep one of them: a detector can find it only once"),
+    "only-crowds": Rule("warning", ONLY_CROWDS_HINT),
     "box-from-segmentation": Rule("info", "none needed here; other COCO tools want a bbox"),
     "annotation-without-box": Rule("info", "draw its box, if a detector is to learn from it"),
     "box-tiny": Rule("info", "none needed, if an object that small is meant"),

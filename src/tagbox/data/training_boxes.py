@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tagbox.data.box_faults import (
     annotation_place,
     format_box,
+    leaving,
     look_like_corners,
     look_normalised,
     outside,
@@ -23,6 +24,7 @@ from tagbox.data.record_pixels import RecordPixels, record_pixels
 from tagbox.errors import TagboxError
 
 DROP = "or leave such annotations out with --boxes drop"
+ONLY_CROWDS_HINT = "set iscrowd to 0 wherever an annotation is of one object"
 _KINDS = ("annotation-without-box", "box-degenerate", "box-outside")
 _WORDS = {
     "annotation-without-box": ("annotation without a box", "annotations without a box"),
@@ -69,6 +71,8 @@ class TrainingBoxes:
         Number of images left out because an object without a box would count as background.
     dropped
         Number of annotations left out, by the code of their fault.
+    clipped
+        Number of boxes that leave their image by more than `box_faults.EDGE`, and were clipped to it.
     boxes, labels, crowd
         (B, 4) float64 xyxy, (B,) int64 category rows and (B,) bool, sorted by image.
     starts
@@ -81,6 +85,7 @@ class TrainingBoxes:
     unlabelled: int
     unplaced: int
     dropped: Mapping[str, int]
+    clipped: int
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
     crowd: NDArray[np.bool_]
@@ -106,6 +111,13 @@ class TrainingBoxes:
         lines += [
             f"{count:,} {_WORDS[code][count != 1]} left out" for code, count in self.dropped.items()
         ]
+        if self.clipped:
+            verb = (
+                "box leaves its picture and is"
+                if self.clipped == 1
+                else "boxes leave their picture and are"
+            )
+            lines.append(f"{self.clipped:,} {verb} clipped to it")
         if self.unplaced:
             lines.append(f"{_images(self.unplaced)} with such an annotation left out")
         if self.unlabelled:
@@ -183,6 +195,7 @@ def training_boxes(
         unlabelled=int((~labelled).sum()),
         unplaced=len(unplaced),
         dropped={code: int(mask.sum()) for code, mask in faults.items() if mask.any()},
+        clipped=int(leaving(annotations.boxes, sizes).sum()),
         boxes=np.clip(xyxy, 0.0, limits),
         labels=annotations.category_rows.astype(np.int64),
         crowd=annotations.crowd,
@@ -192,14 +205,17 @@ def training_boxes(
 
 
 def _require_boxes(dataset: Dataset, any_object: bool) -> None:
-    if not any_object:
-        count = len(dataset.annotations)
-        raise TagboxError(
-            "no-boxes",
-            f"none of its {count:,} annotations has a box" if count else "it has no annotations",
-            file=dataset.source.path,
-            hint="a detector learns from boxes; train a classifier, or give a dataset with boxes",
-        )
+    if any_object:
+        return
+    annotations = dataset.annotations
+    count = len(annotations)
+    found = f"none of its {count:,} annotations has a box" if count else "it has no annotations"
+    hint = "a detector learns from boxes; train a classifier, or give a dataset with boxes"
+    crowds = int((annotations.has_box & annotations.crowd).sum())
+    if crowds:
+        found = f"all of its {crowds:,} boxes are of crowd regions (iscrowd 1), which are ignored"
+        hint = ONLY_CROWDS_HINT
+    raise TagboxError("no-boxes", found, file=dataset.source.path, hint=hint)
 
 
 def _require_pixels(dataset: Dataset, boxes: NDArray[np.float64]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tagbox.checks.training_checks import training_warnings
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import describe, load_dataset, stated_names
@@ -36,6 +37,8 @@ def load_train_val(
     progress: Progress,
 ) -> TrainVal:
     """Read the training and the validation data, or split a stratified part off the former.
+
+    `progress` is told what of them will make the training or its metrics worthless.
 
     Of data that states splits, ``train`` is the training data, and ``val`` the validation data where the config
     names no other.
@@ -67,7 +70,7 @@ def load_train_val(
         overlap = _overlap(parts.train, parts.validation, "validation")
         if overlap is not None:
             progress.say(f"warning: {overlap}, so metrics will be too good")
-        return parts
+        return _told(parts, config, progress)
     if config.val is None:
         val_data = load_dataset(val, replace(val_source, max_images=None))
         progress.say(f"validation: {describe(val_data)}, the split {val_source.split}")
@@ -75,7 +78,20 @@ def load_train_val(
     else:
         val_data = load_beside(val, config.val_images, source, loaded, "validation", progress)
     require_apart(loaded, val_data, "validation", config, progress)
-    return TrainVal(train=loaded, validation=val_data, split=None)
+    return _told(TrainVal(train=loaded, validation=val_data, split=None), config, progress)
+
+
+def _told(
+    data: TrainVal, config: ClassifierConfig | DetectorConfig, progress: Progress
+) -> TrainVal:
+    for sentence in training_warnings(
+        data.train,
+        data.validation,
+        boxes=isinstance(config, DetectorConfig),
+        drawn=data.split is not None,
+    ):
+        progress.say(f"warning: {sentence}")
+    return data
 
 
 def require_apart(
