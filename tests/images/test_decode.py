@@ -195,7 +195,7 @@ def test_a_folder_is_not_a_picture(tmp_path: Path) -> None:
 
 
 def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setenv("TAGBOX_MAX_PIXELS", "100")
     with pytest.raises(TagboxError) as raised:
         decode_bytes(saved(picture(), "PNG"), file="bomb.png")
     assert raised.value.code == "image-too-large"

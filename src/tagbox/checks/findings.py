@@ -98,6 +98,7 @@ CODES: dict[str, Rule] = {
         "warning",
         "store the picture upright, or let `tagbox split` write records of turned pictures",
     ),
+    "images-passed-over": Rule("warning", "convert them to JPEG or PNG, or move them away"),
     "image-range-guessed": Rule(
         "warning",
         "look at it with `tagbox show`; save it with 8 bits a channel, or state its range",

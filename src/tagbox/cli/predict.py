@@ -95,13 +95,16 @@ def predict(
     cache
         Keep the features of the images for later predictions.
     """
-    from tagbox.data.image_files import collect_images
+    from tagbox.data.image_files import collect_images, passed_over
     from tagbox.inference.load import load_classifier, load_detector
     from tagbox.models.bundle import is_detector
 
     if not images:
         raise TagboxError("no-images", "no images given", hint="name images or folders of them")
     format = _format(format, out, json=json)
+    skipped = passed_over(Path(name) for name in images if Path(name).is_dir())
+    if skipped:
+        say(skipped)
     detector = is_detector(run)
     video = _video(images) if detector else None
     kind = "a video" if video else "a detector" if detector else "a classifier"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
@@ -22,22 +24,21 @@ from tagbox.files import read_file
 from tagbox.images.header import read_header
 from tagbox.paths import leads_outside
 
+_HEIF = (".heic", ".heif")
 IMAGE_SUFFIXES = frozenset(
     [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".png",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".ppm",
-        ".pgm",
-        ".avif",
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".avif"),
+        *(".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".j2k", ".tga", ".mpo"),
+        *(_HEIF if find_spec("pillow_heif") else ()),
     ]
 )
+_OTHER_SUFFIXES = frozenset(
+    [
+        *(*_HEIF, ".jxl", ".svg", ".psd", ".xcf", ".exr", ".hdr"),
+        *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+    ]
+)
+"""Of images that Pillow does not read by itself."""
 _SAMPLE = 64
 
 
@@ -309,6 +310,22 @@ def collect_images(arguments: Sequence[Path | str]) -> list[Path]:
 def is_image(name: str) -> bool:
     """Whether a file name has the extension of an image, and is not hidden."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
+
+
+def passed_over(folders: Iterable[Path]) -> str | None:
+    """What is said of the images in and below folders that are of a kind that is not read; None without any."""
+    kinds: Counter[str] = Counter()
+    for folder in folders:
+        for _, inside, files in os.walk(folder):
+            inside[:] = [each for each in inside if is_visible(each)]
+            kinds.update(os.path.splitext(f)[1].lower() for f in files if not f.startswith("."))
+    counts = [(kinds[suffix], suffix) for suffix in sorted(_OTHER_SUFFIXES - IMAGE_SUFFIXES)]
+    listed = [f"{count:,} {suffix}" for count, suffix in counts if count]
+    if not listed:
+        return None
+    heif = any(kinds[suffix] for suffix in _HEIF)
+    way = "install the package pillow-heif, or convert them" if heif else "convert them"
+    return f"images passed over: {', '.join(listed)}; {way} to JPEG or PNG to have them read"
 
 
 def _of_split(path: Path) -> list[Path]:

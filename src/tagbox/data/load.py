@@ -10,8 +10,9 @@ from tagbox.config import DataConfig
 from tagbox.config.arguments import checked_arguments
 from tagbox.data import categories as category_tools
 from tagbox.data import split
-from tagbox.data.dataset import Dataset
+from tagbox.data.dataset import Dataset, Note
 from tagbox.data.formats.common import Report, refuse
+from tagbox.data.image_files import passed_over
 from tagbox.data.recognise import find_source, require_path
 from tagbox.data.recognise import recognise as recognise
 from tagbox.data.split_names import choose, several
@@ -81,6 +82,19 @@ def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
     `report` gets the faults that readers of line-by-line formats can skip.
     """
     format, path, split = source_of(path, config)
+    dataset = _read(format, path, split, config, report)
+    if format not in ("yolo", "labelme", "folders", "cls"):
+        return dataset
+    found = passed_over([dataset.images.root])
+    if found is None:
+        return dataset
+    notes = (*dataset.source.notes, Note("images-passed-over", found))
+    return replace(dataset, source=replace(dataset.source, notes=notes))
+
+
+def _read(
+    format: str, path: Path, split: str | None, config: DataConfig, report: Report
+) -> Dataset:
     match format:
         case "coco":
             from tagbox.data.formats.coco import read_coco

@@ -28,7 +28,7 @@ from tagbox.errors import TagboxError
 from tagbox.files import read_file
 from tagbox.images.depth import Tell, color_levels, gray_levels, warn_once
 from tagbox.images.geometry import turned_upright
-from tagbox.images.header import orientation_of
+from tagbox.images.header import open_image, orientation_of, require_pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -144,12 +144,12 @@ def decode_bytes(
     ------
     TagboxError
         ``image-empty``, ``image-truncated`` (also an image that lacks only its last rows),
-        ``image-too-large`` (Pillow's guard against decompression bombs), ``image-corrupt``.
+        ``image-too-large`` (`images.header.require_pixels`), ``image-corrupt``.
     """
     if not data:
         raise TagboxError("image-empty", "the image has 0 bytes", file=file, hint=REPLACE)
     if data[:2] == b"\xff\xd8":
-        image = _fast_jpeg(data, min_size)
+        image = _fast_jpeg(data, min_size, file)
         if image is not None:
             return image
     return _with_pillow(data, file, tell or partial(warn_once, str(file or "an image")))
@@ -163,12 +163,16 @@ def pixels_version() -> str:
     return f"{PIXELS_VERSION}-pillow{PIL.__version__}-simplejpeg{simplejpeg.__version__}"
 
 
-def _fast_jpeg(data: bytes, min_size: int | None) -> NDArray[np.uint8] | None:
+def _fast_jpeg(
+    data: bytes, min_size: int | None, file: Path | str | None
+) -> NDArray[np.uint8] | None:
     """A sound JPEG in gray or YCbCr; None left to Pillow (CMYK, warnings, damage)."""
     import simplejpeg
 
     least = min_size or 0
     try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        require_pixels(width, height, file)
         # Scales above a half cost more than they save and blur more, hence min_factor; strict makes
         # libjpeg's warnings errors, where others return an image whose lower half is grey.
         image = simplejpeg.decode_jpeg(
@@ -183,20 +187,17 @@ def _fast_jpeg(data: bytes, min_size: int | None) -> NDArray[np.uint8] | None:
 
 
 def _orientation(data: bytes) -> int:
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with open_image(io.BytesIO(data)) as picture:
             return orientation_of(picture)
     except Exception:  # What Pillow cannot open has no EXIF.
         return 1
 
 
 def _with_pillow(data: bytes, file: Path | str | None, tell: Tell) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    with _pillow_errors(file), Image.open(io.BytesIO(data)) as picture:
-        return _upright_rgb(picture, tell, lambda: Image.open(io.BytesIO(data)))
+    with _pillow_errors(file), open_image(io.BytesIO(data)) as picture:
+        require_pixels(picture.width, picture.height, file)
+        return _upright_rgb(picture, tell, lambda: open_image(io.BytesIO(data)))
 
 
 def _upright_rgb(
@@ -210,7 +211,7 @@ def _upright_rgb(
 
 @contextmanager
 def _pillow_errors(file: Path | str | None) -> Iterator[None]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     try:
         yield
@@ -218,10 +219,8 @@ def _pillow_errors(file: Path | str | None) -> Iterator[None]:
         raise TagboxError(
             "image-corrupt", "not an image in a known format", file=file, hint=REPLACE
         ) from error
-    except Image.DecompressionBombError as error:
-        raise TagboxError(
-            "image-too-large", _plain(error), file=file, hint="save it with fewer pixels"
-        ) from error
+    except TagboxError:
+        raise
     except Exception as error:  # Pillow's format plug-ins raise nearly anything on damaged bytes.
         text = _plain(error)
         truncated = "truncated" in text.lower() or isinstance(error, EOFError)

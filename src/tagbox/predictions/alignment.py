@@ -21,7 +21,8 @@ from tagbox.predictions.predictions import Detections, Predictions
 
 IMAGE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"),
-    *(".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".tga"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".j2k", ".tga", ".mpo"),
+    *(".heic", ".heif"),
 }
 _AMBIGUOUS = -2
 
