@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from os import PathLike
 from typing import Any
 
+LONGEST_VALUE = 80
+"""Characters of a value that an error repeats."""
+LONGEST_SENTENCE = 2000
+# Control characters, line and paragraph separators, marks of writing direction, and halves of surrogate pairs.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_QUOTED = re.compile(
+    r"""(?<!\w)(?:'((?:[^'\\]|\\.){81,})'|"((?:[^"\\]|\\.){81,})")(?!\w)""", re.DOTALL
+)
+_UNBROKEN = re.compile(r"[^\s'\"/]{81,}")
+
+
+def visible(text: str) -> str:
+    """`text` on one line, without anything that a terminal obeys: such characters become ``\\n``, ``\\x1b``, ``\\u202e``."""
+    return _UNPRINTABLE.sub(lambda c: c[0].encode("unicode_escape").decode(), text)
+
+
+def _brief(text: str) -> str:
+    """`text` with the values in it cut at 80 characters."""
+
+    def cut(match: re.Match[str]) -> str:
+        quote = match[0][0] if match[0][0] in "'\"" else ""
+        return f"{quote}{match[0].strip(quote)[: LONGEST_VALUE - 1]}…{quote}"
+
+    text = visible(text)
+    if len(text) > LONGEST_VALUE:
+        text = _UNBROKEN.sub(cut, _QUOTED.sub(cut, text))
+    return text if len(text) <= LONGEST_SENTENCE else f"{text[:LONGEST_SENTENCE]}…"
+
 
 class TagboxError(Exception):
-    """Bad input, described in one sentence.
+    """Bad input, described in one sentence, in which control characters are escaped and values cut at 80 characters.
 
     Parameters
     ----------
@@ -38,8 +69,8 @@ class TagboxError(Exception):
         self.file = None if file is None else str(file)
         self.where = where
         self.hint = hint
-        place = ": ".join(part for part in (self.file, where) if part)
-        sentence = f"{place}: {found}" if place else found
+        shown = (visible(self.file or ""), _brief(where or ""), _brief(found))
+        sentence = ": ".join(part for part in shown if part)
         super().__init__(f"{sentence}; {hint}." if hint else f"{sentence}.")
 
     def replace(self, **fields: Any) -> TagboxError:

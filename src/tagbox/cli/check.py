@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from tagbox.cli.console import console, print_json, print_table, progress_bar, say
 from tagbox.config import DataConfig, require
+from tagbox.errors import visible
 
 if TYPE_CHECKING:
     from tagbox.checks.check import Checked
@@ -100,11 +101,11 @@ def _print_findings(findings: Findings) -> None:
         cell = Text.assemble((severity, _STYLES[severity]), f" {code}\n")
         for finding in group[:_EXAMPLES]:
             parts = (_short(finding.file), finding.where, finding.found)
-            cell.append(": ".join(part for part in parts if part) + "\n")
+            cell.append(visible(": ".join(part for part in parts if part)) + "\n")
         more = findings.counts[code] - len(group[:_EXAMPLES])
         if more:
             cell.append(f"… and {more:,} more\n", "dim")
-        cell.append(f"→ {group[0].hint}\n", "italic")
+        cell.append(visible(f"→ {group[0].hint}") + "\n", "italic")
         table.add_row(f"{findings.counts[code]:,}", cell)
     screen = console(stderr=False)
     if not screen.is_terminal:

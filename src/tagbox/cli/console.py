@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, visible
 from tagbox.progress import Advance
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ ERRORS_OF_ONE_PROCESS = frozenset({"worker-killed", "memory-full"})
 
 
 def console(*, stderr: bool = True) -> Console:
-    """Return a rich console on stderr or stdout."""
+    """Return a rich console on stderr or stdout, which takes every text as it is: names are no markup."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def is_main_process() -> bool:
@@ -33,9 +33,9 @@ def is_main_process() -> bool:
 
 
 def say(message: str) -> None:
-    """Print one line on stderr."""
+    """Print lines on stderr, without control characters."""
     if is_main_process():
-        print(message, file=sys.stderr)
+        print("\n".join(map(visible, message.split("\n"))), file=sys.stderr)
 
 
 def say_error(error: TagboxError) -> None:
@@ -73,18 +73,18 @@ def print_table(title: str, headers: Iterable[str], rows: Iterable[Iterable[obje
     """Print a table on stdout; columns of numbers are right-aligned."""
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=visible(title), title_justify="left")
     body = [[*row] for row in rows]
     for index, header in enumerate(headers):
         numeric = all(isinstance(row[index], (int, float)) for row in body) and bool(body)
-        table.add_column(header, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(visible(header), justify="right" if numeric else "left", overflow="fold")
     for row in body:
         table.add_row(*[_cell(value) for value in row])
     console(stderr=False).print(table)
 
 
 def _cell(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else visible(str(value))
 
 
 @contextmanager
@@ -100,12 +100,14 @@ def progress_bar(description: str, total: int, unit: str = "images") -> Iterator
         TransferSpeedColumn,
     )
 
-    screen = console()
+    screen, description = console(), visible(description)
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn() if unit == "bytes" else MofNCompleteColumn(),
-        TransferSpeedColumn() if unit == "bytes" else TextColumn("{task.fields[rate]}"),
+        TransferSpeedColumn()
+        if unit == "bytes"
+        else TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(),
         console=screen,
         disable=not screen.is_terminal,
@@ -115,7 +117,7 @@ def progress_bar(description: str, total: int, unit: str = "images") -> Iterator
         def advance(count: int = 1, /, *, note: str | None = None) -> None:
             progress.advance(task, count)
             if note is not None:
-                progress.update(task, description=f"{description}, {note}")
+                progress.update(task, description=f"{description}, {visible(note)}")
             speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
             if speed:
                 digits = 0 if speed >= 10 else 1

@@ -262,8 +262,21 @@ def write_csv(path: Path, predictions: Predictions) -> None:
 
 
 def encode_csv(predictions: Predictions) -> bytes:
-    """The bytes of `write_csv`."""
+    """The bytes of `write_csv`.
+
+    Raises
+    ------
+    TagboxError
+        ``name-unwritable``.
+    """
     assert predictions.probabilities is not None
+    for name in (*predictions.categories, *predictions.images):
+        if name != name.strip() or "\r" in name:
+            raise TagboxError(
+                "name-unwritable",
+                f"the name {name!r} has a carriage return in it or a space around it, and a CSV file would change it",
+                hint="rename it, or choose the format json",
+            )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", *predictions.categories])

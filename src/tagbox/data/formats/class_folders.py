@@ -14,8 +14,14 @@ from tagbox.data.formats.common import (
     read_names,
     refuse,
 )
-from tagbox.data.image_files import list_images, visible_folders
+from tagbox.data.image_files import is_visible, list_images, visible_folders
+from tagbox.data.split_names import role
 from tagbox.errors import TagboxError
+
+LONGEST_FOLDER = 255
+"""Bytes of a folder's name on most file systems."""
+OTHER_NAMES = ("images", "labels", "annotations", "tagbox.json")
+"""What other formats call their folders, and the mark of those that tagbox wrote."""
 
 
 def read_folders(path: Path, names: Path | None = None, report: Report = refuse) -> Dataset:
@@ -88,8 +94,17 @@ def class_of_each(dataset: Dataset) -> list[str]:
     Raises
     ------
     TagboxError
-        ``not-exclusive`` for an image with no or several categories.
+        ``not-exclusive`` for an image with no or several categories; ``name-unwritable`` for a category that is no
+        name of a folder, or that of a folder which is taken for something else.
     """
+    for name in dataset.categories.names:
+        if not _names_a_folder(name):
+            raise TagboxError(
+                "name-unwritable",
+                f"the category {name!r} cannot be the name of a folder of pictures",
+                file=dataset.source.path,
+                hint="rename it, or choose the format coco",
+            )
     classes = []
     for row, labels in enumerate(dataset.labels == 1):
         present = labels.nonzero()[0].tolist()
@@ -102,3 +117,13 @@ def class_of_each(dataset: Dataset) -> list[str]:
             )
         classes.append(dataset.categories.names[present[0]] if present else "")
     return classes
+
+
+def _names_a_folder(name: str) -> bool:
+    return (
+        not any(character in name for character in "/\\\0")
+        and is_visible(name)
+        and len(name.encode(errors="surrogatepass")) <= LONGEST_FOLDER
+        and name not in OTHER_NAMES
+        and role(name) is None
+    )

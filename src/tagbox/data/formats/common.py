@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -153,8 +153,32 @@ def names_beside(path: Path) -> Path | None:
     return beside if os.path.isfile(beside) else None
 
 
+def require_one_line(names: Iterable[str], what: str, format: str) -> None:
+    """Refuse names that a file of lines would give back changed: with line breaks in them, or spaces around them.
+
+    Raises
+    ------
+    TagboxError
+        ``name-unwritable``.
+    """
+    for name in names:
+        if len(name.splitlines()) != 1 or name != name.strip().strip("\ufeff") or "\0" in name:
+            raise TagboxError(
+                "name-unwritable",
+                f"the {what} {name!r} has a line break in it or a space around it, and {format} would change it",
+                hint="rename it, or choose the format coco",
+            )
+
+
 def write_names(dataset: Dataset, folder: Path) -> None:
-    """Write the category names to ``classes.txt``, one a line, atomically."""
+    """Write the category names to ``classes.txt``, one a line, atomically.
+
+    Raises
+    ------
+    TagboxError
+        ``name-unwritable``, ``cannot-write``.
+    """
+    require_one_line(dataset.categories.names, "category", NAMES_FILE)
     atomic_write(folder / NAMES_FILE, "".join(f"{name}\n" for name in dataset.categories.names))
 
 

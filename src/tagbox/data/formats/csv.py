@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tagbox.data.formats.common import (
     not_listed,
     read_names,
     refuse,
+    require_one_line,
     write_names,
 )
 from tagbox.data.formats.csv_cells import UNLABELLED, split_cells
@@ -139,9 +141,14 @@ def write_csv(dataset: Dataset, path: Path) -> None:
 
     All category names are written to ``classes.txt`` beside it, since some may have no image.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     names = dataset.categories.names
+    require_one_line(dataset.images.files.tolist(), "file name", "a CSV file")
+    # Quoted, names have no say in which delimiter the file is read with.
+    odd = any(character in name for name in names for character in ";\t")
+    out = io.StringIO()
+    writer = csv.writer(
+        out, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL
+    )
     ambiguous = any("|" in name or name == "?" for name in names) or "labels" in names
     if len(dataset.unknown) or ambiguous:
         writer.writerow(["image", *names])
@@ -161,7 +168,7 @@ def write_csv(dataset: Dataset, path: Path) -> None:
 
 def _rows(path: Path) -> list[Row]:
     text = read_text(path)
-    first = text.partition("\n")[0]
+    first = re.sub(r'"[^"]*"', "", text.partition("\n")[0])
     delimiter = max(",", ";", "\t", key=first.count) if first else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows = []

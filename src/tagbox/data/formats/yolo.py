@@ -262,7 +262,9 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
     described = folder / YAML_NAMES[0]
     known = read_data_yaml(described) if os.path.isfile(described) else {"path": "."}
     known |= {split: f"images/{split}", "names": dict(enumerate(dataset.categories.names))}
-    atomic_write(described, yaml.safe_dump(known, sort_keys=False, allow_unicode=True))
+    # Written as they are, the line breaks of Unicode would be read as spaces.
+    plain = not any(c in name for name in dataset.categories.names for c in "\x85\u2028\u2029")
+    atomic_write(described, yaml.safe_dump(known, sort_keys=False, allow_unicode=plain))
 
 
 def _label_files(folders: set[Path]) -> set[Path]:
