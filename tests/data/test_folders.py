@@ -52,3 +52,38 @@ def test_flags_that_mean_nothing_here_are_refused(classes: Path) -> None:
     with pytest.raises(TagboxError) as caught:
         load_dataset(classes, DataConfig(images=classes))
     assert (caught.value.code, caught.value.where) == ("config-value", "images")
+
+
+def test_wrapped_folders_and_what_archives_add(
+    tmp_path: Path, picture: Callable[..., Path]
+) -> None:
+    for name in ("a/b/cat/1.jpg", "a/b/dog/2.jpg", "__MACOSX/a/b/cat/3.jpg", "a/.x/4.jpg"):
+        picture(tmp_path / name)
+    (tmp_path / "a/b/cat/._1.jpg").write_bytes(b"\0")
+    dataset = load_dataset(tmp_path)
+    assert dataset.categories.names == ("cat", "dog")
+    assert dataset.images.files.tolist() == ["cat/1.jpg", "dog/2.jpg"]
+    assert dataset.images.root == tmp_path / "a/b"
+
+
+def test_one_folder_of_pictures_is_no_category(
+    tmp_path: Path, picture: Callable[..., Path]
+) -> None:
+    picture(tmp_path / "photos/1.jpg")
+    with pytest.raises(TagboxError, match="all pictures are in the folder 'photos'") as caught:
+        load_dataset(tmp_path)
+    assert caught.value.code == "format-unknown"
+    named = load_dataset(tmp_path, DataConfig(format="folders"))
+    assert named.categories.names == ("photos",)
+
+
+def test_a_class_of_unreadable_files_is_named(classes: Path) -> None:
+    for name in ("bird/1.psd", "bird/2.psd"):
+        (classes / name).parent.mkdir(exist_ok=True)
+        (classes / name).write_bytes(b"8BPS")
+    with pytest.raises(TagboxError, match="none of its 2 files is a picture") as caught:
+        load_dataset(classes)
+    assert (caught.value.code, caught.value.file) == (
+        "class-without-pictures",
+        str(classes / "bird"),
+    )

@@ -85,6 +85,10 @@ CODES: dict[str, Rule] = {
     "picture-without-labels": Rule(
         "warning", "add its label file; an empty one says that nothing is in the picture"
     ),
+    "difficult-as-crowd": Rule(
+        "info",
+        "none needed: they are neither trained on nor scored; set difficult to 0 where they count",
+    ),
     "labels-separator": Rule(
         "warning",
         "put | between names, or call the column label where a cell is one name, labels where it lists them",

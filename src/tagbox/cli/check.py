@@ -41,7 +41,7 @@ def check(
     Parameters
     ----------
     data
-        Dataset: COCO JSON, challenge folder, labels JSON, CSV, YOLO or labelme folder, or one folder per class.
+        Dataset: COCO JSON, challenge folder, labels JSON, CSV, YOLO, labelme or Pascal VOC folder, or one folder per class.
     others
         Further parts of the split, such as the validation dataset.
     pictures

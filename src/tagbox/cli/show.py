@@ -54,7 +54,7 @@ def show(
     Parameters
     ----------
     data
-        Dataset: COCO JSON, challenge folder, labels JSON, CSV, YOLO or labelme folder, or one folder per class.
+        Dataset: COCO JSON, challenge folder, labels JSON, CSV, YOLO, labelme or Pascal VOC folder, or one folder per class.
     out
         PNG, JPEG or WebP file to write.
     count

@@ -29,7 +29,7 @@ def split(
     val_fraction: float | None = None,
     folds: int | None = None,
     seed: int = 0,
-    to: Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "folders"] | None = None,
+    to: Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "voc", "folders"] | None = None,
     pictures: Literal["reference", "link", "copy"] | None = None,
     overwrite: bool = False,
     json: bool = False,

@@ -62,7 +62,7 @@ def classifier(
     Parameters
     ----------
     data
-        Dataset: COCO JSON, challenge folder, CSV, YOLO or labelme folder, or one folder per class.
+        Dataset: COCO JSON, challenge folder, CSV, YOLO, labelme or Pascal VOC folder, or one folder per class.
     cache
         Keep the features of the images for later runs.
     """
@@ -93,7 +93,7 @@ def detector(
     Parameters
     ----------
     data
-        Dataset with boxes: COCO JSON, YOLO or labelme folder.
+        Dataset with boxes: COCO JSON, YOLO, labelme or Pascal VOC folder.
     """
     from tagbox.api.train import train_detector
     from tagbox.evaluation.evaluate_detections import box_headline

@@ -148,7 +148,7 @@ def classifier(
     Parameters
     ----------
     data
-        Dataset: COCO JSON, challenge folder, CSV, YOLO or labelme folder, or one folder per class.
+        Dataset: COCO JSON, challenge folder, CSV, YOLO, labelme or Pascal VOC folder, or one folder per class.
     cache
         Keep the features of the images for later runs.
     """
@@ -177,7 +177,7 @@ def detector(
     Parameters
     ----------
     data
-        Dataset with boxes: COCO JSON, YOLO or labelme folder.
+        Dataset with boxes: COCO JSON, YOLO, labelme or Pascal VOC folder.
     """
     _tune(data, config, options, source, settings, typed)
 

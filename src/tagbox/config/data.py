@@ -15,7 +15,9 @@ class DataConfig(Config):
 
     images: Path | None = None
     """Folder of the images; when not given, they are searched for near the labels."""
-    format: Literal["auto", "coco", "cls", "labels", "csv", "yolo", "labelme", "folders"] = "auto"
+    format: Literal["auto", "coco", "cls", "labels", "csv", "yolo", "labelme", "voc", "folders"] = (
+        "auto"
+    )
     """Format of the dataset; auto detects it."""
     split: str | None = None
     """Name of the split to read where the dataset states several, such as `train`; `check` and `split` take a saved

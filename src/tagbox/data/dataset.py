@@ -198,7 +198,7 @@ class Source:
     path
         The file or folder that was read.
     format
-        ``coco``, ``cls``, ``csv``, ``yolo``, ``labelme``, ``folders``, or ``memory``.
+        ``coco``, ``cls``, ``csv``, ``yolo``, ``labelme``, ``voc``, ``folders``, or ``memory``.
     image_positions
         (N,) int64; position of each image's record in the source's own list.
     annotation_positions

@@ -14,16 +14,17 @@ from tagbox.data.formats.class_folders import class_of_each
 from tagbox.data.formats.coco_write import write_coco
 from tagbox.data.formats.csv import write_csv
 from tagbox.data.formats.labelme import write_labelme
+from tagbox.data.formats.voc import write_voc
 from tagbox.data.formats.yolo import write_yolo
 from tagbox.data.image_files import flat_names
 from tagbox.data.record_pixels import RecordPixels
 from tagbox.errors import TagboxError
 from tagbox.paths import inside
 
-Format = Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "folders"]
+Format = Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "voc", "folders"]
 Pictures = Literal["reference", "link", "copy"]
 
-BOX_FORMATS: tuple[Format, ...] = ("coco", "yolo", "labelme")
+BOX_FORMATS: tuple[Format, ...] = ("coco", "yolo", "labelme", "voc")
 """The formats that hold boxes."""
 
 # Files that name images; the other formats are folders that hold them.
@@ -87,6 +88,10 @@ def export(
         case "labelme":
             written = images = inside(folder, part)
             write_labelme(dataset if pixels is None else pixels.in_file(), written)
+        case "voc":
+            written = inside(folder, part)
+            write_voc(dataset if pixels is None else pixels.in_file(), written)
+            images = written / "JPEGImages"
         case "folders":
             written = images = inside(folder, part)
             classes = class_of_each(dataset)

@@ -26,6 +26,7 @@ NAMES = {
     "csv": "CSV",
     "yolo": "YOLO folder",
     "labelme": "labelme folder",
+    "voc": "Pascal VOC folder",
     "folders": "a folder a class",
     "memory": "dataset in memory",
 }
@@ -121,6 +122,10 @@ def _read(
             from tagbox.data.formats.labelme import read_labelme
 
             return read_labelme(path, config.images, config.names, report)
+        case "voc":
+            from tagbox.data.formats.voc import read_voc
+
+            return read_voc(path, config.images, config.names, report, split)
         case "folders":
             from tagbox.data.formats.class_folders import read_folders
 
@@ -177,7 +182,7 @@ def _format_of(path: Path, config: DataConfig) -> tuple[str, Path]:
     elif os.path.isdir(path) and format in ("coco", "csv", "labels"):
         found, inside = find_source(path)
         path = inside if found == format else path
-    elif os.path.isfile(path) and format in ("cls", "labelme", "folders"):
+    elif os.path.isfile(path) and format in ("cls", "labelme", "voc", "folders"):
         raise TagboxError(
             "not-a-folder",
             f"the format {format} is a folder",

@@ -67,6 +67,14 @@ def _of_file(path: Path) -> str:
         return "csv"
     if suffix in (".yaml", ".yml"):
         return "yolo"
+    if suffix == ".xml":
+        one = is_voc(path)
+        raise TagboxError(
+            "format-unknown",
+            "this is one Pascal VOC file" if one else "this XML is not Pascal VOC",
+            file=path,
+            hint=f"point at its folder {path.parent}" if one else "export it as COCO JSON",
+        )
     found = json_kind(path)
     if found in ("coco", "labels"):
         return found
@@ -166,6 +174,9 @@ def _of_folder(path: Path) -> tuple[str, Path]:
         return "yolo", path
     if any(is_labelme(file) for file in path.rglob("*.json")):
         return "labelme", path
+    if any(is_voc(file) for file in path.rglob("*.xml")):
+        return "voc", path
+    _refuse_supervisely(path)
     tables = sorted(path.glob("*.csv"))
     if len(tables) == 1:
         return "csv", tables[0]
@@ -187,6 +198,7 @@ def _of_folder(path: Path) -> tuple[str, Path]:
         ".cls files (beside, in labels/ or labels/train/)",
         f"a YOLO data.yaml or {NAMES_FILES[0]} with label files",
         "labelme JSON files",
+        "Pascal VOC XML files",
         "one CSV",
         "a folder a class",
     )
@@ -296,3 +308,26 @@ def is_labelme(path: Path) -> bool:
     except OSError:
         return False
     return b'"shapes"' in head or (b'"imagePath"' in tail and b'"imageData"' in head + tail)
+
+
+def is_voc(path: Path) -> bool:
+    """Whether a file begins as Pascal VOC's XML; CVAT's own begins with ``annotations``."""
+    try:
+        with open_file(path) as opened:
+            head = opened.read(4096)
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    return bool(re.search(rb"<annotation[\s>]", head.replace(b"\0", b"")))
+
+
+def _refuse_supervisely(path: Path) -> None:
+    """Raise ``format-unknown`` for a project of Supervisely: ``meta.json``, and ``ann`` beside ``img``."""
+    if not (path / "meta.json").is_file() and not (path.parent / "meta.json").is_file():
+        return
+    if any((ann.parent / "img").is_dir() for depth in ("ann", "*/ann") for ann in path.glob(depth)):
+        raise TagboxError(
+            "format-unknown",
+            "this is a project of Supervisely, which is not read",
+            file=path,
+            hint="export it as COCO or Pascal VOC",
+        )

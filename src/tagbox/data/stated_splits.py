@@ -51,6 +51,10 @@ def stated_splits(
             from tagbox.data.formats.csv import csv_splits
 
             inside = list(csv_splits(path, names))
+        case "voc":
+            from tagbox.data.formats.voc import voc_splits
+
+            inside = list(voc_splits(path))
         case "csv":
             found = table_splits(path)
         case "coco" if os.path.isdir(path):
