@@ -118,15 +118,17 @@ def _may_belong(folder: str, own: str | None) -> bool:
     return own is None or role(folder, prefixed=True) in (None, own)
 
 
-def _listed(folder: Path) -> set[str]:
+def _listed(folder: Path) -> list[str]:
     try:
-        return set(os.listdir(folder))
+        return os.listdir(folder)
     except (OSError, ValueError):
-        return set()
+        return []
 
 
 def _with_their_spelling(root: Path, files: list[str]) -> list[str]:
     """The names with those that are not in `root` replaced by the files of their folders that they mean."""
+    if "/" not in "".join(files) and not set(files).difference(_listed(root)):
+        return files
     wanted: dict[str, set[str]] = {}
     for name in dict.fromkeys(files):
         folder, _, base = name.rpartition("/")
@@ -135,7 +137,7 @@ def _with_their_spelling(root: Path, files: list[str]) -> list[str]:
     for folder, bases in wanted.items():
         if leads_outside(folder):
             continue
-        there = _listed(root / folder)
+        there = set(_listed(root / folder))
         missing, left = bases - there, there - bases
         if missing and left:
             pictures = [name for name in left if is_image(name)]
