@@ -82,3 +82,28 @@ def test_positional_arguments_and_defaults_are_kept() -> None:
         double(1, "a")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         double()  # type: ignore[call-arg]
+
+
+def test_columns_of_predictions_and_detections_fit_each_other() -> None:
+    ones, keys = np.ones((1, 1), np.float32), ("a",)
+    for given in (
+        {"images": keys, "categories": keys},
+        {"images": keys, "categories": keys, "probabilities": [[1.0]]},
+        {"images": "a", "categories": keys, "probabilities": ones},
+        {"images": (1,), "categories": keys, "probabilities": ones},
+        {"images": keys, "categories": ("a", "b"), "probabilities": ones},
+    ):
+        with pytest.raises(TagboxError):
+            tagbox.Predictions(**given)  # type: ignore[arg-type]
+    rows, boxes = np.zeros(1, np.int32), np.ones((1, 4))
+    right = {"images": keys, "categories": keys, "image_rows": rows, "category_rows": rows}
+    right |= {"boxes": boxes, "scores": np.ones(1)}
+    assert len(tagbox.Detections(**right)) == 1  # type: ignore[arg-type]
+    for wrong in (
+        {"boxes": boxes[:, :3]},
+        {"scores": None},
+        {"image_rows": rows + 1},
+        {"boxes": [[1, 2, 3, 4]]},
+    ):
+        with pytest.raises(TagboxError):
+            tagbox.Detections(**{**right, **wrong})  # type: ignore[arg-type]

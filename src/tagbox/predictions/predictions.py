@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import LabelKind
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, bad_value
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,13 +41,17 @@ class Predictions:
     labels: LabelKind | None = None
 
     def __post_init__(self) -> None:
+        _require_arrays(
+            self, *(n for n in ("probabilities", "decisions") if getattr(self, n) is not None)
+        )
         if (self.probabilities is None) == (self.decisions is None):
-            raise ValueError("give probabilities or decisions, one of the two")
+            raise _unfit("predictions", "give probabilities or decisions, one of the two")
         table = self.table
         if table.shape != (len(self.images), len(self.categories)):
-            raise ValueError(
+            raise _unfit(
+                "predictions",
                 f"table is {table.shape} for {len(self.images)} images and "
-                f"{len(self.categories)} categories"
+                f"{len(self.categories)} categories",
             )
 
     def __len__(self) -> int:
@@ -93,17 +97,18 @@ class Detections:
     source: str = "detections"
 
     def __post_init__(self) -> None:
+        _require_arrays(self, "image_rows", "category_rows", "boxes", "scores")
         count = len(self.scores)
         if self.boxes.shape != (count, 4):
-            raise ValueError(f"boxes must be ({count}, 4), got {self.boxes.shape}")
+            raise _unfit("boxes", f"boxes must be ({count}, 4), got {self.boxes.shape}")
         for column, limit in (
             (self.image_rows, len(self.images)),
             (self.category_rows, len(self.categories)),
         ):
             if len(column) != count:
-                raise ValueError("columns differ in length")
+                raise _unfit("image_rows", "columns differ in length")
             if count and not (int(column.min()) >= 0 and int(column.max()) < limit):
-                raise ValueError("a detection points outside the images or categories")
+                raise _unfit("image_rows", "a detection points outside the images or categories")
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -179,3 +184,19 @@ def weighted_mean(
 def equal_weights(count: int) -> tuple[float, ...]:
     """`count` times one over `count`."""
     return (1 / count,) * count
+
+
+def _require_arrays(value: Predictions | Detections, *names: str) -> None:
+    """Refuse columns that are no arrays, and keys and names that are no tuples or lists of texts."""
+    for name in ("images", "categories"):
+        keys = getattr(value, name)
+        if not isinstance(keys, (tuple, list)) or not all(isinstance(key, str) for key in keys):
+            raise bad_value(keys, "a tuple of texts", name)
+    for name in names:
+        if not isinstance(getattr(value, name), np.ndarray):
+            raise bad_value(getattr(value, name), "an array", name)
+
+
+def _unfit(where: str, found: str) -> TagboxError:
+    hint = "give arrays that fit each other"
+    return TagboxError("config-value", found, where=where, hint=hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -26,12 +26,15 @@ from tagbox.errors import TagboxError
 from tagbox.paths import leads_outside
 from tagbox.text_files import read_json_as
 
+_Coordinate = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+_Pixels = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
 
 class Shape(msgspec.Struct):
     """A drawn shape, of which the box is kept."""
 
     label: str
-    points: list[tuple[float, float]]
+    points: list[tuple[_Coordinate, _Coordinate]]
     shape_type: str = "polygon"
 
     def box(self) -> tuple[float, float, float, float] | None:
@@ -51,8 +54,8 @@ class File(msgspec.Struct):
 
     shapes: list[Shape]
     imagePath: str  # noqa: N815, the format's own spelling
-    imageWidth: int | None = None  # noqa: N815
-    imageHeight: int | None = None  # noqa: N815
+    imageWidth: _Pixels | None = None  # noqa: N815
+    imageHeight: _Pixels | None = None  # noqa: N815
     flags: dict[str, bool] | None = None
 
 
