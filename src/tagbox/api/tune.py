@@ -305,10 +305,12 @@ def run_study(
                 progress=progress,
             )
             return _evaluate_best(results, trainer, options.repeats, test, progress)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             if finished := len(trial_storage.trials):
                 results.write(trainer.machine)
-                progress.say(f"stopped with {finished} trials; the same command goes on")
+                interrupt.add_note(f"stopped with {finished} trials; the same command goes on")
+            else:
+                interrupt.add_note("no trial was finished; the same command begins anew")
             raise
 
 

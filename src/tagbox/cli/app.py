@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Collection
+from contextlib import suppress
 from importlib import import_module
-
-from cyclopts import App, CycloptsError
+from typing import TYPE_CHECKING, NoReturn
 
 import tagbox
-from tagbox.cli.console import say_error, show_warning
+from tagbox.cli.console import say, say_error, show_warning
 from tagbox.errors import TagboxError, extra_missing
+from tagbox.interrupts import ignore_signals, raise_on_signals, received_signal
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 # Nothing opens a socket for statistics, whatever library a command loads later.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -41,14 +46,21 @@ COMMANDS = {
 """First line of each command's help, with which the root help and a misspelt name import no command."""
 
 
+_INTERRUPTED = "what was written whole is kept; the same command begins the rest anew"
+
+
 def command_line(imported: Collection[str] = tuple(COMMANDS)) -> App:
     """The application, with the commands in `imported`; of the others only names and summaries."""
+    from cyclopts import App
+
     app = App(
         name="tagbox",
         help="Recognise what is in images: check data, train, evaluate and use classifiers and detectors.",
         version=tagbox.__version__,
         # This page's few words have no markup, and reading them as such costs a sixth of its time.
         help_format="plaintext",
+        # `main` says what is kept.
+        suppress_keyboard_interrupt=False,
     )
     for name, summary in COMMANDS.items():
         if name not in imported:
@@ -62,8 +74,37 @@ def command_line(imported: Collection[str] = tuple(COMMANDS)) -> App:
     return app
 
 
+def end_interrupted(error: BaseException, number: int) -> NoReturn:
+    """Say what is kept and how to go on, and end the process with the exit code of the signal."""
+    ignore_signals()
+    what = "interrupted" if number == signal.SIGINT else "ended by SIGTERM"
+    # The last note is that of the command; those before it are of its steps.
+    notes: list[str] = getattr(error, "__notes__", None) or [_INTERRUPTED]
+    with suppress(OSError, ValueError):
+        say(f"tagbox: {what}: {notes[-1]}")
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(128 + number)
+
+
 def main() -> None:
+    """Run the command line; Ctrl-C and SIGTERM end it with one line that says what is kept, also while it is imported."""
+    raise_on_signals()
+    try:
+        _main()
+    except BaseException as error:
+        # Compiled code, and imports above all, may turn the interruption into another exception.
+        number = received_signal()
+        finished = isinstance(error, SystemExit) and not error.code
+        if finished or (number is None and not isinstance(error, KeyboardInterrupt)):
+            raise
+        end_interrupted(error, number or signal.SIGINT)
+
+
+def _main() -> None:
     """Run the command line; every expected failure ends in one sentence and a non-zero exit code."""
+    from cyclopts import CycloptsError
+
     warnings.showwarning = show_warning
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     try:
@@ -83,6 +124,4 @@ def main() -> None:
         # The reader of a pipe (`tagbox ... | head`) has gone; that is its right.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(130)
     sys.exit(result if isinstance(result, int) else 0)

@@ -9,6 +9,9 @@ from cyclopts import Parameter
 
 from tagbox.cli.console import TerminalProgress, print_json, print_table, say
 from tagbox.errors import TagboxError
+from tagbox.interrupts import kept
+
+_KEPT = "what was fetched is kept; the same command goes on from there"
 
 
 def download(
@@ -70,21 +73,23 @@ def download(
     for name in names:
         folder = out or default_folder(name)
         if name == SAMPLE:
-            download_sample(
-                folder, mirror=mirror, keep_archive=keep_archive, progress=TerminalProgress()
-            )
+            with kept(_KEPT):
+                download_sample(
+                    folder, mirror=mirror, keep_archive=keep_archive, progress=TerminalProgress()
+                )
             say(f"{SAMPLE}: {folder / 'annotations'}")
             results.append({"name": name, "folder": str(folder)})
             continue
-        done = download_archive(
-            name,
-            folder,
-            sha256=sha256,
-            mirror=mirror,
-            keep_archive=keep_archive,
-            overwrite=overwrite,
-            progress=TerminalProgress(),
-        )
+        with kept(_KEPT):
+            done = download_archive(
+                name,
+                folder,
+                sha256=sha256,
+                mirror=mirror,
+                keep_archive=keep_archive,
+                overwrite=overwrite,
+                progress=TerminalProgress(),
+            )
         say(describe(done))
         results.append(
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
+from tagbox.interrupts import end_with_parent
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -74,7 +76,14 @@ def image_loader(
         prefetch_factor=PREFETCHED if workers else None,
         # DataLoader draws a base seed, unused here; from the global generator it would change dropout.
         generator=torch.Generator(),
+        worker_init_fn=_begin_worker if workers else None,
     )
+
+
+def _begin_worker(_: int) -> None:
+    """Called in each loading process, of which no part of a terminal's Ctrl-C is heard."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 class LoadedBatches(ABC, Generic[Item, Part]):

@@ -18,6 +18,7 @@ import numpy as np
 
 from tagbox.device import Device, Engine, Precision, choose_device
 from tagbox.errors import TagboxError
+from tagbox.interrupts import end_with_parent
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -56,6 +57,8 @@ class Runtime:
         mixed = "no" if precision == "fp32" else precision
         try:
             if launched_processes() > 1:
+                if "TORCHELASTIC_RUN_ID" in os.environ:  # Then the launcher is the parent.
+                    end_with_parent()
                 # DDP imports this module, whose functions keep the group of that moment as their default:
                 # imported once there is a group, it would hold it, and its threads, past `leave_processes`.
                 importlib.import_module("torch.distributed.nn")

@@ -97,7 +97,7 @@ def _what_is_kept(run_dir: Path, final: Path) -> str:
     if _has_checkpoints(run_dir):
         return f"the checkpoints of {final} are kept; go on with the same command and --resume"
     was = "is as it was" if final.exists() else "was not made"
-    return f"{final} {was}, features of images stay in the cache; the same command begins anew"
+    return f"{final} {was}; the same command begins anew"
 
 
 def _remove_dead(runs: Path) -> None:

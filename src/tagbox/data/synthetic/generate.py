@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +23,7 @@ from tagbox.data.synthetic.scene import (
     make_scene,
 )
 from tagbox.data.synthetic.shapes import shapes
+from tagbox.interrupts import deaf_children, end_with_parent
 from tagbox.output_folder import atomic_folder
 
 PARTS = ("train", "val", "test")
@@ -130,9 +132,13 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[list[tuple[SceneObject, ...
         return
     # Spawned, not forked: the caller may have started threads (torch does).
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=end_with_parent, initargs=(os.getpid(),)
+    ) as pool:
         try:
-            yield from pool.map(_paint, jobs)
+            with deaf_children():
+                painted = pool.map(_paint, jobs)
+            yield from painted
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
