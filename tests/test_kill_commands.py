@@ -1,7 +1,7 @@
 """SIGKILL, SIGTERM and SIGINT at random moments of commands: no orphan, no leftover, the old results whole.
 
 The moments are drawn uniformly over an undisturbed run of the same command; the seed is printed, and
-TAGBOX_KILL_SEED repeats it.
+TAGBOX_KILL_SEED repeats it; TAGBOX_KILLS is how many.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ SIZE = ("--width", "64", "--height", "64")
 VAL = "scenes/annotations/instances_val.json"
 TRAIN = "scenes/annotations/instances_train.json"
 QUICK = ("--backbone", "efficientnet_lite0@32", "--epochs", "2")
+MOMENTS = int(os.environ.get("TAGBOX_KILLS", "20"))
 FIRST_SECONDS = 0.1
 """Before that it is Python that starts, not yet the command."""
 
@@ -162,4 +163,4 @@ def test_a_few_moments(place: Path, command: str) -> None:
 @pytest.mark.parametrize("kind", SIGNALS)
 @pytest.mark.parametrize("command", list(COMMANDS))
 def test_twenty_moments(place: Path, command: str, kind: signal.Signals) -> None:
-    attack(place, command, 20, (kind,))
+    attack(place, command, MOMENTS, (kind,))
