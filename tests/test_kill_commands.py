@@ -111,7 +111,7 @@ def attack(place: Path, command: str, moments: int, signals: tuple[signal.Signal
         process = start(place, words)
         time.sleep(moment)
         running = process.poll() is None
-        if kind == signal.SIGINT:  # A terminal sends it to all.
+        if running and kind == signal.SIGINT:  # A terminal sends it to all.
             os.killpg(process.pid, kind)
         else:
             process.send_signal(kind)
