@@ -96,6 +96,8 @@ def main() -> None:
         # Compiled code, and imports above all, may turn the interruption into another exception.
         number = received_signal()
         finished = isinstance(error, SystemExit) and not error.code
+        if finished:
+            ignore_signals()  # While Python ends.
         if finished or (number is None and not isinstance(error, KeyboardInterrupt)):
             raise
         end_interrupted(error, number or signal.SIGINT)
