@@ -1,13 +1,18 @@
-"""How often a 95 % interval holds the value it should: coverage by simulation, at several supports.
+"""How often a 95 % interval holds the value it should: coverage by simulation, at several supports and error rates.
 
-A population of 20,000 generated images is scored once; that is the truth. Samples of it are drawn, each gets
-its intervals, and the share that holds the truth is counted, for the method tagbox uses and for the plain
-percentile bootstrap of everything. A figure in 0.92-0.98 is as it should be.
+A population of generated images is scored once; that is the truth. Samples of it are drawn, each gets its intervals,
+and the share that holds the truth is counted. A figure in 0.92-0.98 is as it should be.
 
-    python benchmarks/interval_coverage.py [--draws 200] [--json]
+    python benchmarks/interval_coverage.py [--draws 200] [--quick] [--json]
 
-Below each, "reliable" is the share of samples of which `tagbox.metrics.intervals.reliable` vouches for
-that metric's interval. `thin` is the mean share of categories with fewer than ten positives.
+Three kinds of population:
+
+- ``tail``: COCO's long tail, about three labels an image and middling scores;
+- ``wrong``: a share of all decisions is wrong, from none upwards, categories from frequent to rare;
+- ``one label``: every image has one category, and a share of the images gets another one.
+
+Of each: ``covered``, of all samples; ``reliable``, the share of samples whose interval is called reliable; ``of those``,
+the share of these that holds the truth. Where less than a twentieth of the samples is called reliable no figure is given.
 """
 
 from __future__ import annotations
@@ -15,109 +20,171 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tagbox.metrics.intervals import (
-    RankedScores,
-    allowed_resamples,
-    bootstrap,
-    intervals,
-    reliable,
-    resample_weights,
-    thin_categories,
-)
+from tagbox.metrics.intervals import intervals
 from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
+from tagbox.metrics.single_label import log_losses, one_hot, single_label_intervals
 
-SHOWN = ("map", "challenge_f1", "challenge_precision", "macro_f1", "cf1", "micro_f1", "samples_f1")
-DESIGNS = (
-    (80, 100),
-    (80, 277),
-    (80, 600),
-    (80, 1500),
-    (80, 5000),
-    (60, 5000),
-    (40, 300),
-    (40, 1000),
-    (20, 300),
-    (20, 1000),
-    (20, 3000),
-    (10, 130),
-    (10, 500),
+SHOWN = (
+    *("map", "challenge_f1", "challenge_precision", "challenge_recall", "macro_f1", "cf1"),
+    *("micro_f1", "hamming_loss", "samples_f1", "accuracy", "log_loss"),
 )
+POPULATION = 20_000
+RESAMPLES = 300
 
 
-def population(images: int = 20_000, categories: int = 80, seed: int = 0):
-    """Truth and scores with COCO's long tail and about three labels an image, categories by frequency."""
+@dataclass(frozen=True)
+class Population:
+    """Truth, scores and decisions (N, K); `rows` (N,) where every image has one category."""
+
+    truth: np.ndarray
+    scores: np.ndarray
+    decisions: np.ndarray
+    rows: np.ndarray | None = None
+
+
+def long_tail(categories: int, seed: int = 0) -> Population:
+    """COCO's long tail and about three labels an image, categories by frequency."""
     random = np.random.default_rng(seed)
-    rate = 0.11 / np.arange(1, categories + 1) ** 0.62
+    rate = 0.11 / np.arange(1, 81) ** 0.62
     rate[0] = 0.54
     rate[-3:] /= 8
-    theme = random.normal(0, 0.7, (images, 8)) @ random.normal(0, 0.5, (8, categories))
+    theme = random.normal(0, 0.7, (POPULATION, 8)) @ random.normal(0, 0.5, (8, 80))
     odds = np.log(rate / (1 - rate)) + theme - theme.var(axis=0) / 2
-    truth = (random.random((images, categories)) < 1 / (1 + np.exp(-odds))).astype(np.int8)
-    skill = random.normal(3.0, 0.6, categories)
+    truth = (random.random((POPULATION, 80)) < 1 / (1 + np.exp(-odds))).astype(np.int8)
+    skill = random.normal(3.0, 0.6, 80)
     logits = np.log(rate) * 0.8 + skill * truth + random.normal(0, 1.2, truth.shape) + 0.2 * theme
-    return truth, (1 / (1 + np.exp(-logits))).astype(np.float32)
+    scores = (1 / (1 + np.exp(-logits))).astype(np.float32)[:, :categories]
+    return Population(truth[:, :categories], scores, scores >= 0.3)
 
 
-def coverage(truth, scores, images: int, draws: int) -> dict[str, object]:
-    random = np.random.default_rng(images + truth.shape[1])
-    decisions = scores >= 0.3
-    value = label_metrics(truth, decisions)
-    value["map"] = mean_average_precision(average_precision(truth, scores))
-    ours = {name: [] for name in SHOWN}
-    plain = {name: [] for name in SHOWN}
-    thin = []
-    claimed = {name: [] for name in SHOWN}
-    for draw in range(draws):
-        rows = random.choice(len(truth), images)
-        t, d, s = truth[rows], decisions[rows], scores[rows]
-        found = intervals(t, d, s, resamples=300, seed=draw)
-        drawn = bootstrap(t, d, resamples=300, seed=draw)
-        ranked, count = RankedScores(t, s), allowed_resamples(t.shape, 300)
-        drawn["map"] = np.concatenate(
-            [ranked.mean_average_precision(w) for w in resample_weights(images, count, draw)]
-        )
-        for name in SHOWN:
-            if name in found:
-                ours[name].append(found[name]["low"] <= value[name] <= found[name]["high"])
-            low, high = np.nanquantile(drawn[name], [0.025, 0.975])
-            plain[name].append(low <= value[name] <= high)
-        support = (t == 1).sum(axis=0)
-        thin.append(len(thin_categories(support)) / max(np.count_nonzero(support), 1))
-        for name in SHOWN:
-            claimed[name].append(reliable(name, images, support))
-    return {
-        "images": images,
-        "categories": truth.shape[1],
-        "thin": float(np.mean(thin)),
-        "covered": {name: float(np.mean(hits)) for name, hits in ours.items()},
-        "covered_by_percentiles": {name: float(np.mean(hits)) for name, hits in plain.items()},
-        "called_reliable": {name: float(np.mean(calls)) for name, calls in claimed.items()},
+def nearly_right(categories: int, wrong: float, seed: int = 1) -> Population:
+    """A share `wrong` of the decisions is wrong, whatever the image and category."""
+    random = np.random.default_rng(seed)
+    rate = np.geomspace(0.5, 0.1, categories)
+    truth = random.random((POPULATION, categories)) < rate
+    decisions = truth ^ (random.random(truth.shape) < wrong)
+    scores = (random.random(truth.shape) + decisions).astype(np.float32) / 2
+    return Population(truth.astype(np.int8), scores, decisions)
+
+
+def one_label(categories: int, wrong: float, seed: int = 2) -> Population:
+    """One category an image, the most frequent ten times as frequent as the rarest; a share `wrong` gets another."""
+    random = np.random.default_rng(seed)
+    rate = np.geomspace(10, 1, categories)
+    rows = random.choice(categories, POPULATION, p=rate / rate.sum())
+    missed = random.random(POPULATION) < wrong
+    said = (rows + missed * random.integers(1, categories, POPULATION)) % categories
+    odds = random.normal(0, 1, (POPULATION, categories))
+    # The category that is said has the highest score by far more often where it is right.
+    odds[np.arange(POPULATION), said] = odds.max(axis=1) + random.gamma(
+        np.where(missed, 1.0, 4.0), 1.0
+    )
+    scores = np.exp(odds)
+    scores = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+    truth = one_hot(rows, categories).astype(np.int8)
+    return Population(truth, scores, one_hot(said, categories), rows)
+
+
+# Kind, how the population is made, images of a sample; a draw costs about images × categories.
+Setting = tuple[str, Callable[[], Population], int]
+TAIL = (
+    *((80, 100), (80, 277), (80, 600), (80, 1500), (80, 5000), (60, 5000), (40, 300), (40, 1000)),
+    *((20, 300), (20, 1000), (20, 3000), (10, 130), (10, 500)),
+)
+WRONG = (
+    *((5, 0.0, 100), (5, 0.002, 100), (5, 0.002, 1000), (20, 0.002, 1000), (80, 0.002, 1000)),
+    *((5, 0.01, 300), (20, 0.01, 300), (5, 0.03, 300), (20, 0.03, 1000), (5, 0.1, 300)),
+)
+ONE_LABEL = (
+    *((10, 0.02, 1000), (10, 0.02, 300), (10, 0.005, 1000), (10, 0.05, 1000), (10, 0.1, 300)),
+    *((10, 0.2, 1000), (3, 0.02, 1000), (3, 0.1, 300), (40, 0.05, 2000)),
+)
+SETTINGS: tuple[Setting, ...] = (
+    *((f"tail {k} x {n}", lambda k=k: long_tail(k), n) for k, n in TAIL),
+    *((f"wrong {w:.1%} {k} x {n}", lambda k=k, w=w: nearly_right(k, w), n) for k, w, n in WRONG),
+    *((f"one label {w:.1%} {k} x {n}", lambda k=k, w=w: one_label(k, w), n) for k, w, n in ONE_LABEL),
+)  # fmt: skip
+
+
+def values_of(people: Population) -> dict[str, float]:
+    value: dict[str, Any] = label_metrics(people.truth, people.decisions)
+    value["map"] = mean_average_precision(average_precision(people.truth, people.scores))
+    if people.rows is not None:
+        value["accuracy"] = float((people.decisions & (people.truth == 1)).any(axis=1).mean())
+        value["log_loss"] = float(log_losses(people.rows, people.scores).mean())
+    return value
+
+
+def found_intervals(sample: Population, seed: int) -> dict[str, dict[str, Any]]:
+    if sample.rows is None:
+        return intervals(sample.truth, sample.decisions, sample.scores, seed=seed)
+    own = {
+        "accuracy": float((sample.decisions & (sample.truth == 1)).any(axis=1).mean()),
+        "log_loss": float(log_losses(sample.rows, sample.scores).mean()),
     }
+    return single_label_intervals(
+        sample.truth, sample.decisions, sample.scores, own, resamples=RESAMPLES, seed=seed
+    )
+
+
+def coverage(people: Population, images: int, draws: int) -> dict[str, dict[str, float | None]]:
+    """Of each metric ``covered``, ``reliable`` and ``of_those``."""
+    random = np.random.default_rng(images + people.truth.shape[1])
+    value = values_of(people)
+    held: dict[str, list[bool]] = {}
+    called: dict[str, list[bool]] = {}
+    for draw in range(draws):
+        rows = random.choice(len(people.truth), images)
+        sample = Population(
+            people.truth[rows],
+            people.scores[rows],
+            people.decisions[rows],
+            None if people.rows is None else people.rows[rows],
+        )
+        for name, found in found_intervals(sample, draw).items():
+            if name in SHOWN:
+                # The truth may be the end itself, where it is 1.
+                low, high = found["low"] - 1e-12, found["high"] + 1e-12
+                held.setdefault(name, []).append(bool(low <= value[name] <= high))
+                called.setdefault(name, []).append(bool(found["reliable"]))
+    result: dict[str, dict[str, float | None]] = {}
+    for name, hits in held.items():
+        sure = np.array(called[name])
+        enough = sure.mean() >= 0.05
+        result[name] = {
+            "covered": float(np.mean(hits)),
+            "reliable": float(sure.mean()),
+            "of_those": float(np.array(hits)[sure].mean()) if enough else None,
+        }
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--quick", action="store_true", help="a quarter of the draws")
+    parser.add_argument("--only", default="", help="settings whose name starts so")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    truth, scores = population()
+    draws = options.draws // 4 if options.quick else options.draws
     results = []
-    print("categories images   thin  method      " + " ".join(f"{n:>19}" for n in SHOWN))
-    for categories, images in DESIGNS:
-        draws = options.draws if categories * images <= 120_000 else max(50, options.draws // 4)
-        found = coverage(truth[:, :categories], scores[:, :categories], images, draws)
-        results.append(found | {"draws": draws})
-        for method, key in (
-            ("tagbox", "covered"),
-            ("percentile", "covered_by_percentiles"),
-            ("reliable", "called_reliable"),
-        ):
+    print(f"{'setting':28} {'':9}" + "".join(f"{name.replace('challenge', 'chal')[:12]:>13}" for name in SHOWN))  # fmt: skip
+    for name, people, images in SETTINGS:
+        if not name.startswith(options.only):
+            continue
+        found = coverage(people(), images, draws)
+        results.append({"setting": name, "draws": draws, "metrics": found})
+        for key in ("covered", "reliable", "of_those"):
+            cells = (found.get(metric, {}).get(key) for metric in SHOWN)
             print(
-                f"{categories:10d} {images:6d}  {found['thin']:5.2f}  {method:11s} "
-                + " ".join(f"{found[key][name]:19.3f}" for name in SHOWN),
+                f"{name if key == 'covered' else '':28} {key:9}"
+                + "".join(f"{'' if cell is None else f'{cell:.3f}':>13}" for cell in cells),
                 flush=True,
             )
     if options.json:

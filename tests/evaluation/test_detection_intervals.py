@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.evaluation.box_matching import match_boxes
 from tagbox.evaluation.coco_ground_truth import ground_truth
 from tagbox.evaluation.coco_metrics import score_boxes
-from tagbox.evaluation.detection_intervals import WeightedAP, box_intervals, reliable
+from tagbox.evaluation.detection_intervals import WeightedAP, box_intervals
 from tagbox.predictions.predictions import Detections
 
 
@@ -96,18 +97,27 @@ def test_interval_holds_the_figure_and_narrows() -> None:
     assert 1.5 < widths[0] / widths[1] < 2.7  # Four times the images, half the width.
 
 
+def judged(truth: list[Box], found: list[Box], images: int, categories: int = 1) -> dict[str, Any]:
+    dataset = boxed(truth, images=images, categories=categories)
+    return box_intervals(match_boxes(ground_truth(dataset), detected(found, dataset)))
+
+
 def test_when_it_is_not_reliable() -> None:
-    assert reliable(99, np.array([50, 50]))[0] is False
-    assert "fewer than 100" in reliable(99, np.array([50, 50]))[1]
-    assert reliable(500, np.array([50, 5, 0])) == (
-        False,
-        "1 of 2 categories have fewer than 10 boxes",
-    )
-    assert reliable(500, np.array([50, 50, 0]))[0] is True
-    dataset = boxed([(row, 0, 0, 0, 9, 9) for row in range(150)], images=150)
-    perfect = detected([(row, 0, 0, 0, 9, 9, 0.5) for row in range(150)], dataset)
-    row = box_intervals(match_boxes(ground_truth(dataset), perfect))["ap"]
-    assert row["reliable"] is False and "spread is unknown" in row["reason"]
+    truth = [(row, 0, 0, 0, 9, 9) for row in range(150)]
+    found = [(*box, 0.5) for box in truth]
+    perfect = judged(truth, found, 150)["ap"]
+    assert perfect["reliable"] is False and "spread is unknown" in perfect["reason"]
+    # As wide as if another box could be missed, and no point.
+    assert perfect["high"] == 1.0 and 0.9 < perfect["low"] < 0.98
+    for missed, sure in ((1, False), (10, False), (60, True)):
+        row = judged(truth, found[missed:], 150)["ap"]
+        assert row["reliable"] is sure, missed
+        assert sure or "one more could move it" in row["reason"]
+    few = judged(truth[:99], found[20:99], 99)["ap"]
+    assert few["reliable"] is False and "99 images, fewer than 100" in few["reason"]
+    thin = [*truth, *((row, 1, 50, 50, 9, 9) for row in range(5))]
+    row = judged(thin, found[60:], 150, categories=3)["ap"]
+    assert row["reason"] == "1 of 2 categories have fewer than 10 boxes"
 
 
 def test_nothing_to_leave_out() -> None:

@@ -7,16 +7,18 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from tagbox.metrics.intervals import (
-    OVER_CATEGORIES,
+    LEVERAGE,
     RankedScores,
     allowed_resamples,
-    bootstrap,
     group_jackknife,
+    interval,
     intervals,
     jackknife_errors,
-    reliable,
+    largest_moves,
     resample_weights,
     thin_categories,
+    unreliable,
+    wilson,
 )
 from tagbox.metrics.multilabel import (
     LABEL_METRICS,
@@ -71,10 +73,12 @@ def test_map_with_sample_weights_equals_scikit_learn() -> None:
 def test_jackknife_equals_leaving_images_out() -> None:
     truth, scores = sample(25, 4)
     decisions = scores > 0.5
+    truth[::6, 2] = -1
     left = [
         label_metrics(np.delete(truth, row, axis=0), np.delete(decisions, row, axis=0))
         for row in range(25)
     ]
+    assert set(jackknife_errors(truth, decisions)) == set(LABEL_METRICS)
     for name, error in jackknife_errors(truth, decisions).items():
         values = np.array([metrics[name] for metrics in left])
         assert error == pytest.approx(np.sqrt(24 * values.var()), abs=1e-9)
@@ -100,18 +104,17 @@ def test_jackknife_equals_leaving_images_out() -> None:
 def test_every_metric_has_an_interval_around_its_value() -> None:
     truth, scores = sample(200, 5)
     decisions = scores > 0.5
-    found = intervals(truth, decisions, scores, resamples=200)
+    found = intervals(truth, decisions, scores)
     values = label_metrics(truth, decisions)
     values["map"] = mean_average_precision(average_precision(truth, scores)) or 0
     assert set(found) == {*LABEL_METRICS, "map"}
-    for name, interval in found.items():
-        assert 0 <= interval["low"] <= values[name] <= interval["high"] <= 1, name
-        assert interval["level"] == 0.95
-        method = "jackknife" if name in OVER_CATEGORIES else "percentile"
-        assert interval["method"] == ("jackknife-bias" if name == "map" else method)
-    assert found == intervals(truth, decisions, scores, resamples=200)
-    assert "map" not in intervals(truth, decisions, resamples=50)
-    wide = intervals(truth, decisions, level=0.99, resamples=200)
+    for name, row in found.items():
+        assert 0 <= row["low"] <= values[name] <= row["high"] <= 1, name
+        assert row["level"] == 0.95
+        assert row["method"] == ("jackknife-bias" if name == "map" else "jackknife")
+    assert found == intervals(truth, decisions, scores)
+    assert "map" not in intervals(truth, decisions)
+    wide = intervals(truth, decisions, level=0.99)
     assert wide["macro_f1"]["high"] > found["macro_f1"]["high"]
 
 
@@ -124,8 +127,8 @@ def test_coverage_where_the_interval_is_called_reliable(metric: str) -> None:
     random = np.random.default_rng(2)
     covered = []
     for draw in range(120):
-        rows = random.choice(len(truth), 200)
-        found = intervals(truth[rows], decisions[rows], scores[rows], resamples=120, seed=draw)
+        rows = random.choice(len(truth), 600)
+        found = intervals(truth[rows], decisions[rows], scores[rows], seed=draw)
         assert found[metric]["reliable"]
         covered.append(found[metric]["low"] <= value[metric] <= found[metric]["high"])
     # 0.92-0.98, give or take two standard errors of 120 draws.
@@ -138,6 +141,10 @@ def test_reliability_goes_by_support() -> None:
         np.append(np.full(19, 10), 3),
         np.append(np.full(19, 10), 0),
     )
+
+    def reliable(name: str, images: int, support: np.ndarray) -> bool:
+        return not unreliable(name, images, support, error=0.02, move=0.001)
+
     assert all(reliable(name, 100, enough) for name in ("map", "challenge_f1", "micro_f1"))
     assert not any(reliable(name, 99, enough) for name in ("map", "challenge_f1", "micro_f1"))
     assert not reliable("challenge_f1", 500, thin)
@@ -148,17 +155,98 @@ def test_reliability_goes_by_support() -> None:
     assert thin_categories(np.array([0, 1, 9, 10])).tolist() == [1, 2]
 
 
+def test_reliability_goes_by_errors() -> None:
+    support = np.full(3, 50)
+    assert "one more could move it" in unreliable("map", 500, support, 0.01, 1.01 * LEVERAGE * 0.01)
+    assert not unreliable("map", 500, support, 0.01, 0.99 * LEVERAGE * 0.01)
+    assert "spread is unknown" in unreliable("micro_f1", 500, support, 0.0, 0.1)
+    # 1,000 labels of 200 images, of which 10 wrong, then 14, each in an image of its own: 1/√10 > 0.3 > 1/√14.
+    truth = np.ones((200, 5), np.int8)
+    for wrong, sure in ((0, False), (1, False), (10, False), (14, True)):
+        decisions = truth == 1
+        decisions[range(wrong), 0] = False
+        found = intervals(truth, decisions)
+        for name in ("micro_recall", "micro_f1", "hamming_loss", "subset_accuracy"):
+            assert found[name]["reliable"] is sure, (name, wrong)
+
+
+def test_nothing_wrong_is_no_point() -> None:
+    truth, _ = sample(100, 5)
+    found = intervals(truth, truth == 1, truth.astype(float))
+    for name, ends in found.items():
+        if not name.startswith("samples"):  # A mean over images, some of which have no label.
+            right = 0.0 if name == "hamming_loss" else 1.0
+            assert right in (ends["low"], ends["high"])
+            assert ends["high"] - ends["low"] > 0.002, name
+            assert not ends["reliable"], name
+    # As wide as if one of 5 × 100 decisions could be wrong.
+    assert found["hamming_loss"]["high"] == pytest.approx(wilson(1.0, 501)[0] * -1 + 1)
+
+
+def test_an_interval_is_wilsons_with_the_metrics_own_error() -> None:
+    # A proportion: 30 of 400. Its jackknife error is √(p(1-p)/399).
+    share = 30 / 400
+    error = np.sqrt(share * (1 - share) / 400)
+    assert interval(share, float(error), 0.0) == pytest.approx(wilson(share, 400))
+    # Half the error is as many as four times the trials.
+    assert interval(share, float(error / 2), 0.0) == pytest.approx(wilson(share, 1600))
+    low, high = interval(share, float(error), 0.0, bias=0.01)
+    assert (low, high) == pytest.approx((wilson(share, 400)[0] - 0.01, wilson(share, 400)[1]))
+    assert interval(0.001, 0.01, 0.0, bias=0.5)[0] == 0.0
+    assert interval(1.0, 0.0, 1 / 100) == pytest.approx(wilson(1.0, 100))
+
+
+def test_moves_equal_adding_an_image() -> None:
+    truth, scores = sample(60, 3)
+    decisions = scores > 0.5
+    found = largest_moves(truth, decisions)
+    before = label_metrics(truth, decisions)
+    # One more image whose labels are unknown but one: a miss, a false alarm or a hit.
+    largest = dict.fromkeys(found, 0.0)
+    for category in range(3):
+        for present, said in ((1, False), (0, True), (1, True)):
+            row, decision = np.full((1, 3), -1, np.int8), np.zeros((1, 3), bool)
+            row[0, category], decision[0, category] = present, said
+            after = label_metrics(np.vstack([truth, row]), np.vstack([decisions, decision]))
+            for name in found:
+                largest[name] = max(largest[name], abs(after[name] - before[name]))
+    assert found == pytest.approx(largest, abs=1e-12)
+
+
+@pytest.mark.parametrize(("wrong", "images"), [(0.002, 100), (0.002, 1000), (0.03, 300)])
+def test_few_errors_are_covered_and_not_called_reliable_too_soon(wrong: float, images: int) -> None:
+    random = np.random.default_rng(3)
+    truth = (random.random((20_000, 5)) < np.geomspace(0.5, 0.1, 5)).astype(np.int8)
+    decisions = (truth == 1) ^ (random.random(truth.shape) < wrong)
+    value = label_metrics(truth, decisions)
+    held: dict[str, list[bool]] = {}
+    sure: dict[str, list[bool]] = {}
+    for _ in range(150):
+        rows = random.choice(len(truth), images)
+        found = intervals(truth[rows], decisions[rows])
+        for name in ("micro_f1", "macro_f1", "challenge_recall", "hamming_loss"):
+            ends = found[name]
+            held.setdefault(name, []).append(ends["low"] <= value[name] <= ends["high"])
+            sure.setdefault(name, []).append(ends["reliable"])
+    for name, hits in held.items():
+        # Percentiles and the plain jackknife held 23 to 86 of 100 here where less than one in 100 is wrong.
+        assert np.mean(hits) >= 0.9, name
+        if wrong * images * 5 < 2:
+            assert not any(sure[name]), name
+        elif np.mean(sure[name]) > 0.5:
+            assert np.mean(np.array(hits)[sure[name]]) >= 0.88, name
+
+
 def test_few_or_no_images() -> None:
     one = np.ones((1, 2), np.int8)
     assert intervals(one, one.astype(bool)) == {}
     assert group_jackknife(lambda weights: {}, np.ones(1, bool), seed=0) is None
     # All positives in one image: leaving it out leaves no mAP.
     alone = np.array([[1], [0], [0]], np.int8)
-    assert "map" not in intervals(alone, alone.astype(bool), alone.astype(float), resamples=50)
+    assert "map" not in intervals(alone, alone.astype(bool), alone.astype(float))
 
 
 def test_large_tables_get_fewer_resamples() -> None:
     assert allowed_resamples((300, 80), 1000) == 1000
     assert allowed_resamples((40_000, 80), 1000) == 200
     assert allowed_resamples((40_000, 80), 50) == 50
-    assert len(bootstrap(*[np.zeros((3, 1), t) for t in (np.int8, bool)], resamples=7)["of1"]) == 7

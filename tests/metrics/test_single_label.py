@@ -16,7 +16,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from tagbox.evaluation.evaluate_labels import NO_POSITIVES, evaluate_labels, headline
-from tagbox.metrics.intervals import intervals
+from tagbox.metrics.intervals import intervals, wilson
 from tagbox.metrics.single_label import (
     BINS,
     EQUAL_TO_ACCURACY,
@@ -31,7 +31,6 @@ from tagbox.metrics.single_label import (
     single_label_intervals,
     top_hits,
     true_rows,
-    wilson,
 )
 from tagbox.predictions.thresholds import Thresholds
 
@@ -143,7 +142,7 @@ def test_a_picture_without_a_prediction_is_wrong_and_nothing_is_said_of_it() -> 
     assert result["micro_precision"] == 1.0
     worst = -math.log(np.finfo(np.float32).eps)
     assert result["log_loss"] == pytest.approx((3 * math.log(2) + worst) / 4)
-    assert result["intervals"]["micro_precision"]["method"] == "percentile"
+    assert result["intervals"]["micro_precision"]["method"] == "jackknife"
 
 
 def test_probabilities_that_do_not_sum_to_one_have_no_log_loss() -> None:
@@ -228,12 +227,12 @@ def test_wilson_by_hand_and_at_the_ends() -> None:
         (0, 20, 0.0, 0.1611),
         (1, 29, 0.0061, 0.1718),
     ):
-        assert wilson(hits, images) == pytest.approx((low, high), abs=5e-5)
-    assert wilson(20, 20) == pytest.approx((1 - 0.1611, 1.0), abs=5e-5)
+        assert wilson(hits / images, images) == pytest.approx((low, high), abs=5e-5)
+    assert wilson(1.0, 20) == pytest.approx((1 - 0.1611, 1.0), abs=5e-5)
 
 
 def test_intervals_say_their_method_and_when_they_are_not_reliable() -> None:
-    rows, truth, probabilities = sample(400, 6, skill=4.0)
+    rows, truth, probabilities = sample(800, 6, skill=4.0)
     result = evaluated(truth, probabilities, intervals=True, resamples=100)
     found = result["intervals"]
     methods = {
@@ -247,7 +246,8 @@ def test_intervals_say_their_method_and_when_they_are_not_reliable() -> None:
     }
     for name, method in methods.items():
         assert found[name]["method"] == method
-        assert found[name]["reliable"], name
+        # Of the five most probable of six the right one is hardly ever missing.
+        assert found[name]["reliable"] is (name != "top5_accuracy"), name
         assert found[name]["low"] <= result[name] <= found[name]["high"], name
     for name in EQUAL_TO_ACCURACY:
         assert found[name] == found["accuracy"]
@@ -255,10 +255,8 @@ def test_intervals_say_their_method_and_when_they_are_not_reliable() -> None:
     # All right: a bootstrap would say "exactly 1".
     perfect = one_hot(rows, 6).astype(np.float32)
     found = evaluated(truth, perfect, intervals=True, resamples=50)["intervals"]
-    assert (found["accuracy"]["high"], found["accuracy"]["low"] < 0.995) == (1.0, True)
-    assert found["accuracy"]["reliable"]
-    assert not found["macro_f1"]["reliable"]
-    assert not found["log_loss"]["reliable"]
+    assert (found["accuracy"]["high"], found["accuracy"]["low"] < 0.9975) == (1.0, True)
+    assert not any(interval["reliable"] for interval in found.values())
     few = evaluated(truth[:90], probabilities[:90], intervals=True, resamples=50)["intervals"]
     assert not any(interval["reliable"] for interval in few.values())
 
@@ -268,7 +266,7 @@ def test_the_other_intervals_are_those_of_label_sets() -> None:
     predicted = one_hot(most_probable(probabilities), 4)
     values = {"accuracy": float((predicted & (truth == 1)).any(axis=1).mean())}
     ours = single_label_intervals(truth, predicted, probabilities, values, resamples=80, seed=3)
-    theirs = intervals(truth, predicted, probabilities, resamples=80, seed=3)
+    theirs = intervals(truth, predicted, probabilities, seed=3)
     for name in ("macro_f1", "challenge_f1", "map", "cf1"):
         assert ours[name] == theirs[name]
 
@@ -298,7 +296,7 @@ def test_coverage_where_the_interval_is_called_reliable(metric: str) -> None:
 def test_wilsons_exact_coverage_from_one_expected_mistake_on() -> None:
     for images in (100, 360):
         hits = np.arange(images + 1)
-        ends = np.array([wilson(int(h), images) for h in hits])
+        ends = np.array([wilson(int(h) / images, images) for h in hits])
         ways = np.array([math.comb(images, int(h)) for h in hits], float)
         for mistakes in np.linspace(1, images / 2, 60):
             share = 1 - mistakes / images

@@ -47,7 +47,7 @@ class ScoreSettings(Config):
     """Compute confidence intervals."""
 
     resamples: int = 1000
-    """Bootstrap resamples for the intervals of labels; fewer are drawn for large datasets."""
+    """Bootstrap resamples for the interval of the log loss (exclusive labels); fewer for large datasets."""
 
     seed: int = 0
     """Seed of resamples and of cross-fitting."""

@@ -3,15 +3,15 @@
 Detections are matched once; leaving images out gives them the weight 0, and AP of weighted images is a running sum
 over detections by descending score.
 
-The method is that of the label metrics' mAP, a jackknife over 100 groups of images whose low end is lowered by its
-estimate of the bias: AP of few boxes is too high on average, and a bootstrap repeats the error, because the twin of a
+The method, and when it is called reliable, are those of the label metrics' mAP (`metrics.intervals`): Wilson's
+interval with the standard error of a jackknife over 100 groups of images, its low end lowered by the estimate of the
+bias: AP of few boxes is too high on average, and a bootstrap repeats the error, because the twin of a
 correct detection raises its precision. `benchmarks/box_interval_coverage.py` counts both: percentiles hold the value
 of the population in as few as 60 of 100 samples where 95 are meant.
 """
 
 from __future__ import annotations
 
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,15 @@ from tagbox.evaluation.coco_metrics import IOUS, RECALLS
 from tagbox.metrics.intervals import (
     IMAGES,
     THIN,
-    THIN_SHARE,
-    bias_lowered_ends,
     group_jackknife,
-    thin_categories,
+    interval,
+    move_of_average_precision,
+    unreliable,
 )
 
 Array = NDArray[np.float64]
+
+RELIABLE = f"there are at least {IMAGES} images, few categories with fewer than {THIN} boxes, and no single image moves it far"
 
 
 class WeightedAP:
@@ -109,7 +111,7 @@ def box_intervals(
     Returns
     -------
     dict
-        By metric ``low``, ``high``, ``level``, ``method``, ``reliable`` and ``reason``: see `reliable`. Empty
+        By metric ``low``, ``high``, ``level``, ``method``, ``reliable`` and ``reason``: see `metrics.intervals.unreliable`. Empty
         where one group of images holds all boxes, or there are fewer than two images.
     """
     scored = matches.truth.scored
@@ -118,43 +120,21 @@ def box_intervals(
     estimates = group_jackknife(WeightedAP(matches).averages, scored, seed)
     if estimates is None:
         return {}
-    sound, reason = reliable(int(scored.sum()), matches.positives)
-    z = NormalDist().inv_cdf((1 + level) / 2)
+    images, support = int(scored.sum()), matches.positives
     found = {}
     for name, (value, error, bias) in estimates.items():
-        low, high = bias_lowered_ends(value, error, bias, z)
+        move = move_of_average_precision(value, support)
+        low, high = interval(value, error, move, bias=bias, level=level)
+        reason = unreliable(name, images, support, error, move, "boxes")
         found[name] = {
-            "low": min(max(low, 0.0), 1.0),
-            "high": min(max(high, 0.0), 1.0),
+            "low": low,
+            "high": high,
             "level": level,
             "method": "jackknife-bias",
-            "reliable": sound and error > 0,
-            "reason": reason
-            if error > 0 or not sound
-            else "no image changes it, so its spread is unknown",
+            "reliable": not reason,
+            "reason": reason or RELIABLE,
         }
     return found
-
-
-def reliable(images: int, positives: NDArray[np.int64]) -> tuple[bool, str]:
-    """Whether simulated coverage supports the interval, and why or why not.
-
-    Parameters
-    ----------
-    images
-        Scored images.
-    positives
-        (K,) boxes to be found of each category.
-    """
-    thin, there = len(thin_categories(positives)), int(np.count_nonzero(positives))
-    if images < IMAGES:
-        return False, f"there are {images:,} images, fewer than {IMAGES}"
-    if thin > THIN_SHARE * there:
-        return False, f"{thin} of {there} categories have fewer than {THIN} boxes"
-    return (
-        True,
-        f"there are at least {IMAGES} images, and few categories with fewer than {THIN} boxes",
-    )
 
 
 def _interpolated(hits: Array, predicted: Array, boxes: Array) -> Array:

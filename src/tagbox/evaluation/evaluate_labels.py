@@ -61,7 +61,7 @@ def evaluate_labels(
     intervals
         Whether to compute intervals of the metrics at the top level.
     resamples
-        Bootstrap resamples for them.
+        Bootstrap resamples for that of the log loss; the others need none.
     seed
         Of folds and resamples.
     labels
@@ -136,7 +136,8 @@ def evaluate_labels(
         result["per_category"] = _category_table(truth, decisions, names, ap, levels)
     result["confusions"] = top_confusions(truth, decisions, names)
     if intervals:
-        result |= _intervals(truth, decisions, probabilities, names, resamples, seed)
+        result["intervals"] = interval_methods.intervals(truth, decisions, probabilities, seed=seed)
+        result |= _about_intervals(truth, names, resamples)
     result["absent"] = absent
     return result
 
@@ -233,20 +234,6 @@ def _exclusive(
 
 def _mean(values: NDArray[Any]) -> float:
     return float(values.mean()) if len(values) else 0.0
-
-
-def _intervals(
-    truth: NDArray[np.int8],
-    decisions: NDArray[np.bool_],
-    probabilities: NDArray[np.floating[Any]] | None,
-    names: Sequence[str],
-    resamples: int,
-    seed: int,
-) -> dict[str, Any]:
-    found = interval_methods.intervals(
-        truth, decisions, probabilities, resamples=resamples, seed=seed
-    )
-    return {"intervals": found, **_about_intervals(truth, names, resamples)}
 
 
 def _about_intervals(

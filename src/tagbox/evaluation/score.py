@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from tagbox.config import LabelKind, ScoreSettings
 from tagbox.data.dataset import Dataset, exclusive, require_single_label
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
-from tagbox.metrics.intervals import IMAGES, THIN
+from tagbox.metrics.intervals import AVERAGES, IMAGES, TOO_FEW_ERRORS
 from tagbox.metrics.single_label import one_label_each
 from tagbox.predictions.alignment import Aligned, align, align_detections
 from tagbox.predictions.predictions import Detections, Predictions, as_labels
@@ -222,9 +222,15 @@ def notes(result: Mapping[str, Any]) -> list[str]:
             f"{count} {'category has' if one else 'categories have'} no {'box' if detection else 'positive'} here "
             f"and {'is' if one else 'are'} left out of averages over categories: {some(unsupported, 8)}."
         )
-    unreliable = [found for found in result.get("intervals", {}).values() if not found["reliable"]]
+    unreliable = {
+        name: found for name, found in result.get("intervals", {}).items() if not found["reliable"]
+    }
     if unreliable:
-        reason = unreliable[0]["reason"] if detection else _why_unreliable(result)
+        reason = (
+            next(iter(unreliable.values()))["reason"]
+            if detection
+            else _why_unreliable(result, unreliable)
+        )
         lines.append(f"Interval not reliable: {reason}.")
     absent = result["absent"]
     if detection:
@@ -268,9 +274,13 @@ def left_out_notes(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _why_unreliable(result: Mapping[str, Any]) -> str:
-    thin = result["thin_categories"]
+def _why_unreliable(result: Mapping[str, Any], metrics: Collection[str]) -> str:
+    """Of label metrics; see `metrics.intervals.unreliable`."""
+    if result["images"] < IMAGES:
+        return f"there are {result['images']:,} images, fewer than {IMAGES}"
+    thin, reasons = result["thin_categories"], []
     if thin:
-        return f"{len(thin)} categories have too few positives: {some(thin, 8)}"
-    few_images = result["images"] < IMAGES
-    return "few images" if few_images else f"fewer than {THIN} images are wrong, or right"
+        reasons.append(f"{len(thin)} categories have too few positives: {some(thin, 8)}")
+    if not thin or not set(metrics) <= set(AVERAGES):
+        reasons.append(TOO_FEW_ERRORS)
+    return "; ".join(reasons)

@@ -1,18 +1,23 @@
-"""Confidence intervals of label metrics: how far they would move with other images of the same kind.
+"""Confidence intervals of metrics: how far they would move with other images of the same kind.
 
-Each metric has the method whose coverage is best in `benchmarks/interval_coverage.py`:
+Every metric from 0 to 1 has Wilson's interval of a proportion with the metric's own standard error: that of as many
+trials as a proportion of this value would need to vary as much (Korn and Graubard, "Confidence Intervals for
+Proportions with Small Expected Number of Positive Counts Estimated from Survey Data", Survey Methodology 1998, have the
+effective number of trials for samples in clusters, as labels of an image are). Near 0 and 1 it is wider towards the
+middle, and where no image is wrong it is no point. Methods, each with the coverage that
+`benchmarks/interval_coverage.py` counts:
 
-- ``percentile``: percentiles of a bootstrap over images, for means over images and for overall (micro)
-  metrics. Predictions are compared with the truth once; a resample is one weight for each image.
-- ``jackknife``: the value ± z standard errors of the delete-one jackknife, for averages over categories. Where a
-  category has few positives a resample often holds none, drops the category from the average and understates the
-  spread: percentiles of the challenge F1 of 277 images covered 83 % where 95 was meant.
+- ``jackknife``: the standard error is that of the delete-one jackknife over images. Where a category has few
+  positives a bootstrap often holds none, drops the category from the average and understates the spread.
 - ``jackknife-bias``: for mAP, which is too high on average where positives are few (a positive is always part of
   its own precision): the jackknife's estimate of that bias lowers the low end.
+
+Whether an interval is called reliable is decided in one place, `unreliable`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from statistics import NormalDist
 from typing import Any
@@ -23,10 +28,14 @@ from numpy.typing import NDArray
 from tagbox.data.dataset import PRESENT, UNKNOWN
 from tagbox.metrics.multilabel import (
     LABEL_METRICS,
+    SAMPLE_METRICS,
     LabelCounts,
     category_metrics,
     challenge_metrics,
-    resampled_metrics,
+    count_labels,
+    label_metrics,
+    sample_metrics,
+    sample_values,
 )
 
 Array = NDArray[np.float64]
@@ -45,7 +54,7 @@ OVER_CATEGORIES = (
     "cp",
     "cr",
 )
-"""Averages over categories, whose intervals are the jackknife's."""
+"""Averages over categories of label sets."""
 OVER_PRECISIONS = (
     "challenge_f1",
     "challenge_precision",
@@ -55,14 +64,23 @@ OVER_PRECISIONS = (
     "cp",
 )
 """Those that one rare category can move far: weighted by 1/support, or means of precisions."""
+AVERAGES = (*OVER_CATEGORIES, "map", "ap", "ap50", "ap75")
+"""All averages over categories."""
 THIN = 10
 """Positives below which a category is called thin."""
 THIN_SHARE = 0.1
 """Part of the categories that may be thin before other averages over categories are unreliable."""
 IMAGES = 100
 """Images below which no interval is called reliable."""
+LEVERAGE = 0.3
+"""How much of a standard error one more image may move a metric; with n wrong images of equal weight it is 1/√n."""
+SLACK = 1.5
+"""Wrong images added to those found, for the standard error: where they are few, chance has favoured samples with fewer."""
 GROUPS = 100
 """Groups of images that the jackknife of mAP and AP leaves out in turn."""
+ENTRIES = 2_000_000
+"""Images × categories of the counts that are kept at once."""
+TOO_FEW_ERRORS = "too few images are wrong, or right: one more could move it by more than 0.3 of its standard error"
 WORK = 4e8
 """Resamples × images × categories above which fewer resamples are drawn, but 200 at least."""
 
@@ -132,45 +150,80 @@ class RankedScores:
         return mean
 
 
-def bootstrap(
-    truth: NDArray[np.int8], decisions: NDArray[np.bool_], *, resamples: int = 1000, seed: int = 0
-) -> dict[str, Array]:
-    """Every label metric on resamples of the images.
-
-    Returns
-    -------
-    dict
-        (B,) float64 each; B is `resamples`, or fewer for large tables (see `allowed_resamples`).
-    """
-    parts: dict[str, list[Array]] = {}
-    for weights in resample_weights(len(truth), allowed_resamples(truth.shape, resamples), seed):
-        for name, value in resampled_metrics(truth, decisions, weights).items():
-            parts.setdefault(name, []).append(value)
-    return {name: np.concatenate(values) for name, values in parts.items()}
-
-
 def allowed_resamples(shape: tuple[int, ...], resamples: int) -> int:
     """How many resamples a table of this (N, K) shape gets: fewer above `WORK`, but at least 200."""
     return min(resamples, max(200, int(WORK / max(shape[0] * shape[1], 1))))
 
 
 def jackknife_errors(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> dict[str, float]:
-    """Delete-one jackknife standard errors of the metrics in `OVER_CATEGORIES`."""
+    """Delete-one jackknife standard errors of every label metric."""
     present, known = truth == PRESENT, truth != UNKNOWN
-    # Row i of each: the column sums without image i.
-    tp, predicted, positives = (
-        mask.sum(axis=0) - mask.astype(np.float64)
-        for mask in (decisions & present, decisions & known, present)
-    )
-    without = LabelCounts(
-        tp=tp,
-        fp=predicted - tp,
-        fn=positives - tp,
-        known=known.sum() - known.sum(axis=1, dtype=float),
-    )
-    values = challenge_metrics(without) | category_metrics(without)
-    images = len(truth)
-    return {name: float(np.sqrt((images - 1) * values[name].var())) for name in OVER_CATEGORIES}
+    images, categories = truth.shape
+    masks = decisions & present, decisions & known, present
+    totals = [mask.sum(axis=0, dtype=np.float64) for mask in masks]
+    entries = float(known.sum())
+    step = max(1, ENTRIES // max(categories, 1))
+    parts: list[dict[str, Array]] = []
+    for start in range(0, images, step):
+        rows = slice(start, start + step)
+        # Row i of each: the column sums without image i.
+        tp, predicted, positives = (
+            total - mask[rows] for total, mask in zip(totals, masks, strict=True)
+        )
+        without = LabelCounts(
+            tp=tp,
+            fp=predicted - tp,
+            fn=positives - tp,
+            known=entries - known[rows].sum(axis=1, dtype=float),
+        )
+        parts.append(challenge_metrics(without) | category_metrics(without))
+    errors = {
+        name: float(np.sqrt((images - 1) * np.concatenate([part[name] for part in parts]).var()))
+        for name in parts[0]
+    }
+    # A mean over images without one of them.
+    values, counted = sample_values(truth, decisions)
+    values = values[counted > 0]
+    for name, column in zip(SAMPLE_METRICS, values.T, strict=True):
+        errors[name] = float(column.std(ddof=1) / np.sqrt(len(column))) if len(column) > 1 else 0.0
+    return errors
+
+
+def largest_moves(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> dict[str, float]:
+    """How far one more hit, false alarm or miss could move each label metric, in the category where most.
+
+    A category may be all right in this sample only because it has few images, and what an error in it would cost no
+    resample of these images tells.
+    """
+    base = count_labels(truth, decisions)
+    values = challenge_metrics(base) | category_metrics(base)
+    moves = dict.fromkeys(values, 0.0)
+    categories = truth.shape[1]
+    step = max(1, ENTRIES // max(categories, 1))
+    for start in range(0, categories, step):
+        one = np.eye(categories)[start : start + step]
+        for tp, fp, fn in ((one, 0, 0), (0, one, 0), (0, 0, one)):
+            more = LabelCounts(
+                tp=base.tp + tp,
+                fp=base.fp + fp,
+                fn=base.fn + fn,
+                known=np.broadcast_to(base.known + 1, len(one)),
+            )
+            for name, moved in (challenge_metrics(more) | category_metrics(more)).items():
+                moves[name] = max(moves[name], float(np.abs(moved - values[name]).max()))
+    means = sample_metrics(truth, decisions)
+    return moves | {name: move_of_mean(float(mean), len(truth)) for name, mean in means.items()}
+
+
+def move_of_mean(value: float, count: int) -> float:
+    """How far one more value from 0 to 1 could move the mean `value` of `count`."""
+    return max(value, 1 - value) / (count + 1)
+
+
+def move_of_average_precision(value: float, support: NDArray[np.integer[Any]]) -> float:
+    """How far one more positive of the rarest category, missed or found, could move a mean of average precisions."""
+    there = support[support > 0]
+    return move_of_mean(value, int(there.min())) / len(there) if len(there) else 1.0
 
 
 def group_jackknife(
@@ -216,9 +269,40 @@ def group_jackknife(
     return found
 
 
-def bias_lowered_ends(value: float, error: float, bias: float, z: float) -> tuple[float, float]:
-    """The interval ``value ± z · error``, its low end lowered by a positive `bias`."""
-    return value - max(bias, 0.0) - z * error, value + z * error
+def wilson(share: float, trials: float, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (JASA 1927) of a number of trials that need not be whole.
+
+    Unlike a bootstrap's it does not shrink to a point where every trial is a success; that of 95 % covers
+    92-98 % from one expected failure on, whatever the number of trials (Brown, Cai and DasGupta,
+    "Interval Estimation for a Binomial Proportion", 2001, recommend it).
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    scale = 1 + z * z / trials
+    centre = (share + z * z / (2 * trials)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
+    # The ends are exact where nothing, or everything, is a success.
+    return (0.0 if share <= 0 else centre - half), (1.0 if share >= 1 else centre + half)
+
+
+def interval(
+    value: float, error: float, move: float, *, bias: float = 0.0, level: float = 0.95
+) -> tuple[float, float]:
+    """The ends for a metric from 0 to 1.
+
+    Parameters
+    ----------
+    value, error
+        The metric and its standard error.
+    move
+        How far one more image could move it; where `error` is 0 its inverse is the number of trials.
+    bias
+        How much too high the metric is; the low end is lowered by it where it is positive.
+    """
+    spread = value * (1 - value)
+    square = error**2 + SLACK * move**2
+    trials = spread / square if error > 0 and spread > 0 else 1 / max(move, 1e-12)
+    low, high = wilson(value, trials, level)
+    return max(low - max(bias, 0.0), 0.0), high
 
 
 def intervals(
@@ -227,7 +311,6 @@ def intervals(
     scores: NDArray[np.floating[Any]] | None = None,
     *,
     level: float = 0.95,
-    resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """An interval for every label metric, and for ``map`` where there are scores.
@@ -242,47 +325,47 @@ def intervals(
         (N, K) floats, or None.
     level
         The share of such intervals that is meant to hold the value for all images of the kind.
+    seed
+        Of the groups of images that mAP's jackknife leaves out.
 
     Returns
     -------
     dict
-        By metric ``low``, ``high``, ``level``, ``method``, ``reliable``: see `reliable`. Empty for fewer than
+        By metric ``low``, ``high``, ``level``, ``method``, ``reliable``: see `unreliable`. Empty for fewer than
         two images.
     """
-    if len(truth) < 2:
+    images = len(truth)
+    if images < 2:
         return {}
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    drawn = bootstrap(truth, decisions, resamples=resamples, seed=seed)
-    values = resampled_metrics(truth, decisions)
-    errors = jackknife_errors(truth, decisions)
     support = (truth == PRESENT).sum(axis=0)
-    ends: dict[str, tuple[float, float, str]] = {}
-    if scores is not None:
-        ranked = RankedScores(truth, scores)
-        found = group_jackknife(
-            lambda weights: {"map": ranked.mean_average_precision(weights)},
-            np.ones(len(truth), bool),
-            seed,
-        )
-        if found is not None:
-            ends["map"] = (*bias_lowered_ends(*found["map"], z), "jackknife-bias")
-    for name in LABEL_METRICS:
-        if name in errors:
-            value, error = float(values[name]), errors[name]
-            ends[name] = (value - z * error, value + z * error, "jackknife")
-        else:
-            low, high = np.quantile(drawn[name], [(1 - level) / 2, (1 + level) / 2])
-            ends[name] = (float(low), float(high), "percentile")
-    return {
-        name: {
-            "low": min(max(low, 0.0), 1.0),
-            "high": min(max(high, 0.0), 1.0),
+    found: dict[str, dict[str, Any]] = {}
+
+    def add(name: str, value: float, error: float, bias: float, move: float, method: str) -> None:
+        low, high = interval(value, error, move, bias=bias, level=level)
+        found[name] = {
+            "low": low,
+            "high": high,
             "level": level,
             "method": method,
-            "reliable": reliable(name, len(truth), support),
+            "reliable": not unreliable(name, images, support, error, move),
         }
-        for name, (low, high, method) in ends.items()
-    }
+
+    if scores is not None:
+        ranked = RankedScores(truth, scores)
+        estimates = group_jackknife(
+            lambda weights: {"map": ranked.mean_average_precision(weights)},
+            np.ones(images, bool),
+            seed,
+        )
+        if estimates is not None:
+            value, error, bias = estimates["map"]
+            move = move_of_average_precision(value, support)
+            add("map", value, error, bias, move, "jackknife-bias")
+    values = label_metrics(truth, decisions)
+    errors, moves = jackknife_errors(truth, decisions), largest_moves(truth, decisions)
+    for name in LABEL_METRICS:
+        add(name, values[name], errors[name], 0.0, moves[name], "jackknife")
+    return found
 
 
 def thin_categories(support: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
@@ -290,27 +373,47 @@ def thin_categories(support: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
     return np.flatnonzero((support > 0) & (support < THIN))
 
 
-def reliable(metric: str, images: int, support: NDArray[np.integer[Any]]) -> bool:
-    """Whether simulated coverage is within 92-98 % at this support, for the 95 % interval of `metric`.
+def unreliable(
+    metric: str,
+    images: int,
+    support: NDArray[np.integer[Any]],
+    error: float,
+    move: float,
+    what: str = "positives",
+) -> str:
+    """Why the 95 % interval of `metric` is not called reliable; empty where simulated coverage is within 92-98 %.
 
-    The rule that `benchmarks/interval_coverage.py` bears out, on the safe side. From `IMAGES` images:
-    overall figures and means over images always; the metrics in `OVER_PRECISIONS` where every category, those
-    without a positive too, has at least `THIN`; other averages over categories, mAP among them,
-    where at most `THIN_SHARE` of the supported categories have fewer.
+    The rule that `benchmarks/interval_coverage.py` and `benchmarks/box_interval_coverage.py` bear out, on the safe
+    side. An interval is reliable
+
+    - from `IMAGES` images on,
+    - where one more image could move the metric by at most `LEVERAGE` standard errors. That takes about eleven wrong
+      images, and eleven right ones, of those that weigh most; one rare category that decides the metric is too few;
+    - for averages over categories where at most `THIN_SHARE` of the supported ones have fewer than `THIN`; for the
+      metrics in `OVER_PRECISIONS` where every category, those without a positive too, has at least `THIN`.
 
     Parameters
     ----------
     metric
-        A name in `LABEL_METRICS`, or ``map``.
+        A name in `LABEL_METRICS`, ``map``, ``ap``, ``ap50``, ``ap75``, or an accuracy.
     images
         Scored images.
     support
-        (K,) positives of each category.
+        (K,) positives, or boxes to be found, of each category.
+    error, move
+        The metric's standard error, and how far one more image could move it.
+    what
+        What `support` counts, for the sentence.
     """
+    thin, there = len(thin_categories(support)), int(np.count_nonzero(support))
     if images < IMAGES:
-        return False
-    if metric in OVER_PRECISIONS:
-        return bool((support >= THIN).all())
-    if metric in (*OVER_CATEGORIES, "map"):
-        return len(thin_categories(support)) <= THIN_SHARE * int(np.count_nonzero(support))
-    return True
+        return f"there are {images:,} images, fewer than {IMAGES}"
+    if metric in OVER_PRECISIONS and (support < THIN).any():
+        return f"{int((support < THIN).sum())} of {len(support)} categories have fewer than {THIN} {what}"
+    if metric in AVERAGES and thin > THIN_SHARE * there:
+        return f"{thin} of {there} categories have fewer than {THIN} {what}"
+    if error == 0:
+        return "no image changes it, so its spread is unknown"
+    if move > LEVERAGE * error:
+        return TOO_FEW_ERRORS
+    return ""

@@ -54,6 +54,8 @@ LABEL_METRICS = (
     "subset_accuracy",
 )
 """Names of everything `label_metrics` returns, in the order it is reported."""
+SAMPLE_METRICS = ("samples_f1", "samples_precision", "samples_recall", "subset_accuracy")
+"""Those that are means over images."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -211,13 +213,20 @@ def sample_metrics(
     An image without a label and without a predicted one scores 0 in the samples metrics, as in
     scikit-learn, and 1 in subset accuracy.
     """
+    values, counted = sample_values(truth, decisions)
+    weight = counted if weights is None else weights * counted
+    means = ratio(weight @ values, weight.sum(axis=-1, keepdims=True))
+    return {name: means[..., i] for i, name in enumerate(SAMPLE_METRICS)}
+
+
+def sample_values(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """(N, 4) `SAMPLE_METRICS` of each image, and (N,) 1 where it has a known label, else 0."""
     _check_shapes(truth, decisions)
     present = truth == PRESENT
     known = truth != UNKNOWN
     tp = (decisions & present).sum(axis=1)
     predicted = (decisions & known).sum(axis=1)
     positives = present.sum(axis=1)
-    counted = known.any(axis=1).astype(np.float64)
     values = np.stack(
         [
             ratio(2 * tp, predicted + positives),
@@ -227,10 +236,7 @@ def sample_metrics(
         ],
         axis=1,
     )
-    weight = counted if weights is None else weights * counted
-    means = ratio(weight @ values, weight.sum(axis=-1, keepdims=True))
-    names = ("samples_f1", "samples_precision", "samples_recall", "subset_accuracy")
-    return {name: means[..., i] for i, name in enumerate(names)}
+    return values, known.any(axis=1).astype(np.float64)
 
 
 def resampled_metrics(

@@ -11,14 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import PRESENT
-from tagbox.metrics.intervals import IMAGES, THIN, allowed_resamples, intervals, resample_weights
+from tagbox.metrics.intervals import (
+    allowed_resamples,
+    intervals,
+    move_of_mean,
+    resample_weights,
+    unreliable,
+    wilson,
+)
 from tagbox.predictions.thresholds import Thresholds
 
 Floats = NDArray[np.floating[Any]]
@@ -166,21 +172,6 @@ def calibration(truth: NDArray[np.intp], probabilities: Floats) -> Calibration:
         )
 
 
-def wilson(hits: int, images: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (JASA 1927).
-
-    Unlike a bootstrap's it does not shrink to a point where every image is right; that of 95 % covers
-    92-98 % from one expected mistake on, whatever the number of images (Brown, Cai and DasGupta,
-    "Interval Estimation for a Binomial Proportion", 2001, recommend it).
-    """
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share, scale = hits / images, 1 + z * z / images
-    centre = (share + z * z / (2 * images)) / scale
-    half = z / scale * math.sqrt(share * (1 - share) / images + (z / (2 * images)) ** 2)
-    # The ends are exact where nothing, or everything, is a hit.
-    return (0.0 if hits == 0 else centre - half), (1.0 if hits == images else centre + half)
-
-
 def single_label_intervals(
     truth: NDArray[np.int8],
     decisions: NDArray[np.bool_],
@@ -193,36 +184,27 @@ def single_label_intervals(
 ) -> dict[str, dict[str, Any]]:
     """`metrics.intervals.intervals`, and those of the metrics of exclusive labels.
 
-    Accuracies have Wilson's interval, the log loss percentiles of a bootstrap over images. All but Wilson's
-    are called reliable only where at least `THIN` images are right and `THIN` wrong: with fewer, too
-    many resamples hold none of them.
+    Accuracies have Wilson's interval, the log loss percentiles of a bootstrap over images. That of the log loss is
+    called reliable only where the accuracy's is: with fewer wrong images, too many resamples hold none of them.
 
     Parameters
     ----------
     values
         The accuracies and the log loss; those missing or None have no interval.
     """
-    found = intervals(truth, decisions, probabilities, level=level, resamples=resamples, seed=seed)
+    found = intervals(truth, decisions, probabilities, level=level, seed=seed)
     if not found:
         return {}
-    images = len(truth)
-    hits = round(values["accuracy"] * images)
-    enough = min(hits, images - hits) >= THIN
-    for interval in found.values():
-        interval["reliable"] = interval["reliable"] and enough
+    images, support = len(truth), (truth == PRESENT).sum(axis=0)
 
     def entry(ends: tuple[float, float], method: str, reliable: bool) -> dict[str, Any]:
         low, high = ends
-        return {
-            "low": low,
-            "high": high,
-            "level": level,
-            "method": method,
-            "reliable": reliable and images >= IMAGES,
-        }
+        return {"low": low, "high": high, "level": level, "method": method, "reliable": reliable}
 
     def of_share(share: float) -> dict[str, Any]:
-        return entry(wilson(round(share * images), images, level), "wilson", True)
+        error = math.sqrt(share * (1 - share) / images)
+        why_not = unreliable("accuracy", images, support, error, move_of_mean(share, images))
+        return entry(wilson(round(share * images) / images, images, level), "wilson", not why_not)
 
     first = {"accuracy": of_share(values["accuracy"])}
     if values.get("top5_accuracy") is not None:
@@ -233,11 +215,12 @@ def single_label_intervals(
         count = allowed_resamples(truth.shape, resamples)
         means = [weights @ losses for weights in resample_weights(images, count, seed)]
         ends = np.quantile(np.concatenate(means) / images, [(1 - level) / 2, (1 + level) / 2])
-        first["log_loss"] = entry((float(ends[0]), float(ends[1])), "percentile", enough)
+        sound = first["accuracy"]["reliable"]
+        first["log_loss"] = entry((float(ends[0]), float(ends[1])), "percentile", sound)
     if bool(decisions.any(axis=1).all()):
         found |= dict.fromkeys(EQUAL_TO_ACCURACY, first["accuracy"])
         low, high = (first["accuracy"][end] for end in ("low", "high"))
         share = 2 / truth.shape[1]
         ends_of_loss = (share * (1 - high), share * (1 - low))
-        found["hamming_loss"] = entry(ends_of_loss, "wilson", True)
+        found["hamming_loss"] = entry(ends_of_loss, "wilson", first["accuracy"]["reliable"])
     return first | found
