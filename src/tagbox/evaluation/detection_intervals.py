@@ -4,8 +4,7 @@ Detections are matched once; leaving images out gives them the weight 0, and AP 
 over detections by descending score.
 
 The method, and when it is called reliable, are those of the label metrics' mAP (`metrics.intervals`): Wilson's
-interval with the standard error of a jackknife over 100 groups of images, its low end lowered by an estimate of the
-bias. AP of few boxes is too high on average, because it reads the greatest precision at a recall or above: the bias
+interval with the standard error of a jackknife over 100 groups of images, its ends lowered by an estimate of the bias. AP of few boxes is too high on average, because it reads the greatest precision at a recall or above: the bias
 falls about with the square root of the number of images, for which the jackknife's own estimate is too small and too
 noisy. It is taken from halves of the images instead. A bootstrap repeats the error, because the twin of a correct
 detection raises its precision. `benchmarks/box_interval_coverage.py` counts both.
@@ -128,10 +127,12 @@ def box_intervals(
     images, support = int(scored.sum()), matches.positives
     found = {}
     for name, (value, error, _) in estimates.items():
-        # The bias of a half is √2 times that of the whole, so their difference is √2 - 1 of it.
-        bias = (in_halves[name] - value) / (np.sqrt(2) - 1)
+        # Halves are higher than the whole by the bias times √2 - 1 where it falls with the square root of the images,
+        # and by the bias itself where it falls as fast as their number: the ends allow for the one and the other.
+        higher = max(in_halves[name] - value, 0.0)
         move = move_of_average_precision(value, support)
-        low, high = interval(value, error, move, bias=bias, level=level)
+        low, high = interval(value, error, move, bias=higher / (2**0.5 - 1), level=level)
+        high = max(high - higher, value)
         reason = unreliable(name, images, support, error, move, "boxes")
         found[name] = {
             "low": low,
