@@ -1148,14 +1148,14 @@ SEARCHES = [
     Case(f"{TUNE_BOXES} --trainable-layers 99", coco(), "config-value", "", "trainable_layers"),
     # boxes that the first trial would stumble over; none in the third dataset
     Case(
-        f"{TUNE_BOXES} --val labels.json",
+        f"{TUNE_BOXES} --val labels.json --allow-overlap",
         coco(lambda c: c["annotations"][0].update(bbox=[1, 2, 0, 5])),
         "box-degenerate",
         "labels.json",
         "id 1",
     ),
     Case(
-        f"{TUNE_BOXES} --test t.json",
+        f"{TUNE_BOXES} --test t.json --allow-overlap",
         both(coco(), write("t.json", json.dumps(COCO | {"annotations": []}))),
         "no-boxes",
         "t.json",

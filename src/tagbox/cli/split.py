@@ -68,7 +68,7 @@ def split(
 
     import numpy as np
 
-    from tagbox.data.export import BOX_FORMATS, FILE_FORMATS, Format, Pictures, export
+    from tagbox.data.export import BOX_FORMATS, FILE_FORMATS, Format, Pictures, export, not_held
     from tagbox.data.load import describe, load_dataset
     from tagbox.data.record_pixels import record_pixels
     from tagbox.data.split import Split, made_by_split, saved_split
@@ -119,7 +119,10 @@ def split(
             images = Path(root).as_posix()
         replace(drawn, images=images).save(folder / "split.json")
     counts = {part: (labelled.labels[r] == 1).sum(0) for part, r in rows.items()}
-    _report(labelled, rows, counts, written, drawn, out, unlabelled, json)
+    lost = not_held(labelled, format) if format != dataset.source.format else []
+    if lost:
+        say(f"{format} cannot hold: {', '.join(lost)}")
+    _report(labelled, rows, counts, written, drawn, out, unlabelled, lost, json)
 
 
 def _check_choices(
@@ -177,6 +180,7 @@ def _report(
     drawn: Split,
     out: Path,
     unlabelled: int,
+    lost: list[str],
     json: bool,
 ) -> None:
     """Print the images of each category in each part, and which categories a part lacks."""
@@ -198,6 +202,7 @@ def _report(
                     for row, name in enumerate(names)
                 },
                 "absent": absent,
+                "not_held": lost,
             }
         )
         return

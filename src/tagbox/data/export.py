@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from tagbox.atomic_io import cannot_write
 from tagbox.data.dataset import Dataset
@@ -19,6 +22,7 @@ from tagbox.data.formats.yolo import write_yolo
 from tagbox.data.image_files import flat_names
 from tagbox.data.record_pixels import RecordPixels
 from tagbox.errors import TagboxError
+from tagbox.files import read_file
 from tagbox.paths import inside
 
 Format = Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "voc", "folders"]
@@ -26,6 +30,9 @@ Pictures = Literal["reference", "link", "copy"]
 
 BOX_FORMATS: tuple[Format, ...] = ("coco", "yolo", "labelme", "voc")
 """The formats that hold boxes."""
+
+NO_CROWD: tuple[Format, ...] = ("yolo", "labelme")
+"""The formats of boxes that cannot mark a crowd region."""
 
 # Files that name images; the other formats are folders that hold them.
 FILE_FORMATS: dict[str, str] = {"coco": ".json", "labels": ".json", "csv": ".csv"}
@@ -84,10 +91,12 @@ def export(
             images = written / "images" / part
         case "yolo":
             written = images = inside(folder / "images", part)
-            write_yolo(dataset if pixels is None else pixels.in_file(), folder, part)
+            write_yolo(
+                _without_crowd(dataset if pixels is None else pixels.in_file()), folder, part
+            )
         case "labelme":
             written = images = inside(folder, part)
-            write_labelme(dataset if pixels is None else pixels.in_file(), written)
+            write_labelme(_without_crowd(dataset if pixels is None else pixels.in_file()), written)
         case "voc":
             written = inside(folder, part)
             write_voc(dataset if pixels is None else pixels.in_file(), written)
@@ -102,6 +111,41 @@ def export(
             if not os.path.exists(target):
                 _link_or_copy(dataset.images.path(row), target, pictures)
     return written
+
+
+def not_held(dataset: Dataset, format: Format) -> list[str]:
+    """What the dataset has and files of a format cannot hold, in words; crowd regions are left out of boxes."""
+    annotations, found = dataset.annotations, []
+    coco = dataset.source.format == "coco" and format != "coco"
+    counts = {
+        "boxes": int(annotations.has_box.sum()) if format not in BOX_FORMATS else 0,
+        "crowd regions, which are left out": int(annotations.crowd.sum())
+        if format in NO_CROWD
+        else 0,
+        "labels without a box, which become boxes of the whole image": (
+            int((~annotations.has_box).sum()) if format == "yolo" else 0
+        ),
+    }
+    found += [f"{count:,} {what}" for what, count in counts.items() if count]
+    if coco:
+        content = read_file(dataset.source.path)
+        fields = {
+            "segmentation": "segmentations",
+            "keypoints": "keypoints",
+            "attributes": "attributes",
+        }
+        found += [what for field, what in fields.items() if f'"{field}"'.encode() in content]
+        found.append("ids of images, annotations and categories")
+    if format not in ("coco", "labelme", "voc") and dataset.images.widths.any():
+        found.append("sizes of images")
+    return found
+
+
+def _without_crowd(dataset: Dataset) -> Dataset:
+    """The dataset without its crowd regions, which would become ordinary boxes."""
+    kept = np.flatnonzero(~dataset.annotations.crowd)
+    source = replace(dataset.source, annotation_positions=dataset.source.annotation_positions[kept])
+    return replace(dataset, annotations=dataset.annotations.take(kept), source=source)
 
 
 def _link_or_copy(source: Path, target: Path, how: Literal["link", "copy"]) -> None:
