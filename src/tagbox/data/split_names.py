@@ -88,5 +88,5 @@ def several(path: object, names: Iterable[str]) -> TagboxError:
         "format-ambiguous",
         f"it states the splits {some(listed, 12)}, which are not one dataset",
         file=str(path),
-        hint=f"choose one of them, such as --split {listed[0]}",
+        hint=f"choose one of them, such as --split {listed[0]}, or point at its file or folder",
     )
