@@ -4,7 +4,8 @@ Detections are matched once; leaving images out gives them the weight 0, and AP 
 over detections by descending score.
 
 The method, and when it is called reliable, are those of the label metrics' mAP (`metrics.intervals`): Wilson's
-interval with the standard error of a jackknife over 100 groups of images, its ends lowered by an estimate of the bias. AP of few boxes is too high on average, because it reads the greatest precision at a recall or above: the bias
+interval with the standard error of a jackknife over 100 groups of images, its ends lowered by an estimate of the bias.
+AP of few boxes is too high on average, because it reads the greatest precision at a recall or above: the bias
 falls about with the square root of the number of images, for which the jackknife's own estimate is too small and too
 noisy. It is taken from halves of the images instead. A bootstrap repeats the error, because the twin of a correct
 detection raises its precision. `benchmarks/box_interval_coverage.py` counts both.
