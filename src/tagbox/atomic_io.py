@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tagbox.errors import TagboxError
+from tagbox.text_output import encode_text
 
 TEMPORARY = ".tagbox-tmp"
 """What the names of all temporary files and folders end in; they begin with a dot."""
@@ -55,7 +56,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Write `content` (text as UTF-8) to `path` atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(encode_text(content) if isinstance(content, str) else content)
 
 
 @contextmanager

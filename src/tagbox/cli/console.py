@@ -64,9 +64,11 @@ def print_json(value: Any) -> None:
     """Print one JSON value on stdout; NaN and infinities become null."""
     import msgspec
 
+    from tagbox.text_output import encode_json
+
     if not is_main_process():
         return
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    sys.stdout.write(msgspec.json.format(encode_json(value), indent=2).decode() + "\n")
 
 
 def print_table(title: str, headers: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -97,8 +97,9 @@ def evaluate(
         import msgspec
 
         from tagbox.atomic_io import atomic_write
+        from tagbox.text_output import encode_json
 
-        atomic_write(out, msgspec.json.format(msgspec.json.encode(printed), indent=2) + b"\n")
+        atomic_write(out, msgspec.json.format(encode_json(printed), indent=2) + b"\n")
     if json:
         print_json(printed)
     elif len(results) > 1:

@@ -305,7 +305,7 @@ class Dataset:
         """Hex SHA-256 of the ids, files, categories and labels."""
         digest = hashlib.sha256()
         digest.update("\0".join(self.categories.names).encode())
-        digest.update("\0".join(self.images.files.tolist()).encode())
+        digest.update("\0".join(self.images.files.tolist()).encode(errors="surrogatepass"))
         digest.update(self.images.ids.tobytes())
         digest.update(np.ascontiguousarray(self.labels).tobytes())
         return digest.hexdigest()

@@ -19,6 +19,7 @@ from tagbox.data.split import Split
 from tagbox.errors import TagboxError
 from tagbox.files import open_file, read_file
 from tagbox.text_files import read_json_as
+from tagbox.text_output import encode_json
 
 SEEN = "seen_images.json"
 # Larger files are told apart by their size and this many blocks.
@@ -110,7 +111,7 @@ class _File(msgspec.Struct):
 def write_seen(folder: Path, training: Sequence[str], validation: Sequence[str]) -> None:
     """Write the digests of the images that a run was trained and validated on into its folder."""
     known = (sorted(set(found) - {""}) for found in (training, validation))
-    atomic_write(folder / SEEN, msgspec.json.encode(_File(1, *known)))
+    atomic_write(folder / SEEN, encode_json(_File(1, *known)))
 
 
 def digests_of(dataset: Dataset) -> list[str]:

@@ -19,6 +19,7 @@ from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.paths import is_plain_name
 from tagbox.text_files import read_json_as
+from tagbox.text_output import encode_json, written
 
 Rows = NDArray[np.intp]
 SPLIT_VERSION = 1
@@ -194,7 +195,7 @@ class Split:
     def save(self, path: Path) -> None:
         """Write ``split.json``, atomically."""
         content = {"version": SPLIT_VERSION, **asdict(self)}
-        atomic_write(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+        atomic_write(path, msgspec.json.format(encode_json(content), indent=1) + b"\n")
 
     @classmethod
     def load(cls, path: Path) -> Split:
@@ -257,11 +258,9 @@ class _Saved(Split):
 
 def _keys(dataset: Dataset, kind: Literal["stem", "id", "file"]) -> list[str]:
     if kind == "stem":
-        stems: list[str] = dataset.images.stems.tolist()
-        return stems
+        return [written(stem) for stem in dataset.images.stems.tolist()]
     if kind == "file":
-        files: list[str] = dataset.images.files.tolist()
-        return files
+        return [written(file) for file in dataset.images.files.tolist()]
     # Digits in quotes are the number; for another text the dataset has a number of its own.
     texts = {n: t for n, t in dataset.source.image_texts.items() if not spells_number(t, n)}
     return [texts.get(number, str(number)) for number in dataset.images.ids.tolist()]

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from tagbox.atomic_io import atomic_write
 from tagbox.errors import TagboxError
 from tagbox.text_files import line_and_column, read_text
+from tagbox.text_output import written
 
 
 def read_submission(path: Path, categories: int | None = 80) -> dict[str, list[int]]:
@@ -65,7 +66,7 @@ def write_submission(path: Path, mapping: Mapping[str, Iterable[int]]) -> None:
 def encode_submission(mapping: Mapping[str, Iterable[int]]) -> bytes:
     """The bytes of `write_submission`."""
     lines = [
-        f"{json.dumps(key)}: {json.dumps(sorted({int(index) for index in mapping[key]}))}"
+        f"{json.dumps(written(key))}: {json.dumps(sorted({int(index) for index in mapping[key]}))}"
         for key in sorted(mapping)
     ]
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()

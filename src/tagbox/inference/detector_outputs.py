@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +26,7 @@ from tagbox.inference.detector import DetectorOutput
 from tagbox.predictions.coco_results import encode_results, image_keys
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import ScoreThresholds
+from tagbox.text_output import encode_json, encode_text
 
 FORMAT = "tagbox-detections"
 BOX_COLUMNS = ("category", "score", "x", "y", "w", "h")
@@ -295,10 +295,10 @@ def json_parts(
     head: Mapping[str, Any], name: str, items: Iterable[Mapping[str, Any]]
 ) -> Iterable[bytes]:
     """The bytes of a JSON object: the keys of `head`, and the list `name` with one item a line."""
-    yield msgspec.json.encode(head).removesuffix(b"}") + b',"' + name.encode() + b'":[\n'
+    yield encode_json(head).removesuffix(b"}") + b',"' + name.encode() + b'":[\n'
     between = b""
     for item in items:
-        yield between + msgspec.json.encode(item)
+        yield between + encode_json(item)
         between = b",\n"
     yield b"\n]}\n"
 
@@ -308,7 +308,7 @@ def csv_parts(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterab
     for row in (header, *rows):
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(row)
-        yield text.getvalue().encode()
+        yield encode_text(text.getvalue())
 
 
 def csv_cells(entry: Mapping[str, Any]) -> tuple[object, ...]:

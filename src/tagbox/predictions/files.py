@@ -27,6 +27,8 @@ from tagbox.files import cannot_read, open_file
 from tagbox.predictions.predictions import Predictions
 from tagbox.predictions.thresholds import Thresholds
 from tagbox.text_files import read_json_as, read_text
+from tagbox.text_output import encode_json as _json
+from tagbox.text_output import encode_text
 
 FORMAT = "tagbox-predictions"
 
@@ -282,7 +284,7 @@ def encode_csv(predictions: Predictions) -> bytes:
     writer.writerow(["image", *predictions.categories])
     for image, row in zip(predictions.images, predictions.probabilities, strict=True):
         writer.writerow([image, *map(str, row)])
-    return text.getvalue().encode()
+    return encode_text(text.getvalue())
 
 
 def encode_json(
@@ -308,8 +310,8 @@ def encode_json(
             entry["labels"] = [names[k] for k in np.flatnonzero(decisions[row])]
         # float32's shortest decimal; the float64 of the same value would print twice the digits.
         entry["probabilities"] = [float(str(value)) for value in predictions.probabilities[row]]
-        lines.append(msgspec.json.encode(entry))
-    opening = msgspec.json.encode(head).removesuffix(b"}")
+        lines.append(_json(entry))
+    opening = _json(head).removesuffix(b"}")
     return opening + b',"images":[\n' + b",\n".join(lines) + b"\n]}\n"
 
 

@@ -18,6 +18,7 @@ from tagbox.studies.search import ranking
 from tagbox.studies.search_space import Range, get_setting, with_settings
 from tagbox.studies.storage import SUMMARY, StudyStorage
 from tagbox.studies.trainer import with_machine
+from tagbox.text_output import encode_json
 from tagbox.training.history import improvement, metric_column, metric_direction
 from tagbox.training.resolve_config import Training
 from tagbox.training.run_dir import write_config
@@ -117,7 +118,7 @@ class StudyResults(Generic[Training]):
         best = self.best(machine)
         if best is not None:
             write_config(self.folder / BEST, best[1], self.source, command=self.command)
-        text = msgspec.json.format(msgspec.json.encode(result), indent=2)
+        text = msgspec.json.format(encode_json(result), indent=2)
         atomic_write(self.folder / SUMMARY, text)
         return result
 

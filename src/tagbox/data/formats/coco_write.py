@@ -22,6 +22,7 @@ from tagbox.data.image_files import image_sizes
 from tagbox.data.record_pixels import RecordPixels
 from tagbox.errors import TagboxError
 from tagbox.text_files import mapped
+from tagbox.text_output import encode_json
 
 _LISTS = ("images", "annotations", "categories")
 
@@ -77,7 +78,7 @@ def _write_object(out: IO[bytes], values: Iterable[tuple[str, msgspec.Raw | list
     """Write a JSON object, with one record of its lists a line."""
     for number, (key, value) in enumerate(values):
         out.write(b",\n" if number else b"{\n")
-        out.write(msgspec.json.encode(key) + b": ")
+        out.write(encode_json(key) + b": ")
         if isinstance(value, msgspec.Raw):
             out.write(bytes(value))
             continue
@@ -116,12 +117,12 @@ def _move(kept: dict[str, list[Any]], dataset: Dataset, pixels: RecordPixels) ->
     images, annotations = kept["images"], kept["annotations"]
     for row in pixels.kinds:
         values = _decode(images[row], dict[str, Any], dataset)
-        images[row] = msgspec.json.encode(image_in_file(values, pixels, row))
+        images[row] = encode_json(image_in_file(values, pixels, row))
     image_rows = dataset.annotations.image_rows
     for number in np.flatnonzero(pixels.changed[image_rows]).tolist():
         values = _decode(annotations[number], dict[str, Any], dataset)
         values = annotation_in_file(values, pixels, int(image_rows[number]))
-        annotations[number] = msgspec.json.encode(values)
+        annotations[number] = encode_json(values)
 
 
 def _annotations(records: list[msgspec.Raw], dataset: Dataset) -> list[Any]:
@@ -135,8 +136,8 @@ def _annotations(records: list[msgspec.Raw], dataset: Dataset) -> list[Any]:
             result.append(record)
         else:
             values = _decode(record, dict[str, msgspec.Raw], dataset)
-            values["category_id"] = msgspec.Raw(msgspec.json.encode(category))
-            result.append(msgspec.json.encode(values))
+            values["category_id"] = msgspec.Raw(encode_json(category))
+            result.append(encode_json(values))
     return result
 
 
@@ -146,7 +147,7 @@ def _categories(records: list[msgspec.Raw], dataset: Dataset) -> list[Any]:
         category = _decode(record, _Category, dataset)
         source[_identity(category.id), category.name] = record
     return [
-        source.get((record["id"], record["name"]), msgspec.json.encode(record))
+        source.get((record["id"], record["name"]), encode_json(record))
         for record in _category_records(dataset)
     ]
 
@@ -161,7 +162,7 @@ def _built(dataset: Dataset) -> Iterator[tuple[str, msgspec.Raw | list[Any]]]:
     ):
         record = {"id": number, "file_name": name}
         records.append(record | ({"width": width, "height": height} if width and height else {}))
-    yield "images", [msgspec.json.encode(record) for record in records]
+    yield "images", [encode_json(record) for record in records]
     if images.labelled.any():
         boxes = annotations.boxes.tolist()
         areas = np.where(
@@ -172,7 +173,7 @@ def _built(dataset: Dataset) -> Iterator[tuple[str, msgspec.Raw | list[Any]]]:
         yield (
             "annotations",
             [
-                msgspec.json.encode(
+                encode_json(
                     {
                         "id": int(annotations.ids[row]),
                         "image_id": int(images.ids[annotations.image_rows[row]]),
@@ -188,7 +189,7 @@ def _built(dataset: Dataset) -> Iterator[tuple[str, msgspec.Raw | list[Any]]]:
                 for row in range(len(annotations))
             ],
         )
-    yield "categories", [msgspec.json.encode(record) for record in _category_records(dataset)]
+    yield "categories", [encode_json(record) for record in _category_records(dataset)]
 
 
 def _category_records(dataset: Dataset) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from tagbox.data.image_files import check_relative
 from tagbox.data.text import near
 from tagbox.errors import TagboxError
 from tagbox.text_files import read_text
+from tagbox.text_output import encode_text
 
 NAMES_FILE = "classes.txt"
 Report = Callable[[TagboxError], None]
@@ -195,7 +196,7 @@ def write_small(path: Path, content: bytes | str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.write_bytes(encode_text(content) if isinstance(content, str) else content)
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -25,6 +25,7 @@ from tagbox.data.recognise import is_labelme
 from tagbox.errors import TagboxError
 from tagbox.paths import leads_outside
 from tagbox.text_files import read_json_as
+from tagbox.text_output import encode_json
 
 _Coordinate = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 _Pixels = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -214,7 +215,7 @@ def write_labelme(dataset: Dataset, folder: Path) -> None:
             "imageWidth": int(dataset.images.widths[image]) or None,
         }
         target = folder / f"{Path(pictures[image]).stem}.json"
-        write_small(target, msgspec.json.format(msgspec.json.encode(record), indent=2))
+        write_small(target, msgspec.json.format(encode_json(record), indent=2))
 
 
 def _root(path: Path, records: dict[Path, File]) -> Path:
