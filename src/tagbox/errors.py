@@ -22,7 +22,13 @@ _UNBROKEN = re.compile(r"[^\s'\"/]{81,}")
 
 def visible(text: str) -> str:
     """`text` on one line, without anything that a terminal obeys: such characters become ``\\n``, ``\\x1b``, ``\\u202e``."""
-    return _UNPRINTABLE.sub(lambda c: c[0].encode("unicode_escape").decode(), text)
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    # Python holds a byte of a file name that is no UTF-8 as a lone surrogate.
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(match[0])[1:-1]
 
 
 def _brief(text: str) -> str:

@@ -190,7 +190,7 @@ def test_prose_and_paths_in_errors_are_not_cut() -> None:
 
 def test_an_error_is_one_line() -> None:
     error = TagboxError("x", "a\nb \x1b[31m", file="c\r\nd\udce9", where="\u202ee", hint="f")
-    assert str(error) == "c\\r\\nd\\udce9: \\u202ee: a\\nb \\x1b[31m; f."
+    assert str(error) == "c\\r\\nd\\xe9: \\u202ee: a\\nb \\x1b[31m; f."
     assert (error.file, error.found) == ("c\r\nd\udce9", "a\nb \x1b[31m")
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from tagbox.data.load import load_dataset
 from tagbox.data.split import Split
+from tagbox.errors import TagboxError, visible
 from tagbox.predictions.files import encode_csv
 from tagbox.predictions.files import encode_json as encode_predictions
 from tagbox.predictions.predictions import Predictions
@@ -92,3 +93,9 @@ def test_any_bytes_are_written_as_utf_8(name: bytes) -> None:
         assert written(text) == name.decode()
     except UnicodeDecodeError:
         assert written(text) == name.decode("utf-8", "backslashreplace")
+
+
+def test_tables_and_errors_show_the_bytes() -> None:
+    name = os.fsdecode(NAMES[0])
+    assert visible(name) == r"caf\xe9.png"
+    assert r"caf\xe9.png: damaged" in str(TagboxError("image-corrupt", "damaged", file=name))
