@@ -195,9 +195,16 @@ def cannot_write(path: Path, error: OSError) -> TagboxError:
 def cache_folder(kind: str) -> Path:
     """Folder for one `kind` of cached files: in ``$TAGBOX_CACHE``, else in the user's cache folder."""
     chosen = os.environ.get("TAGBOX_CACHE")
-    if chosen:
-        return Path(chosen).expanduser() / kind
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tagbox" / kind
+    try:
+        if chosen:
+            return Path(chosen).expanduser() / kind
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tagbox" / kind
+    except RuntimeError as error:
+        raise TagboxError(
+            "cannot-write",
+            "there is no home folder for cached files",
+            hint="set the environment variable TAGBOX_CACHE to a folder",
+        ) from error
 
 
 @contextmanager

@@ -7,10 +7,9 @@ and the place in it.
 from __future__ import annotations
 
 import json
-import mmap
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -195,7 +194,9 @@ def _address(content: Any) -> int:
 
 @contextmanager
 def mapped(path: Path) -> Iterator[memoryview]:
-    """Yield the bytes of a JSON file, mapped into memory, without its byte order mark.
+    """Yield the bytes of a JSON file, without its byte order mark.
+
+    They are a copy: pages of a mapped file that is cut off meanwhile end the process (SIGBUS).
 
     Raises
     ------
@@ -204,28 +205,14 @@ def mapped(path: Path) -> Iterator[memoryview]:
     """
     try:
         with open_file(path, _MAPPED_BYTES) as opened:
-            whole = _map(opened.fileno())
-    except ValueError as error:
-        raise TagboxError(
-            "json-syntax", "the file is empty", file=path, hint="export or copy it again"
-        ) from error
+            whole = opened.read()
     except OSError as error:
         raise cannot_read(path, error) from error
-    view = memoryview(whole)
-    try:
-        yield view[3:] if whole[:3] == b"\xef\xbb\xbf" else view
-    finally:
-        # The traceback of an error may still refer to the view; the map is then closed with it.
-        with suppress(BufferError):
-            view.release()
-            whole.close()
-
-
-def _map(file: int) -> mmap.mmap:
-    """Map the whole file for reading; where the system can, all pages at once and not on first access."""
-    if hasattr(mmap, "MAP_POPULATE"):
-        return mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
-    return mmap.mmap(file, 0, access=mmap.ACCESS_READ)
+    if not whole:
+        raise TagboxError(
+            "json-syntax", "the file is empty", file=path, hint="export or copy it again"
+        )
+    yield memoryview(whole)[3 if whole.startswith(b"\xef\xbb\xbf") else 0 :]
 
 
 def syntax_error(error: Exception, content: memoryview, path: Path) -> TagboxError:

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tagbox.config import DataConfig
-from tagbox.data.export import BOX_FORMATS, FILE_FORMATS, Format, export
+from tagbox.data.export import Format, export
 from tagbox.data.load import load_dataset
 from tagbox.errors import LONGEST_VALUE, TagboxError, visible
 from tagbox.predictions.files import encode_csv, encode_json, read_csv, read_json
@@ -213,7 +213,3 @@ def test_tables_and_messages_show_names_as_they_are(title: str, header: str, cel
     with redirect_stderr(error):
         console.say(cell.replace("\n", ""))
     assert error.getvalue() == visible(cell.replace("\n", "")) + "\n"
-
-
-def test_the_formats_are_all_here() -> None:
-    assert {*FORMATS} >= {*BOX_FORMATS, *FILE_FORMATS}

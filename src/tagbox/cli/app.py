@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 import tagbox
-from tagbox.cli.console import say, say_error, show_warning
+from tagbox.cli.console import prepare_output, say, say_error, show_warning, system_error
 from tagbox.errors import TagboxError, extra_missing
 from tagbox.interrupts import ignore_signals, raise_on_signals, received_signal
 
@@ -109,9 +109,11 @@ def _main() -> None:
 
     warnings.showwarning = show_warning
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    prepare_output()
     try:
         app = command_line(words[:1])
         result = app(result_action="return_value", exit_on_error=False)
+        sys.stdout.flush()
     except CycloptsError:
         sys.exit(2)
     except TagboxError as error:
@@ -126,4 +128,12 @@ def _main() -> None:
         # The reader of a pipe (`tagbox ... | head`) has gone; that is its right.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if received_signal() is not None:
+            raise
+        say_error(system_error(error))
+        # What is left in the buffer cannot be written either; the interpreter is not to try again.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     sys.exit(result if isinstance(result, int) else 0)

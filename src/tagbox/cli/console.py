@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from tagbox.errors import TagboxError, visible
 from tagbox.progress import Advance
@@ -35,13 +39,65 @@ def is_main_process() -> bool:
 def say(message: str) -> None:
     """Print lines on stderr, without control characters."""
     if is_main_process():
-        print("\n".join(map(visible, message.split("\n"))), file=sys.stderr)
+        _to_stderr("\n".join(map(visible, message.split("\n"))))
 
 
 def say_error(error: TagboxError) -> None:
     """Print the error with its code on stderr; of a distributed run, once if it concerns all processes."""
     if is_main_process() or error.code in ERRORS_OF_ONE_PROCESS:
-        print(f"tagbox: error [{error.code}]: {error}", file=sys.stderr)
+        _to_stderr(f"tagbox: error [{error.code}]: {error}")
+
+
+def _to_stderr(text: str) -> None:
+    # What is said beside the results must not cost them: standard error may be full or closed.
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+class ClosedOutput(io.TextIOBase):
+    """Stands for a standard output that was closed before the program began: whoever writes is told so."""
+
+    def write(self, text: str) -> NoReturn:
+        """Refuse."""
+        raise OSError(errno.EBADF, "it is closed")
+
+
+def prepare_output() -> None:
+    """Make standard output and error take every character, and tell when output is lost."""
+    while (unused := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # Otherwise the next file that is opened would be taken for a standard stream.
+    os.close(unused)
+    if sys.stdout is None:
+        sys.stdout = ClosedOutput()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def system_error(error: OSError) -> TagboxError:
+    """The error for what the operating system refuses and no command foresaw."""
+    what = error.strerror or str(error)
+    try:
+        os.getcwd()
+    except OSError:
+        return TagboxError(
+            "working-folder-missing",
+            "the working folder does not exist any more",
+            hint="change to a folder that exists",
+        )
+    if error.filename is None:
+        return TagboxError(
+            "cannot-write",
+            what,
+            file="standard output",
+            hint="what was written to files is kept; send the output to a place with room",
+        )
+    return TagboxError(
+        "file-unreadable",
+        what,
+        file=os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else None,
+        hint="check the path, the rights and the room on the disk",
+    )
 
 
 def show_warning(
@@ -68,7 +124,11 @@ def print_json(value: Any) -> None:
 
     if not is_main_process():
         return
-    sys.stdout.write(msgspec.json.format(encode_json(value), indent=2).decode() + "\n")
+    text = msgspec.json.format(encode_json(value), indent=2).decode()
+    encoding = sys.stdout.encoding or "utf-8"
+    if encoding.lower().replace("-", "") != "utf8":
+        text = re.sub(r"[^\x00-\x7f]", lambda c: json.dumps(c[0])[1:-1], text)
+    sys.stdout.write(text + "\n")
 
 
 def print_table(title: str, headers: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -1,6 +1,6 @@
 """Reading COCO instances JSON files into columns, in one pass.
 
-The memory-mapped file is decoded by msgspec into small structs without the fields that are not needed
+The file is decoded by msgspec into small structs without the fields that are not needed
 (polygons are skipped), which live only until the columns are filled. Only when that strict pass fails is
 the file read record by record (`tagbox.data.formats.coco_records`), and only when a box is missing are
 segmentations read.
@@ -9,7 +9,6 @@ segmentations read.
 from __future__ import annotations
 
 import gc
-import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -167,19 +166,12 @@ def _decode(content: memoryview, path: Path) -> Columns:
             file = decode_json(content, path, _File)
             if len(content) <= _EDITED:
                 top_level(content, path)
-            _forget_pages(content)
             return _columns(file)
     except msgspec.ValidationError:
         # A value of an unusual type: read record by record, to accept it or to name its place.
         from tagbox.data.formats.coco_records import RecordReader
 
         return Columns(**RecordReader(path).columns(top_level(content, path)))
-
-
-def _forget_pages(content: memoryview) -> None:
-    """Release the pages of the file before the columns are made, so that both are not in memory at once."""
-    if isinstance(content.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        content.obj.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager
