@@ -182,7 +182,9 @@ def test_a_file_without_an_end_meets_the_cap(
 
 
 @pytest.mark.parametrize(
-    "digest", ["62", "", DIGEST[:-1], DIGEST + "0", "g" * 64, f" {DIGEST[1:]}"]
+    "digest",
+    ["62", "", DIGEST[:-1], DIGEST + "0", "g" * 64, f" {DIGEST[1:]}"],
+    ids=["two digits", "none", "one too few", "one too many", "no digits", "a space"],
 )
 def test_a_digest_is_whole(digest: str, tmp_path: Path) -> None:
     with serve(Site({"/a": CONTENT})) as site, pytest.raises(TagboxError) as raised:
