@@ -324,7 +324,7 @@ def test_commands_refuse_a_contradictory_record_with_the_finding_of_check(
     for arguments in (
         ("split", labels, "--out", tmp_path / "out", "--to", "yolo"),
         ("show", labels, "--out", tmp_path / "sheet.png"),
-        ("train", "detector", labels, "--val", labels, "--name", "x", "--runs", tmp_path / "runs"),
+        ("train", "detector", labels, "--name", "x", "--runs", tmp_path / "runs"),
     ):
         said = cli(*arguments)
         assert said.returncode == 1, arguments
