@@ -137,9 +137,24 @@ def test_runs_of_earlier_versions_are_recognised(tmp_path: Path) -> None:
     for name in ("config.yaml", "metrics.json", "model.json", "tensorboard/train/events"):
         (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "run" / name).touch()
-    require_made(tmp_path / "run", made_by_run)
+    require_made(tmp_path / "run", "run", made_by_run)
     (tmp_path / "run/notes.md").touch()
-    assert code_of(lambda: require_made(tmp_path / "run", made_by_run)) == "not-made-by-tagbox"
+    assert (
+        code_of(lambda: require_made(tmp_path / "run", "run", made_by_run)) == "not-made-by-tagbox"
+    )
+
+
+def test_a_folder_of_another_command_is_not_replaced(tmp_path: Path) -> None:
+    """A split does not replace a run or a study, whose files are all tagbox's."""
+    write(tmp_path / "out")
+    before = hashes(tmp_path)
+    with (
+        pytest.raises(TagboxError, match="written as a test, not as a split") as caught,
+        atomic_folder(tmp_path / "out", command="split", overwrite=True),
+    ):
+        pass
+    assert caught.value.code == "not-made-by-tagbox"
+    assert hashes(tmp_path) == before
 
 
 def test_a_folder_that_is_no_run_is_not_replaced(pictures: Path) -> None:

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -122,11 +122,13 @@ def _refuse(
             hint="choose another name or pass --overwrite",
         )
     if command is not None:
-        require_made(path, made)
+        require_made(path, command, made)
 
 
-def require_made(path: Path, made: Made | None = None, *, flag: str = "--overwrite") -> None:
-    """Refuse to replace a folder with files that tagbox did not write.
+def require_made(
+    path: Path, command: str, made: Made | None = None, *, flag: str = "--overwrite"
+) -> None:
+    """Refuse to replace a folder with files that tagbox, or this `command` of it, did not write.
 
     Raises
     ------
@@ -137,6 +139,8 @@ def require_made(path: Path, made: Made | None = None, *, flag: str = "--overwri
         return
     if not path.is_dir():
         found = "this is a file, not a folder that tagbox made"
+    elif marked_by(path) not in (None, command):
+        found = f"it was written as a {marked_by(path)}, not as a {command}"
     else:
         foreign = foreign_files(path, made)
         if not foreign:
@@ -166,29 +170,46 @@ def foreign_files(folder: Path, made: Made | None = None) -> list[str]:
 
 def marked_files(folder: Path) -> set[str] | None:
     """The files that the mark of a folder lists; None without a mark."""
+    return _read_mark(folder)[1]
+
+
+def marked_by(folder: Path) -> str | None:
+    """The command that marked a folder; None without a mark."""
+    return _read_mark(folder)[0]
+
+
+def _read_mark(folder: Path) -> tuple[str | None, set[str] | None]:
     try:
         mark = json.loads((folder / MARK).read_bytes())
         if mark["format"] != _FORMAT:
-            return None
-        return {
+            return None, None
+        return str(mark["command"]), {
             f"{inside}/{name}" if inside else name
             for inside, names in mark["files"].items()
             for name in names
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+        return None, None
 
 
-def write_mark(folder: Path, command: str) -> None:
+def write_mark(folder: Path, command: str, names: Iterable[str] | None = None) -> None:
     """Mark a folder, and all files that are in it now, as written by tagbox.
+
+    Parameters
+    ----------
+    names
+        The files that are written there, in place of all; they are added to those of a mark that is there.
 
     Raises
     ------
     TagboxError
         ``cannot-write``.
     """
+    if names is not None:
+        earlier, files = _read_mark(folder)
+        command, names = earlier or command, sorted({*names, *(files or ())})
     by_folder: dict[str, list[str]] = {}
-    for name in _listed(folder):
+    for name in _listed(folder) if names is None else names:
         above, _, base = name.rpartition("/")
         by_folder.setdefault(above, []).append(base)
     mark = {"format": _FORMAT, "version": _VERSION, "command": command, "files": by_folder}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sqlite3
 import statistics
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,14 @@ from tagbox.api.tune import Study
 from tagbox.backends.create import create_encoders
 from tagbox.config import ClassifierConfig
 from tagbox.errors import TagboxError
+from tagbox.output_folder import MARK, marked_by
 from tagbox.progress import Silent
+from tagbox.studies.storage import study_folder
 from tagbox.training.distributed import Runtime
 from tagbox.training.frozen import encode_train_val, train_head
 from tagbox.training.resolve_config import resolve
 from tagbox.training.train_val import load_train_val
+from user_files import hashes
 
 Tuned = Callable[..., Study]
 START = {"learning_rate": 5e-4, "dropout": 0.0, "batch_size": 32, "loss": "bce", "patience": 9}
@@ -306,6 +311,66 @@ def test_the_folder_of_a_run_is_refused(tuned: Tuned, tmp_path: Path) -> None:
         tuned(tmp_path)
     assert raised.value.code == "study-name"
     assert [path.name for path in tmp_path.rglob("*")] == ["study", "model.json"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"best.yaml": "mine: 1"},
+        {"trials.csv": "trial,value", "sub/notes.md": "mine"},
+        {"tune.json": '{"piano": 440}'},
+        {"tune.json": "[" * 5000},
+        {"study.db": "not a database"},
+        {"labels.csv": "image,labels"},
+        {MARK: '{"format": "tagbox-output", "command": "split", "files": {"": ["split.json"]}}'},
+    ],
+)
+def test_a_folder_that_is_no_study_stays_as_it_is(files: dict[str, str], tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_text(text)
+    before = hashes(tmp_path)
+    with pytest.raises(TagboxError) as raised, study_folder(tmp_path, "mine"):
+        pass
+    assert raised.value.code == "not-made-by-tagbox"
+    assert hashes(tmp_path) == before
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_database_of_the_user_is_told_from_an_earlier_study(ours: bool, tmp_path: Path) -> None:
+    """Also where a killed process left all of it in the write-ahead log; the database is not opened itself."""
+    (tmp_path / "live").mkdir()
+    database = sqlite3.connect(tmp_path / "live/study.db")
+    database.execute("PRAGMA journal_mode = wal")
+    database.execute("CREATE TABLE study_user_attributes (key TEXT)")
+    database.execute("INSERT INTO study_user_attributes VALUES (?)", ["about" if ours else "mine"])
+    database.commit()
+    (tmp_path / "killed").mkdir()
+    for file in ("study.db", "study.db-wal"):
+        shutil.copy(tmp_path / "live" / file, tmp_path / "killed" / file)
+    database.close()
+    (tmp_path / "killed/best.yaml").write_text("mine: 1")
+    before = hashes(tmp_path / "killed")
+    with suppress(TagboxError), study_folder(tmp_path, "killed"):
+        assert ours
+    assert (tmp_path / "killed" / MARK).exists() == ours
+    (tmp_path / "killed" / MARK).unlink(missing_ok=True)
+    assert hashes(tmp_path / "killed") == before
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_studies_without_a_mark_go_on(
+    elsewhere: bool, whole: Study, tuned: Tuned, tmp_path: Path
+) -> None:
+    more = {"storage": f"sqlite:///{tmp_path / 'mine.db'}"} if elsewhere else {}
+    study = tuned(tmp_path, trials=2, **more)
+    assert marked_by(study.folder) == "study"
+    (study.folder / MARK).unlink()
+    (study.folder / "notes.md").write_text("mine")
+    for trials in (3, 4):
+        assert numbers(tuned(tmp_path, trials=trials, **more)) == numbers(whole)[:trials]
+    assert marked_by(study.folder) == "study"
+    assert (study.folder / "notes.md").read_text() == "mine"
 
 
 def test_backbones_can_be_searched(tuned: Tuned, base: ClassifierConfig, tmp_path: Path) -> None:

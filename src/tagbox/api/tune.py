@@ -24,7 +24,7 @@ from tagbox.config.finetune import FREE
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 from tagbox.progress import Progress, Silent
-from tagbox.studies.results import BEST, StudyResults
+from tagbox.studies.results import StudyResults
 from tagbox.studies.search_space import (
     Range,
     flat_settings,
@@ -32,7 +32,7 @@ from tagbox.studies.search_space import (
     read_ranges,
     require_allowed,
 )
-from tagbox.studies.storage import StudyStorage, require_optuna
+from tagbox.studies.storage import BEST, StudyStorage, require_optuna
 from tagbox.training.resolve_config import Training
 from tagbox.training.run_dir import kind_of
 

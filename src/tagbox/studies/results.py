@@ -16,7 +16,7 @@ from tagbox.config import DataConfig
 from tagbox.errors import TagboxError
 from tagbox.studies.search import ranking
 from tagbox.studies.search_space import Range, get_setting, with_settings
-from tagbox.studies.storage import SUMMARY, StudyStorage
+from tagbox.studies.storage import BEST, SUMMARY, TRIALS, StudyStorage
 from tagbox.studies.trainer import with_machine
 from tagbox.text_output import encode_json
 from tagbox.training.history import improvement, metric_column, metric_direction
@@ -26,7 +26,6 @@ from tagbox.training.run_dir import write_config
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-TRIALS, BEST = "trials.csv", "best.yaml"
 COLUMNS = ("trial", "state", "value", "epochs", "best_epoch", "seconds")
 LEAST_FOR_IMPORTANCE = 50
 """Completed trials; the best tenth of fewer is too small a sample."""

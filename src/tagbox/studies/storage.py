@@ -1,7 +1,7 @@
 """The finished trials of a study on disk, each written in one transaction.
 
 A running trial is in memory only, so a killed study continues from the finished ones. A study's folder is locked
-by one process; that of a search that ends without a trial is removed.
+by one process; that of a search that ends without a trial is removed. A folder with files that is no study is refused.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from tagbox.atomic_io import cannot_write, sole_use
 from tagbox.errors import TagboxError, extra_missing
+from tagbox.files import read_file
+from tagbox.output_folder import marked_by, require_made, write_mark
 from tagbox.sqlite import connect
 from tagbox.training.history import metric_direction
 from tagbox.training.run_dir import run_paths
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-FILE, SUMMARY = "study.db", "tune.json"
+FILE, SUMMARY, TRIALS, BEST = "study.db", "tune.json", "trials.csv", "best.yaml"
 FULL = ("disk is full", "readonly", "read-only", "unable to open")
 
 
@@ -263,7 +268,8 @@ def study_folder(studies: Path, name: str) -> Iterator[Path]:
     Raises
     ------
     TagboxError
-        ``run-name``; ``study-name`` for the folder of a run; ``study-busy``; ``cannot-write``.
+        ``run-name``; ``study-name`` for the folder of a run; ``not-made-by-tagbox`` for one with files that
+        is no study; ``study-busy``; ``cannot-write``.
     """
     folder = run_paths(studies, name)[0]
     if any((folder / file).exists() for file in ("model.json", "metrics.json")):
@@ -281,6 +287,9 @@ def study_folder(studies: Path, name: str) -> Iterator[Path]:
     try:
         with sole_use(folder, wait=False):
             try:
+                if marked_by(folder) != "study" and not _is_earlier_study(folder):
+                    require_made(folder, "study", flag="--name")
+                write_mark(folder, "study", (FILE, SUMMARY, TRIALS, BEST))
                 yield folder
             finally:
                 if new and not (has_trials(folder) or (folder / SUMMARY).exists()):
@@ -295,3 +304,29 @@ def study_folder(studies: Path, name: str) -> Iterator[Path]:
             file=folder,
             hint="wait for it, or choose another --name",
         ) from error
+
+
+def _is_earlier_study(folder: Path) -> bool:
+    """Whether a folder without a mark is a study: by the notes in its database, else by its summary."""
+    if not (folder / FILE).is_file():
+        summary = _summary(folder / SUMMARY)
+        return {"metric", "direction", "search", "trials"} <= summary.keys()
+    # A copy: opening a database may change it, and this one may be the user's.
+    with suppress(OSError, sqlite3.Error), tempfile.TemporaryDirectory() as copies:
+        for name in (FILE, f"{FILE}-wal", f"{FILE}-journal"):
+            if (folder / name).exists():
+                shutil.copyfile(folder / name, Path(copies, name))
+        connection = sqlite3.connect(Path(copies, FILE))
+        try:
+            query = "SELECT EXISTS (SELECT 1 FROM study_user_attributes WHERE key = 'about')"
+            return bool(connection.execute(query).fetchone()[0])
+        finally:
+            connection.close()
+    return False
+
+
+def _summary(file: Path) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(read_file(file), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError, RecursionError):
+        return {}

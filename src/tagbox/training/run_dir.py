@@ -132,7 +132,7 @@ def _has_checkpoints(run_dir: Path) -> bool:
 
 def _refuse_finished(final: Path, overwrite: bool) -> None:
     if overwrite:
-        require_made(final, made_by_run)
+        require_made(final, "run", made_by_run)
     elif final.exists():
         raise TagboxError(
             "run-exists",
