@@ -19,7 +19,6 @@ from tagbox.data import coco_archives as module
 from tagbox.data import http_download as fetching
 from tagbox.data.coco_archives import (
     ARCHIVES,
-    MANIFEST,
     Archive,
     default_folder,
     download_archive,
@@ -27,8 +26,11 @@ from tagbox.data.coco_archives import (
     resolve,
     sample_ids,
 )
+from tagbox.data.download_record import MANIFEST
 from tagbox.data.load import load_dataset
 from tagbox.errors import TagboxError
+from tagbox.output_folder import MARK, marked_files
+from user_files import hashes
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,7 @@ def test_an_archive_by_its_address(tmp_path: Path) -> None:
             }
         }
         found = files_in(tmp_path / "out")
-        assert found.pop(MANIFEST)
+        assert found.pop(MANIFEST) and found.pop(MARK)
         assert found == FILES
 
         again = download_archive(url, tmp_path / "out")
@@ -168,6 +170,115 @@ def test_a_bad_archive_of_unknown_digest(tmp_path: Path, content: bytes, code: s
         assert len(site.requests) == 2
     assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("sha256", [None, DIGEST], ids=["no digest", "digest"])
+@pytest.mark.parametrize("kind", ["zip", "link", "folder"])
+def test_a_zip_of_the_user_is_neither_replaced_nor_removed(
+    tmp_path: Path, kind: str, sha256: str | None, overwrite: bool
+) -> None:
+    (tmp_path / "mine.zip").write_bytes(zip_of({"mine.txt": b"mine"}))
+    mine = tmp_path / "out/a.zip"
+    mine.parent.mkdir()
+    match kind:
+        case "zip":
+            mine.write_bytes((tmp_path / "mine.zip").read_bytes())
+        case "link":
+            mine.symlink_to(tmp_path / "mine.zip")
+        case "folder":
+            mine.mkdir()
+            (mine / "mine.txt").write_text("mine")
+    before = hashes(tmp_path)
+    with serve(Site({"/a.zip": ZIP})) as site, pytest.raises(TagboxError) as caught:
+        download_archive(f"{site.url}/a.zip", tmp_path / "out", sha256=sha256, overwrite=overwrite)
+    assert (caught.value.code, caught.value.file) == ("not-made-by-tagbox", str(mine))
+    assert site.requests == []
+    assert hashes(tmp_path) == before
+
+
+def test_a_zip_that_the_user_fetched_is_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(ZIP)
+    download_archive(f"{closed_port_url()}/a.zip", tmp_path, sha256=DIGEST, keep_archive=True)
+    assert (tmp_path / "a.zip").read_bytes() == ZIP
+    assert (tmp_path / "val2017/000000000285.jpg").read_bytes() == b"other"
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "folder", "file above"])
+def test_files_of_the_user_are_not_replaced(tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "out"
+    mine = out / ("val2017" if kind == "file above" else "val2017/000000000285.jpg")
+    mine.parent.mkdir(parents=True)
+    (tmp_path / "mine.jpg").write_bytes(b"mine")
+    match kind:
+        case "file" | "file above":
+            mine.write_bytes(b"mine")
+        case "link":
+            mine.symlink_to(tmp_path / "mine.jpg")
+        case "folder":
+            mine.mkdir()
+            (mine / "mine.txt").write_text("mine")
+    before = hashes(tmp_path)
+    with serve(Site({"/a.zip": ZIP})) as site:
+        with pytest.raises(TagboxError) as caught:
+            download_archive(f"{site.url}/a.zip", out, overwrite=True)
+        code = "exists" if kind == "file above" else "not-made-by-tagbox"
+        assert caught.value.code == code
+        assert before.items() <= hashes(tmp_path).items()
+        assert len(files_in(out / "val2017")) <= 1  # Nothing was moved.
+        mine.rename(tmp_path / "moved away")
+        download_archive(f"{site.url}/a.zip", out, overwrite=True)
+    assert len(files_in(out / "val2017")) == 2
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["marked", "of an earlier version"])
+@pytest.mark.parametrize("added", [False, True], ids=["as it was", "with a file of the user"])
+def test_what_was_downloaded_is_replaced(tmp_path: Path, earlier: bool, added: bool) -> None:
+    newer = zip_of({**FILES, "val2017/000000000285.jpg": b"newer"})
+    site = Site({"/a.zip": ZIP})
+    with serve(site):
+        download_archive(f"{site.url}/a.zip", tmp_path)
+        if earlier:
+            (tmp_path / MARK).unlink()
+        if added:
+            (tmp_path / "val2017/mine.jpg").write_bytes(b"mine")
+        site.files["/a.zip"] = newer
+        if earlier and added:  # Which of the files is the user's cannot be told.
+            with pytest.raises(TagboxError, match=r"285\.jpg") as caught:
+                download_archive(f"{site.url}/a.zip", tmp_path, overwrite=True)
+            assert caught.value.code == "not-made-by-tagbox"
+            return
+        download_archive(f"{site.url}/a.zip", tmp_path, overwrite=True)
+    assert (tmp_path / "val2017/000000000285.jpg").read_bytes() == b"newer"
+    assert (tmp_path / "val2017/mine.jpg").exists() == added
+    assert marked_files(tmp_path) == set(FILES)
+
+
+def test_a_mark_in_an_archive_is_not_taken(tmp_path: Path) -> None:
+    forged = {"format": "tagbox-output", "command": "split", "files": {"": ["mine.txt"]}}
+    (tmp_path / "mine.txt").write_text("mine")
+    with serve(Site({"/a.zip": zip_of({MARK: json.dumps(forged).encode(), **FILES})})) as site:
+        download_archive(f"{site.url}/a.zip", tmp_path)
+    assert marked_files(tmp_path) == set(FILES)
+
+
+@pytest.mark.parametrize(
+    "name", ["train2017/000000000011.jpg", "a.zip", "annotations/instances_train2017.json"]
+)
+def test_the_sample_replaces_no_file_of_the_user(tmp_path: Path, name: str) -> None:
+    site, archive, listed = small_sample()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"mine")
+    arguments: dict[str, Any] = {"archive": archive, "listed": listed}
+    with serve(site):
+        with pytest.raises(TagboxError) as caught:
+            download_sample(tmp_path, mirror=site.url, **arguments)
+        assert caught.value.code in ("not-made-by-tagbox", "exists")
+        assert caught.value.file == str(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == b"mine"
+        (tmp_path / name).unlink()
+        download_sample(tmp_path, mirror=site.url, **arguments)
+    assert load_dataset(tmp_path / "annotations/instances_train2017.json").images.ids.size == 2
 
 
 def test_a_kill_between_fetching_and_unpacking_costs_no_second_fetch(

@@ -254,7 +254,7 @@ def readers() -> dict[str, Reader]:
     from tagbox.cli.config_file import read_settings
     from tagbox.config import DataConfig, load_recipe
     from tagbox.data.categories import read_mapping
-    from tagbox.data.coco_archives import MANIFEST, _Manifest
+    from tagbox.data.download_record import MANIFEST, Manifest
     from tagbox.data.formats.common import read_names
     from tagbox.data.load import load_dataset
     from tagbox.data.recognise import recognise
@@ -317,7 +317,7 @@ def readers() -> dict[str, Reader]:
         "recipe": Reader("recipe.yaml", load_recipe, "recipes {}"),
         "config": Reader("config.yaml", read_settings),
         "downloads": Reader(
-            "downloads/downloads.json", lambda p: _Manifest(p.parent / MANIFEST).entries
+            "downloads/downloads.json", lambda p: Manifest(p.parent / MANIFEST).entries
         ),
         "classifier": Reader("run/model.json", lambda p: Classifier.load(p.parent)),
         "classifier weights": Reader(

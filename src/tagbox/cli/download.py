@@ -25,7 +25,9 @@ def download(
 ) -> None:
     """Download datasets: official COCO archives, other zip files, or a sample.
 
-    An interrupted download is resumed. Archives are verified, and unpacked completely or not at all.
+    An interrupted download is resumed. Archives are verified, and unpacked completely or not at all. Of the
+    files in OUT only those that this command wrote, and a zip that is the one to be downloaded, are replaced or
+    removed.
 
     NAMES are official COCO archives (without names, these are listed with their sizes), http addresses of
     other zip files, or `coco-sample`, the 470 images that tagbox is measured on.
@@ -44,7 +46,7 @@ def download(
     keep_archive
         Keep the zip file in OUT after it is unpacked.
     overwrite
-        Download again what exists already, and replace files with different content.
+        Download again what exists already, and replace files with different content that this command wrote.
     json
         Print what was downloaded as one JSON object.
     """

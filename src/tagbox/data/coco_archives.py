@@ -14,22 +14,29 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import msgspec
 import numpy as np
 
 from tagbox.atomic_io import atomic_write, sha256_of
+from tagbox.data.download_record import (
+    MANIFEST,
+    Entry,
+    Manifest,
+    digest_of_own,
+    files_below,
+    not_own,
+    own_files,
+)
 from tagbox.data.formats.coco import read_coco
 from tagbox.data.formats.coco_write import write_coco
 from tagbox.data.http_download import Progress as FetchProgress
 from tagbox.data.http_download import download_file, require_sha256, shown_url
-from tagbox.data.unzip import extract_one, human, require_space, unzip
+from tagbox.data.unzip import extract_one, human, require_space, same_content, unzip
 from tagbox.errors import TagboxError
-from tagbox.paths import leads_outside
+from tagbox.output_folder import write_mark
 from tagbox.progress import Progress, Silent
-from tagbox.text_files import read_json_as
 
 COCO_URL = "http://images.cocodataset.org"
 """COCO's own server. Its certificate belongs to the storage behind it, hence no https."""
@@ -109,7 +116,6 @@ ARCHIVES = {
 }
 
 
-MANIFEST = "downloads.json"
 SAMPLE = "coco-sample"
 SAMPLE_SPLITS = ("train2017", "val2017")
 _BY_HAND = "fetch it in another way and put it there"
@@ -183,12 +189,12 @@ def download_archive(
     keep_archive
         Keep the zip in `out` after it is unpacked.
     overwrite
-        Download again what is there already, and replace files of other content.
+        Download again what is there already, and replace files of other content that tagbox wrote.
 
     Raises
     ------
     TagboxError
-        ``download-name``, ``disk-full``, and the codes of `tagbox.data.http_download.download_file` and
+        ``not-made-by-tagbox`` where another file is in the way; ``download-name``, ``disk-full``, and the codes of `tagbox.data.http_download.download_file` and
         `tagbox.data.unzip.unzip`.
     """
     progress = progress or Silent()
@@ -197,7 +203,7 @@ def download_archive(
         require_sha256(sha256)
     sha256 = (sha256 or (known.sha256 if known else "")).lower() or None
     path = out / _file_name(url)
-    manifest = _Manifest(out / MANIFEST)
+    manifest = Manifest(out / MANIFEST)
     shown = shown_url(url)
     entry = manifest.entries.get(path.name)
     if entry is not None and (entry.url != shown or sha256 not in (None, entry.sha256)):
@@ -210,29 +216,49 @@ def download_archive(
     ):
         return Downloaded(shown, entry.sha256, entry.bytes, out, entry.files, True)
 
-    wanted = sha256 or (None if entry is None else entry.sha256)
-    digest = sha256_of(path) if wanted and path.is_file() else None
+    wanted = sha256 or (None if entry is None or entry.damaged else entry.sha256)
+    recorded = manifest.entries.get(path.name)
+    own = own_files(out, manifest)
+    digest = digest_of_own(path, wanted, None if recorded is None else recorded.sha256)
+
+    def record(file: Path, known_digest: str | None = sha256, **more: Any) -> str:
+        digest = known_digest or sha256_of(file)
+        size = file.stat().st_size
+        manifest.record(path.name, Entry(url=shown, bytes=size, sha256=digest, **more))
+        return digest
+
+    fetched: list[str] = []
     if digest is None or digest != wanted or (overwrite and sha256 is None):
         with _byte_bar(progress, f"fetching {path.name}", out) as report:
-            size = known.size if known else None
             download_file(
-                url, path, sha256=sha256, expected_size=size, progress=report, hint=_BY_HAND
+                url,
+                path,
+                sha256=sha256,
+                expected_size=known.size if known else None,
+                progress=report,
+                before_move=lambda part: fetched.append(record(part)),
+                hint=_BY_HAND,
             )
-        digest = sha256 or sha256_of(path)
+    digest = record(path, fetched[0] if fetched else digest)
     size = path.stat().st_size
-    manifest.record(path.name, _Entry(url=shown, bytes=size, sha256=digest))
 
     try:
         with _byte_bar(progress, f"unpacking {path.name}", out) as report:
-            counts = unzip(path, out, overwrite=overwrite, progress=report)
+            counts = unzip(
+                path,
+                out,
+                overwrite=overwrite,
+                own=own,
+                before_move=lambda names: write_mark(out, "download", names),
+                progress=report,
+            )
     except TagboxError as error:
         if error.code.startswith("zip-"):
-            manifest.remove(
-                path.name
-            )  # The zip is kept for inspection; the next call downloads it again.
+            # The zip is kept for inspection; the next call downloads it again.
+            record(path, digest, damaged=True)
         raise
-    manifest.record(path.name, _Entry(url=shown, bytes=size, sha256=digest, files=counts))
-    if not keep_archive:
+    record(path, digest, files=counts)
+    if not (keep_archive or path.is_symlink()):
         path.unlink()
     return Downloaded(shown, digest, size, out, counts)
 
@@ -252,7 +278,7 @@ def download_sample(
     ----------
     out
         Folder; gets ``train2017/``, ``val2017/`` and ``annotations/``. A file that is there already
-        with the right digest is not downloaded again.
+        with the right digest is not downloaded again; of others only those that tagbox wrote are replaced.
     archive
         The annotations archive.
     listed
@@ -261,24 +287,32 @@ def download_sample(
     Raises
     ------
     TagboxError
-        ``sample-ids`` when the annotations lack an image, ``disk-full``, and the codes of `download_file`,
+        ``sample-ids`` when the annotations lack an image; ``not-made-by-tagbox``, ``exists``; ``disk-full``; and the codes of `download_file`,
         `unzip` and `read_coco`.
     """
     progress = progress or Silent()
     mirror = mirror.rstrip("/")
     listed = listed or sample_ids()
     total = sum(len(images) for images in listed.values())
-    with progress.bar("fetching pictures", total, "images") as advance:
-        for split, images in listed.items():
-            for image_id, sha256 in images.items():
-                name = f"{image_id:012d}.jpg"
-                path = out / split / name
-                if not (path.is_file() and sha256_of(path) == sha256):
-                    download_file(f"{mirror}/{split}/{name}", path, sha256=sha256, hint=_BY_HAND)
-                advance(1)
+    own, written = own_files(out, Manifest(out / MANIFEST)), []
+    try:
+        with progress.bar("fetching pictures", total, "images") as advance:
+            for split, images in listed.items():
+                for image_id, sha256 in images.items():
+                    name = f"{split}/{image_id:012d}.jpg"
+                    path = out / name
+                    if not (path.is_file() and sha256_of(path) == sha256):
+                        if os.path.lexists(path) and not own(name):
+                            raise not_own(path)
+                        download_file(f"{mirror}/{name}", path, sha256=sha256, hint=_BY_HAND)
+                        written.append(name)
+                    advance(1)
+    finally:
+        if written:
+            write_mark(out, "download", written)
 
     path = out / Path(archive.path).name
-    if not (path.is_file() and sha256_of(path) == archive.sha256):
+    if digest_of_own(path, archive.sha256) is None:
         with _byte_bar(progress, f"fetching {path.name}", out) as report:
             url, size = f"{mirror}/{archive.path}", archive.size
             download_file(
@@ -287,7 +321,7 @@ def download_sample(
     for split, images in listed.items():
         progress.say(f"picking {len(images)} images from instances_{split}.json")
         _write_subset(path, split, np.array(sorted(images), np.int64), out)
-    if not keep_archive:
+    if not (keep_archive or path.is_symlink()):
         path.unlink()
     return out
 
@@ -317,61 +351,23 @@ def _write_subset(archive: Path, split: str, ids: np.ndarray[Any, Any], out: Pat
                 hint="use the official annotations_trainval2017.zip",
             )
         rows = rows[np.argsort(dataset.images.ids[rows])]
-        write_coco(dataset.take(rows), out / "annotations" / f"instances_{split}.json")
-
-
-class _Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """An archive in ``downloads.json``; `files` is None until it is unpacked."""
-
-    url: str
-    bytes: Annotated[int, msgspec.Meta(ge=0)]
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    files: dict[str, Annotated[int, msgspec.Meta(ge=0)]] | None = None
-
-
-@dataclass(frozen=True)
-class _Manifest:
-    """``downloads.json``: address, size, digest and unpacked files of each archive."""
-
-    path: Path
-
-    @property
-    def entries(self) -> dict[str, _Entry]:
-        if not os.path.lexists(self.path):
-            return {}
-        hint = "remove the file"
-        try:
-            found = read_json_as(self.path, dict[str, _Entry], "downloads-file", hint)
-        except TagboxError as error:
-            raise error.replace(code="downloads-file", hint=hint) from error
-        for name, entry in found.items():
-            for plain in (name, *(entry.files or ())):
-                if leads_outside(plain) or "/" in plain:
-                    raise TagboxError(
-                        "downloads-file",
-                        f"{plain!r} is no name of a file",
-                        file=self.path,
-                        where=name,
-                        hint=hint,
-                    )
-        return found
-
-    def record(self, name: str, entry: _Entry) -> None:
-        self._write({**self.entries, name: entry})
-
-    def remove(self, name: str) -> None:
-        self._write({known: entry for known, entry in self.entries.items() if known != name})
-
-    def _write(self, entries: dict[str, _Entry]) -> None:
-        content = msgspec.json.format(msgspec.json.encode(entries), indent=2)
-        atomic_write(self.path, content + b"\n")
+        subset, target = source.with_name("subset.json"), out / member
+        write_coco(dataset.take(rows), subset)
+        if os.path.lexists(target) and not same_content(target, subset):
+            raise TagboxError(
+                "exists",
+                "already there with another content",
+                file=target,
+                hint="move it away, or choose another folder with --out",
+            )
+        write_mark(out, "download", [member])
+        atomic_write(target, subset.read_bytes())
 
 
 def _all_there(folder: Path, counts: dict[str, int]) -> bool:
     """Whether each top-level name holds at least as many files as in the archive."""
     return all(
-        (folder / top).is_file()
-        or sum(path.is_file() for path in (folder / top).rglob("*")) >= count
+        (folder / top).is_file() or files_below(folder / top) >= count
         for top, count in counts.items()
     )
 

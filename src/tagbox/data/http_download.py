@@ -46,6 +46,7 @@ def download_file(
     expected_size: int | None = None,
     resume: bool = True,
     progress: Progress | None = None,
+    before_move: Callable[[Path], object] = lambda _: None,
     hint: str = "download it in another way and put it there",
 ) -> Path:
     """Download `url` to `path` and check it; `path` appears only when it is complete and verified.
@@ -64,6 +65,8 @@ def download_file(
         Whether to continue the part of an earlier call.
     progress
         See `Progress`.
+    before_move
+        Called with the complete and checked file before it is moved to `path`.
     hint
         Hint of every error of this function.
 
@@ -96,6 +99,7 @@ def download_file(
             _complete_and_check(request, prefix)
             with open(part, "rb") as written:
                 os.fsync(written.fileno())
+            before_move(part)
             os.replace(part, path)
             request.discard()
     except OSError as error:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from tagbox.atomic_io import cannot_write, temporary_folder
 from tagbox.errors import TagboxError
 from tagbox.files import open_file
+from tagbox.output_folder import MARK
 from tagbox.paths import leads_outside
 
 MOST_ENTRIES = 2_000_000
@@ -33,6 +34,8 @@ def unzip(
     folder: Path,
     *,
     overwrite: bool = False,
+    own: Callable[[str], bool] | None = None,
+    before_move: Callable[[list[str]], object] = lambda _: None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Unpack the zip `path` into `folder`, which may hold other files already.
@@ -43,6 +46,10 @@ def unzip(
         Made when missing.
     overwrite
         Whether a file that is there with another content is replaced; equal ones are left.
+    own
+        Says of a name in `folder` whether it may be replaced then; all may when not given.
+    before_move
+        Called with the names that are about to be written, and those that are there as `own` says.
     progress
         Called with the bytes written so far and the bytes in all.
 
@@ -57,7 +64,7 @@ def unzip(
         ``zip-corrupt`` not a zip, truncated, or a failed CRC; ``zip-path`` an entry outside the
         folder; ``zip-link`` a link or device; ``zip-encrypted``; ``zip-method``;
         ``zip-duplicate``; ``zip-bomb``; ``zip-size`` an entry longer or shorter than it says;
-        ``disk-full``; ``exists`` a file in the way; ``cannot-write``.
+        ``disk-full``; ``exists``, ``not-made-by-tagbox`` a file in the way; ``cannot-write``.
     """
     with _opened(path) as archive:
         entries = _checked(archive, path)
@@ -70,7 +77,11 @@ def unzip(
                     written += entry.file_size
                     if progress is not None:
                         progress(written, total)
-                _move(temporary, [entry.filename for entry in entries], folder, overwrite)
+                # A mark says what this tagbox wrote here, not what the archive's author did.
+                names = [entry.filename for entry in entries if entry.filename != MARK]
+                equal = _equal(temporary, names, folder, overwrite, own)
+                before_move([n for n in names if n not in equal or (own is not None and own(n))])
+                _move(temporary, names, folder, equal)
             except OSError as error:
                 raise cannot_write(folder, error) from error
     counts: dict[str, int] = {}
@@ -261,41 +272,64 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, pat
         )
 
 
-def _move(temporary: Path, names: list[str], folder: Path, overwrite: bool) -> None:
+def _equal(
+    temporary: Path,
+    names: list[str],
+    folder: Path,
+    overwrite: bool,
+    own: Callable[[str], bool] | None,
+) -> set[str]:
+    """The names that are in `folder` already, with the same content; raises for what is in the way."""
+    _require_real_folders(folder, names)
+    equal = set()
+    for name in names:
+        target = folder / name
+        if not os.path.lexists(target):
+            continue
+        if not target.is_symlink() and same_content(target, temporary / name):
+            equal.add(name)
+        elif not overwrite:
+            raise TagboxError(
+                "exists",
+                "already there with another content",
+                file=target,
+                hint="choose another folder with --out, or pass --overwrite",
+            )
+        elif target.is_symlink() or not target.is_file() or not (own is None or own(name)):
+            raise TagboxError(
+                "not-made-by-tagbox",
+                "differs from the archive's, and tagbox did not write it",
+                file=target,
+                hint="move it away, or choose another folder with --out",
+            )
+    return equal
+
+
+def _move(temporary: Path, names: list[str], folder: Path, equal: set[str]) -> None:
     """Move whole top-level folders where none is there yet, else single files; each rename is atomic."""
-    if not overwrite:
-        for name in names:
-            target = folder / name
-            if target.is_symlink() or (target.exists() and not _same(target, temporary / name)):
-                raise TagboxError(
-                    "exists",
-                    "already there with another content",
-                    file=target,
-                    hint="choose another folder with --out, or pass --overwrite",
-                )
     for top in sorted({PurePosixPath(name).parts[0] for name in names}):
-        if not (folder / top).exists():
+        if not os.path.lexists(folder / top):
             os.rename(temporary / top, folder / top)
     for name in names:
-        if (temporary / name).exists():
-            _require_real_folders(folder, name)
+        if name not in equal and (temporary / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(temporary / name, folder / name)
 
 
-def _require_real_folders(folder: Path, name: str) -> None:
+def _require_real_folders(folder: Path, names: list[str]) -> None:
     """Refuse to follow a symbolic link among the existing folders: it may lead out of `folder`."""
-    for parent in PurePosixPath(name).parents:
-        if (folder / parent).is_symlink() and str(parent) != ".":
+    for parent in sorted({folder / above for n in names for above in PurePosixPath(n).parents}):
+        if parent != folder and (parent.is_symlink() or (parent.exists() and not parent.is_dir())):
             raise TagboxError(
                 "exists",
-                "a link stands where a folder of the archive belongs",
-                file=folder / parent,
-                hint="remove the link, or choose another folder with --out",
+                "a link or a file stands where a folder of the archive belongs",
+                file=parent,
+                hint="move it away, or choose another folder with --out",
             )
 
 
-def _same(a: Path, b: Path) -> bool:
+def same_content(a: Path, b: Path) -> bool:
+    """Whether two files have the same bytes."""
     if not a.is_file() or a.stat().st_size != b.stat().st_size:
         return False
     with suppress(OSError), open(a, "rb") as one, open(b, "rb") as two:
