@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -63,6 +65,87 @@ def read_file(path: Path | str, most: int = MOST_BYTES) -> bytes:
     if len(content) > most:
         raise OSError(errno.EFBIG, "the file grows while it is read")
     return content
+
+
+def find_files(folder: Path, suffix: str, *, below: bool = False) -> list[Path]:
+    """The files in `folder` whose names end with `suffix`, sorted; none where there is no such folder.
+
+    Parameters
+    ----------
+    below
+        Also those in the folders below it. Of these, the ones that may not be listed are left out
+        (`refused_folders`).
+
+    Raises
+    ------
+    TagboxError
+        ``file-unreadable`` where `folder` may not be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        if isinstance(error, PermissionError) and error.filename == os.fspath(folder):
+            raise cannot_read(folder, error) from error
+
+    found: list[Path] = []
+    for current, folders, names in os.walk(folder, onerror=refuse):
+        if not below:
+            folders.clear()
+        found += [Path(current, name) for name in names if name.endswith(suffix)]
+    return sorted(found)
+
+
+def refused_folders(folder: Path | str, keep: Callable[[str], bool]) -> list[OSError]:
+    """What the system says of the folders at and below `folder` that may not be listed or entered.
+
+    `keep` says by its name whether a folder counts.
+    """
+    refused: list[OSError] = []
+    for current, folders, _ in os.walk(folder, onerror=refused.append, followlinks=True):
+        folders[:] = sorted(filter(keep, folders))
+        if not os.access(current, os.X_OK):
+            refused.append(_no_rights(current))
+            folders.clear()
+    return refused
+
+
+def require_rights(path: Path | str, *, listed: bool = False) -> None:
+    """Refuse a path that is in a folder which may not be entered, and so looks as if it was not there.
+
+    Parameters
+    ----------
+    listed
+        Whether `path` is a folder whose files must be known, if it is there.
+
+    Raises
+    ------
+    TagboxError
+        ``file-unreadable``, with the folder.
+    """
+    path = Path(os.path.abspath(path))
+    for folder in [*reversed(path.parents), path]:
+        needed = os.X_OK | (os.R_OK if listed and folder == path else 0)
+        if os.path.isdir(folder) and not os.access(folder, needed):
+            raise cannot_read(folder, _no_rights(folder))
+
+
+def _no_rights(folder: Path | str) -> OSError:
+    return PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(folder))
+
+
+@contextmanager
+def readable_files() -> Iterator[None]:
+    """Raise what the system refuses to read inside it as `cannot_read`."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error.filename, (str, bytes)):
+            raise
+        raise cannot_read(Path(os.fsdecode(error.filename)), error) from error
+
+
+def is_refused(error: OSError) -> bool:
+    """Whether there is a file which the system does not let us read."""
+    return error.errno in (errno.EACCES, errno.EPERM, errno.EIO)
 
 
 @cache

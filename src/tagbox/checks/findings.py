@@ -103,6 +103,7 @@ CODES: dict[str, Rule] = {
         "store the picture upright, or let `tagbox split` write records of turned pictures",
     ),
     "images-passed-over": Rule("warning", "convert them to JPEG or PNG, or move them away"),
+    "folder-unreadable": Rule("error", "give yourself the right to read them, or move them away"),
     "image-range-guessed": Rule(
         "warning",
         "look at it with `tagbox show`; save it with 8 bits a channel, or state its range",

@@ -13,7 +13,7 @@ from tagbox.checks.findings import Findings
 from tagbox.data.dataset import PRESENT, Dataset
 from tagbox.data.image_files import is_image
 from tagbox.data.recognise import challenge_root, label_file, label_folders
-from tagbox.files import read_file
+from tagbox.files import find_files, read_file
 
 
 def check_lines(format: str, path: Path, files: list[str], root: Path, findings: Findings) -> None:
@@ -52,7 +52,7 @@ def check_lines(format: str, path: Path, files: list[str], root: Path, findings:
 def _label_files(format: str, path: Path, files: list[str], root: Path) -> Iterator[Path]:
     if format == "cls":
         for folder in label_folders(challenge_root(path)).values():
-            yield from sorted(folder.glob("*.cls"))
+            yield from find_files(folder, ".cls")
     elif format == "yolo":
         for name in files:
             source = label_file(root, name)
@@ -119,6 +119,9 @@ def _check_unnamed(dataset: Dataset, findings: Findings) -> None:
     for folder, names in sorted(named.items()):
         path = dataset.images.root / folder
         if not os.path.isdir(path):
+            continue
+        if not os.access(path, os.R_OK):
+            findings.add("folder-unreadable", path, "pictures in it without a record are not found")
             continue
         present = {name for name in os.listdir(path) if is_image(name)}
         # Without any named image in it, this is not the folder of the images.

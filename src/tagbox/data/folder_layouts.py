@@ -9,6 +9,7 @@ from tagbox.data.image_files import list_images, split_name, visible_folders
 from tagbox.data.split_names import role, split_folders
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
+from tagbox.files import find_files, require_rights
 
 OTHER_KINDS = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")
 LAYOUT_FOLDERS = {"images", "labels", "annotations", "imgs", "masks", "img", "ann"}
@@ -101,6 +102,8 @@ def _with_files(files: Sequence[str]) -> set[str]:
 
 
 def _doubtful(path: Path, found: str) -> TagboxError:
+    for folder in visible_folders(path):
+        require_rights(folder, listed=True)
     return TagboxError(
         "format-unknown",
         found,
@@ -125,9 +128,10 @@ def coco_splits(files: Sequence[Path]) -> dict[str, Path]:
 
 def table_splits(folder: Path) -> dict[str, Path]:
     """Split to its CSV file: ``train.csv`` and ``test.csv``, or the only one in each of ``train`` and ``test``."""
-    files = {file.stem: file for file in sorted(folder.glob("*.csv"))}
+    files = {file.stem: file for file in find_files(folder, ".csv")}
     found = {name: files[name] for name in split_folders(files)}
     if found:
         return found
-    inner = {entry.name: sorted(entry.glob("*.csv")) for entry in visible_folders(folder)}
-    return {n: inner[n][0] for n in split_folders(inner) if len(inner[n]) == 1}
+    sides = split_folders([entry.name for entry in visible_folders(folder)])
+    inner = {name: find_files(folder / name, ".csv") for name in sides}
+    return {name: tables[0] for name, tables in inner.items() if len(tables) == 1}

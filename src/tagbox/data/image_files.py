@@ -20,7 +20,7 @@ from tagbox.data.name_matching import match_names, plain, possible_files
 from tagbox.data.split_names import role, role_of_path
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
-from tagbox.files import read_file
+from tagbox.files import read_file, refused_folders, require_rights
 from tagbox.images.header import read_header
 from tagbox.paths import leads_outside
 
@@ -95,14 +95,15 @@ def locate_images(
         found = match_names(names, inside[hits.index(max(hits))], IMAGE_SUFFIXES, anywhere=True)
         return best, [found.get(name, file) for name, file in zip(names, files, strict=True)]
     for folder in folders:
-        if images is not None or folder.name == "images":
+        if (images is not None or folder.name == "images") and _may_list(folder):
             below = [
                 f for f in list_images(folder) if own is None or role_of_path(f) in (None, own)
             ]
             found = match_names(names, below, IMAGE_SUFFIXES, anywhere=True)
             if found:
                 return folder, [found.get(n, file) for n, file in zip(names, files, strict=True)]
-    return images or candidate_folders(path)[0], files
+    closed = [folder for folder in folders if not _may_list(folder)]
+    return images or [*closed, *candidate_folders(path)][0], files
 
 
 def _own_role(path: Path, files: Sequence[str]) -> str | None:
@@ -116,6 +117,10 @@ def _own_role(path: Path, files: Sequence[str]) -> str | None:
 def _may_belong(folder: str, own: str | None) -> bool:
     """Whether images in a folder of this name may be those of the split `own`: not if it is another split."""
     return own is None or role(folder, prefixed=True) in (None, own)
+
+
+def _may_list(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def _listed(folder: Path) -> list[str]:
@@ -157,6 +162,7 @@ def _most_files(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
 def require_folder(images: Path | None) -> None:
     """Raise ``images-folder-missing`` when the folder that the user named does not exist."""
     if images is not None and not os.path.isdir(images):
+        require_rights(images)
         raise TagboxError(
             "images-folder-missing", "no such folder", file=images, hint="check --images"
         )
@@ -189,7 +195,7 @@ def require_images(dataset: Dataset) -> None:
     Raises
     ------
     TagboxError
-        ``images-not-found``, with the folders that were searched; ``image-ambiguous`` where a name may mean
+        ``file-unreadable`` where a folder of its images may not be entered; ``images-not-found``, with the folders that were searched; ``image-ambiguous`` where a name may mean
         several files.
     """
     sample = _sample(dataset.images.files.tolist())
@@ -200,6 +206,8 @@ def require_images(dataset: Dataset) -> None:
     searched = [root]
     if os.path.isfile(source):
         searched += [folder for folder in candidate_folders(source) if folder != root]
+    for folder in [*searched, (root / sample[0]).parent]:
+        require_rights(folder, listed=True)
     hint = "name their folder with --images"
     above = source.parent if os.path.isfile(source) else source
     below = list_images(above) if os.path.isdir(above) else []
@@ -249,7 +257,10 @@ def check_relative(names: Sequence[str], path: Path, where: str) -> None:
 
 
 def list_images(folder: Path, *, recursive: bool = True) -> list[str]:
-    """Relative paths (``/`` between folders) of the images in a folder, sorted, without hidden ones."""
+    """Relative paths (``/`` between folders) of the images in a folder, sorted, without hidden ones.
+
+    Folders that may not be listed are left out (`refused_folders`).
+    """
     found: list[str] = []
     for current, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(f for f in folders if is_visible(f)) if recursive else []
@@ -278,7 +289,8 @@ def collect_images(arguments: Sequence[Path | str]) -> list[Path]:
     Raises
     ------
     TagboxError
-        ``image-missing`` for a path that is not there; ``no-images`` for a folder or pattern without
+        ``image-missing`` for a path that is not there; ``file-unreadable`` for one in a folder that may not be
+        entered; ``no-images`` for a folder or pattern without
         images.
     """
     found: dict[Path, None] = {}
@@ -286,12 +298,16 @@ def collect_images(arguments: Sequence[Path | str]) -> list[Path]:
         path = Path(argument)
         if os.path.isdir(path):
             inside = [path / name for name in list_images(path)]
+            # Reading such a folder fails as a damaged image does: it is said, and the others are kept.
+            refused = [Path(error.filename) for error in refused_folders(path, is_visible)]
+            inside += [folder for folder in refused if not os.access(folder, os.R_OK)]
         elif os.path.exists(path):
             inside = [path]
         elif glob.has_magic(str(argument)):
             matches = sorted(glob.glob(str(argument), recursive=True))
             inside = [Path(match) for match in matches if os.path.isfile(Path(match))]
         else:
+            require_rights(path)
             raise TagboxError(
                 "image-missing",
                 "no such file or folder",

@@ -12,12 +12,14 @@ from tagbox.data import categories as category_tools
 from tagbox.data import split
 from tagbox.data.dataset import Dataset, Note
 from tagbox.data.formats.common import Report, refuse
-from tagbox.data.image_files import passed_over
+from tagbox.data.image_files import is_visible, passed_over
 from tagbox.data.recognise import find_source, require_path
 from tagbox.data.recognise import recognise as recognise
 from tagbox.data.split_names import choose, several
 from tagbox.data.stated_splits import Part, stated_splits
+from tagbox.data.text import some
 from tagbox.errors import TagboxError
+from tagbox.files import readable_files, refused_folders
 
 NAMES = {
     "coco": "COCO JSON",
@@ -77,6 +79,7 @@ def adapt(dataset: Dataset, config: DataConfig) -> Dataset:
     return dataset
 
 
+@readable_files()
 def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
     """Read a dataset without the changes that the config asks for.
 
@@ -84,13 +87,18 @@ def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
     """
     format, path, split = source_of(path, config)
     dataset = _read(format, path, split, config, report)
-    if format not in ("yolo", "labelme", "folders", "cls"):
+    if format not in ("yolo", "labelme", "voc", "folders", "cls"):
         return dataset
+    notes = list(dataset.source.notes)
     found = passed_over([dataset.images.root])
-    if found is None:
-        return dataset
-    notes = (*dataset.source.notes, Note("images-passed-over", found))
-    return replace(dataset, source=replace(dataset.source, notes=notes))
+    if found is not None and format != "voc":
+        notes.append(Note("images-passed-over", found))
+    roots = {each for each in (path, dataset.images.root) if os.path.isdir(each)}
+    refused = {str(error.filename) for each in roots for error in refused_folders(each, is_visible)}
+    if refused:
+        found = f"folders passed over that may not be read: {some(sorted(refused))}"
+        notes.append(Note("folder-unreadable", found))
+    return replace(dataset, source=replace(dataset.source, notes=tuple(notes)))
 
 
 def _read(
@@ -141,6 +149,7 @@ def _wanted(config: DataConfig) -> frozenset[str]:
     return frozenset(config.categories) | renamed.keys()
 
 
+@readable_files()
 def source_of(path: Path, config: DataConfig) -> tuple[str, Path, str | None]:
     """The format of a dataset, the file or folder to read, and the split in it where it holds several.
 
@@ -158,6 +167,7 @@ def source_of(path: Path, config: DataConfig) -> tuple[str, Path, str | None]:
     return format, *next(iter(parts.values()), Part(source))
 
 
+@readable_files()
 def stated_names(path: Path, config: DataConfig) -> tuple[str, ...]:
     """The splits that a dataset states, ``train`` first; empty where it is one dataset.
 

@@ -17,7 +17,14 @@ from tagbox.data.folder_layouts import coco_splits, find_classes, table_splits
 from tagbox.data.image_files import list_images, visible_folders
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
-from tagbox.files import cannot_read, not_ordinary, open_file
+from tagbox.files import (
+    cannot_read,
+    find_files,
+    is_refused,
+    not_ordinary,
+    open_file,
+    require_rights,
+)
 from tagbox.text_files import decode_json, mapped, read_text
 
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -52,7 +59,8 @@ def find_source(path: Path) -> tuple[str, Path]:
 
 
 def require_path(path: Path) -> None:
-    """Raise ``file-missing`` when there is no file or folder `path`."""
+    """Raise ``file-missing`` when there is no file or folder `path`, ``file-unreadable`` where rights are lacking."""
+    require_rights(path, listed=True)
     if not os.path.exists(path):
         raise TagboxError(
             "file-missing", "no such file or folder", file=path, hint="check the path"
@@ -172,12 +180,12 @@ def _of_folder(path: Path) -> tuple[str, Path]:
     pictures = list_images(path)
     if (find_yaml(path) or find_names(path)) and _has_label_files(path, pictures[:1000]):
         return "yolo", path
-    if any(is_labelme(file) for file in path.rglob("*.json")):
+    if any(is_labelme(file) for file in find_files(path, ".json", below=True)):
         return "labelme", path
-    if any(is_voc(file) for file in path.rglob("*.xml")):
+    if any(is_voc(file) for file in find_files(path, ".xml", below=True)):
         return "voc", path
     _refuse_supervisely(path)
-    tables = sorted(path.glob("*.csv"))
+    tables = find_files(path, ".csv")
     if len(tables) == 1:
         return "csv", tables[0]
     if table_splits(path):
@@ -193,6 +201,8 @@ def _of_folder(path: Path) -> tuple[str, Path]:
     classes = find_classes(path, pictures)
     if classes is not None:
         return "folders", classes
+    for entry in inner:
+        require_rights(entry, listed=True)
     looked = (
         "a COCO JSON (beside or in annotations/)",
         ".cls files (beside, in labels/ or labels/train/)",
@@ -226,14 +236,15 @@ def _has_label_files(path: Path, pictures: Sequence[str]) -> bool:
 def coco_files(folder: Path) -> list[Path]:
     """COCO JSON files in a folder, else in its ``annotations``, else those of Roboflow in its subfolders."""
     for candidate in (folder, folder / "annotations"):
-        found = [file for file in sorted(candidate.glob("*.json")) if json_kind(file) == "coco"]
+        found = [file for file in find_files(candidate, ".json") if json_kind(file) == "coco"]
         if found:
             return found
-    return [
-        file
-        for file in sorted(folder.glob("*/_annotations.coco.json"))
-        if json_kind(file) == "coco"
-    ]
+    inner = visible_folders(folder)
+    files = [entry / "_annotations.coco.json" for entry in inner]
+    found = [file for file in files if os.path.isfile(file) and json_kind(file) == "coco"]
+    for entry in inner if found else ():
+        require_rights(entry)
+    return found
 
 
 def challenge_root(path: Path) -> Path:
@@ -299,23 +310,25 @@ def label_file(root: Path, name: str) -> Path:
 
 
 def is_labelme(path: Path) -> bool:
-    """Whether a JSON file has the keys of labelme in its first or last 4 kB."""
+    """Whether a JSON file has the keys of labelme in its first or last 4 kB, or may have: it cannot be opened."""
     try:
         with open_file(path) as opened:
             head = opened.read(4096)
             opened.seek(max(0, opened.seek(0, os.SEEK_END) - 4096))
             tail = opened.read(4096)
-    except OSError:
-        return False
+    except OSError as error:
+        return is_refused(error)
     return b'"shapes"' in head or (b'"imagePath"' in tail and b'"imageData"' in head + tail)
 
 
 def is_voc(path: Path) -> bool:
-    """Whether a file begins as Pascal VOC's XML; CVAT's own begins with ``annotations``."""
+    """Whether a file begins as Pascal VOC's XML, or may: it cannot be opened; CVAT's own begins with ``annotations``."""
     try:
         with open_file(path) as opened:
             head = opened.read(4096)
     except OSError as error:
+        if is_refused(error):
+            return True
         raise cannot_read(path, error) from error
     return bool(re.search(rb"<annotation[\s>]", head.replace(b"\0", b"")))
 

@@ -10,6 +10,7 @@ from tagbox.data.folder_layouts import class_root, class_sides, coco_splits, tab
 from tagbox.data.image_files import visible_folders
 from tagbox.data.recognise import challenge_root, coco_files, is_labelme, label_folders
 from tagbox.data.split_names import by_role, split_folders
+from tagbox.files import find_files
 
 
 class Part(NamedTuple):
@@ -71,4 +72,4 @@ def stated_splits(
 
 
 def _holds_labelme(folder: Path) -> bool:
-    return any(is_labelme(file) for file in folder.rglob("*.json"))
+    return any(is_labelme(file) for file in find_files(folder, ".json", below=True))

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
-from tagbox.files import read_file
+from tagbox.files import is_refused, read_file
 from tagbox.images.depth import Tell, color_levels, gray_levels, warn_once
 from tagbox.images.geometry import turned_upright
 from tagbox.images.header import open_image, orientation_of, require_pixels
@@ -112,8 +112,9 @@ def read_bytes(path: Path) -> bytes:
             "image-missing", "no such image", file=path, hint="check the images folder (--images)"
         ) from error
     except OSError as error:
+        hint = "check its permissions" if is_refused(error) else REPLACE
         raise TagboxError(
-            "image-unreadable", error.strerror or str(error), file=path, hint=REPLACE
+            "image-unreadable", error.strerror or str(error), file=path, hint=hint
         ) from error
     if not content:
         raise TagboxError("image-empty", "the image has 0 bytes", file=path, hint=REPLACE)

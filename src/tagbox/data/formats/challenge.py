@@ -145,7 +145,8 @@ def read_cls_file(path: Path, categories: int, report: Report = refuse) -> list[
     try:
         content = read_file(path)
     except OSError as error:
-        raise cannot_read(path, error) from error
+        report(cannot_read(path, error))
+        return []
     found = set()
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
         text = line.strip()

@@ -23,6 +23,7 @@ from tagbox.data.image_files import IMAGE_SUFFIXES, check_relative, flat_names, 
 from tagbox.data.name_matching import match_names
 from tagbox.data.recognise import is_labelme
 from tagbox.errors import TagboxError
+from tagbox.files import find_files
 from tagbox.paths import leads_outside
 from tagbox.text_files import read_json_as
 from tagbox.text_output import encode_json
@@ -169,7 +170,7 @@ def read_labelme_file(path: Path) -> File:
 
 def labelme_files(folder: Path) -> list[Path]:
     """The JSON files under `folder` that look like labelme's, sorted."""
-    return [path for path in sorted(folder.rglob("*.json")) if is_labelme(path)]
+    return [path for path in find_files(folder, ".json", below=True) if is_labelme(path)]
 
 
 def write_labelme(dataset: Dataset, folder: Path) -> None:

@@ -31,7 +31,7 @@ from tagbox.data.image_files import flat_names, image_sizes, list_images
 from tagbox.data.recognise import is_voc
 from tagbox.data.split_names import role, role_of_path
 from tagbox.errors import TagboxError
-from tagbox.files import cannot_read, read_file
+from tagbox.files import cannot_read, find_files, read_file
 from tagbox.text_files import read_text
 
 _MOST_BYTES, _MOST_DEPTH = 1 << 26, 32
@@ -150,7 +150,7 @@ def read_voc(
 
 def voc_files(folder: Path) -> list[Path]:
     """The VOC files below `folder`, sorted."""
-    return [path for path in sorted(folder.rglob("*.xml")) if is_voc(path)]
+    return [path for path in find_files(folder, ".xml", below=True) if is_voc(path)]
 
 
 def voc_splits(path: Path) -> dict[str, set[Path]]:
@@ -159,7 +159,7 @@ def voc_splits(path: Path) -> dict[str, set[Path]]:
     Without a list ``train``, ``trainval`` is it.
     """
     sources = voc_files(path)
-    lists = sorted((path / "ImageSets/Main").glob("*.txt"))
+    lists = find_files(path / "ImageSets/Main", ".txt")
     named = {file.stem: file for file in lists if role(file.stem)}
     both = next((file for file in lists if file.stem == "trainval"), None)
     if both is not None and not any(role(name) == "train" for name in named):

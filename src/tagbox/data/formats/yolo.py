@@ -35,6 +35,7 @@ from tagbox.data.recognise import (
     label_file,
 )
 from tagbox.errors import TagboxError
+from tagbox.files import require_rights
 from tagbox.yaml_files import read_yaml
 
 
@@ -199,9 +200,14 @@ def read_yolo(
         if source not in present:
             continue
         size = (int(sizes[row, 0]), int(sizes[row, 1]))
-        for category, box in read_yolo_file(
-            source, len(categories), report, size=size, keypoints=keypoints, poses=poses
-        ):
+        try:
+            lines = read_yolo_file(
+                source, len(categories), report, size=size, keypoints=keypoints, poses=poses
+            )
+        except TagboxError as fault:
+            report(fault)
+            continue
+        for category, box in lines:
             image_rows.append(row)
             category_rows.append(category)
             boxes.append(box)
@@ -270,6 +276,7 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
 def _label_files(folders: set[Path]) -> set[Path]:
     found = set()
     for folder in folders:
+        require_rights(folder, listed=True)
         if os.path.isdir(folder):
             found |= {
                 folder / name

@@ -13,7 +13,7 @@ from tagbox.data.image_files import IMAGE_SUFFIXES, list_images
 from tagbox.data.split_names import by_role, choose, role, role_of_path
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
-from tagbox.files import open_file
+from tagbox.files import find_files, open_file
 from tagbox.text_files import read_text
 
 
@@ -130,7 +130,7 @@ def stated_entries(content: Mapping[Any, Any], described: Path) -> dict[str, Any
 def darknet_entries(folder: Path) -> dict[str, Any]:
     """Split to its list of pictures: as an ``*.data`` file in `folder` names it, or ``train.txt`` in `folder`."""
     found: dict[str, str] = {}
-    for settings in sorted(folder.glob("*.data")):
+    for settings in find_files(folder, ".data"):
         for line in read_text(settings).splitlines():
             key, _, value = (part.strip() for part in line.partition("="))
             if role(key) and (value or "").endswith(".txt"):
@@ -141,7 +141,7 @@ def darknet_entries(folder: Path) -> dict[str, Any]:
     if not found:
         found = {
             path.stem: path.name
-            for path in sorted(folder.glob("*.txt"))
+            for path in find_files(folder, ".txt")
             if role(path.stem) and _lists_pictures(path)
         }
     return {name: found[key] for name, key in by_role(list(found)).items()}
