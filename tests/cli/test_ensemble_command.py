@@ -16,6 +16,7 @@ from PIL import Image
 import tagbox
 from tagbox.config import EnsembleConfig, SynthConfig
 from tagbox.data.synthetic.generate import generate
+from user_files import hashes
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 FILES = {
@@ -210,6 +211,26 @@ def test_one_run_with_views_and_an_objective(place: Path, cli: Cli) -> None:
     rows = json.loads(done.stdout)["members"]
     assert [r["run"] for r in rows] == ["runs/both/members/0", "runs/both/members/1", "runs/a"]
     assert rows[0]["weight"] == pytest.approx(rows[2]["weight"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["ensemble", "runs/a", "runs/b", "--name", "a"], "output-is-input"),
+        (["ensemble", "runs/b", "--runs", ".", "--name", "scenes"], "output-is-input"),
+        (["train", "classifier", TRAIN, "--teacher", "runs/a", "--name", "a"], "output-is-input"),
+        (["train", "classifier", TRAIN, "--runs", ".", "--name", "scenes"], "not-made-by-tagbox"),
+    ],
+)
+def test_a_result_does_not_replace_what_it_is_made_of(
+    place: Path, cli: Cli, words: list[str], code: str
+) -> None:
+    folders = [place / "runs/a", place / "runs/b", place / "scenes"]
+    before = hashes(*folders)
+    done = run(cli, place, *words, "--val", VAL, "--overwrite")
+    assert done.returncode == 1
+    assert f"[{code}]" in done.stderr
+    assert hashes(*folders) == before
 
 
 def test_the_same_from_python(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tagbox.config import DataConfig
 from tagbox.data.export import Format, export
@@ -126,6 +127,18 @@ def test_categories_survive_or_are_refused(
         }
     assert found == {"a.png": {first}, "b.png": {second}, "c.png": {second}}
     assert set(read.categories.names) == {first, second}
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\\b", "../up", "..", ".hidden", "train", "n" * 300])
+def test_a_category_that_is_no_folder_is_refused_when_writing(name: str, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text(f"image,labels\na.png,{name}\n")
+    dataset = load_dataset(tmp_path / "labels.csv")
+    assert dataset.categories.names == (name,)
+    with pytest.raises(TagboxError) as caught:
+        export(dataset, tmp_path / "out", "train", "folders", "copy")
+    assert caught.value.code == "name-unwritable"
+    assert not list((tmp_path).rglob("out/**/*"))
 
 
 @settings(max_examples=150)
