@@ -152,8 +152,8 @@ def literals() -> set[str]:
 def error_codes() -> list[str]:
     """The literal codes that a `TagboxError`, or a function that makes one, is called with.
 
-    Of codes that a variable holds those that are assigned to ``code`` are seen; the others are those of
-    findings, in `finding_codes`.
+    Those that `TagboxError.replace` gives as ``code=`` are among them. Of codes that a variable holds those that
+    are assigned to ``code`` are seen; the others are those of findings, in `finding_codes`.
     """
     trees = list(_trees())
     # `kind` is the class of the error where that depends on the server's answer.
@@ -165,10 +165,12 @@ def error_codes() -> list[str]:
                 codes.update(code for to in node.targets for code in _assigned(to, node.value))
             if isinstance(node, ast.AnnAssign) and node.value:
                 codes.update(_assigned(node.target, node.value))
-            if not isinstance(node, ast.Call) or _name(node.func) not in makers:
+            if not isinstance(node, ast.Call):
                 continue
-            place = makers[_name(node.func)]
-            given = node.args[place : place + 1]
+            name = _name(node.func)
+            if name not in makers and name != "replace":
+                continue
+            given = node.args[makers[name] : makers[name] + 1] if name in makers else []
             given += [word.value for word in node.keywords if word.arg == "code"]
             codes.update(code for value in given for code in _codes(value))
     return sorted(codes)

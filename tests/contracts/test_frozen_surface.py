@@ -31,6 +31,12 @@ def test_codes_are_still_said_somewhere(name: str) -> None:
     assert not gone, f"codes that no string of src/tagbox is any more: {', '.join(gone)}"
 
 
+def test_what_is_frozen_is_what_freeze_writes() -> None:
+    """Of codes too that one error takes from another: `freeze.py surface` drops none."""
+    assert not set(surface.frozen("error_codes.json")) - set(surface.error_codes())
+    assert "config-missing" in surface.error_codes()
+
+
 def test_a_loss_is_named() -> None:
     before = {"train": {"--epochs": {"default": "30", "names": {"--epochs": "is a name"}}}}
     now = {"train": {"--epochs": {"default": "20", "names": {}}, "--more": {}}, "more": {}}
