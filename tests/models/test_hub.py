@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 from pathlib import Path
@@ -18,6 +19,7 @@ timm = pytest.importorskip("timm", reason="needs the train extra")
 
 from safetensors.torch import save  # noqa: E402
 
+from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig  # noqa: E402
 from tagbox.errors import TagboxError  # noqa: E402
 from tagbox.models.backbones import BackboneRequest, create_backbone  # noqa: E402
 from tagbox.models.backbones.architectures import TorchvisionArchitecture  # noqa: E402
@@ -155,3 +157,52 @@ def test_a_page_instead_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(TagboxError) as raised:
             create_backbone(BackboneRequest("timm/resnet18", 64))
     assert raised.value.code == "weights-corrupt"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ann:swordfish@host/a.pth",
+        "HTTPS://swordfish@host/a.pth",
+        "https://ann:sword/swordfish@host:80/a.pth",
+        "ftp://ann:swordfish@host/a.pth",
+        "http:/ann:swordfish@host/a.pth",
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_repeated(url: str) -> None:
+    for use in (
+        lambda: ClassifierConfig(weights=url),
+        lambda: DetectorConfig(weights=url),
+        lambda: ClassifierConfig.from_dict({"weights": url}),
+        lambda: resnet(url),
+        lambda: DataConfig(images=url),
+    ):
+        with pytest.raises(TagboxError, match="TAGBOX_WEIGHTS_URL") as raised:
+            use()
+        assert raised.value.code == "config-value"
+        assert "swordfish" not in str(raised.value) and "ann" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://host/pkg@1.0/a.pth",
+        "http://host:8080/a@b.pth",
+        "http://[::1]:80/a@b",
+        "C:/a@b",
+        "a@b",
+    ],
+)
+def test_other_at_signs_are_no_password(url: str) -> None:
+    assert ClassifierConfig(weights=url).weights == url
+
+
+def test_the_password_of_a_mirror_is_sent_and_not_kept(
+    checkpoint: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = named(checkpoint)
+    with serve(Site({path: checkpoint})) as site:
+        monkeypatch.setenv("TAGBOX_WEIGHTS_URL", site.url.replace("://", "://ann:swordfish@"))
+        backbone = resnet(f"https://host{path}")
+    assert site.headers[0][1] == f"Basic {base64.b64encode(b'ann:swordfish').decode()}"
+    assert "swordfish" not in repr(backbone.spec)

@@ -1,7 +1,7 @@
 """Typed configurations, shared by the Python API, the command line and saved runs; and recipes."""
 
 from tagbox.config.augment import AugmentConfig, BoxAugmentConfig, Crop
-from tagbox.config.base import Config, require
+from tagbox.config.base import Config, require, require_no_password
 from tagbox.config.classifier import (
     ClassifierConfig,
     EnsembleConfig,
@@ -50,4 +50,5 @@ __all__ = [
     "TuneOptions",
     "load_recipe",
     "require",
+    "require_no_password",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -25,8 +26,8 @@ class Config:
     Raises
     ------
     TagboxError
-        ``config-value`` for a value that is not of its field's type, or not finite. Subclasses check ranges
-        in their own `__post_init__`.
+        ``config-value`` for a value that is not of its field's type, or not finite, and for a URL with a
+        password, since settings are saved. Subclasses check ranges in their own `__post_init__`.
     """
 
     def __post_init__(self) -> None:
@@ -86,6 +87,8 @@ def _plain(value: Any) -> Any:
 
 def _typed(value: Any, hint: Any, name: str) -> Any:
     """`value` as the type `hint`, or an error that names the field; a plain group becomes its configuration."""
+    if isinstance(value, (str, Path)):
+        require_no_password(str(value), name)
     if isinstance(hint, type) and issubclass(hint, Config) and isinstance(value, Mapping):
         try:
             return hint.from_dict(value)
@@ -156,6 +159,25 @@ def _wanted(hint: Any) -> str:
         known = [_wanted(kind) for kind in arguments if kind is not type(None)]
         return " or ".join(known)
     return words.get(hint, "a group of settings")
+
+
+# A path keeps one of the two slashes of a URL. A password may hold a slash that is not escaped.
+_PASSWORD = re.compile(
+    r"\s*([A-Za-z][\w+.-]+:/{1,2})(?:[^/?#]*|[^/?#:\[]*:(?!\d*(?:/|$)).*)@", re.DOTALL
+)
+
+
+def require_no_password(value: str, field: str) -> None:
+    """Raise ``config-value`` for a URL with a user name or a password, which would be saved with the run."""
+    found = _PASSWORD.match(value)
+    if found:
+        raise TagboxError(
+            "config-value",
+            f"{found[1]}***@{value[found.end() :]} holds a user name or password, which a run must not keep",
+            where=field,
+            hint="leave it out of the URL and set TAGBOX_WEIGHTS_URL=https://USER:PASSWORD@HOST, "
+            "or download the file and give its path",
+        )
 
 
 MOST_SEED = 2**32 - 1

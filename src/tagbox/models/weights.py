@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import cache_folder, sha256_of
+from tagbox.config import require_no_password
 from tagbox.errors import TagboxError
 from tagbox.files import open_file
 from tagbox.paths import inside
@@ -96,8 +97,10 @@ def locate_checkpoint(weights: str) -> tuple[Path, str]:
     Raises
     ------
     TagboxError
-        ``weights-missing`` where there is no such file; the ``download-…`` codes for a URL.
+        ``weights-missing`` where there is no such file; ``config-value`` for a URL with a password; the
+        ``download-…`` codes for a URL.
     """
+    require_no_password(weights, "weights")
     if weights.startswith(("http://", "https://")):
         path = download_weights(weights)
     else:
