@@ -52,6 +52,16 @@ def inside(folder: Path, name: str, *, file: Path | None = None, where: str | No
     return folder / name
 
 
+def leads_back(folder: str, top: Path) -> bool:
+    """Whether `folder` below `top` is a link to a folder that it is in, or to one that holds such a folder."""
+    if not os.path.islink(folder):
+        return False
+    target = os.path.join(os.path.realpath(folder), "")
+    above = Path(folder).parent
+    within = [above, *above.parents[: len(above.parts) - len(top.parts)]]
+    return any(os.path.join(os.path.realpath(each), "").startswith(target) for each in within)
+
+
 def is_plain_name(name: str) -> bool:
     """Whether `name` can be the name of one new file or folder on every system.
 

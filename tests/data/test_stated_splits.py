@@ -11,6 +11,7 @@ import pytest
 from tagbox import TagboxError
 from tagbox.checks.check import check_datasets
 from tagbox.config import DataConfig
+from tagbox.data.image_files import list_images
 from tagbox.data.load import load_dataset, stated_names
 from tagbox.data.split_names import role
 
@@ -147,6 +148,38 @@ def test_yolo_entry_with_two_meanings(tmp_path: Path, picture: Picture) -> None:
     with pytest.raises(TagboxError, match="may be") as caught:
         load_dataset(tmp_path / "data")
     assert caught.value.code == "image-ambiguous"
+
+
+@pytest.mark.parametrize("entry", ["/", "\\", "../" * 40, "link"])
+def test_yolo_entry_that_is_the_whole_file_system(
+    tmp_path: Path, picture: Picture, entry: str
+) -> None:
+    yolo(picture, tmp_path, ["images/1.png"])
+    (tmp_path / "link").symlink_to("/")
+    file = text(tmp_path / "data.yaml", f"train: images\nval: {entry}\nnames: [a]\n")
+    with pytest.raises(TagboxError, match="is the whole file system; correct the path") as raised:
+        load_dataset(file, split="val")
+    assert (raised.value.code, raised.value.where) == ("split-missing", "val")
+
+
+def test_links_that_lead_back_are_not_followed(tmp_path: Path, picture: Picture) -> None:
+    """Of two such links in each other every further folder would have two more."""
+    for name in ("data/a/1.png", "data/b/2.png", "other/3.png"):
+        picture(tmp_path / name)
+    for name, target in {
+        "a/x": "b",
+        "a/y": "b",
+        "b/x": "a",
+        "b/y": "a",
+        "b/up": ".",
+        "c": "../other",
+    }.items():
+        (tmp_path / "data" / name).symlink_to(tmp_path / "data" / target)
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    for folder in ("data", "link"):
+        assert list_images(tmp_path / folder) == [
+            *("a/1.png", "a/x/2.png", "a/y/2.png", "b/2.png", "b/x/1.png", "b/y/1.png", "c/3.png")
+        ]
 
 
 def test_yolo_list_with_a_missing_picture(tmp_path: Path, picture: Picture) -> None:

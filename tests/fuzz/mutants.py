@@ -1,10 +1,11 @@
-"""Mutants of valid files: of their values where they are JSON, of their text and of their bytes."""
+"""Mutants of valid files: of their values where they are JSON or XML, of their text and of their bytes."""
 
 from __future__ import annotations
 
 import copy
 import json
 import random
+import re
 from typing import Any
 
 VALUES: list[Any] = [
@@ -79,6 +80,72 @@ TOKENS = [
     ),
     *(b"\\ud800", b"../../../a", b"a" * 5000, b"=1+1", "é".encode("latin-1"), "🦌".encode()),
 ]
+XML_HEADS = [
+    *(
+        b'<!DOCTYPE annotation [<!ENTITY a "elk">]>',
+        b'<!DOCTYPE annotation [<!ENTITY a SYSTEM "file:///etc/passwd">]>',
+        b'<!DOCTYPE annotation [<!ENTITY % a SYSTEM "http://127.0.0.1:1/a"> %a;]>',
+        b"<!DOCTYPE a [<!ENTITY a 'a'>"
+        + b"".join(b"<!ENTITY %c '%s'>" % (c, b"&%c;" % (c - 1) * 20) for c in range(98, 110))
+        + b"]>",
+    ),
+    *(
+        b'<?xml version="1.0" encoding="%s"?>' % name
+        for name in (b"utf-8", b"utf-16", b"utf-7", b"latin-1", b"cp1252", b"shift_jis", b"none")
+    ),
+    *(
+        b'<?xml version="1.1" standalone="yes"?>',
+        b"<!-- a -- b -->",
+        b"<?a b?>",
+        b"\xef\xbb\xbf",
+        b"\n",
+    ),
+]
+XML_TEXTS = [
+    *(
+        b"",
+        b" ",
+        b"nan",
+        b"-inf",
+        b"1e400",
+        b"-1",
+        b"0",
+        b"1e7",
+        b"1,5",
+        b"0x10",
+        b"1_0",
+        b"9" * 5000,
+    ),
+    *(
+        "٣".encode(),
+        b"&a;",
+        b"&lt;&amp;",
+        b"&#0;",
+        b"&#xD800;",
+        b"&#x202e;",
+        b"&#x110000;",
+        b"&#10;",
+    ),
+    *(
+        b"<![CDATA[elk]]>",
+        b"<![CDATA[",
+        b"<!-- -->",
+        b"<a/>",
+        b"..",
+        b"../../a.jpg",
+        b"C:\\a\\2.jpg",
+    ),
+    *(
+        b"2.jpg",
+        b"/1.jpg",
+        b"unspecified",
+        b"yes",
+        b"elk yak",
+        b"The VOC2007 Database",
+        b"]]>",
+        b"<",
+    ),
+]
 SPACE = b" \t\r\n,:;[]{}\"'"
 
 
@@ -97,7 +164,8 @@ def _value(content: bytes, rng: random.Random) -> bytes:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
-        return _token(content, rng)
+        is_xml = content.lstrip()[:1] == b"<"
+        return _xml(content, rng) if is_xml else _token(content, rng)
     places = list(_places(value))
     if not places:
         return json.dumps(rng.choice(VALUES)).encode()
@@ -137,6 +205,47 @@ def _places(value: Any) -> Any:
             inner = holder[key] if not isinstance(holder, dict) else holder.get(key)
             if isinstance(inner, (dict, list)):
                 stack.append(inner)
+
+
+def _xml(content: bytes, rng: random.Random) -> bytes:
+    """Replace a text of XML, or remove, rename, repeat, nest or move an element, or put something before all."""
+    elements = list(re.finditer(rb"<(\w+)[^<>]*>([^<>]*)</\1>", content))
+    groups = list(re.finditer(rb"<(size|object|bndbox)>.*?</\1>", content, re.DOTALL))
+    pool = (elements, elements, groups)[rng.randrange(3)]
+    if not pool:
+        return rng.choice(XML_HEADS) + content
+    found = rng.choice(pool)
+    before, element, after = content[: found.start()], found[0], content[found.end() :]
+    match rng.randrange(8):
+        case 0:
+            return before + after
+        case 1:
+            name = rng.choice([b"a", b"name", b"part", b"bndbox", b"object", b"a:b", b"1", b"xmin"])
+            return before + re.sub(rb"(</?)\w+", rb"\g<1>" + name, element) + after
+        case 2:
+            return before + element * rng.choice((2, 3, 300)) + after
+        case 3:
+            depth = rng.choice((1, 2, 40, 5000))
+            return before + b"<part>" * depth + element + b"</part>" * depth + after
+        case 4:
+            other = rng.choice(elements or groups)[0]
+            return before + element.replace(b">", b">" + other, 1) + after
+        case 5:
+            attribute = rng.choice(
+                (b' a="1"', b' a="&a;"', b" a", b' a="1" a="2"', b' xmlns="u:v"')
+            )
+            return before + element.replace(b">", attribute + b">", 1) + after
+        case 6:
+            head = rng.choice(XML_HEADS)
+            name = (
+                b"<name>" + rng.choice((b"&a;", b"&l;", b"")) if rng.random() < 0.5 else b"<name>"
+            )
+            return head + content.replace(b"<name>", name, 1)
+        case _:
+            inner = re.sub(
+                rb">[^<>]*<", lambda _: b">" + rng.choice(XML_TEXTS) + b"<", element, count=1
+            )
+            return before + inner + after
 
 
 def _token(content: bytes, rng: random.Random) -> bytes:

@@ -42,6 +42,17 @@ COCO = {
     ],
 }
 RESULTS = [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3.5, 4], "score": 0.75}] * 2
+TEXT_IDS = {
+    "images": [
+        {"id": f"a{n}", "file_name": f"{n}.jpg", "width": 16, "height": 12} for n in (1, 2, 3)
+    ],
+    "categories": [{"id": "1", "name": "elk"}, {"id": "y", "name": "yak"}],
+    "annotations": [
+        {"id": "n1", "image_id": "a1", "category_id": "1", "bbox": [1, 2, 3.5, 4]},
+        {"id": "2", "image_id": "a2", "category_id": "y", "bbox": [0, 0, 5, 5], "iscrowd": 0},
+        {"id": "3", "image_id": "a3", "category_id": "1", "bbox": [2, 2, 4, 4]},
+    ],
+}
 LABELME = {
     "version": "5.0.1",
     "flags": {"yak": True},
@@ -76,9 +87,14 @@ DOWNLOADS = {
     "a.zip": {"url": "http://host/a.zip", "bytes": 3, "sha256": "0" * 64, "files": {"a": 2}},
 }
 VOC = """<annotation><folder>JPEGImages</folder><filename>1.jpg</filename>
+<source><database>The VOC2007 Database</database></source>
 <size><width>16</width><height>12</height><depth>3</depth></size>
-<object><name>elk</name><difficult>0</difficult>
-<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8.5</ymax></bndbox></object></annotation>
+<object><name>elk</name><pose>Left</pose><truncated>0</truncated><difficult>0</difficult>
+<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8.5</ymax></bndbox>
+<part><name>head</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></part>
+</object>
+<object><name>yak</name><difficult>1</difficult>
+<bndbox><ymin>1</ymin><xmin>1</xmin><ymax>12</ymax><xmax>16</xmax></bndbox></object></annotation>
 """
 RECIPE = """about: A test.
 expect: Nothing.
@@ -124,6 +140,14 @@ def write_valid_files(folder: Path) -> None:
         "downloads",
         "voc/JPEGImages",
         "voc/Annotations",
+        "devkit/JPEGImages",
+        "devkit/Annotations",
+        "devkit/ImageSets/Main",
+        "splits/images/train",
+        "splits/images/val",
+        "splits/labels/train",
+        "splits/labels/val",
+        "texts",
         "yolo/labels",
         "cls/labels",
     ):
@@ -137,6 +161,10 @@ def write_valid_files(folder: Path) -> None:
         "classes/elk",
         "classes/yak",
         "voc/JPEGImages",
+        "devkit/JPEGImages",
+        "splits/images/train",
+        "splits/images/val",
+        "texts",
     ):
         for number in (1, 2, 3):
             pixels = rng.integers(0, 255, (12, 16, 3), np.uint8)
@@ -164,6 +192,15 @@ def write_valid_files(folder: Path) -> None:
         "cls/classes.txt": "elk\nyak\n",
         "names.txt": "elk\nyak\n",
         "voc/Annotations/1.xml": VOC,
+        "devkit/Annotations/1.xml": VOC,
+        "devkit/Annotations/2.xml": VOC.replace("1.jpg", "2.jpg").replace("elk", "yak"),
+        "devkit/ImageSets/Main/train.txt": "1\n",
+        "devkit/ImageSets/Main/val.txt": "2\n",
+        "texts/labels.json": TEXT_IDS,
+        "splits/data.yaml": "path: .\ntrain: images/train\nval: val.txt\nnames: [elk, yak]\n",
+        "splits/val.txt": "./images/val/1.jpg\nimages/val/2.jpg\nimages/val/3.jpg\n",
+        "splits/labels/train/1.txt": "0 0.5 0.5 0.25 0.25\n",
+        "splits/labels/val/2.txt": "1 0.5 0.5 0.25 0.25\n",
         "mapping.yaml": "elk: deer\nyak: null\n",
         "recipe.yaml": RECIPE,
         "config.yaml": CONFIG,
@@ -279,6 +316,9 @@ def readers() -> dict[str, Reader]:
     def above(path: Path) -> object:
         return dataset(path.parent.parent)
 
+    def both_splits(path: Path) -> object:
+        return dataset(path, split="train"), dataset(path, split="val")
+
     return {
         "coco": Reader("coco/labels.json", dataset, "check {}"),
         "recognise": Reader("coco/labels.json", recognise, "split {} --out {out}"),
@@ -293,7 +333,15 @@ def readers() -> dict[str, Reader]:
         "data.yaml": Reader("yolo/data.yaml", dataset, "check {}"),
         "labelme": Reader("labelme/1.json", lambda p: dataset(p.parent)),
         "class folders": Reader("classes/elk/1.jpg", above),
-        "voc": Reader("voc/Annotations/1.xml", above),
+        "voc": Reader("voc/Annotations/1.xml", above, "check {folder}/voc"),
+        "voc list": Reader(
+            "devkit/ImageSets/Main/val.txt",
+            lambda p: both_splits(p.parents[2]),
+            "check {folder}/devkit",
+        ),
+        "coco texts": Reader("texts/labels.json", dataset, "split {} --out {out}"),
+        "yolo splits": Reader("splits/data.yaml", both_splits, "check {}"),
+        "yolo list": Reader("splits/val.txt", lambda p: both_splits(p.with_name("data.yaml"))),
         "image": Reader("coco/1.jpg", read_image),
         "submission": Reader(
             "labels.json", lambda p: read_submission(p, 2), "evaluate {} {folder}/coco/labels.json"

@@ -22,7 +22,8 @@ from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.files import read_file, refused_folders, require_rights
 from tagbox.images.header import read_header
-from tagbox.paths import leads_outside
+from tagbox.paths import leads_back, leads_outside
+from tagbox.text_output import unescaped
 
 _HEIF = (".heic", ".heif")
 IMAGE_SUFFIXES = frozenset(
@@ -79,8 +80,8 @@ def locate_images(
         ``images-folder-missing`` when `images` is not a folder.
     """
     require_folder(images)
-    files = [name.replace("\\", "/") for name in names]
     folders = [images] if images is not None else candidate_folders(path)
+    files = [_with_slashes(name, folders) for name in names]
     best = _most_files(folders, files)
     if best is not None:
         return best, _with_their_spelling(best, files)
@@ -104,6 +105,17 @@ def locate_images(
                 return folder, [found.get(n, file) for n, file in zip(names, files, strict=True)]
     closed = [folder for folder in folders if not _may_list(folder)]
     return images or [*closed, *candidate_folders(path)][0], files
+
+
+def _with_slashes(name: str, folders: Sequence[Path]) -> str:
+    """`name` with ``/`` between folders; one with escaped bytes is the file of these bytes where only that is there."""
+    file, exact = name.replace("\\", "/"), unescaped(name)
+    if exact != name:
+        here = [[os.path.isfile(f / n) for f in folders] for n in (name, file, exact)]
+        only = any(here[2]) and not any(here[0] + here[1])
+        if (only or leads_outside(file)) and not leads_outside(exact):
+            return exact.replace("\\", "/")
+    return file
 
 
 def _own_role(path: Path, files: Sequence[str]) -> str | None:
@@ -260,10 +272,12 @@ def list_images(folder: Path, *, recursive: bool = True) -> list[str]:
     """Relative paths (``/`` between folders) of the images in a folder, sorted, without hidden ones.
 
     Folders that may not be listed are left out (`refused_folders`).
+    Links to folders are followed, but for those that lead back to a folder they are in.
     """
     found: list[str] = []
     for current, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(f for f in folders if is_visible(f)) if recursive else []
+        kept = [f for f in folders if is_visible(f)] if recursive else []
+        folders[:] = sorted(f for f in kept if not leads_back(os.path.join(current, f), folder))
         prefix = os.path.relpath(current, folder).replace(os.sep, "/")
         prefix = "" if prefix == "." else f"{prefix}/"
         found += [prefix + name for name in files if is_image(name)]

@@ -54,7 +54,7 @@ class Layout:
         if not named or list_images(self.folder):
             return self.folder
         root = self.folder / str(named)
-        return root if os.path.isdir(root) else self.folder
+        return root if os.path.isdir(root) and not _is_top(root) else self.folder
 
     @cached_property
     def entries(self) -> dict[str, Any]:
@@ -220,10 +220,12 @@ def _listed(value: Any) -> list[Any]:
 
 def _find(entry: str, bases: list[Path], name: str, described: Path) -> Path:
     found = _meanings(entry, bases)
-    if not found:
+    if not found or _is_top(found[0]):
         raise TagboxError(
             "split-missing",
-            f"{entry!r} is not there (looked in {some(bases, 3)})",
+            f"{entry!r} is the whole file system"
+            if found
+            else f"{entry!r} is not there (looked in {some(bases, 3)})",
             file=described,
             where=name,
             hint="correct the path, or choose another split with --split",
@@ -237,6 +239,11 @@ def _find(entry: str, bases: list[Path], name: str, described: Path) -> Path:
             hint="write the path relative to this file, without '..'",
         )
     return found[0]
+
+
+def _is_top(folder: Path) -> bool:
+    """Whether a folder is that of the whole file system, which no dataset means and no search ends in."""
+    return os.path.dirname(real := os.path.realpath(folder)) == real
 
 
 def _meanings(entry: str, bases: list[Path]) -> list[Path]:
