@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 _LONE = re.compile("[\ud800-\udfff]")
+_ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")
 _NAME = re.compile('[^\\s,"]*[\ud800-\udfff][^\\s,"]*')
 
 
@@ -42,6 +43,11 @@ def written(text: str) -> str:
 def _escaped(lone: re.Match[str]) -> str:
     code = ord(lone[0])
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def unescaped(text: str) -> str:
+    """The file name that `written` wrote as `text`, which is itself where it holds no escaped byte."""
+    return _ESCAPED.sub(lambda byte: chr(0xDC00 + int(byte[1], 16)), text)
 
 
 def encode_text(text: str) -> bytes:

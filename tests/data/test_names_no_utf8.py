@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tagbox.config import DataConfig
 from tagbox.data.load import load_dataset
+from tagbox.data.name_matching import match_names
 from tagbox.data.split import Split
 from tagbox.errors import TagboxError, visible
 from tagbox.predictions.files import encode_csv
 from tagbox.predictions.files import encode_json as encode_predictions
 from tagbox.predictions.predictions import Predictions
-from tagbox.text_output import encode_json, encode_text, written
+from tagbox.text_output import encode_json, encode_text, unescaped, written
 
 NAMES = (b"caf\xe9.png", b"\xff\xfe.png", b"gr\xc3\xbc\xc3\x9fe.png", b"\xe3\x81.png")
 
@@ -68,6 +72,65 @@ def test_a_split_finds_its_images_again(classes: Path, tmp_path: Path) -> None:
     json.loads((tmp_path / "split.json").read_bytes())
     rows = Split.load(tmp_path / "split.json").rows(dataset)
     assert rows["a"].tolist() == [0, 1, 2, 3, 4] and len(rows["b"]) == 7
+
+
+@pytest.mark.parametrize("format", ["coco", "csv"])
+@pytest.mark.parametrize("pictures", ["reference", "copy"])
+def test_the_parts_of_a_split_find_their_pictures(
+    classes: Path,
+    tmp_path: Path,
+    format: str,
+    pictures: str,
+    cli: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    out = tmp_path / "out"
+    done = cli("split", classes, "--to", format, "--pictures", pictures, "--out", out)
+    assert done.returncode == 0, done.stderr
+    part = out / ("train.csv" if format == "csv" else "train.json")
+    images = load_dataset(part).images
+    assert all(images.path(row).is_file() for row in range(len(images)))
+    assert any("\udc80" <= letter <= "\udcff" for name in images.files for letter in name)
+    checked = json.loads(cli("check", part, "--json").stdout)
+    assert "image-missing" not in {finding["code"] for finding in checked["findings"]}
+
+
+def test_the_keys_of_labels_find_their_pictures(classes: Path) -> None:
+    labels = classes / "bar/labels.json"
+    labels.write_text(json.dumps({r"caf\xe9": [0], r"\xff\xfe": [1], r"\xe9-gone": [1], "1": []}))
+    files = [os.fsencode(name) for name in load_dataset(labels).images.files]
+    assert files == [b"caf\xe9.png", b"\xff\xfe.png", b"\xe9-gone.jpg", b"1.png"]
+
+
+def test_a_name_that_begins_with_an_escaped_byte_stays_in_its_folder(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("image,labels\n\\xff.png,a\n1.png,b\n")
+    assert os.fsencode(load_dataset(table).images.files[0]) == b"\xff.png"
+
+
+def test_a_part_is_found_in_another_folder_too(classes: Path, tmp_path: Path) -> None:
+    """Folders of the names are others than where the pictures are now; names of two files mean none."""
+    table = tmp_path / "table.csv"
+    table.write_text("image,labels\nold/caf\\xe9.png,a\nold/1.png,b\n")
+    images = load_dataset(table, DataConfig(images=classes / "bar")).images
+    assert os.fsencode(images.path(0)).endswith(b"bar/caf\xe9.png") and images.path(0).is_file()
+    assert match_names([r"caf\xe9.png"], ["caf\udce9.png", "caf\udce9.PNG"]) == {
+        r"caf\xe9.png": "caf\udce9.png"
+    }
+    assert match_names([r"caf\xe9"], ["caf\udce9.png", "caf\udce9.jpg"], (".png", ".jpg")) == {}
+    (tmp_path / "x").mkdir()
+    for name in (b"caf\xe9.png", rb"caf\xe9.png"):
+        shutil.copy(classes / "bar/1.png", os.path.join(os.fsencode(tmp_path / "x"), name))
+    shutil.copy(classes / "bar/1.png", tmp_path / "x/1.png")
+    table.write_text("image,labels\ncaf\\xe9.png,a\n1.png,b\n")
+    with contextlib.suppress(TagboxError):
+        images = load_dataset(table, DataConfig(images=tmp_path / "x")).images
+        assert not images.path(0).is_file()
+
+
+@given(st.binary(max_size=12).filter(lambda name: b"\\" not in name))
+def test_a_written_name_is_read_as_the_same_bytes(name: bytes) -> None:
+    text = os.fsdecode(name)
+    assert unescaped(written(text)) == text
 
 
 def test_predictions_are_valid_files() -> None:

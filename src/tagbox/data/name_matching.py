@@ -1,7 +1,8 @@
 """Which file a picture's name means where it is spelt otherwise than the file.
 
 Names differ by what tools do to them: the form of Unicode (macOS decomposes ``é``), percent-encoding, the case
-of letters, a suffix that is left out, folders of another computer, a URL in front. A name means a file only
+of letters, a suffix that is left out, folders of another computer, a URL in front, and ``\\xe9`` for a byte
+that is no UTF-8. A name means a file only
 where no other file and no other name would do as well.
 """
 
@@ -13,6 +14,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from unicodedata import normalize
 from urllib.parse import unquote
+
+from tagbox.text_output import unescaped
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^/]*(?=/|$)")
 _DRIVE = re.compile(r"[A-Za-z]:(?=/)")
@@ -123,7 +126,8 @@ class _Index:
         for is_stem, spelling, table in self._levels:
             if not (is_stem and has_suffix) and (found := table.get(spelling(key))):
                 return found if len(found) == 1 else _nearest(path, found)
-        return []
+        exact = unescaped(name)
+        return [] if exact == name else self.matches(exact)
 
 
 def _nearest(path: str, files: Sequence[str]) -> list[str]:

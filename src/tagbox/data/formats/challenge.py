@@ -39,6 +39,7 @@ from tagbox.data.submission import read_submission, write_submission
 from tagbox.errors import TagboxError
 from tagbox.files import cannot_read, read_file
 from tagbox.text_files import not_utf8
+from tagbox.text_output import unescaped
 
 
 def read_cls(
@@ -251,12 +252,13 @@ def read_labels(path: Path, images: Path | None = None, names: Path | None = Non
         if labels.keys() & found.keys():
             root, index = folder, found
             break
-    check_relative([index.get(key, key) for key in labels], path, "key {} (counted from 0)")
+    files = [index.get(key, f"{unescaped(key)}.jpg") for key in labels]
+    check_relative(files, path, "key {} (counted from 0)")
     return build_dataset(
         path=path,
         format="labels",
         root=root,
-        files=[index.get(key, f"{key}.jpg") for key in labels],
+        files=files,
         categories=categories,
         annotations=from_label_lists(list(labels.values())),
         labelled=[True] * len(labels),
