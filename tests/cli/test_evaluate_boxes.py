@@ -200,7 +200,7 @@ BAD = [
     ("evaluate results.json truth.json --top-k 1", FOUND, "needs-labels", "--top-k"),
     ("evaluate results.json truth.json --labels multi", FOUND, "needs-labels", "--labels"),
     ("evaluate results.json truth.json --thresholds high", FOUND, "file-missing", "high"),
-    ("evaluate results.json truth.json --thresholds nan", FOUND, "score-cuts-invalid", "value"),
+    ("evaluate results.json truth.json --thresholds nan", FOUND, "config-value", "value"),
     ("evaluate results.json results.json truth.json", FOUND, "several-predictions", "--as-labels"),
     (
         "evaluate --as-labels results.json truth.json",

@@ -112,7 +112,7 @@ BAD = [
     (spoilt(score=True), "bad-score", "[1].score", "true"),
     (spoilt(score=[0.9]), "bad-score", "[1].score", "[0.9]"),
     # ids
-    (spoilt(image_id="7"), "id-type", "[1].image_id", '"7"'),
+    (spoilt(image_id=[7]), "id-type", "[1].image_id", "[7]"),
     (spoilt(category_id=1.5), "id-type", "[1].category_id", "1.5"),
     (spoilt(image_id=2**70), "id-type", "[1].image_id", "whole"),
     (spoilt(category_id=True), "id-type", "[1].category_id", "true"),

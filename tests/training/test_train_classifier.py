@@ -36,6 +36,7 @@ from tagbox.training.optim import Schedule, one_cycle
 from tagbox.training.task import TrainSetup
 
 FILES = {
+    ".tagbox",
     "config.yaml",
     "history.csv",
     "metrics.json",
