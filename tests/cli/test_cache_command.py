@@ -34,3 +34,10 @@ def test_without_a_cache_nothing_is_made(cli: Callable[..., Any], tmp_path: Path
         done = cli("cache", *arguments, "--folder", tmp_path / "none")
         assert done.returncode == 0
     assert not (tmp_path / "none").exists()
+
+
+def test_a_path_on_the_screen_has_no_control_characters(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    shown = cli("cache", "info", "--folder", tmp_path / "a\x1b[2Jb").stdout
+    assert shown == f"{tmp_path}/a\\x1b[2Jb: 0 features, 0.0 MB\n"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
 from contextlib import redirect_stderr
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,8 +21,11 @@ from tagbox.config import DataConfig
 from tagbox.data.export import Format, export
 from tagbox.data.load import load_dataset
 from tagbox.errors import LONGEST_VALUE, TagboxError, visible
+from tagbox.inference.detector import DetectorOutput
+from tagbox.inference.detector_outputs import BoxPredictions
 from tagbox.predictions.files import encode_csv, encode_json, read_csv, read_json
-from tagbox.predictions.predictions import Predictions
+from tagbox.predictions.predictions import Detections, Predictions
+from tagbox.predictions.thresholds import ScoreThresholds
 
 HOSTILE = (
     "[/b]",
@@ -68,7 +73,7 @@ NAMES = st.one_of(
     st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12),
     st.text("[]<>&'\"=+-@,;|?\t\n\r\\/ .#:~\x1b\x85\u2028\ufeffaé", min_size=1, max_size=8),
 )
-FORMATS: tuple[Format, ...] = ("coco", "labels", "csv", "cls", "yolo", "labelme", "folders")
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 def pixels(path: Path) -> None:
@@ -166,6 +171,83 @@ def test_predictions_survive_or_are_refused(categories: list[str], images: list[
         stored = read_csv(path)
     assert (stored.images, stored.categories) == (tuple(images), tuple(categories))
     assert np.array_equal(stored.probabilities, values)
+
+
+# What a file system takes as one name, and a stem is left of.
+FILE_NAMES = NAMES.map(lambda name: re.sub(r"[/\\\0]", "_", name)).filter(
+    lambda name: not name.startswith(".") and len(name.encode()) < 200
+)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@settings(max_examples=40)
+@given(first=FILE_NAMES, second=FILE_NAMES)
+@example(first="a|b;;;;c", second=" lead")
+@example(first="=1", second="a\rb")
+def test_picture_files_survive_or_are_refused(format: Format, first: str, second: str) -> None:
+    # Two names that are one on some systems, or one stem, are another matter.
+    if first.casefold().strip() == second.casefold().strip():
+        return
+    names = [f"{first}.png", f"{second}.png"]
+    document = {
+        "images": [
+            {"id": n, "file_name": name, "width": 20, "height": 20} for n, name in enumerate(names)
+        ],
+        "categories": [{"id": k, "name": name} for k, name in enumerate(("cat", "dog"))],
+        "annotations": [
+            {"id": n, "image_id": n, "category_id": n, "bbox": [1, 1, 5, 5], "area": 25}
+            for n in (0, 1)
+        ],
+    }
+    with TemporaryDirectory() as folder:
+        for name in names:
+            pixels(Path(folder, name))
+        source = Path(folder, "source.json")
+        source.write_text(json.dumps(document))
+        dataset = load_dataset(source)
+        assert dataset.images.files.tolist() == names
+        try:
+            written = export(dataset, Path(folder, "out"), "train", format, "copy")
+        except TagboxError as error:
+            assert error.code == "name-unwritable"
+            odd = re.compile(r"^\s|\s$|[\x00-\x1f\x7f-\x9f\ufeff\u2028\u2029]")
+            assert any(odd.search(name) for name in (first, second)), (format, names)
+            return
+        read = load_dataset(Path(folder, "out") if format == "yolo" else written)
+        there = [read.images.path(row).is_file() for row in range(len(read))]
+        found = {
+            Path(file).name: {read.categories.names[k] for k in np.flatnonzero(read.labels[row])}
+            for row, file in enumerate(read.images.files.tolist())
+        }
+    assert all(there)
+    assert found == {names[0]: {"cat"}, names[1]: {"dog"}}
+
+
+@given(category=NAMES, image=NAMES)
+def test_boxes_survive_or_are_refused(category: str, image: str) -> None:
+    path = Path(image.replace("\0", "_"))
+    detections = Detections(
+        images=(str(path),),
+        categories=(category,),
+        image_rows=np.zeros(1, np.int32),
+        category_rows=np.zeros(1, np.int32),
+        boxes=np.array([[1.0, 2.0, 3.0, 4.0]]),
+        scores=np.array([0.5]),
+    )
+    output = DetectorOutput(
+        detections=detections, sizes=np.full((1, 2), 9, np.int32), ok=np.ones(1, bool), errors=[]
+    )
+    boxes = BoxPredictions(paths=[path], outputs=output, thresholds=ScoreThresholds(value=0.1))
+    [entry] = json.loads(boxes.encode("json"))["images"]
+    assert (entry["image"], entry["objects"][0]["name"]) == (str(path), category)
+    try:
+        content = boxes.encode("csv")
+    except TagboxError as error:
+        assert error.code == "name-unwritable"
+        assert any(n != n.strip() or "\r" in n for n in (category, str(path)))
+        return
+    rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
+    assert rows[1][:2] == [str(path), category]
 
 
 def test_a_formula_is_read_back_as_it_was(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.atomic_io import cache_folder, sole_use
+from tagbox.errors import visible
 from tagbox.sqlite import connect
 
 FILE_NAME = "features.sqlite"
@@ -323,4 +324,4 @@ def _bytes_used(database: sqlite3.Connection) -> int:
 
 
 def _say(message: str) -> None:
-    print(f"tagbox: {message}", file=sys.stderr)
+    print(f"tagbox: {visible(message)}", file=sys.stderr)

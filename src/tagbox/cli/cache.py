@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from tagbox.cli.console import print_json, say
+from tagbox.cli.console import print_json, print_line, say
 
 cache = App(
     help_format="markdown",
@@ -38,7 +38,7 @@ def info(*, folder: Path | None = None, json: bool = False) -> None:
     if json:
         print_json({"folder": str(folder), "features": count, "bytes": size})
     else:
-        print(f"{folder}: {count} features, {size / 1e6:.1f} MB")
+        print_line(f"{folder}: {count} features, {size / 1e6:.1f} MB")
 
 
 @cache.command

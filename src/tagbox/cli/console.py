@@ -39,7 +39,11 @@ def is_main_process() -> bool:
 def say(message: str) -> None:
     """Print lines on stderr, without control characters."""
     if is_main_process():
-        _to_stderr("\n".join(map(visible, message.split("\n"))))
+        _to_stderr(_visible_lines(message))
+
+
+def _visible_lines(text: str) -> str:
+    return "\n".join(map(visible, text.split("\n")))
 
 
 def say_error(error: TagboxError) -> None:
@@ -113,7 +117,12 @@ def show_warning(
         say(f"tagbox: warning: {message}")
     else:
         text = warnings.formatwarning(message, category, filename, lineno, line)
-        print(text, end="", file=file or sys.stderr)
+        print(_visible_lines(text), end="", file=file or sys.stderr)
+
+
+def print_line(text: str) -> None:
+    """Print one line on stdout, without control characters."""
+    print(visible(text))
 
 
 def print_json(value: Any) -> None:

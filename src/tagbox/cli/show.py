@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from tagbox.cli.console import print_json, progress_bar, say, say_error
+from tagbox.cli.console import print_json, print_line, progress_bar, say, say_error
 from tagbox.config import AugmentConfig, BoxAugmentConfig, Config, DataConfig, Geometry, require
 from tagbox.errors import TagboxError
 
@@ -161,7 +161,7 @@ def show(
             result["labels"] = [cell.labels for cell in cells]
         print_json(result)
     else:
-        print(out)
+        print_line(str(out))
     return int(bool(errors))
 
 

@@ -24,6 +24,7 @@ from tagbox.images.drawn_files import save_jpegs
 from tagbox.images.header import UNKNOWN, read_header
 from tagbox.inference.detector import DetectorOutput
 from tagbox.predictions.coco_results import encode_results, image_keys
+from tagbox.predictions.files import require_csv_names
 from tagbox.predictions.predictions import Detections
 from tagbox.predictions.thresholds import ScoreThresholds
 from tagbox.text_output import encode_json, encode_text
@@ -173,7 +174,7 @@ class BoxPredictions:
         Raises
         ------
         TagboxError
-            ``not-finite``.
+            ``not-finite``; ``name-unwritable`` for a name that a CSV file would change.
         """
         if format == "coco":
             assert self.target is not None
@@ -196,6 +197,7 @@ class BoxPredictions:
         ]
         numbered = zip(predicted.image_rows.tolist(), objects, strict=True)
         if format == "csv":
+            require_csv_names((*predicted.categories, *predicted.images))
             rows = ((predicted.images[row], *csv_cells(each)) for row, each in numbered)
             return b"".join(csv_parts(("image", *BOX_COLUMNS), rows))
         images: dict[int, dict[str, Any]] = {

@@ -25,6 +25,7 @@ from tagbox.inference.detector_outputs import (
 )
 from tagbox.inference.video import Frame, VideoReader, VideoWriter, write_video
 from tagbox.inference.views import ImageBoxes, Tiles
+from tagbox.predictions.files import require_csv_names
 from tagbox.predictions.thresholds import ScoreThresholds
 
 Row = dict[str, Any]
@@ -102,8 +103,11 @@ def detect_video(
     Raises
     ------
     TagboxError
-        ``video-damaged`` where not even the first frame can be read; ``cannot-write``, ``video-encoder``.
+        ``video-damaged`` where not even the first frame can be read; ``cannot-write``, ``video-encoder``;
+        ``name-unwritable`` for a category that a CSV file would change.
     """
+    if rows is not None and rows[1] == "csv":
+        require_csv_names(model.categories)
     summary = VideoSummary()
     with ExitStack() as stack:
         writer = None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tagbox.atomic_io import cache_folder, sha256_of
 from tagbox.config import require_no_password
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, visible
 from tagbox.files import open_file
 from tagbox.paths import inside
 
@@ -69,7 +69,7 @@ class _DownloadProgress:
     def __init__(self, url: str) -> None:
         from tagbox.data.http_download import shown_url
 
-        self._url = shown_url(url)
+        self._url = visible(shown_url(url))
         self._percent = -1
 
     def __call__(self, received: int, total: int | None) -> None:

@@ -13,7 +13,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -272,19 +272,24 @@ def encode_csv(predictions: Predictions) -> bytes:
         ``name-unwritable``.
     """
     assert predictions.probabilities is not None
-    for name in (*predictions.categories, *predictions.images):
-        if name != name.strip() or "\r" in name:
-            raise TagboxError(
-                "name-unwritable",
-                f"the name {name!r} has a carriage return in it or a space around it, and a CSV file would change it",
-                hint="rename it, or choose the format json",
-            )
+    require_csv_names((*predictions.categories, *predictions.images))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", *predictions.categories])
     for image, row in zip(predictions.images, predictions.probabilities, strict=True):
         writer.writerow([image, *map(str, row)])
     return encode_text(text.getvalue())
+
+
+def require_csv_names(names: Iterable[str]) -> None:
+    """Raise ``name-unwritable`` for a name that programs which read CSV files would change."""
+    for name in names:
+        if name != name.strip() or "\r" in name:
+            raise TagboxError(
+                "name-unwritable",
+                f"the name {name!r} has a carriage return in it or a space around it, and a CSV file would change it",
+                hint="rename it, or choose the format json",
+            )
 
 
 def encode_json(

@@ -316,13 +316,13 @@ def write_voc(dataset: Dataset, folder: Path) -> None:
     Raises
     ------
     TagboxError
-        ``labels-unknown``; ``voc-field`` for a category name that XML cannot hold; ``cannot-write``.
+        ``labels-unknown``; ``name-unwritable`` for a category name that XML cannot hold; ``cannot-write``.
     """
     require_known_labels(dataset, "Pascal VOC files")
     for name in dataset.categories.names:
         if _NOT_XML.search(name) or name != name.strip() or not name:
             raise TagboxError(
-                "voc-field",
+                "name-unwritable",
                 f"the category name {name!r} cannot be written in XML",
                 file=dataset.source.path,
                 hint="rename it with --mapping, or choose another format",
