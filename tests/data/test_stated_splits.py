@@ -191,6 +191,16 @@ def test_yolo_list_with_a_missing_picture(tmp_path: Path, picture: Picture) -> N
     assert caught.value.code == "image-missing"
 
 
+@pytest.mark.parametrize("line", ["/", "\\", ".", "images", "../" * 40])
+def test_yolo_list_with_a_folder(tmp_path: Path, picture: Picture, line: str) -> None:
+    yolo(picture, tmp_path, ["images/1.png"])
+    text(tmp_path / "train.txt", f"images/1.png\n{line}\n")
+    text(tmp_path / "data.yaml", "train: train.txt\nnames: [cat]\n")
+    with pytest.raises(TagboxError, match="1 of the 2 pictures") as caught:
+        load_dataset(tmp_path)
+    assert caught.value.code == "image-missing"
+
+
 @pytest.mark.parametrize("settings", [True, False])
 def test_cvat_and_darknet(tmp_path: Path, picture: Picture, settings: bool) -> None:
     for folder, name in (("obj_train_data", "1"), ("obj_Validation_data", "2")):

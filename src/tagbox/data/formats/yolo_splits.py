@@ -277,7 +277,7 @@ def _of_list(path: Path, bases: list[Path]) -> list[str]:
     found, missing = [], []
     lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     for line in lines:
-        meanings = _meanings(line, [path.parent, *bases])
+        meanings = [m for m in _meanings(line, [path.parent, *bases]) if not os.path.isdir(m)]
         if not meanings:
             # Darknet's paths begin in the folder where it was started.
             parts = PurePosixPath(line.replace("\\", "/")).parts
