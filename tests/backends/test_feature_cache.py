@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -344,3 +345,32 @@ def test_the_folder_is_the_environments_choice(
     monkeypatch.delenv("TAGBOX_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert FeatureCache().folder == tmp_path / "xdg" / "tagbox" / "features"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs limits on files")
+def test_a_full_disk_is_said_and_what_was_kept_is_read(tmp_path: Path) -> None:
+    script = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from tagbox.backends.feature_cache import FeatureCache, feature_key
+cache = FeatureCache(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+for number in range(100):
+    cache.put(feature_key("new", 0, bytes([number]) * 32), np.ones(1000, np.float32))
+cache.close()
+"""
+    key = feature_key("old", 0, bytes(32))
+    with closing(FeatureCache(tmp_path)) as cache:
+        cache.put(key, np.arange(8, dtype=np.float32))
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    [said] = done.stderr.splitlines()
+    assert said.startswith(f"tagbox: the feature cache in {tmp_path} failed (")
+    assert said.endswith("; going on without it")
+    with closing(FeatureCache(tmp_path)) as cache:
+        found = cache.get(key, 8)
+    assert found is not None and found.tolist() == list(range(8))
+    assert not list(tmp_path.glob("*.damaged*"))

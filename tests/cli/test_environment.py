@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from user_files import hashes
+
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 NAMES = ("[/b]", "π→é\U0001f600")
 
@@ -93,3 +95,24 @@ def test_a_working_folder_that_is_gone_is_said(
     done = shell(f"mkdir gone; cd gone; rmdir ../gone; tagbox check {folder / 'c.json'}")
     assert done.returncode == 1
     assert "error [working-folder-missing]: the working folder does not exist" in done.stderr
+
+
+def test_a_full_disk_is_said_and_old_files_are_kept(
+    shell: Callable[..., subprocess.CompletedProcess[str]], folder: Path
+) -> None:
+    document = json.loads((folder / "c.json").read_text())
+    document["images"] = [
+        dict(document["images"][0], id=n, file_name=f"{n}.jpg") for n in range(1, 400)
+    ]
+    (folder / "long.json").write_text(json.dumps(document))
+    assert shell("tagbox split c.json --to coco --out full").returncode == 0
+    before = hashes(folder / "full")
+    # No file may grow over 1 kB: the system refuses to write as it does where a disk is full.
+    for options in ("--to coco", "--to csv"):
+        done = shell(f"ulimit -f 1; tagbox split long.json {options} --out full --overwrite")
+        assert done.returncode == 1, done.stderr
+        said = done.stderr.splitlines()[-1]
+        assert said.startswith("tagbox: error [cannot-write]: ")
+        assert "File too large; check that" in said
+        assert hashes(folder / "full") == before
+        assert not [path.name for path in folder.iterdir() if "tmp" in path.name]

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -331,3 +332,24 @@ def test_drawn_images_are_replaced_by_the_next_call(place: Path, cli: Cli, tmp_p
         predict(cli, place, tmp_path / "a.png", tmp_path / "A.png", "--save-images", tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"a.png", "A.png", "a.jpg", "A-2.jpg"}
     assert {name: found for name, found in hashes(tmp_path).items() if name in before} == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_a_full_disk_is_said_and_the_old_file_is_kept(place: Path) -> None:
+    (place / "kept.json").write_text("old")
+    command = Path(sys.executable).with_name("tagbox")
+    words = "predict runs/first scenes/train --score 0 --engine torch --out kept.json"
+    done = subprocess.run(
+        # No file may grow over 1 kB: the system refuses to write as it does where a disk is full.
+        ["bash", "-c", f"ulimit -f 1; exec {command} {words}"],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    said = "tagbox: error [cannot-write]: kept.json: File too large; check that"
+    assert done.stderr.splitlines()[-1].startswith(said)
+    assert (place / "kept.json").read_text() == "old"
+    assert not list(place.glob(".kept*"))
