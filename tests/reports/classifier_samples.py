@@ -52,7 +52,7 @@ def report_data(
     shown = [
         make_example(
             random.integers(0, 255, (24 + 7 * (row % 3), 40, 3), dtype=np.uint8),
-            f"{row:012d}<b>.jpg",
+            f"{row:012d}<script>alert(3)</script><img src=x onerror=alert(4)>.jpg",
             int(row),
             kind,
             truth=truth,

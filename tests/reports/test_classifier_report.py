@@ -55,6 +55,7 @@ def test_texts_are_text() -> None:
     assert set(HOSTILE) <= set(links.row_headers)
     assert "<script>alert" not in page
     assert "<img" not in page
+    assert "&lt;script&gt;alert(3)&lt;/script&gt;&lt;img src=x onerror=alert(4)&gt;.jpg" in page
     assert "see http://example.invalid/&lt;x&gt;" in page
 
 
