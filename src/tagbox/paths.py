@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,11 +21,19 @@ _Identity = tuple[int, int]
 
 def leads_outside(name: str) -> bool:
     """Whether a file name is absolute or has ``..`` among its folders, with ``/`` or ``\\`` between them."""
-    # Nearly every name has neither, and a dataset has 100,000 of them.
     if ".." not in name and name[:1] not in "/\\~" and name[1:2] != ":":
         return False
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or bool(_DRIVE.match(name))
+
+
+def leading_outside(names: Sequence[str]) -> list[int]:
+    """The positions of the names that `leads_outside` finds."""
+    # Nearly always there is none, which a search in all 100,000 names of a dataset at once shows.
+    joined = "\n" + "\n".join(names)
+    if not any(mark in joined for mark in ("..", "\n/", "\n\\", ":")):
+        return []
+    return [position for position, name in enumerate(names) if leads_outside(name)]
 
 
 def inside(folder: Path, name: str, *, file: Path | None = None, where: str | None = None) -> Path:

@@ -22,7 +22,7 @@ from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.files import read_file, refused_folders, require_rights
 from tagbox.images.header import read_header
-from tagbox.paths import leads_back, leads_outside
+from tagbox.paths import leading_outside, leads_back, leads_outside
 from tagbox.text_output import unescaped
 
 _HEIF = (".heic", ".heif")
@@ -257,15 +257,14 @@ def check_relative(names: Sequence[str], path: Path, where: str) -> None:
     TagboxError
         ``file-name-outside``.
     """
-    for position, name in enumerate(names):
-        if leads_outside(name):
-            raise TagboxError(
-                "file-name-outside",
-                f"{name!r} leads out of the folder of pictures",
-                file=path,
-                where=where.format(position),
-                hint="name the folder of the pictures with --images, or write names relative to it",
-            )
+    for position in leading_outside(names):
+        raise TagboxError(
+            "file-name-outside",
+            f"{names[position]!r} leads out of the folder of pictures",
+            file=path,
+            where=where.format(position),
+            hint="name the folder of the pictures with --images, or write names relative to it",
+        )
 
 
 def list_images(folder: Path, *, recursive: bool = True) -> list[str]:
@@ -375,8 +374,8 @@ class _SavedSplit(msgspec.Struct):
 
 def _sample(names: Sequence[str]) -> list[str]:
     """At most `_SAMPLE` evenly spaced names, the first and the last among them."""
-    rows = np.unique(np.linspace(0, len(names) - 1, min(_SAMPLE, len(names))).astype(int))
-    return [names[row] for row in rows]
+    rows = np.linspace(0, len(names) - 1, min(_SAMPLE, len(names))).astype(int)
+    return [names[row] for row in dict.fromkeys(rows.tolist())]
 
 
 def image_sizes(dataset: Dataset, rows: NDArray[np.integer] | None = None) -> NDArray[np.float64]:

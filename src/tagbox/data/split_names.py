@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from tagbox.data.text import some
@@ -30,7 +31,12 @@ def role(name: str, *, prefixed: bool = False) -> str | None:
 
 def role_of_path(name: str) -> str | None:
     """The role of the first folder of a relative path that is named as a split."""
-    roles = (role(part, prefixed=True) for part in PurePosixPath(name).parts[:-1])
+    return _role_of_folders(name.rpartition("/")[0])
+
+
+@lru_cache(4096)  # Files are many and their folders few.
+def _role_of_folders(folders: str) -> str | None:
+    roles = (role(part, prefixed=True) for part in PurePosixPath(folders).parts)
     return next((found for found in roles if found is not None), None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -137,13 +138,14 @@ def category_columns(records: list[CategoryRecord]) -> dict[str, Any]:
 
 def annotation_columns(records: list[Any]) -> dict[str, Any]:
     """The columns of annotation records, without their positions."""
-    boxes = [r.bbox or NO_BOX for r in records]
+    boxes = map(msgspec.structs.astuple, (r.bbox or NO_BOX for r in records))
+    sides = np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(records))
     areas = [np.nan if r.area is None else r.area for r in records]
     return {
         "annotation_ids": column_of(records, "id", np.int64),
         "image_of": column_of(records, "image_id", np.int64),
         "category_of": column_of(records, "category_id", np.int64),
-        "boxes": np.column_stack([column_of(boxes, side, np.float64) for side in "xywh"]),
+        "boxes": sides.reshape(-1, 4),
         "areas": np.fromiter(areas, np.float64, len(areas)),
         "crowd": column_of(records, "iscrowd", np.int8),
     }
