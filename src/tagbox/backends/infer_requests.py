@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from tagbox.sharing import engine_lost, start_engine
 
 Outputs = list[NDArray[np.float32]]
+_MILLISECONDS = 1
+"""How long one image is waited for before the next is looked at; a network takes longer for an image."""
 
 
 class InferRequests:
@@ -56,7 +58,7 @@ class InferQueue:
         self._under_way: deque[tuple[Any, Callable[[Outputs], object]]] = deque()
 
     def submit(self, inputs: NDArray[Any], put: Callable[[Outputs], object]) -> None:
-        """Start the inference of one image; may wait for the oldest. `put` is called with copies of the outputs."""
+        """Start the inference of one image; may wait for any other, and calls `put` of that with copies of its outputs."""
         start_engine()
         # A caller with nothing under way always gets a request: nobody waits for what another one does.
         request = self._requests.take(always=not self._under_way)
@@ -67,17 +69,22 @@ class InferQueue:
         self._under_way.append((request, put))
 
     def finish(self) -> None:
-        """Wait for all images, oldest first."""
+        """Wait for all images."""
         if engine_lost():
             self._under_way.clear()
         while self._under_way:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """Wait for the oldest image and pass its outputs on."""
+        """Wait for any image and pass its outputs on."""
+        # To wait for the oldest would leave idle what has computed a later one. OpenVINO's callbacks, which would
+        # tell the first to end, can wait for ever for Python's lock when their model is deleted.
         request, put = self._under_way.popleft()
         outputs = None
         try:
+            while not request.wait_for(_MILLISECONDS):
+                self._under_way.append((request, put))
+                request, put = self._under_way.popleft()
             request.wait()
             # The request's own memory is written again by the next image.
             outputs = [tensor.data.copy() for tensor in request.output_tensors]

@@ -7,6 +7,7 @@ nothing recompiles for a remainder, and a feature never depends on its neighbour
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +23,7 @@ from tagbox.backends.encoder import (
     Squares,
     installed_version,
 )
-from tagbox.backends.infer_requests import InferQueue, InferRequests
+from tagbox.backends.infer_requests import InferQueue, InferRequests, Outputs
 from tagbox.config import Geometry
 from tagbox.models.backbones import Backbone
 from tagbox.sharing import shared_property, start_engine
@@ -61,12 +62,20 @@ class OpenVinoEncoder(Encoder):
     def maps(self, squares: Squares) -> Features:
         """See `Encoder.maps`."""
         start_engine()
-        found: list[Features] = []
+        found: dict[int, Features] = {}
         queue = InferQueue(self._requests)
-        for square in squares:
-            queue.submit(_batch_of(square), lambda outputs: found.append(outputs[1][0]))
+
+        def keep_as(row: int) -> Callable[[Outputs], object]:
+            def keep(outputs: Outputs) -> None:
+                found[row] = outputs[1][0]
+
+            return keep
+
+        for row, square in enumerate(squares):
+            queue.submit(_batch_of(square), keep_as(row))
         queue.finish()
-        return np.stack(found) if found else np.zeros((0, self.spec.dim, 0, 0), np.float32)
+        maps = [found[row] for row in range(len(squares))]
+        return np.stack(maps) if maps else np.zeros((0, self.spec.dim, 0, 0), np.float32)
 
     def queue(self) -> EncoderQueue:
         """See `Encoder.queue`."""
