@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.data.dataset import ONLY_CROWDS_HINT
 from tagbox.data.record_pixels import SIZE_HINT
-from tagbox.data.training_boxes import ONLY_CROWDS_HINT
 from tagbox.errors import TagboxError
 
 Severity = Literal["error", "warning", "info"]

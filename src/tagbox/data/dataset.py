@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from tagbox.errors import TagboxError
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
+ONLY_CROWDS_HINT = "set iscrowd to 0 wherever an annotation is of one object"
+"""What to do where all boxes are of crowd regions; reading and checking advise it."""
 LABEL_SUFFIXES = frozenset((".txt", ".cls", ".json", ".xml", ".csv", ".yaml", ".yml"))
 """What the names of label files in a dataset's folder end in."""
 # Up to this largest id a lookup table is used, which is faster than a binary search.

@@ -19,12 +19,11 @@ from tagbox.data.box_faults import (
     require_readable_segmentations,
     without_area,
 )
-from tagbox.data.dataset import Dataset
+from tagbox.data.dataset import ONLY_CROWDS_HINT, Dataset
 from tagbox.data.record_pixels import RecordPixels, record_pixels
 from tagbox.errors import TagboxError
 
 DROP = "or leave such annotations out with --boxes drop"
-ONLY_CROWDS_HINT = "set iscrowd to 0 wherever an annotation is of one object"
 _KINDS = ("annotation-without-box", "box-degenerate", "box-outside")
 _WORDS = {
     "annotation-without-box": ("annotation without a box", "annotations without a box"),
