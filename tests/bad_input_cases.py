@@ -1128,8 +1128,13 @@ SEARCHES = [
     # the name of a run; a third dataset that is not there
     Case(f"{TUNE} --studies .", both(coco(), write("s/model.json", "{}")), "study-name", "s"),
     Case(f"{TUNE} --test t.json", coco(), "file-missing", "t.json"),
-    # a database that is none, and ones that are not there
-    Case(f"{TUNE} --studies .", both(coco(), write("s/study.db", "?" * 99)), "study-damaged", "s"),
+    # a database that is none of tagbox, and ones that are not there
+    Case(
+        f"{TUNE} --studies .",
+        both(coco(), write("s/study.db", "?" * 99)),
+        "not-made-by-tagbox",
+        "s",
+    ),
     Case(f"{TUNE} --storage sqlite:////nowhere/x.db", coco(), "study-storage", "/nowhere/x.db"),
     Case(f"{TUNE} --storage nosql://here/x", coco(), "study-storage", "", "--storage"),
     # a detector: what is a classifier's, what is held; a size, a name and a number of stages of which no network comes

@@ -316,7 +316,7 @@ def _is_earlier_study(folder: Path) -> bool:
         for name in (FILE, f"{FILE}-wal", f"{FILE}-journal"):
             if (folder / name).exists():
                 shutil.copyfile(folder / name, Path(copies, name))
-        connection = sqlite3.connect(Path(copies, FILE))
+        connection = connect(Path(copies, FILE))
         try:
             query = "SELECT EXISTS (SELECT 1 FROM study_user_attributes WHERE key = 'about')"
             return bool(connection.execute(query).fetchone()[0])
