@@ -53,11 +53,6 @@ def gray_levels(picture: PilImage, tell: Tell) -> NDArray[np.uint8]:
     return scaled(np.asarray(picture), stated_range(picture), tell)
 
 
-def is_deep(picture: PilImage) -> bool:
-    """Whether an image, not yet loaded, has more than 8 bits a channel."""
-    return picture.mode.startswith("I") or picture.mode == "F" or bool(_deep_mode(picture))
-
-
 def color_levels(
     picture: PilImage, reopen: Callable[[], PilImage] | None, tell: Tell
 ) -> PilImage | None:

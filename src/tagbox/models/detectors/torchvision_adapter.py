@@ -214,9 +214,8 @@ class TwoStage(TorchvisionDetector):
         maps, scores, offsets = floats[:count], floats[count : 2 * count], floats[2 * count :]
         named = OrderedDict(zip(self.map_names, maps, strict=True))
         pool = self.model.roi_heads.box_roi_pool
-        if (
-            pool.map_levels is None
-        ):  # Set after `pool.scales`: another thread may be between the two.
+        # The levels are set after the scales: another thread may be between the two.
+        if pool.map_levels is None:
             # It takes the maps' strides once, from the first images' sizes; those of the batch are meant,
             # as a small image in a large square would be taken for a finer map.
             square = (pixels.shape[2], pixels.shape[3])
