@@ -164,3 +164,29 @@ def test_a_few_moments(place: Path, command: str) -> None:
 def test_twenty_moments(place: Path, command: str) -> None:
     """The three signals in turn."""
     attack(place, command, MOMENTS, SIGNALS)
+
+
+def test_a_signal_between_the_start_of_a_process_and_its_task(tmp_path: Path) -> None:
+    """Sent right after each start, before the task's message is written to the process."""
+    script = (
+        "import multiprocessing.util as util, os, signal, sys\n"
+        "from tagbox.cli.app import main\n"
+        "start = util.spawnv_passfds\n"
+        "def start_and_signal(path, words, descriptors):\n"
+        "    child = start(path, words, descriptors)\n"
+        "    if any('spawn_main' in str(word) for word in words):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return child\n"
+        "util.spawnv_passfds = start_and_signal\n"
+        "sys.argv[0] = 'tagbox'\n"
+        "main()\n"
+    )
+    words = ["synth", "out", "--images", "200", *SIZE, "--workers", "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stderr.splitlines()[-1].startswith("tagbox: ended by SIGTERM"), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "leaked" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ from typing import Any
 
 _SECONDS = 0.2
 _received: list[int] = []
+_starting = False
 
 
 class Interrupted(KeyboardInterrupt):
@@ -45,7 +46,8 @@ def raise_on_signals() -> None:
                 os._exit(128 + number)
             return
         _received.append(number)
-        raise Interrupted
+        if not _starting:
+            raise Interrupted
 
     def again(unraisable: Any) -> None:
         # Raised in a destructor or callback, where Python drops it: raise it once more.
@@ -74,16 +76,24 @@ def ignore_signals() -> None:
 
 
 @contextmanager
-def deaf_children() -> Iterator[None]:
-    """Processes started inside it do not get Ctrl-C, which a terminal sends to all processes at once."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+def starting_processes() -> Iterator[None]:
+    """Processes started inside it begin whole and do not get Ctrl-C, which a terminal sends to all at once.
+
+    A signal that arrives meanwhile raises `Interrupted` at the end of the block: raised between the start of
+    a process and the message with its task, it would leave that process to end with a traceback of its own.
+    """
+    global _starting
+    masks = hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if masks else []
+    received, _starting = len(_received), True
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _starting = False
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if len(_received) > received:
+        raise Interrupted
 
 
 def end_with_parent(parent: int | None = None) -> None:

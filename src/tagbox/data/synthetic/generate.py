@@ -23,7 +23,7 @@ from tagbox.data.synthetic.scene import (
     make_scene,
 )
 from tagbox.data.synthetic.shapes import shapes
-from tagbox.interrupts import deaf_children, end_with_parent
+from tagbox.interrupts import end_with_parent, starting_processes
 from tagbox.output_folder import atomic_folder
 
 PARTS = ("train", "val", "test")
@@ -132,16 +132,17 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[list[tuple[SceneObject, ...
         return
     # Spawned, not forked: the caller may have started threads (torch does).
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=end_with_parent, initargs=(os.getpid(),)
-    ) as pool:
-        try:
-            with deaf_children():
-                painted = pool.map(_paint, jobs)
-            yield from painted
-        except BaseException:
+    pool = None
+    try:
+        with starting_processes():
+            pool = ProcessPoolExecutor(
+                workers, mp_context=context, initializer=end_with_parent, initargs=(os.getpid(),)
+            )
+            painted = pool.map(_paint, jobs)
+        yield from painted
+    finally:
+        if pool is not None:
             pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _paint(job: _Job) -> list[tuple[SceneObject, ...]]:
