@@ -38,5 +38,10 @@ def test_bad_values_are_named(tmp_path: Path, cli: Cli) -> None:
     assert done.returncode != 0
     assert "width" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "scenes").exists()
+    for typed, near in [("butterfy", "butterfly"), ("Cup", "cup"), ("zzz", "house, tree")]:
+        unknown = cli("synth", tmp_path / "scenes", "--categories", "cup", typed)
+        assert unknown.returncode == 1 and "[unknown-category]" in unknown.stderr
+        assert typed in unknown.stderr and near in unknown.stderr
+        assert not (tmp_path / "scenes").exists()
     workers = cli("synth", tmp_path / "scenes", "--workers", 0)
     assert workers.returncode == 1 and "[config-value]" in workers.stderr

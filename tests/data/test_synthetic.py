@@ -96,6 +96,40 @@ def test_colour_says_nothing_about_the_category() -> None:
     assert (np.abs(first.mean(0) - second.mean(0)) < 4 * error).all()
 
 
+def test_scenes_of_chosen_categories_hold_no_others(tmp_path: Path) -> None:
+    """Whatever their order, they keep that of the shapes; one and two categories are fewer than a scene may have."""
+    for names, kept in [(("butterfly",), ["butterfly"]), (("cup", "house"), ["house", "cup"])]:
+        for form in ("coco", "cls"):
+            config = SynthConfig(
+                images=20, val=4, width=96, height=72, categories=names, format=form
+            )
+            generate(tmp_path / f"{form}{len(names)}", config)
+        document = json.loads(
+            (tmp_path / f"coco{len(names)}/annotations/instances_train.json").read_bytes()
+        )
+        assert [c["name"] for c in document["categories"]] == kept
+        ids = {c["id"] for c in document["categories"]}
+        assert ids == set(range(1, len(kept) + 1))
+        assert {a["category_id"] for a in document["annotations"]} == ids
+        folder = tmp_path / f"cls{len(names)}"
+        assert (folder / "classes.txt").read_text().split() == kept
+        for image in document["images"]:
+            present = {
+                a["category_id"] - 1
+                for a in document["annotations"]
+                if a["image_id"] == image["id"]
+            }
+            labels = folder / "labels/train" / image["file_name"].replace(".jpg", ".cls")
+            assert set(map(int, labels.read_text().split())) == present
+
+
+def test_all_categories_by_name_are_the_dataset_without_names(tmp_path: Path) -> None:
+    every = tuple(shape.name for shape in shapes())
+    generate(tmp_path / "a", SynthConfig(images=6, width=96, height=72))
+    generate(tmp_path / "b", SynthConfig(images=6, width=96, height=72, categories=every[::-1]))
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 2**63),

@@ -15,7 +15,7 @@ from tagbox.config import SynthConfig
 def synth(
     out: Path,
     /,
-    scenes: Annotated[SynthConfig, Parameter(name="*")] = SynthConfig(),
+    scenes: Annotated[SynthConfig, Parameter(name="*", consume_multiple=True)] = SynthConfig(),
     *,
     workers: int | None = None,
     overwrite: bool = False,
@@ -25,7 +25,8 @@ def synth(
 
     14 categories with long-tailed frequencies on cluttered backgrounds, 0 to 8 objects per image, about a third
     of them small and a third partly covered; texture and hue are independent of the category. The same seed
-    gives the same bytes, and a larger dataset begins with the images of a smaller one.
+    gives the same bytes, and a larger dataset begins with the images of a smaller one. With `--categories` only
+    those are drawn, and the dataset has no others.
 
     Parameters
     ----------

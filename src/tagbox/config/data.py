@@ -61,6 +61,8 @@ class SynthConfig(Config):
     """Height of the images in pixels."""
     seed: int = 0
     """Random seed; the same seed gives the same bytes."""
+    categories: tuple[str, ...] = ()
+    """Draw only objects of these categories, such as `butterfly`; of all 14 when not given."""
     format: Literal["coco", "cls"] = "coco"
     """COCO JSON files with the images beside them, or a challenge folder with `.cls` labels."""
 

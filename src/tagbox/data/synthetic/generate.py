@@ -6,7 +6,7 @@ import math
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,9 @@ from tagbox.data.synthetic.scene import (
     SceneObject,
     make_scene,
 )
-from tagbox.data.synthetic.shapes import shapes
+from tagbox.data.synthetic.shapes import Shape, shapes
+from tagbox.data.text import near
+from tagbox.errors import TagboxError
 from tagbox.interrupts import end_with_parent, starting_processes
 from tagbox.output_folder import atomic_folder
 
@@ -82,9 +84,10 @@ def generate(
     Raises
     ------
     TagboxError
-        ``exists``, ``cannot-write``, or ``config-value`` for less than one worker.
+        ``exists``, ``cannot-write``, ``config-value`` for less than one worker, or ``unknown-category``.
     """
     config = config or SynthConfig()
+    drawn_rows(config.categories)
     require(workers >= 1, "workers", workers, "at least 1")
     counts = {"train": config.images, "val": config.val, "test": config.test}
     truth: dict[str, list[tuple[SceneObject, ...]]] = {}
@@ -151,7 +154,8 @@ def _paint(job: _Job) -> list[tuple[SceneObject, ...]]:
     result = []
     for index in job.indices:
         part = PARTS.index(job.part)
-        scene = make_scene(config.seed, part, index, config.width, config.height)
+        rows = drawn_rows(config.categories)
+        scene = make_scene(config.seed, part, index, config.width, config.height, rows)
         path = folder / f"{_stem(job.part, index)}.jpg"
         try:
             scene.picture.save(path, "JPEG", **_JPEG)
@@ -159,6 +163,32 @@ def _paint(job: _Job) -> list[tuple[SceneObject, ...]]:
             raise cannot_write(path, error) from error
         result.append(scene.objects)
     return result
+
+
+def drawn_rows(names: Sequence[str]) -> list[int]:
+    """Rows in `shapes()` of the categories called `names`, the most frequent first; of all without a name.
+
+    Raises
+    ------
+    TagboxError
+        ``unknown-category``, with near names.
+    """
+    known = [shape.name for shape in shapes()]
+    for name in names:
+        if name not in known:
+            raise TagboxError(
+                "unknown-category",
+                f"no drawn object is called {name!r}",
+                where="--categories",
+                hint=near(name, known, noun="objects"),
+            )
+    return [row for row, name in enumerate(known) if not names or name in names]
+
+
+def _drawn_shapes(config: SynthConfig) -> dict[int, tuple[int, Shape]]:
+    """Row in `shapes()` to index in the dataset and shape, of the categories of the dataset."""
+    rows = drawn_rows(config.categories)
+    return {row: (index, shapes()[row]) for index, row in enumerate(rows)}
 
 
 def _made_earlier(folder: Path) -> Callable[[str], bool] | None:
@@ -208,6 +238,7 @@ def _write_coco(
 ) -> Path:
     """Write a part's instances JSON; returns its path relative to `folder`."""
     objects = [(index, drawn) for index, scene in enumerate(scenes) for drawn in scene]
+    categories = _drawn_shapes(config)
     description = f"tagbox generated scenes, spec v{SPEC_VERSION}, seed {config.seed}, {part}"
     document = {
         "info": {"description": description, "version": str(SPEC_VERSION)},
@@ -223,13 +254,13 @@ def _write_coco(
         ],
         "categories": [
             {"id": row + 1, "name": shape.name, "supercategory": shape.supercategory}
-            for row, shape in enumerate(shapes())
+            for row, shape in categories.values()
         ],
         "annotations": [
             {
                 "id": number,
                 "image_id": _FIRST_ID[part] + index,
-                "category_id": drawn.category + 1,
+                "category_id": categories[drawn.category][0] + 1,
                 "bbox": drawn.box,
                 "area": drawn.area,
                 "iscrowd": 0,
@@ -250,10 +281,11 @@ def _write_cls(
 ) -> Path:
     """Write a part's labels: `.cls` files, but one JSON of the truth for the unlabelled test part."""
     relative = _challenge_folder(part)
-    names = "".join(f"{shape.name}\n" for shape in shapes())
+    categories = _drawn_shapes(config)
+    names = "".join(f"{shape.name}\n" for _, shape in categories.values())
     (folder / relative / "classes.txt").write_text(names)
     rows = {
-        _stem(part, index): sorted({drawn.category for drawn in scene})
+        _stem(part, index): sorted({categories[drawn.category][0] for drawn in scene})
         for index, scene in enumerate(scenes)
     }
     if part == "test":

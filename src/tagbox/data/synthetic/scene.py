@@ -7,6 +7,7 @@ same seed begins with the images of a smaller one.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,14 +64,28 @@ class Scene:
     owners: NDArray[np.uint8]
 
 
-def make_scene(seed: int, part: int, index: int, width: int, height: int) -> Scene:
-    """Paint image `index` of a part (0 train, 1 val, 2 test) of the dataset of `seed`."""
+def make_scene(
+    seed: int,
+    part: int,
+    index: int,
+    width: int,
+    height: int,
+    categories: Sequence[int] | None = None,
+) -> Scene:
+    """Paint image `index` of a part (0 train, 1 val, 2 test) of the dataset of `seed`.
+
+    Parameters
+    ----------
+    categories
+        Rows of `shapes()` that objects are drawn of, each once; all when not given.
+    """
     rng = Generator(PCG64(SeedSequence([SPEC_VERSION, seed, part, index])))
     unit = math.sqrt(width * height / (640 * 480))
     canvas = _Canvas(rng, width, height, unit)
     for _ in range(int(rng.integers(0, 4))):
         canvas.scatter(rng.uniform(25, 90))
-    for category, side in _draw_objects(rng):
+    rows = range(len(shapes())) if categories is None else categories
+    for category, side in _draw_objects(rng, rows):
         canvas.add_object(category, side)
     for row in range(len(canvas.categories)):
         if rng.random() < 0.25:
@@ -78,23 +93,23 @@ def make_scene(seed: int, part: int, index: int, width: int, height: int) -> Sce
     return canvas.finish()
 
 
-def category_weights() -> NDArray[np.float64]:
-    """(K,) float64, sum 1: the probability of each category."""
-    weights: NDArray[np.float64] = np.arange(1, len(shapes()) + 1, dtype=np.float64) ** -_TAIL
+def category_weights(rows: Sequence[int]) -> NDArray[np.float64]:
+    """(K,) float64, sum 1: the probability of each of K categories, by their rows in `shapes()`."""
+    weights: NDArray[np.float64] = (np.asarray(rows, np.float64) + 1) ** -_TAIL
     return weights / float(weights.sum())
 
 
-def _draw_objects(rng: Generator) -> list[tuple[int, float]]:
+def _draw_objects(rng: Generator, rows: Sequence[int]) -> list[tuple[int, float]]:
     """Category rows and sides in pixels of a 640×480 image; most small objects follow a large one of their category."""
-    weights = category_weights()
-    kinds = int(rng.choice(4, p=(0.05, 0.45, 0.35, 0.15)))
+    weights = category_weights(rows)
+    kinds = min(int(rng.choice(4, p=(0.05, 0.45, 0.35, 0.15))), len(rows))
     drawn: list[tuple[int, float]] = []
-    for category in rng.choice(len(weights), kinds, replace=False, p=weights).tolist():
+    for place in rng.choice(len(weights), kinds, replace=False, p=weights).tolist():
         count = 1 + int(rng.choice(4, p=(0.5, 0.24, 0.15, 0.11)))
         for rank in range(count):
             small = rng.random() < (0.03 if rank == 0 else 0.7)
             low, high = (21, 29) if small else (150, 280)
-            drawn.append((category, low * (high / low) ** rng.random()))
+            drawn.append((rows[place], low * (high / low) ** rng.random()))
     rng.shuffle(drawn)
     return drawn[:MOST_OBJECTS]
 
