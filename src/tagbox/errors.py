@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import partial
+from importlib.util import find_spec
 from os import PathLike
 from typing import Any
 
@@ -112,6 +114,34 @@ def extra_missing(what: str, package: str | None, extra: str = "train") -> Tagbo
         f"{what} needs {package}, which is not installed",
         hint=f'run: pip install "tagbox[{extra}]"',
     )
+
+
+EXTRAS: Mapping[str, str] = {
+    **dict.fromkeys(("torch", "torchvision", "timm", "accelerate", "psutil"), "train"),
+    **dict.fromkeys(("openvino", "safetensors", "tensorboard"), "train"),
+    "optuna": "tune",
+    "transformers": "transformers",
+    "av": "video",
+    "pandas": "pandas",
+}
+"""Packages that a plain installation does not bring -> the extra that does."""
+
+
+def require_extra(what: str, *packages: str) -> None:
+    """Refuse `what` unless all of its `packages` are installed; none is imported.
+
+    Raises
+    ------
+    TagboxError
+        ``extra-missing``, for the first package that is not there.
+    """
+    for package in packages:
+        try:
+            found = find_spec(package)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            raise extra_missing(what, package, EXTRAS[package])
 
 
 def no_labels(images: int, file: str | PathLike[str], hint: str) -> TagboxError:

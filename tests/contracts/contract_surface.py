@@ -30,7 +30,7 @@ def frozen(name: str) -> Any:
 
 
 def losses(before: Any, now: Any, place: str = "") -> list[str]:
-    """What `before` has and `now` lacks or has otherwise; what came in addition is no loss."""
+    """What `before` has and `now` lacks or has otherwise; what came in addition, a default too, is no loss."""
     if isinstance(before, dict) and isinstance(now, dict):
         found = []
         for key, value in before.items():
@@ -40,7 +40,7 @@ def losses(before: Any, now: Any, place: str = "") -> list[str]:
             else:
                 found += losses(value, now[key], inside)
         return found
-    return [] if before == now else [f"{place} was {before!r} and is {now!r}"]
+    return [] if before in (now, "required") else [f"{place} was {before!r} and is {now!r}"]
 
 
 def api() -> dict[str, Any]:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import numpy as np
 
 from tagbox.api.report_examples import classifier_examples, detector_examples
 from tagbox.api.run import Run
-from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
+from tagbox.config import (
+    ClassifierConfig,
+    ClassifierSettings,
+    DataConfig,
+    DetectorConfig,
+    DetectorSettings,
+    with_settings,
+)
 from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import Dataset
+from tagbox.errors import TagboxError, require_extra
 from tagbox.progress import Progress, Silent
 from tagbox.training.resolve_config import Training
 
@@ -29,6 +38,8 @@ if TYPE_CHECKING:
     from tagbox.training.train_val import TrainVal
 
 TENSORBOARD_PICTURES = 4
+PACKAGES = ("torch", "torchvision", "accelerate", "safetensors", "tensorboard")
+"""What every training needs, beside the package of its backbone or detector."""
 Result = TypeVar("Result", bound="Trained")
 
 
@@ -37,7 +48,7 @@ def train_classifier(
     data: Path | str | Dataset,
     config: ClassifierConfig | None = None,
     *,
-    name: str,
+    name: str | None = None,
     runs: Path | str = Path("runs"),
     source: DataConfig | None = None,
     overwrite: bool = False,
@@ -46,6 +57,7 @@ def train_classifier(
     baselines: Mapping[str, Mapping[str, float]] | None = None,
     command: str = "",
     progress: Progress | None = None,
+    **settings: Unpack[ClassifierSettings],
 ) -> Run:
     """Train a multi-label classifier and write its run directory.
 
@@ -56,7 +68,7 @@ def train_classifier(
     config
         The settings of the training.
     name, runs
-        The run becomes the folder ``runs/name``.
+        The run becomes the folder ``runs/name``; without a name ``classifier``, ``classifier-2`` and so on.
     source
         How `data` is read if it is a path.
     overwrite
@@ -71,12 +83,19 @@ def train_classifier(
         The command line, for the report.
     progress
         Receives messages and progress bars.
+    **settings
+        Fields of `ClassifierConfig`, in place of those of `config`: ``epochs=5, finetune={"unfreeze": "all"}``.
 
     Raises
     ------
     TagboxError
         What reading, encoding and training raise; ``run-exists``, ``run-unfinished``, ``run-busy``,
-        ``resume-changed``, ``resume-data``.
+        ``run-name``, ``resume-changed``, ``resume-data``; ``config-field`` and ``config-value`` for settings;
+        ``extra-missing``.
+
+    Examples
+    --------
+    >>> run = tagbox.train_classifier("photos/annotations.json", epochs=5)  # doctest: +SKIP
     """
 
     def join(config: ClassifierConfig) -> Runtime | None:
@@ -125,7 +144,7 @@ def train_classifier(
 
     return _train_run(
         data,
-        config or ClassifierConfig(),
+        with_settings(config or ClassifierConfig(), settings, _arguments(train_classifier)),
         join,
         train,
         report,
@@ -144,13 +163,14 @@ def train_detector(
     data: Path | str | Dataset,
     config: DetectorConfig | None = None,
     *,
-    name: str,
+    name: str | None = None,
     runs: Path | str = Path("runs"),
     source: DataConfig | None = None,
     overwrite: bool = False,
     resume: bool = False,
     command: str = "",
     progress: Progress | None = None,
+    **settings: Unpack[DetectorSettings],
 ) -> Run:
     """Train a detector and write its run directory.
 
@@ -197,7 +217,7 @@ def train_detector(
 
     return _train_run(
         data,
-        config or DetectorConfig(),
+        with_settings(config or DetectorConfig(), settings, _arguments(train_detector)),
         join,
         train,
         report,
@@ -218,7 +238,7 @@ def _train_run(
     train: Callable[..., Result | None],
     report: Callable[[Result, TensorBoardLog, Mapping[str, Any]], Report],
     *,
-    name: str,
+    name: str | None,
     runs: Path,
     source: DataConfig,
     overwrite: bool,
@@ -239,18 +259,28 @@ def _train_run(
     """
     from tagbox.paths import paths_in, refuse_inputs_below
     from tagbox.reports.report import write_report
-    from tagbox.training.distributed import was_restarted
-    from tagbox.training.run_dir import open_run_dir
+    from tagbox.training.distributed import launched_processes, was_restarted
+    from tagbox.training.run_dir import kind_of, open_run_dir, unused_name
     from tagbox.training.saved_run import read_metrics, write_run
     from tagbox.training.tensorboard import TensorBoardLog
     from tagbox.training.train_val import load_train_val
 
-    folder = runs / name
     # Processes that torchrun starts again always resume.
     resume = resume or was_restarted()
+    if name is None:
+        if resume or launched_processes() > 1:
+            raise TagboxError(
+                "run-name",
+                "no name is given, by which a run is resumed or shared by several processes",
+                where="name",
+                hint="name the run",
+            )
+        name = unused_name(runs, kind_of(config))
+    folder = runs / name
     if resume and not overwrite and (folder / "metrics.json").exists():
         progress.say(f"{folder} is finished already")
         return Run(folder=folder, metrics=read_metrics(folder))
+    require_extra("training", *PACKAGES)
     runtime = join(config)
     main = runtime is None or runtime.main
     if not main:
@@ -305,6 +335,12 @@ def _report_facts(name: str, trained: Trained, source: DataConfig, command: str)
         "versions": trained.bundle.versions,
         "command": command,
     }
+
+
+def _arguments(function: Callable[..., object]) -> list[str]:
+    """The names of a function's own keyword arguments."""
+    parameters = inspect.signature(function).parameters.values()
+    return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
 
 
 def _log_examples(log: TensorBoardLog, examples: Sequence[Example], epoch: int) -> None:

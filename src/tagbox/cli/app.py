@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import tagbox
 from tagbox.cli.console import prepare_output, say, say_error, show_warning, system_error
-from tagbox.errors import TagboxError, extra_missing
+from tagbox.errors import EXTRAS, TagboxError, extra_missing
 from tagbox.interrupts import ignore_signals, raise_on_signals, received_signal
 
 if TYPE_CHECKING:
@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 
 # Nothing opens a socket for statistics, whatever library a command loads later.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
-TRAIN_EXTRA = {
-    *("torch", "torchvision", "timm", "accelerate", "psutil"),
-    *("openvino", "safetensors", "tensorboard"),
-}
-"""Modules that only `pip install "tagbox[train]"` brings; the first one missing is what a command meets."""
 
 COMMANDS = {
     "demo": "Run all steps on generated scenes.",
@@ -120,9 +114,10 @@ def _main() -> None:
         say_error(error)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in TRAIN_EXTRA:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
             raise
-        say_error(extra_missing("this command", error.name))
+        say_error(extra_missing("this command", package, EXTRAS[package]))
         sys.exit(1)
     except BrokenPipeError:
         # The reader of a pipe (`tagbox ... | head`) has gone; that is its right.

@@ -22,6 +22,12 @@ from tagbox.config.options import (
     TuneOptions,
 )
 from tagbox.config.recipes import RECIPES, Recipe, load_recipe
+from tagbox.config.settings import (
+    ClassifierSettings,
+    DataSettings,
+    DetectorSettings,
+    with_settings,
+)
 
 __all__ = [
     "ON_A_BACKBONE",
@@ -29,12 +35,15 @@ __all__ = [
     "AugmentConfig",
     "BoxAugmentConfig",
     "ClassifierConfig",
+    "ClassifierSettings",
     "ClassifierTuneOptions",
     "Config",
     "Crop",
     "DataConfig",
+    "DataSettings",
     "DetectionMetric",
     "DetectorConfig",
+    "DetectorSettings",
     "DetectorTuneOptions",
     "EnsembleConfig",
     "FinetuneConfig",
@@ -51,4 +60,5 @@ __all__ = [
     "load_recipe",
     "require",
     "require_no_password",
+    "with_settings",
 ]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from tagbox.config.base import matches
-from tagbox.errors import bad_value
+from tagbox.errors import EXTRAS, bad_value, extra_missing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,22 +35,31 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a public function: an argument of another type than its annotation is ``config-value``.
 
     Plain types, literals, paths and collections are checked as such; any other class is checked by its
-    name, so that no module is imported for it, and protocols are not checked at all.
+    name, so that no module is imported for it. Protocols, and settings that are gathered in ``**settings``, are not
+    checked.
 
     Raises
     ------
     TagboxError
-        ``config-value`` with the name of the argument, from every call of the decorated function.
+        ``config-value`` with the name of the argument, and ``extra-missing`` where an optional package that the
+        function needs is not installed, from every call of the decorated function.
     """
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
-            annotation = signature.parameters[name].annotation
-            if isinstance(annotation, str):
+            parameter = signature.parameters[name]
+            annotation = parameter.annotation
+            if isinstance(annotation, str) and parameter.kind is not parameter.VAR_KEYWORD:
                 _check(name, value, annotation, function.__globals__)
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in EXTRAS:
+                raise
+            raise extra_missing(function.__name__, package, EXTRAS[package]) from error
 
     return checked
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
-from tagbox.config import DataConfig
+from tagbox.config import DataConfig, DataSettings, with_settings
 from tagbox.config.arguments import checked_arguments
 from tagbox.data import categories as category_tools
 from tagbox.data import split
@@ -36,7 +37,11 @@ NAMES = {
 
 @checked_arguments
 def load_dataset(
-    path: Path | str, config: DataConfig | None = None, *, split: str | None = None
+    path: Path | str,
+    config: DataConfig | None = None,
+    *,
+    split: str | None = None,
+    **settings: Unpack[DataSettings],
 ) -> Dataset:
     """Read a dataset of any known format.
 
@@ -48,6 +53,8 @@ def load_dataset(
         How it is read.
     split
         One of the splits that the dataset states (``train``); that of the config when not given.
+    **settings
+        Fields of `DataConfig`, in place of those of `config`: ``categories=["cat", "dog"]``.
 
     Categories are first renamed and merged (`mapping`), then grouped (`group_by`), then selected
     (`categories`): each step uses the names that the one before it made.
@@ -56,9 +63,9 @@ def load_dataset(
     ------
     TagboxError
         ``format-unknown`` and what the format's reader raises; ``format-ambiguous`` where the dataset states
-        several splits and none is chosen, ``split-unknown``.
+        several splits and none is chosen, ``split-unknown``; ``config-field`` and ``config-value`` for settings.
     """
-    config = config or DataConfig()
+    config = with_settings(config or DataConfig(), settings, ("split",))
     if split is not None:
         config = replace(config, split=split)
     return adapt(read(Path(path), config), config)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,12 @@ def run_paths(runs: Path, name: str) -> tuple[Path, Path]:
             hint=f"use letters, digits, dots, dashes and underscores, at most {LONGEST_NAME}",
         )
     return runs / name, runs / f".{name}.partial"
+
+
+def unused_name(runs: Path, kind: str) -> str:
+    """A name for a new run: `kind`, or ``kind-2``, ``kind-3`` and so on, the first that no run has."""
+    names = (kind if number == 1 else f"{kind}-{number}" for number in count(1))
+    return next(n for n in names if not any(path.exists() for path in run_paths(runs, n)))
 
 
 def _has_checkpoints(run_dir: Path) -> bool:
