@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +19,11 @@ from tagbox.files import MOST_BYTES, cannot_read, open_file, read_file
 T = TypeVar("T")
 
 _BLOCK = 1 << 24
-_MAPPED_BYTES = 1 << 35
+_MOST_JSON_BYTES = 1 << 35
+# Up to this size in bytes, JSON may have been edited by hand and is searched for repeated keys as a whole; of larger
+# files, which programs write, parts of this size and number are.
+_EDITED = 1 << 23
+_PART, _PARTS = 1 << 16, 16
 _BEFORE_VALUE = re.compile(rb'\s*[{,]\s*"((?:[^"\\]|\\.)*)"\s*:\s*')
 _DEEP = "lists and objects are nested too deeply to be read"
 
@@ -88,7 +90,7 @@ def read_json_as(path: Path, kind: type[T], code: str, hint: str) -> T:
         found = found[:1].lower() + found[1:]
         where = where.strip(".`")
         raise TagboxError(code, found, file=path, where=where or None, hint=hint) from error
-    _refuse_repeated_keys(content, path)
+    refuse_repeated_keys(content, path)
     return value
 
 
@@ -126,24 +128,35 @@ def decode_json(
         raise (fault.replace(where=where) if where else fault) from error
 
 
-def _refuse_repeated_keys(content: bytes, path: Path) -> None:
+class _RepeatedKeyError(Exception):
+    """Its argument is a key that stands twice in one object."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) == len(pairs):
+        return
+    earlier: set[str] = set()
+    for key, _ in pairs:
+        if key in earlier:
+            raise _RepeatedKeyError(key)
+        earlier.add(key)
+
+
+# The numbers are not needed, and Python refuses those of more than 4,300 digits.
+_UNIQUE = json.JSONDecoder(object_pairs_hook=_unique, parse_int=len, parse_float=len, strict=False)
+
+
+def refuse_repeated_keys(content: bytes, path: Path) -> None:
     """Refuse JSON, known to be valid, in which an object names a key twice; msgspec takes the last."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> None:
-        earlier: set[str] = set()
-        for key, _ in pairs:
-            if key in earlier:
-                raise TagboxError(
-                    "json-syntax",
-                    f"the key {key!r} stands twice in one object",
-                    file=path,
-                    hint="keep one of the two",
-                )
-            earlier.add(key)
-
-    # The numbers are not needed, and Python refuses those of more than 4,300 digits.
     try:
-        json.loads(content, object_pairs_hook=unique, parse_int=len, parse_float=len, strict=False)
+        _UNIQUE.decode(content.decode())
+    except _RepeatedKeyError as error:
+        raise TagboxError(
+            "json-syntax",
+            f"the key {error.args[0]!r} stands twice in one object",
+            file=path,
+            hint="keep one of the two",
+        ) from None
     except UnicodeDecodeError as error:  # In a value that is passed over.
         raise not_utf8(path, line_and_column(content, error.start)) from error
     except RecursionError as error:
@@ -152,6 +165,42 @@ def _refuse_repeated_keys(content: bytes, path: Path) -> None:
         raise TagboxError(
             "json-syntax", f"this is not JSON: {error}", file=path, hint="export it again"
         ) from error
+
+
+def repeated_key(content: memoryview | msgspec.Raw) -> str | None:
+    """A key that stands twice in one object of JSON; None where there is none, and of what is not JSON."""
+    try:
+        _UNIQUE.decode(bytes(content).decode(errors="surrogateescape"))
+    except _RepeatedKeyError as error:
+        return str(error.args[0])
+    except (RecursionError, ValueError):
+        pass
+    return None
+
+
+def may_repeat_keys(content: memoryview) -> bool:
+    """Whether an object of a JSON file names a key twice, as far as a look at a large file's parts tells."""
+    if len(content) <= _EDITED:
+        return repeated_key(content) is not None
+    return any(
+        _part_repeats_a_key(bytes(content[start : start + _PART]).decode(errors="surrogateescape"))
+        for start in range(0, len(content), len(content) // _PARTS)
+    )
+
+
+def _part_repeats_a_key(text: str) -> bool:
+    """Whether an object that is whole in a part of a JSON file names a key twice."""
+    start, cut_off = text.find("{"), 0
+    # An object that is not whole is entered; text of nothing but open objects is left alone.
+    while start >= 0 and cut_off < 32:
+        try:
+            start = text.find("{", _UNIQUE.raw_decode(text, start)[1])
+        except _RepeatedKeyError:
+            return True
+        except (RecursionError, ValueError):
+            start = text.find("{", start + 1)
+            cut_off += 1
+    return False
 
 
 def decode_object(content: memoryview, path: Path) -> dict[str, msgspec.Raw]:
@@ -192,9 +241,8 @@ def _address(content: Any) -> int:
     return address
 
 
-@contextmanager
-def mapped(path: Path) -> Iterator[memoryview]:
-    """Yield the bytes of a JSON file, without its byte order mark.
+def read_json_content(path: Path) -> memoryview:
+    """Read the bytes of a JSON file, without its byte order mark.
 
     They are a copy: pages of a mapped file that is cut off meanwhile end the process (SIGBUS).
 
@@ -204,7 +252,7 @@ def mapped(path: Path) -> Iterator[memoryview]:
         ``file-missing``, ``file-unreadable``, or ``json-syntax`` for an empty file.
     """
     try:
-        with open_file(path, _MAPPED_BYTES) as opened:
+        with open_file(path, _MOST_JSON_BYTES) as opened:
             whole = opened.read()
     except OSError as error:
         raise cannot_read(path, error) from error
@@ -212,7 +260,7 @@ def mapped(path: Path) -> Iterator[memoryview]:
         raise TagboxError(
             "json-syntax", "the file is empty", file=path, hint="export or copy it again"
         )
-    yield memoryview(whole)[3 if whole.startswith(b"\xef\xbb\xbf") else 0 :]
+    return memoryview(whole)[3 if whole.startswith(b"\xef\xbb\xbf") else 0 :]
 
 
 def syntax_error(error: Exception, content: memoryview, path: Path) -> TagboxError:

@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagbox.checks.check import check_datasets
 from tagbox.config.base import read_yaml as read_settings
 from tagbox.config.recipes import load_recipe
 from tagbox.data.categories import read_mapping
@@ -134,6 +135,65 @@ def test_keys_are_compared_as_they_are_decoded(tmp_path: Path) -> None:
     assert len(read_coco(path)) == 1
     path.write_text(COCO % ("", ', "\\u0069mages": []'))
     assert "twice" in refused(read_coco, path).found
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        ', "category_id": 1',
+        ', "bbox": [0, 0, 2, 2], "area": 4, "bbox": [0, 0, 3, 3]',
+        ', "\\u0069d": 2',
+        ', "attributes": {"occluded": 1, "occluded": 0}',
+        ', "note": "{", "iscrowd": "0", "note": null',
+    ],
+)
+def test_a_key_that_a_record_names_twice_is_refused(repeated: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(COCO % (repeated, ""))
+    fault = refused(load_dataset, path)
+    assert (fault.code, fault.where) == ("json-syntax", "annotations[0]")
+    assert "twice" in fault.found
+    findings = check_datasets([path], pictures=False).findings
+    same = [(f.where, f.found) for f in findings.kept if f.code == "json-syntax"]
+    assert same == [(fault.where, fault.found)]
+
+
+def test_a_key_that_stands_twice_in_what_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(COCO % ("", ', "info": {"year": 1, "year": 2}'))
+    assert len(read_coco(path)) == 1
+    assert not check_datasets([path], pictures=False).findings.counts["json-syntax"]
+
+
+def test_a_key_that_each_record_of_a_large_file_names_twice(tmp_path: Path) -> None:
+    """Of a file that a program wrote, parts are looked at."""
+    one = '{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5'
+    path = tmp_path / "found.json"
+    path.write_text("[" + ", ".join([one + "}"] * 130_000) + "]")
+    assert path.stat().st_size > 1 << 23
+    assert results(path)
+    path.write_text("[" + ", ".join([one + ', "score": 0.6}'] * 130_000) + "]")
+    fault = refused(results, path)
+    assert (fault.code, fault.where) == ("json-syntax", "[0]") and "'score'" in fault.found
+
+
+@pytest.mark.parametrize("opened", ["{", '{"a":', '{"a": 1, "b": {'])
+def test_large_text_of_open_objects_takes_no_time(opened: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(opened * ((10 << 20) // len(opened)))
+    refused(read_coco, path)
+
+
+@pytest.mark.parametrize("reader", ["thresholds", "results"])
+def test_a_threshold_or_score_that_stands_twice(reader: str, tmp_path: Path) -> None:
+    path = tmp_path / "values.json"
+    path.write_text(
+        '{"per_category": {"x": 0.5, "x": 0.9}}'
+        if reader == "thresholds"
+        else '[{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1, "score": 0}]'
+    )
+    fault = refused(JSON_READERS[reader], path)
+    assert fault.code == "json-syntax" and "twice" in fault.found
 
 
 def test_a_part_that_a_split_names_twice_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tagbox.data.image_files import picture_size
 from tagbox.data.segmentation import SegmentationError, raw_segmentation_box
 from tagbox.errors import TagboxError
 from tagbox.paths import leads_outside
-from tagbox.text_files import mapped
+from tagbox.text_files import read_json_content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +85,13 @@ def read_records(path: Path, findings: Findings) -> CocoRecords | None:
         None when the file cannot be read, is not JSON, or is not an object.
     """
     try:
-        with mapped(path) as content:
-            sections, fault = _sections(content, path)
-            known = findings.counts["json-number"]
-            records = CocoRecords(**_FindingReader(path, findings).columns(sections))
-            # The literal stands in a field that is not read; the file is still not JSON.
-            if fault is not None and findings.counts["json-number"] == known:
-                findings.add_error(fault)
-            return records
+        sections, fault = _sections(read_json_content(path), path)
+        known = findings.counts["json-number"]
+        records = CocoRecords(**_FindingReader(path, findings).columns(sections))
+        # The literal stands in a field that is not read; the file is still not JSON.
+        if fault is not None and findings.counts["json-number"] == known:
+            findings.add_error(fault)
+        return records
     except TagboxError as error:
         findings.add_error(error)
         return None

@@ -25,7 +25,7 @@ from tagbox.files import (
     open_file,
     require_rights,
 )
-from tagbox.text_files import decode_json, mapped, read_text
+from tagbox.text_files import decode_json, read_json_content, read_text
 
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NAMES_FILES = ("classes.txt", "obj.names", "classes.names", "predefined_classes.txt")
@@ -155,11 +155,10 @@ def _foreign_kind(head: bytes) -> str:
 
 def _top_level_keys(path: Path) -> list[str]:
     """Keys of a JSON object; none for another JSON value. Raises for what is not JSON."""
-    with mapped(path) as content:
-        try:
-            return list(decode_json(content, path, dict[str, msgspec.Raw]))
-        except msgspec.ValidationError:
-            return []
+    try:
+        return list(decode_json(read_json_content(path), path, dict[str, msgspec.Raw]))
+    except msgspec.ValidationError:
+        return []
 
 
 def _of_folder(path: Path) -> tuple[str, Path]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
 from tagbox.files import read_file
-from tagbox.text_files import decode_json
+from tagbox.text_files import decode_json, refuse_repeated_keys
 
 Arrays = dict[str, NDArray[Any]]
 D = TypeVar("D")
@@ -54,6 +54,7 @@ def decode_description(path: Path, kind: type[D]) -> D:
     hint = "restore the file, or train again"
     try:
         found: D = decode_json(content, path, kind)
+        refuse_repeated_keys(content, path)
         return found
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `")

@@ -1,6 +1,6 @@
 """COCO results JSON, ``[{"image_id", "category_id", "bbox", "score"}, …]``: the strict reader, and the writer.
 
-The file is memory-mapped and decoded into small structs in one pass. Only when that meets something unexpected are
+The file is decoded into small structs in one pass. Only when that meets something unexpected are
 the records read one by one, to accept other spellings of the same value (139.0 for 139) and to report the first
 record that cannot be used. No detection is dropped, none is rounded.
 """
@@ -22,7 +22,7 @@ from tagbox.data.formats.coco_columns import Box, column_of
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.predictions.predictions import Detections
-from tagbox.text_files import decode_json, mapped, shown
+from tagbox.text_files import decode_json, may_repeat_keys, read_json_content, repeated_key, shown
 
 FORM = '[{"image_id": 139, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}, …]'
 _INT64 = 2**63
@@ -178,21 +178,21 @@ def encode_results(
 
 def _read(path: Path, dataset: Dataset) -> Columns:
     images, categories = _Ids(dataset.source.image_texts), _Ids(dataset.source.category_texts)
-    with mapped(path) as content:
-        if images.only_texts or categories.only_texts:
-            return _read_leniently(content, path, images, categories)
-        try:
-            results = decode_json(content, path, list[Result])
-            columns = Columns(
-                column_of(results, "image_id", np.int64),
-                column_of(results, "category_id", np.int64),
-                _boxes([result.bbox for result in results]),
-                column_of(results, "score", np.float64),
-            )
-        except (msgspec.ValidationError, OverflowError):
-            return _read_leniently(content, path, images, categories)
-        if (columns.boxes[:, 2:] < 0).any():
-            return _read_leniently(content, path, images, categories)
+    content = read_json_content(path)
+    if images.only_texts or categories.only_texts or may_repeat_keys(content):
+        return _read_leniently(content, path, images, categories)
+    try:
+        results = decode_json(content, path, list[Result])
+        columns = Columns(
+            column_of(results, "image_id", np.int64),
+            column_of(results, "category_id", np.int64),
+            _boxes([result.bbox for result in results]),
+            column_of(results, "score", np.float64),
+        )
+    except (msgspec.ValidationError, OverflowError):
+        return _read_leniently(content, path, images, categories)
+    if (columns.boxes[:, 2:] < 0).any():
+        return _read_leniently(content, path, images, categories)
     return columns
 
 
@@ -233,6 +233,15 @@ def _record(
             file=path,
             where=where,
             hint=f"write {FORM}",
+        )
+    twice = repeated_key(raw)
+    if twice is not None:
+        raise TagboxError(
+            "json-syntax",
+            f"the key {twice!r} stands twice in one object",
+            file=path,
+            where=where,
+            hint="keep one of the two",
         )
     for field in ("image_id", "category_id", "bbox", "score"):
         if record.get(field) is None:

@@ -16,7 +16,7 @@ from tagbox.config import Objective
 from tagbox.data.text import near
 from tagbox.errors import TagboxError
 from tagbox.predictions.predictions import Detections
-from tagbox.text_files import decode_json, read_text
+from tagbox.text_files import decode_json, read_text, refuse_repeated_keys
 
 Mode = Literal["saved", "global", "per_category"]
 OBJECTIVES: tuple[str, ...] = typing.get_args(Objective)
@@ -322,6 +322,7 @@ def _read(
     """
     content = read_text(path).encode()
     values = decode_json(content, path)
+    refuse_repeated_keys(content, path)
     if isinstance(values, dict) and isinstance(values.get(key), dict):
         values = values[key]
     if isinstance(values, dict):

@@ -12,6 +12,7 @@ import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,7 @@ from tagbox.data.formats.coco_columns import (
 )
 from tagbox.data.image_files import check_relative, locate_images
 from tagbox.errors import TagboxError
-from tagbox.text_files import decode_json, decode_object, mapped
-
-# Up to this size in bytes, files may have been edited by hand and are searched for sections that stand twice;
-# `tagbox check` does it for every file.
-_EDITED = 1 << 23
+from tagbox.text_files import decode_json, decode_object, may_repeat_keys, read_json_content
 
 
 class _File(msgspec.Struct, gc=False):
@@ -80,12 +77,18 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
         ``id-type``, ``bad-box``, ``duplicate-image-id``, ``duplicate-category-id``, ``duplicate-category-name``, ``unknown-image-id``, ``unknown-category-id``,
         ``file-name-outside``.
     """
-    with mapped(path) as content:
-        columns = _decode(content, path)
-        _check_boxes(columns, path)
-        notes: tuple[Note, ...] = ()
-        if np.isnan(columns.boxes[:, 0]).any():
-            notes = _fill_in_boxes(content, columns, path)
+    content = read_json_content(path)
+    with _no_garbage_collection():
+        read = _decode(content, path)
+        if isinstance(read, _File):
+            if None not in map(attrgetter("bbox"), read.annotations or []):
+                content = memoryview(b"")  # It was larger than the records, and no longer needed.
+            read = _columns(read)
+    columns = read
+    _check_boxes(columns, path)
+    notes: tuple[Note, ...] = ()
+    if np.isnan(columns.boxes[:, 0]).any():
+        notes = _fill_in_boxes(content, columns, path)
     _check_unique(columns, path)
     root, files = locate_images(path, columns.files, images)
     check_relative(files, path, "images[{}].file_name")
@@ -160,18 +163,20 @@ def top_level(content: memoryview, path: Path) -> dict[str, msgspec.Raw]:
         ) from error
 
 
-def _decode(content: memoryview, path: Path) -> Columns:
-    try:
-        with _no_garbage_collection():
-            file = decode_json(content, path, _File)
-            if len(content) <= _EDITED:
-                top_level(content, path)
-            return _columns(file)
-    except msgspec.ValidationError:
-        # A value of an unusual type: read record by record, to accept it or to name its place.
-        from tagbox.data.formats.coco_records import RecordReader
+def _decode(content: memoryview, path: Path) -> _File | Columns:
+    """The records; as columns where they had to be read one by one."""
+    repeats = may_repeat_keys(content)
+    if not repeats:
+        try:
+            file: _File = decode_json(content, path, _File)
+            return file
+        except msgspec.ValidationError:
+            pass
+    # A value of an unusual type, or a key that stands twice: to accept it or to name its place.
+    from tagbox.data.formats.coco_records import RecordReader
 
-        return Columns(**RecordReader(path).columns(top_level(content, path)))
+    reader = RecordReader(path, repeats=repeats)
+    return Columns(**reader.columns(top_level(content, path)))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from tagbox.data.formats.coco_columns import (
     image_columns,
 )
 from tagbox.errors import TagboxError
-from tagbox.text_files import shown
+from tagbox.text_files import repeated_key, shown
 
 NOT_FINITE = "tagbox: not a number"
 """Key of the object that ``tagbox check`` reads in place of NaN and the infinities, which JSON lacks."""
@@ -62,10 +62,16 @@ class RecordReader:
     A subclass of ``tagbox check`` collects what is refused (`refuse`) and repaired (`repaired`), and goes
     on. Ids that are texts get numbers: their own where all texts of a kind are whole numbers, else those of
     their order from 1.
+
+    Parameters
+    ----------
+    repeats
+        Whether each record is searched for keys that stand twice.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, repeats: bool = True) -> None:
         self.path = path
+        self._repeats = repeats
         # For each kind of id: those written as texts (place, value), and how many are numbers.
         self._texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self._numbers: Counter[str] = Counter()
@@ -124,6 +130,11 @@ class RecordReader:
             part = raws[start : start + _CHUNK]
             strictly_read = len(part)
             for position, raw in enumerate(part, start):
+                twice = repeated_key(raw) if self._repeats else None
+                if twice is not None:
+                    found = f"the key {twice!r} stands twice in one object"
+                    where = f"{section}[{position}]"
+                    self.refuse("json-syntax", found, where, "keep one of the two")
                 try:
                     record = decode(raw)
                 except (msgspec.DecodeError, UnicodeDecodeError):

@@ -21,7 +21,7 @@ from tagbox.data.formats.coco_records import raw_records
 from tagbox.data.image_files import image_sizes
 from tagbox.data.record_pixels import RecordPixels
 from tagbox.errors import TagboxError
-from tagbox.text_files import mapped
+from tagbox.text_files import read_json_content
 from tagbox.text_output import encode_json
 
 _LISTS = ("images", "annotations", "categories")
@@ -68,8 +68,8 @@ def write_coco(dataset: Dataset, path: Path, pixels: RecordPixels | None = None)
         )
     with atomic_path(path) as temporary, open(temporary, "wb") as out:
         if dataset.source.format == "coco":
-            with mapped(dataset.source.path) as content:
-                _write_object(out, _copied(dataset, content, pixels))
+            content = read_json_content(dataset.source.path)
+            _write_object(out, _copied(dataset, content, pixels))
         else:
             _write_object(out, _built(dataset if pixels is None else pixels.in_file()))
 
