@@ -166,8 +166,11 @@ def test_twenty_moments(place: Path, command: str) -> None:
     attack(place, command, MOMENTS, SIGNALS)
 
 
-def test_a_signal_between_the_start_of_a_process_and_its_task(tmp_path: Path) -> None:
-    """Sent right after each start, before the task's message is written to the process."""
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_between_the_start_of_a_process_and_its_task(
+    tmp_path: Path, kind: signal.Signals
+) -> None:
+    """Sent right after each start, before the task's message is written to the process; Ctrl-C to that too."""
     script = (
         "import multiprocessing.util as util, os, signal, sys\n"
         "from tagbox.cli.app import main\n"
@@ -175,7 +178,8 @@ def test_a_signal_between_the_start_of_a_process_and_its_task(tmp_path: Path) ->
         "def start_and_signal(path, words, descriptors):\n"
         "    child = start(path, words, descriptors)\n"
         "    if any('spawn_main' in str(word) for word in words):\n"
-        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"        os.kill(os.getpid(), {kind:d})\n"
+        f"        {'os.kill(child, 2)' if kind == signal.SIGINT else ''}\n"
         "    return child\n"
         "util.spawnv_passfds = start_and_signal\n"
         "sys.argv[0] = 'tagbox'\n"
@@ -185,8 +189,8 @@ def test_a_signal_between_the_start_of_a_process_and_its_task(tmp_path: Path) ->
     done = subprocess.run(
         [sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True
     )
-    assert done.returncode == 128 + signal.SIGTERM
-    assert done.stderr.splitlines()[-1].startswith("tagbox: ended by SIGTERM"), done.stderr
+    assert done.returncode == 128 + kind
+    assert done.stderr.splitlines()[-1].startswith("tagbox: "), done.stderr
     assert "Traceback" not in done.stderr
     assert "leaked" not in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -84,9 +84,15 @@ def starting_processes() -> Iterator[None]:
     """
     global _starting
     masks = hasattr(signal, "pthread_sigmask")
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if masks else []
     received, _starting = len(_received), True
+    before: set[signal.Signals | int] = set()
     try:
+        if masks:
+            from multiprocessing import resource_tracker
+
+            # Its start ends with unblocking Ctrl-C, so it must not come after the mask.
+            resource_tracker.ensure_running()
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         yield
     finally:
         _starting = False
