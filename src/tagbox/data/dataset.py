@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tagbox.data.records import Records
 from tagbox.errors import TagboxError
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
@@ -220,9 +221,12 @@ class Source:
     category_texts: Mapping[int, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Dataset:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Dataset(Records):
     """Images, categories, annotations and their source; immutable.
+
+    It is a sequence of its images' records: ``len(dataset)``, ``dataset[3]``, ``for record in dataset``;
+    ``dataset[:100]`` is a dataset again.
 
     Attributes
     ----------
@@ -246,9 +250,6 @@ class Dataset:
         ):
             if len(column) and not (int(column.min()) >= 0 and int(column.max()) < limit):
                 raise ValueError("an annotation row points outside the images or categories")
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     @cached_property
     def labels(self) -> NDArray[np.int8]:
