@@ -10,16 +10,14 @@ from tagbox.metrics.intervals import (
     LEVERAGE,
     RankedScores,
     allowed_resamples,
-    group_jackknife,
     interval,
     intervals,
-    jackknife_errors,
-    largest_moves,
     resample_weights,
     thin_categories,
     unreliable,
     wilson,
 )
+from tagbox.metrics.jackknife import group_jackknife, jackknife_errors, largest_moves
 from tagbox.metrics.multilabel import (
     LABEL_METRICS,
     average_precision,

@@ -90,14 +90,22 @@ def _show_test(test: Mapping[str, Any]) -> None:
     )
     if not any("low" in each for each in paired.values()):
         say("differences of AP have no interval here: their significance is unknown")
+    elif not all(each.get("reliable", True) for each in paired.values()):
+        say(
+            f"{_UNSURE} interval not reliable: too few test images, or too few on which the two differ"
+        )
 
 
-def _difference(paired: Mapping[str, float] | None) -> str:
-    """A difference with its interval; a dash where it is absent."""
+_UNSURE = "*"
+
+
+def _difference(paired: Mapping[str, Any] | None) -> str:
+    """A difference with its interval, marked where that is not reliable; a dash where it is absent."""
     if paired is None:
         return "-"
     ends = f"{paired['low']:+.4f} to {paired['high']:+.4f}" if "low" in paired else "-"
-    return f"{paired['difference']:+.4f} ({ends})"
+    mark = "" if paired.get("reliable", True) else _UNSURE
+    return f"{paired['difference']:+.4f} ({ends}){mark}"
 
 
 def _cell(value: object) -> object:

@@ -20,14 +20,8 @@ from numpy.typing import NDArray
 
 from tagbox.evaluation.box_matching import Matches
 from tagbox.evaluation.coco_metrics import IOUS, RECALLS
-from tagbox.metrics.intervals import (
-    IMAGES,
-    THIN,
-    group_jackknife,
-    interval,
-    move_of_average_precision,
-    unreliable,
-)
+from tagbox.metrics.intervals import IMAGES, THIN, interval, unreliable
+from tagbox.metrics.jackknife import group_jackknife, move_of_average_precision
 
 Array = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ Whether an interval is called reliable is decided in one place, `unreliable`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from statistics import NormalDist
 from typing import Any
 
@@ -26,17 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import PRESENT, UNKNOWN
-from tagbox.metrics.multilabel import (
-    LABEL_METRICS,
-    SAMPLE_METRICS,
-    LabelCounts,
-    category_metrics,
-    challenge_metrics,
-    count_labels,
-    label_metrics,
-    sample_metrics,
-    sample_values,
+from tagbox.metrics.jackknife import (
+    group_jackknife,
+    jackknife_errors,
+    largest_moves,
+    move_of_average_precision,
 )
+from tagbox.metrics.multilabel import LABEL_METRICS, label_metrics
 
 Array = NDArray[np.float64]
 
@@ -76,10 +72,6 @@ LEVERAGE = 0.3
 """How much of a standard error one more image may move a metric; with n wrong images of equal weight it is 1/√n."""
 SLACK = 1.5
 """Wrong images added to those found, for the standard error: where they are few, chance has favoured samples with fewer."""
-GROUPS = 100
-"""Groups of images that the jackknife of mAP and AP leaves out in turn."""
-ENTRIES = 2_000_000
-"""Images × categories of the counts that are kept at once."""
 TOO_FEW_ERRORS = "too few images are wrong, or right: one more could move it by more than 0.3 of its standard error"
 WORK = 4e8
 """Resamples × images × categories above which fewer resamples are drawn, but 200 at least."""
@@ -153,120 +145,6 @@ class RankedScores:
 def allowed_resamples(shape: tuple[int, ...], resamples: int) -> int:
     """How many resamples a table of this (N, K) shape gets: fewer above `WORK`, but at least 200."""
     return min(resamples, max(200, int(WORK / max(shape[0] * shape[1], 1))))
-
-
-def jackknife_errors(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> dict[str, float]:
-    """Delete-one jackknife standard errors of every label metric."""
-    present, known = truth == PRESENT, truth != UNKNOWN
-    images, categories = truth.shape
-    masks = decisions & present, decisions & known, present
-    totals = [mask.sum(axis=0, dtype=np.float64) for mask in masks]
-    entries = float(known.sum())
-    step = max(1, ENTRIES // max(categories, 1))
-    parts: list[dict[str, Array]] = []
-    for start in range(0, images, step):
-        rows = slice(start, start + step)
-        # Row i of each: the column sums without image i.
-        tp, predicted, positives = (
-            total - mask[rows] for total, mask in zip(totals, masks, strict=True)
-        )
-        without = LabelCounts(
-            tp=tp,
-            fp=predicted - tp,
-            fn=positives - tp,
-            known=entries - known[rows].sum(axis=1, dtype=float),
-        )
-        parts.append(challenge_metrics(without) | category_metrics(without))
-    errors = {
-        name: float(np.sqrt((images - 1) * np.concatenate([part[name] for part in parts]).var()))
-        for name in parts[0]
-    }
-    # A mean over images without one of them.
-    values, counted = sample_values(truth, decisions)
-    values = values[counted > 0]
-    for name, column in zip(SAMPLE_METRICS, values.T, strict=True):
-        errors[name] = float(column.std(ddof=1) / np.sqrt(len(column))) if len(column) > 1 else 0.0
-    return errors
-
-
-def largest_moves(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> dict[str, float]:
-    """How far one more hit, false alarm or miss could move each label metric, in the category where most.
-
-    A category may be all right in this sample only because it has few images, and what an error in it would cost no
-    resample of these images tells.
-    """
-    base = count_labels(truth, decisions)
-    values = challenge_metrics(base) | category_metrics(base)
-    moves = dict.fromkeys(values, 0.0)
-    categories = truth.shape[1]
-    step = max(1, ENTRIES // max(categories, 1))
-    for start in range(0, categories, step):
-        one = np.eye(categories)[start : start + step]
-        for tp, fp, fn in ((one, 0, 0), (0, one, 0), (0, 0, one)):
-            more = LabelCounts(
-                tp=base.tp + tp,
-                fp=base.fp + fp,
-                fn=base.fn + fn,
-                known=np.broadcast_to(base.known + 1, len(one)),
-            )
-            for name, moved in (challenge_metrics(more) | category_metrics(more)).items():
-                moves[name] = max(moves[name], float(np.abs(moved - values[name]).max()))
-    means = sample_metrics(truth, decisions)
-    return moves | {name: move_of_mean(float(mean), len(truth)) for name, mean in means.items()}
-
-
-def move_of_mean(value: float, count: int) -> float:
-    """How far one more value from 0 to 1 could move the mean `value` of `count`."""
-    return max(value, 1 - value) / (count + 1)
-
-
-def move_of_average_precision(value: float, support: NDArray[np.integer[Any]]) -> float:
-    """How far one more positive of the rarest category, missed or found, could move a mean of average precisions."""
-    there = support[support > 0]
-    return move_of_mean(value, int(there.min())) / len(there) if len(there) else 1.0
-
-
-def group_jackknife(
-    metrics: Callable[[NDArray[np.float32]], Mapping[str, Array]],
-    scored: NDArray[np.bool_],
-    seed: int,
-) -> dict[str, tuple[float, float, float]] | None:
-    """Value, standard error and bias of each metric by a jackknife that leaves out one group of images at a time.
-
-    With ``v`` the value on all images and ``v_g`` that without group g of G, the standard error is
-    ``√((G−1)/G · Σ (v_g − mean v_g)²)`` and the bias ``(G−1) · (mean v_g − v)`` (Efron and Tibshirani, *An
-    Introduction to the Bootstrap*, 1993, chapter 11). Groups, as leaving out single images would mean as many
-    evaluations as there are images.
-
-    Parameters
-    ----------
-    metrics
-        Metrics, (B,) each, of (B, N) weights of the images.
-    scored
-        (N,) bool; the images that are dealt to at most `GROUPS` groups.
-    seed
-        Of the groups.
-
-    Returns
-    -------
-    dict or None
-        None for fewer than two images, or where one group holds all positives there are.
-    """
-    rows = np.flatnonzero(scored)
-    groups = min(len(rows), GROUPS)
-    if groups < 2:
-        return None
-    group = np.full(len(scored), -1)
-    group[rows] = np.random.default_rng(seed).permutation(len(rows)) % groups
-    weights = np.vstack([np.ones(len(group)), group != np.arange(groups)[:, None]])
-    found = {}
-    for name, values in metrics(weights.astype(np.float32)).items():
-        if np.isnan(values).any():
-            return None
-        value, without = float(values[0]), values[1:]
-        error = float(np.sqrt((groups - 1) * without.var()))
-        found[name] = value, error, (groups - 1) * (float(without.mean()) - value)
-    return found
 
 
 def wilson(share: float, trials: float, level: float = 0.95) -> tuple[float, float]:

@@ -20,11 +20,11 @@ from tagbox.data.dataset import PRESENT
 from tagbox.metrics.intervals import (
     allowed_resamples,
     intervals,
-    move_of_mean,
     resample_weights,
     unreliable,
     wilson,
 )
+from tagbox.metrics.jackknife import move_of_mean
 from tagbox.predictions.thresholds import Thresholds
 
 Floats = NDArray[np.floating[Any]]

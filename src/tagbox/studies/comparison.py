@@ -49,7 +49,7 @@ def compare_labels(
     -------
     dict
         ``images``, the headline metrics by name, and ``differences``: second minus first, with the ends of a
-        95 % interval over the images.
+        95 % interval over the images, and whether it is reliable.
 
     Raises
     ------
@@ -87,8 +87,8 @@ def compare_labels(
 
 def _differences(
     truth: NDArray[np.int8], outputs: Sequence[Output], names: Collection[str]
-) -> dict[str, dict[str, float]]:
-    """``difference``, ``low`` and ``high`` of the metrics in `names`: the second output minus the first."""
+) -> dict[str, dict[str, Any]]:
+    """``difference``, ``low``, ``high`` and ``reliable`` of the metrics in `names`: the second output minus the first."""
     (before, _), (after, _) = outputs
     first, second = (thresholds.decide(probabilities) for probabilities, thresholds in outputs)
     found = paired_label_differences(truth, first, second)
@@ -97,7 +97,7 @@ def _differences(
     if "map" in names:
         found["map"] = paired_map_difference(truth, [before], [after])
     return {
-        name: {"difference": each.difference, "low": each.low, "high": each.high}
+        name: {key: getattr(each, key) for key in ("difference", "low", "high", "reliable")}
         for name, each in found.items()
         if name in names
     }
