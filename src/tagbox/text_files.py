@@ -40,6 +40,8 @@ def read_text(path: Path, most: int = MOST_BYTES) -> str:
         content = read_file(path, most)
     except OSError as error:
         raise cannot_read(path, error) from error
+    if b"\0" in content[:64] and _is_utf16(content):
+        raise not_utf8(path, "line 1", content)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

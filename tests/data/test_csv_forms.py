@@ -9,7 +9,7 @@ import pytest
 
 from tagbox import DataConfig, TagboxError
 from tagbox.checks.check import check_dataset
-from tagbox.data.formats.csv import read_csv
+from tagbox.data.formats.csv import csv_splits, read_csv
 from tagbox.data.load import describe, load_dataset
 
 
@@ -29,6 +29,10 @@ LISTS = {
     "array": """a.png,"array(['bar', 'tri'], dtype=object)"\nb.png,"array(['disc'], dtype='<U4')"\nc.png,[]\n""",
     "tuples": """a.png,"('bar', 'tri')"\nb.png,"('disc',)"\nc.png,()\n""",
     "sets": """a.png,"{'tri', 'bar'}"\nb.png,{'disc'}\nc.png,nan\n""",
+    "empty ones by name": """a.png,"['bar', 'tri']"\nb.png,"frozenset({'disc'})"\nc.png,set()\n""",
+    "with None in them": """a.png,"['bar', None, 'tri']"\nb.png,"['disc', nan]"\nc.png,[null]\n""",
+    "Label Studio's choices": """a.png,"{""choices"":[""bar"",""tri""]}"\nb.png,disc\nc.png,\n""",
+    "a space before the quotes": """a.png, "bar|tri"\nb.png, disc\nc.png, nan\n""",
     "a list and names": """a.png,"['bar', 'tri']"\nb.png,disc\nc.png,NaN\n""",
 }
 
@@ -54,11 +58,107 @@ def test_lists_of_numbers_are_indices_of_known_names(tmp_path: Path) -> None:
     assert dataset.labels.tolist() == [[1, 0, 1], [0, 1, 0], [1, 1, 0]]
 
 
-@pytest.mark.parametrize("cell", ["['bar'", "'tri']", "[bar; tri", "[bar]", "[['bar']]"])
+DICT = """"{'bar': 1, 'tri': 0}\""""
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["['bar'", "'tri']", "[bar; tri", "[bar]", "[['bar']]", DICT, '"(bar, tri)"', "bar (a; tri)"],
+)
 def test_what_only_looks_like_a_list_is_refused(tmp_path: Path, cell: str) -> None:
     with pytest.raises(TagboxError, match="looks like a list") as caught:
         read_csv(table(tmp_path, f"image,labels\na.png,disc\nb.png,{cell}\n"))
     assert (caught.value.code, caught.value.where) == ("csv-line", "line 3")
+
+
+FLAGS = {
+    "lists": """a.png,"[1, 0, 1]"\nb.png,"[0, 1, 0]"\nc.png,"[0, 0, 0]"\n""",
+    "numpy": """a.png,[1 0 1]\nb.png,[0 1 0]\nc.png,[0 0 0]\n""",
+    "floats": """a.png,[1. 0. 1.]\nb.png,[0. 1. 0.]\nc.png,[0. 0. 0.]\n""",
+    "spaces": """a.png,1 0 1\nb.png,0 1 0\nc.png,0 0 0\n""",
+    "semicolons": """a.png,1;0;1\nb.png,0;1;0\nc.png,0;0;0\n""",
+}
+
+
+@pytest.mark.parametrize("lines", FLAGS.values(), ids=FLAGS.keys())
+def test_a_flag_for_each_category_is_no_list_of_indices(tmp_path: Path, lines: str) -> None:
+    path = table(tmp_path, f"image,labels\n{lines}")
+    with pytest.raises(TagboxError, match="1 or 0 for each of 3 categories") as caught:
+        read_csv(path)
+    assert (caught.value.code, caught.value.where) == ("csv-line", "line 2")
+    # The way out that the hint names.
+    names = tmp_path / "names.txt"
+    names.write_text("cat\ndog\nfox\n")
+    dataset = load_dataset(path, DataConfig(names=names))
+    assert dataset.labels.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("cell", ["None", "NA", "N/A", "NULL", "null", "#N/A"])
+def test_words_for_an_empty_cell_are_said(tmp_path: Path, cell: str) -> None:
+    path = table(tmp_path, f"image,label\na.png,cat\nb.png,{cell}\n")
+    dataset = load_dataset(path)
+    assert dataset.categories.names == ("cat",)
+    assert dataset.labels.tolist() == [[1], [0]]
+    assert repr(cell) in describe(dataset)
+    assert "labels-missing" in {f.code for f in check_dataset(path) if f.severity == "warning"}
+    # The way out that the hint names.
+    (tmp_path / "classes.txt").write_text(f"cat\n{cell}\n")
+    dataset = load_dataset(path)
+    assert dataset.labels.tolist() == [[1, 0], [0, 1]]
+    assert not dataset.source.notes
+
+
+def test_indices_as_floats_beside_an_empty_cell(tmp_path: Path) -> None:
+    """pandas makes floats of a column of whole numbers with a gap."""
+    path = table(tmp_path, "image,label\na.png,0.0\nb.png,1.0\nc.png,\n")
+    assert read_csv(path).categories.names == ("0", "1")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    dataset = read_csv(path)
+    assert dataset.categories.names == ("cat", "dog")
+    assert dataset.labels.tolist() == [[1, 0], [0, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("word", ["-1", "2", "1.5"])
+def test_a_number_that_is_no_index_is_named(tmp_path: Path, word: str) -> None:
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    with pytest.raises(TagboxError, match=f"'{word}' is no index of the 2 names") as caught:
+        read_csv(table(tmp_path, f"image,label\na.png,0\nb.png,{word}\n"))
+    assert (caught.value.code, caught.value.where) == ("unknown-category", "line 3")
+
+
+def test_names_are_taken_before_indices(tmp_path: Path) -> None:
+    dataset = read_csv(table(tmp_path, "image,label,label_name\na.png,0,red dog\nb.png,1,cat\n"))
+    assert dataset.categories.names == ("cat", "red dog")
+
+
+def test_a_line_that_says_a_label_is_absent(tmp_path: Path) -> None:
+    """Open Images lists what people denied as well."""
+    text = "ImageID,Source,LabelName,Confidence\na,verified,/m/01,1\nb,verified,/m/01,0\n"
+    with pytest.raises(TagboxError, match="'Confidence' says that the label is absent") as caught:
+        read_csv(table(tmp_path, text))
+    assert caught.value.where == "line 3"
+
+
+def test_excel_says_its_delimiter_first(tmp_path: Path) -> None:
+    dataset = read_csv(table(tmp_path, "sep=;\nimage;labels\na.png;cat|dog\nb.png;cat\n"))
+    assert dataset.labels.tolist() == [[1, 1], [1, 0]]
+
+
+def test_a_table_without_a_header_is_called_so(tmp_path: Path) -> None:
+    text = "a.png,cat\nb.png,dog\n"
+    with pytest.raises(TagboxError, match="put a line before the first") as caught:
+        read_csv(table(tmp_path, text))
+    assert caught.value.code == "csv-header"
+    assert read_csv(table(tmp_path, f"image,label\n{text}")).labels.tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_named(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes("image,labels\na.png,cat\n".encode(encoding))
+    with pytest.raises(TagboxError, match="UTF-16") as caught:
+        read_csv(path)
+    assert caught.value.code == "not-utf8"
 
 
 @pytest.mark.parametrize("title", ["label", "Class", "category", "tag"])
@@ -104,6 +204,8 @@ def test_commas_in_a_singular_column(tmp_path: Path) -> None:
     [
         *("image_name,tags", "fname,labels", "img,label", "id,labels", "Id,Target"),
         *("Image Index,Finding Labels", "filepath,class", "img_path,tag", "ImageID,targets"),
+        *("image-name,label-names", "imageName,Labels", "File Name,Tag Names", "image_url,choices"),
+        *("filenames,class_names", "FilePath,Category", "uri,labels"),
     ],
 )
 def test_spellings_of_the_header(tmp_path: Path, header: str) -> None:
@@ -149,6 +251,22 @@ def test_further_columns_beside_selected_categories(tmp_path: Path) -> None:
     assert dataset.labels.tolist() == [[0, 1], [1, 0]]
     codes = [f for f in check_dataset(path) if f.code == "csv-line"]
     assert len(codes) == 2  # One a column, not one a line.
+
+
+def test_a_column_mostly_of_flags_is_left_out_as_its_hint_says(tmp_path: Path) -> None:
+    path = table(tmp_path, "image,fold,cat,dog\na.png,0,1,0\nb.png,1,0,1\nc.png,2,1,1\n")
+    with pytest.raises(TagboxError, match="--categories") as caught:
+        load_dataset(path)
+    assert caught.value.where == "line 4" and "'fold'" in caught.value.found
+    dataset = load_dataset(path, DataConfig(categories=("cat", "dog")))
+    assert dataset.labels.tolist() == [[1, 0], [0, 1], [1, 1]]
+
+
+def test_a_flag_of_the_training_split_is_no_category(tmp_path: Path) -> None:
+    path = table(tmp_path, "image,is_train,cat\na.png,1,1\nb.png,0,0\n")
+    assert csv_splits(path) == ("train", "val")
+    assert read_csv(path, split="val").images.files.tolist() == ["b.png"]
+    assert read_csv(path).categories.names == ("cat",)
 
 
 def test_selected_categories_are_still_checked(tmp_path: Path) -> None:

@@ -93,6 +93,9 @@ CODES: dict[str, Rule] = {
         "warning",
         "put | between names, or call the column label where a cell is one name, labels where it lists them",
     ),
+    "labels-missing": Rule(
+        "warning", "leave such cells empty; where it is a category, list the names in classes.txt"
+    ),
     # Labels as a whole.
     "image-without-annotations": Rule("info", "none needed: it is an image with no category"),
     "category-unused": Rule("warning", "add pictures of it, or leave it out with --categories"),

@@ -25,6 +25,8 @@ from tagbox.data.formats.common import (
 from tagbox.data.formats.csv_cells import UNLABELLED, split_cells
 from tagbox.data.formats.csv_columns import (
     LABEL_COLUMNS,
+    NO,
+    PRESENCE,
     Row,
     category_columns,
     flag_value,
@@ -32,6 +34,7 @@ from tagbox.data.formats.csv_columns import (
     is_index,
     line_fault,
     take_split_column,
+    title_of,
     without_indices,
 )
 from tagbox.data.image_files import check_relative, locate_images
@@ -87,7 +90,7 @@ def read_csv(
     known = None if names is None else read_names(names)
     rows, splits = take_split_column(without_indices(_rows(path), known), known, path)
     header = [cell.strip() for cell in rows[0].cells]
-    lowered = [cell.lower().replace(" ", "_") for cell in header]
+    lowered = [title_of(cell) for cell in header]
     image_column = image_column_of(lowered, header, path)
     others = [title for c, title in enumerate(header) if c != image_column]
     # A category may be called "class": a table whose columns are all known categories is wide.
@@ -101,6 +104,7 @@ def read_csv(
     unknown = np.zeros((0, 2), np.int32)
     notes: list[Note] = []
     if label_column is not None:
+        _refuse_absences(body, lowered, header, path)
         categories, annotations, labelled, notes = _narrow(
             body, label_column, lowered, known, path, report
         )
@@ -170,8 +174,12 @@ def _rows(path: Path) -> list[Row]:
     text = read_text(path)
     first = re.sub(r'"[^"]*"', "", text.partition("\n")[0])
     delimiter = max(",", ";", "\t", key=first.count) if first else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
+    )
     rows = []
+    if re.fullmatch(r"sep=[,;\t]\s*", first):
+        next(reader)  # Excel's line that says the delimiter.
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
@@ -223,6 +231,19 @@ def _sound_rows(
     return kept
 
 
+def _refuse_absences(body: list[Row], titles: list[str], header: list[str], path: Path) -> None:
+    """Refuse lines that say of their label that it is absent, as in Open Images."""
+    for column, title in enumerate(titles):
+        if title in PRESENCE:
+            row = next(
+                (r for r in body if column < len(r.cells) and r.cells[column].strip() in NO), None
+            )
+            if row is not None:
+                problem = f"the column {header[column]!r} says that the label is absent"
+                hint = "leave such lines out, or write a column for each category with 1 and 0"
+                raise line_fault(path, row.line, problem, hint)
+
+
 def _narrow(
     body: list[Row],
     column: int,
@@ -244,16 +265,27 @@ def _narrow(
     labels, notes = split_cells(cells, titles[column], known or (), fault)
     found = {label for row in labels for label in row}
     index: dict[str, int]
-    if known is not None and found and not found & set(known) and all(map(is_index, found)):
+    are_indices = known is not None and not found & set(known) and any(map(is_index, found))
+    if known is not None and are_indices:
         index = {str(position): position for position in range(len(known))}
-        labels = [[str(int(label)) for label in row] for row in labels]
+        labels = [[str(int(word)) if is_index(word) else word for word in row] for row in labels]
     else:
         known = known or tuple(sorted(found))
         index = {name: position for position, name in enumerate(known)}
     rows: list[list[int]] = []
     for row, words in zip(body, labels, strict=True):
         for word in words:
-            if word not in index:
+            if word not in index and are_indices:
+                report(
+                    TagboxError(
+                        "unknown-category",
+                        f"{word[:60]!r} is no index of the {len(known)} names",
+                        file=path,
+                        where=f"line {row.line}",
+                        hint=f"write 0 to {len(known) - 1}",
+                    )
+                )
+            elif word not in index:
                 report(not_listed(repr(word), word, list(index), path, f"line {row.line}"))
         rows.append(sorted({index[word] for word in words if word in index}))
     return Categories.from_names(known), from_label_lists(rows), labelled, notes

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 from tagbox.data.formats.common import Report
 from tagbox.data.formats.csv_cells import LISTS, SINGLE
+from tagbox.data.image_files import is_image
 from tagbox.data.split_names import by_role, role
 from tagbox.errors import TagboxError
 
 IMAGE_COLUMNS = (
     *("image", "images", "file", "file_name", "filename", "fname", "image_name", "image_path"),
     *("img_name", "img_path", "filepath", "file_path", "path", "image_file", "picture", "photo"),
+    *("image_filename", "image_file_name", "image_url", "image_uri", "img_url", "url", "uri"),
+    *("filenames", "file_names", "image_names", "image_paths", "filepaths", "file_paths"),
     *("image_id", "imageid", "img_id", "image_index", "img", "name", "id"),
 )
-"""Titles of the column of images, in lower case with ``_`` for a space; the first that occurs is taken."""
+"""Titles of the column of images as `title_of` writes them; the first that occurs is taken."""
 LABEL_COLUMNS = LISTS + SINGLE
+PRESENCE = ("confidence", "present", "presence", "is_present", "exists", "value")
+"""Titles of a column that may say of the label in a line whether it is present."""
 _INDICES = ("index", "level_0", "id", "#")
 """Titles of a column that may number the lines; pandas writes that without a title."""
 YES = {"1", "1.0", "true", "yes"}
 NO = {"0", "0.0", "false", "no"}
-UNSURE = {"", "?", "-1", "-1.0", "nan"}
+UNSURE = {"", "?", "-1", "-1.0", "nan", "<na>", "na", "n/a", "#n/a", "none", "null"}
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "usage", "purpose", "dataset")
-SPLIT_FLAGS = {"is_valid": "val", "is_val": "val", "is_validation": "val", "is_test": "test"}
+SPLIT_FLAGS = {
+    **dict.fromkeys(("is_valid", "is_val", "is_validation"), ("val", "train")),
+    "is_test": ("test", "train"),
+    "is_train": ("train", "val"),
+}
+"""The splits of the lines with 1 and with 0 in a column of this title."""
 FLAGS = YES | NO | UNSURE
+_BETWEEN_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\s-]+")
+
+
+def title_of(cell: str) -> str:
+    """A title in lower case with ``_`` between words: of ``Image Index``, ``image-name``, ``fileName``."""
+    return _BETWEEN_WORDS.sub("_", cell.strip()).lower()
 
 
 class Row(NamedTuple):
@@ -38,12 +55,15 @@ def image_column_of(lowered: list[str], header: list[str], path: Path) -> int:
     """The column of images; ``csv-header`` without one, or when a title stands twice."""
     column = next((c for name in IMAGE_COLUMNS for c, n in enumerate(lowered) if n == name), None)
     if column is None or len(header) < 2:
+        hint = "name them image and labels, or image and one column a category"
+        if any(is_image(cell) for cell in header):
+            hint = "put a line before the first that names the columns, such as 'image,label'"
         raise TagboxError(
             "csv-header",
             f"found the columns {', '.join(map(repr, header))}",
             file=path,
             where="line 1",
-            hint="name them image and labels, or image and one column a category",
+            hint=hint,
         )
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
@@ -60,7 +80,7 @@ def image_column_of(lowered: list[str], header: list[str], path: Path) -> int:
 def without_indices(rows: list[Row], known: tuple[str, ...] | None) -> list[Row]:
     """The lines without columns that number them (``Unnamed: 0``), or that have neither title nor cells."""
     header = [cell.strip() for cell in rows[0].cells]
-    titled = [title.lower().replace(" ", "_") for title in header]
+    titled = [title_of(title) for title in header]
     images = [c for name in IMAGE_COLUMNS for c, title in enumerate(titled) if title == name]
     dropped = set()
     for column, title in enumerate(titled):
@@ -83,7 +103,7 @@ def take_split_column(
     rows: list[Row], known: tuple[str, ...] | None, path: Path
 ) -> tuple[list[Row], dict[int, str]]:
     """The lines without the column of splits, and the split of each line; no splits without such a column."""
-    header = [cell.strip().lower().replace(" ", "_") for cell in rows[0].cells]
+    header = [title_of(cell) for cell in rows[0].cells]
     for column, title in enumerate(header):
         cells = {row.line: row.cells[column].strip() for row in rows[1:] if column < len(row.cells)}
         if known is not None and rows[0].cells[column].strip() in known:
@@ -91,8 +111,8 @@ def take_split_column(
         found = {cell.lower() for cell in cells.values()}
         splits: dict[int, str] = {}
         if title in SPLIT_FLAGS and found and found <= YES | NO:
-            flagged = SPLIT_FLAGS[title]
-            splits = {n: flagged if cell.lower() in YES else "train" for n, cell in cells.items()}
+            yes, no = SPLIT_FLAGS[title]
+            splits = {n: yes if cell.lower() in YES else no for n, cell in cells.items()}
         elif title.removeprefix("data_") in SPLIT_COLUMNS and found - {""}:
             if all(role(cell) for cell in found - {""}):
                 named = {
@@ -122,12 +142,13 @@ def category_columns(
     """The columns of the wide form that are categories; one mostly of other values is reported once, or left out."""
     others = [c for c in range(len(header)) if c != image_column]
     odd: dict[int, Row] = {}
+    selected = known is not None or bool(wanted)
     for c in others:
         rows = [row for row in body if not _is_flag(row.cells[c])]
         filled = sum(bool(row.cells[c].strip()) for row in body)
-        if rows and 2 * len(rows) > filled:
+        if rows and (selected or 2 * len(rows) > filled):
             odd[c] = rows[0]
-    if known is not None or wanted:
+    if selected:
         chosen = wanted.union(known or ())
         return [c for c in others if c not in odd or header[c] in chosen]
     flags = [header[c] for c in others if c not in odd]
@@ -145,7 +166,7 @@ def flag_value(row: Row, column: int, header: list[str], path: Path, report: Rep
     if word in YES or word in NO:
         return word in YES
     if word not in UNSURE:
-        hint = "write 1, 0, or ? for unknown; or name the column of labels 'labels'"
+        hint = "write 1, 0, or ? for unknown; where it is no category, select the others with --categories"
         report(_not_a_flag(row, column, header, path, hint))
     return None
 
