@@ -13,8 +13,8 @@ from PIL import Image
 
 from tagbox.config import AugmentConfig
 from tagbox.data.load import load_dataset
+from tagbox.images.box_drawing import category_colours
 from tagbox.images.decode import read_image
-from tagbox.images.draw import colour_of
 from tagbox.training.augment import Augment
 from tagbox.training.crop import ObjectsByImage
 
@@ -75,7 +75,7 @@ def test_a_seeded_sample_is_drawn(cli: Cli, dataset: Path, tmp_path: Path) -> No
     assert chosen[0] == chosen[1] != chosen[2]
     assert chosen[0] != ["000.png", "002.png", "004.png", "006.png"]
     sheet = pixels(tmp_path / "show.png")
-    assert (sheet == rgb(colour_of("cat"))).all(axis=-1).any()
+    assert (sheet == rgb(category_colours(["cat"])["cat"])).all(axis=-1).any()
 
 
 def test_the_path_is_printed(cli: Cli, dataset: Path, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_the_path_is_printed(cli: Cli, dataset: Path, tmp_path: Path) -> None:
 def box_columns(path: Path) -> tuple[int, int]:
     """The first and the last column of the box's outline, from the picture's left edge."""
     gap, picture_ends = 16, 440
-    edge = (pixels(path)[:picture_ends, gap:] == rgb(colour_of("cat"))).all(axis=-1)
+    edge = (pixels(path)[:picture_ends, gap:] == rgb(category_colours(["cat"])["cat"])).all(axis=-1)
     bottom = int(np.flatnonzero(edge.any(axis=1)).max())
     columns = np.flatnonzero(edge[bottom - 20 : bottom - 5].any(axis=0))
     return int(columns.min()), int(columns.max())
@@ -118,13 +118,13 @@ def test_crop_loses_the_box_and_keeps_the_label(cli: Cli, dataset: Path, tmp_pat
     assert cli("show", dataset, *arguments, "--out", out).returncode == 0
     # The centre 100 x 100 begins at x = 50; the cat ended at 40. Its label stays below the picture.
     picture = pixels(out)[60:440, 20:410]
-    assert not (picture == rgb(colour_of("cat"))).all(axis=-1).any()
+    assert not (picture == rgb(category_colours(["cat"])["cat"])).all(axis=-1).any()
 
 
 def test_no_boxes(cli: Cli, dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "plain.png"
     assert cli("show", dataset, "--category", "cat", "--no-boxes", "--out", out).returncode == 0
-    assert not (pixels(out) == rgb(colour_of("cat"))).all(axis=-1).any()
+    assert not (pixels(out) == rgb(category_colours(["cat"])["cat"])).all(axis=-1).any()
 
 
 def test_a_broken_picture_keeps_its_place(cli: Cli, dataset: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tagbox.cli.augmented import hatched
 from tagbox.config import BoxAugmentConfig
 from tagbox.data.load import load_dataset
 from tagbox.data.training_boxes import training_boxes
-from tagbox.images.draw import colour_of
+from tagbox.images.box_drawing import category_colours
 from tagbox.training.box_batches import BoxBatches
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -64,7 +64,7 @@ def test_pictures_and_boxes_are_those_of_training(cli: Cli, dataset: Path, tmp_p
         boxes += len(found)
     assert boxes > 3
     sheet = np.asarray(Image.open(out))
-    colour = tuple(int(colour_of("cat")[i : i + 2], 16) for i in (1, 3, 5))
+    colour = tuple(int(category_colours(["cat"])["cat"][i : i + 2], 16) for i in (1, 3, 5))
     assert (sheet == colour).all(axis=-1).any()
 
 

@@ -8,16 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tagbox.images.box_drawing import BOX_COLOURS
 from tagbox.images.captions import (
     COLOURS,
     LabelOutcome,
     Outcome,
     fit_text,
+    ink_on,
     label_outcomes,
     percent,
     shorten,
 )
-from tagbox.images.draw import annotate, colour_of, grid, overlay_heat
+from tagbox.images.draw import annotate, grid, overlay_heat
 
 
 def rgb(colour: str) -> tuple[int, ...]:
@@ -32,10 +34,10 @@ def grey(height: int, width: int, value: int = 128) -> NDArray[np.uint8]:
     return np.full((height, width, 3), value, np.uint8)
 
 
-def test_right_wrong_and_missed() -> None:
+def test_true_and_false_positives_and_missed() -> None:
     assert label_outcomes(["cat", "dog"], [("cat", 0.9), ("bus", 0.4)]) == [
-        LabelOutcome("cat", 0.9, "right"),
-        LabelOutcome("bus", 0.4, "wrong"),
+        LabelOutcome("cat", 0.9, "true positive"),
+        LabelOutcome("bus", 0.4, "false positive"),
         LabelOutcome("dog", None, "missed"),
     ]
     assert label_outcomes(None, [("cat", 0.9)]) == [LabelOutcome("cat", 0.9, "unjudged")]
@@ -45,9 +47,9 @@ def test_right_wrong_and_missed() -> None:
 
 def test_each_verdict_is_drawn_in_its_colour() -> None:
     sheet = np.asarray(annotate(grey(60, 80), truth=["a", "b"], predicted=[("a", 0.9)]))
-    assert has_colour(sheet, COLOURS["right"])
+    assert has_colour(sheet, COLOURS["true positive"])
     assert has_colour(sheet, COLOURS["missed"])
-    assert not has_colour(sheet, COLOURS["wrong"])
+    assert not has_colour(sheet, COLOURS["false positive"])
 
 
 def test_labels_of_an_augmented_picture() -> None:
@@ -69,22 +71,24 @@ def test_labels_of_an_augmented_picture() -> None:
     assert len(empty) == len(np.asarray(annotate(grey(60, 80), truth=[])))
 
 
-def test_white_text_is_readable_on_every_chip() -> None:
+def test_text_is_readable_on_every_chip() -> None:
     def luminance(colour: str) -> float:
         parts = [v / 255 for v in rgb(colour)]
         linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
         return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
-    colours = {*COLOURS.values(), *(colour_of(str(i)) for i in range(200))}
-    for colour in colours:
-        assert 1.05 / (luminance(colour) + 0.05) >= 4.5, colour
+    for colour in COLOURS.values():
+        assert ink_on(colour) == "#ffffff", colour
+    for colour in (*COLOURS.values(), *BOX_COLOURS):
+        bright = sorted((luminance(colour), luminance(ink_on(colour))))
+        assert (bright[1] + 0.05) / (bright[0] + 0.05) >= 4.5, colour
 
 
 def test_a_box_lands_where_it_was_scaled_to() -> None:
     # 100 x 50 drawn 400 wide: four times as large; the box's left edge is at 4 * 50.
     sheet = np.asarray(annotate(grey(50, 100), boxes=[("cat", (50, 10, 25, 30))], width=400))
     assert sheet.shape == (200, 400, 3)
-    edge = (sheet == rgb(colour_of("cat"))).all(axis=-1)
+    edge = (sheet == rgb(BOX_COLOURS[0])).all(axis=-1)
     below_the_tag = edge[80:150]
     columns = np.flatnonzero(below_the_tag.any(axis=0))
     assert (columns.min(), columns.max()) == (200, 300)
@@ -137,6 +141,17 @@ def test_evidence_is_brightest_where_it_is_strongest() -> None:
     assert mixed[30:, :10].max() == 0
 
 
+@pytest.mark.parametrize("colour", [(250, 220, 70), (255, 255, 255), (160, 40, 100), (0, 0, 0)])
+def test_evidence_is_visible_on_any_colour(colour: tuple[int, int, int]) -> None:
+    heat = np.zeros((4, 4), np.float32)
+    heat[0, 3], heat[3, 3] = 1.0, 0.5
+    mixed = overlay_heat(np.full((40, 40, 3), colour, np.uint8), heat).astype(int)
+    strongest, weaker, none = mixed[4, 36], mixed[36, 36], mixed[20, 4]
+    assert np.ptp(none) == 0
+    for one, other in ((strongest, weaker), (weaker, none), (strongest, none)):
+        assert np.linalg.norm(one - other) > 60
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan])
 def test_no_evidence_leaves_the_picture(value: float) -> None:
     image = np.random.default_rng(0).integers(0, 255, (9, 7, 3), dtype=np.uint8)
@@ -146,10 +161,10 @@ def test_no_evidence_leaves_the_picture(value: float) -> None:
 
 def test_a_grid_holds_every_cell() -> None:
     cells = [annotate(grey(30, 40, 50 + i), width=100) for i in range(5)]
-    sheet = grid(cells, 3, title="five", legend=[LabelOutcome("right", None, "right")])
+    sheet = grid(cells, 3, title="five", legend=[LabelOutcome("a", None, "true positive")])
     pixels = np.asarray(sheet)
     assert sheet.width == 3 * 100 + 4 * 8
-    assert has_colour(pixels, COLOURS["right"])
+    assert has_colour(pixels, COLOURS["true positive"])
     for i in range(5):
         assert (pixels == 50 + i).all(axis=-1).sum() >= 70 * 100
     with pytest.raises(ValueError, match="at least one"):

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from tagbox.errors import TagboxError
-from tagbox.images.draw import colour_of
+from tagbox.images.box_drawing import category_colours
 from tagbox.inference.detector import DetectorModel
 from tagbox.inference.video import check_video_name, open_video
 from tagbox.inference.video_detections import VideoSummary, detect_video
 from tagbox.predictions.thresholds import ScoreThresholds
-from toy_detectors import PatchDetector, patch_bundle, patch_spec, scene
+from toy_detectors import NAMES, PatchDetector, patch_bundle, patch_spec, scene
 
 WIDTH, HEIGHT, FRAMES = 320, 180, 24
 RATE = Fraction(24000, 1001)
@@ -102,7 +102,7 @@ def test_the_annotated_copy_has_the_same_size_rate_and_length(tmp_path: Path, na
     # The first frame has no blue patch, the last one has, and around it a box.
     assert np.abs(frames[0][100:164, 240:304].astype(int) - 90).mean() < 8
     assert frames[-1][130, 270, 2] > 200
-    tag = [int(colour_of("blue")[i : i + 2], 16) for i in (1, 3, 5)]
+    tag = [int(category_colours(NAMES)["blue"][i : i + 2], 16) for i in (1, 3, 5)]
     found = np.median(frames[-1][84:99, 242:270], axis=(0, 1))
     assert np.abs(found - tag).max() < 20
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["clip.mp4", name]

@@ -21,6 +21,9 @@ HOSTILE = (
     "",
 )
 
+COLUMNS = ("challenge_f1", "micro_f1", "of1", "micro_precision", "op", "cf1", "a_new_metric")
+"""Metrics of the history; OF1 is micro F1, and OP micro precision."""
+
 
 def report_data(
     names: tuple[str, ...],
@@ -59,7 +62,11 @@ def report_data(
             decisions=predicted,
             probabilities=None if label_sets else probabilities,
             categories=names,
-            evidence=[(names[0], random.normal(size=(7, 9)).astype(np.float32))],
+            evidence=[
+                (name, random.normal(size=(7, 9)).astype(np.float32))
+                for name, true, said in zip(names, truth[row], predicted[row], strict=True)
+                if true == 1 or said
+            ],
         )
         for kind, rows in (("best", best), ("worst", worst))
         for row in rows
@@ -70,6 +77,7 @@ def report_data(
             "train_loss": 1 / e,
             "val_loss": 1.1 / e,
             "val_map": None if e < 3 else 0.1 * e,
+            **{f"{side}_{key}": 1 - 0.5 / e for side in ("train", "val") for key in COLUMNS},
         }
         for e in range(1, 9)
     ]
@@ -81,7 +89,20 @@ def report_data(
         history=history,
         best_epoch=7,
         images=shown,
-        config={"backbone": "<b>x</b>", "images": None, "mirror": True, "keep": ["a", "b"]},
+        config={
+            "backbone": "<b>x</b>",
+            "images": None,
+            "mirror": True,
+            "keep": ["a", "b"],
+            "augment": {"flip": True, "rotate": 9.0},
+        },
+        defaults={
+            "backbone": "lite",
+            "images": None,
+            "mirror": True,
+            "keep": [],
+            "augment": {"flip": True, "rotate": 0.0},
+        },
         baselines={"colour <i>": {"map": 0.1}},
         notes=["see http://example.invalid/<x>"],
         versions={"tagbox": "0"},

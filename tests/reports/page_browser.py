@@ -61,8 +61,37 @@ addEventListener("load", () => {
     sorted = [...table.tBodies[0].rows].map((row) => Number(row.cells[1].dataset.value));
   }
   const page = document.documentElement;
-  parent.postMessage({ name: location.hash.slice(1), errors, sorted, wide: page.scrollWidth,
-    screen: innerWidth, charts: document.querySelectorAll("svg.chart").length }, "*");
+  const scrolled = ".scroll, .wide, .pair > figure, pre, svg, .track, dialog, [hidden], details:not([open])";
+  const cut = [...document.querySelectorAll("body *")].filter((element) => {
+    const box = element.getBoundingClientRect();
+    const hides = getComputedStyle(element).overflowX === "hidden";
+    return !element.closest(scrolled) && box.width
+      && (box.right > innerWidth + 1 || (hides && element.scrollWidth > element.clientWidth + 1));
+  }).map((element) => element.className || element.tagName);
+  const select = document.querySelector(".picker select");
+  const picked = [];
+  for (let i = 0; select && i < select.options.length; i += 1) {
+    select.selectedIndex = i;
+    select.dispatchEvent(new Event("change"));
+    picked.push([...document.querySelectorAll(".picked figure")].filter((figure) => figure.offsetHeight)
+      .map((figure) => figure.querySelector("b").textContent));
+  }
+  const zoom = document.querySelector(".zoom"), viewer = document.querySelector("dialog");
+  const enlarged = [];
+  const note = () => enlarged.push([viewer.open, viewer.querySelectorAll("svg").length,
+    viewer.querySelector(".caption").textContent]);
+  if (zoom) {
+    zoom.click();
+    note();
+    viewer.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+    note();
+    viewer.querySelector("[data-step='0']").click();
+    note();
+  }
+  parent.postMessage({ name: location.hash.slice(1), errors, sorted, cut, picked, enlarged,
+    options: select ? [...select.options].map((option) => option.text) : [],
+    captions: [...document.querySelectorAll(".zoom")].map((one) => one.dataset.caption),
+    wide: page.scrollWidth, screen: innerWidth }, "*");
 });
 </script>"""
 FRAMES = """<!doctype html><pre id=out></pre><script>
@@ -121,3 +150,15 @@ def open_browser(folder: Path) -> Callable[[dict[str, tuple[str, int]]], Any]:
         return seen
 
     return look
+
+
+def assert_enlarges(seen: dict[str, Any]) -> None:
+    """A click enlarges the first image, an arrow key shows the next one, and the button closes it."""
+    captions = seen["captions"]
+    if captions:
+        following = captions[1 % len(captions)]
+        assert seen["enlarged"] == [
+            [True, 1, captions[0]],
+            [True, 1, following],
+            [False, 1, following],
+        ]

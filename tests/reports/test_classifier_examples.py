@@ -60,8 +60,8 @@ def test_an_image_says_what_was_right_and_what_was_missed() -> None:
         categories=["a", "b", "c"],
     )
     assert [(label.name, label.probability, label.outcome) for label in example.labels] == [
-        ("c", pytest.approx(0.9), "wrong"),
-        ("a", pytest.approx(0.6), "right"),
+        ("c", pytest.approx(0.9), "false positive"),
+        ("a", pytest.approx(0.6), "true positive"),
         ("b", pytest.approx(0.3), "missed"),
     ]
     assert example.score == 0.5
@@ -82,8 +82,8 @@ def test_thumbnails(shape: tuple[int, int], size: tuple[int, int]) -> None:
 def test_the_evidence_layer_is_clear_where_there_is_none() -> None:
     heat = np.zeros((6, 8), np.float32)
     heat[1, 6] = 2.0
-    layer = np.asarray(opened(heat_layer(heat)))
+    layer = np.asarray(opened(heat_layer(heat)).convert("RGBA"))
     assert layer.shape == (36, 48, 4)
     assert layer[9, 39, 3] > 150
     assert layer[30:, :20, 3].max() == 0
-    assert np.asarray(opened(heat_layer(-heat)))[..., 3].max() == 0
+    assert np.asarray(opened(heat_layer(-heat)).convert("RGBA"))[..., 3].max() == 0

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from classifier_samples import HOSTILE, exclusive_data, report_data, words
-from page_browser import PageReader, open_browser
+from page_browser import PageReader, assert_enlarges, open_browser
 
+from tagbox.evaluation.evaluate_labels import evaluate_labels
 from tagbox.reports.classifier_sections import ClassifierReport
 from tagbox.reports.report import render_report, write_report
 
@@ -94,6 +98,119 @@ def test_exclusive_labels_have_their_own_page() -> None:
             assert (tip in page) == (count > 0)
 
 
+def sections(page: str) -> dict[str, str]:
+    """The page's sections by their ids."""
+    return dict(re.findall(r'<section id="(\w+)".*?>\n(.*?)</section>', page, re.S))
+
+
+def charts_of(part: str) -> list[str]:
+    return re.findall(r"<figure><figcaption><b>(.*?)</b>", part)
+
+
+def test_loss_and_map_are_large_and_no_chart_is_there_twice() -> None:
+    training = sections(render_report(report_data(words(6), 50)))["training"]
+    large, _, rest = training.partition('<div class="picker">')
+    assert charts_of(large) == ["Loss", "mAP"]
+    named = ["Challenge F1", "Micro F1", "Micro precision", "CF1", "A new metric"]
+    assert charts_of(rest) == named
+    assert re.findall(r"<option>(.*?)</option>", rest) == named
+
+
+def test_files_have_their_base_names() -> None:
+    data = report_data(words(3), 20)
+    moved = [replace(image, name=f"deep/in/{i}.jpg") for i, image in enumerate(data.images)]
+    page = render_report(replace(data, images=moved))
+    for i in range(len(moved)):
+        assert f'<span title="deep/in/{i}.jpg">{i}.jpg</span>' in page
+
+
+def test_categories_with_few_positives_are_faded_and_without_any_folded() -> None:
+    data = report_data(words(4), 60)
+    truth = data.truth.copy()
+    truth[:, 1] = 0
+    truth[3:, 2] = 0
+    truth[:3, 2] = 1
+    metrics = evaluate_labels(truth, categories=words(4), probabilities=data.probabilities)
+    part = sections(render_report(replace(data, truth=truth, metrics=metrics)))["categories"]
+    rows = re.findall(r'<tr role="row"(?: class="(.*?)")?><th scope="row".*?>(.*?)</th>', part)
+    assert {name for style, name in rows if not style} == {"category 0", "category 3"}
+    assert rows[2:] == [("thin", "category 2"), ("thin none", "category 1")]
+    ap = {row["name"]: row["ap"] for row in metrics["per_category"]}
+    assert ap[rows[0][1]] >= ap[rows[1][1]]
+    for name, value in ap.items():
+        if value is not None:
+            cell = re.search(
+                f'>{name}</th>.*?data-label="AP" data-value="(.*?)".*?</span>(.*?)</td>', part
+            )
+            assert cell is not None
+            assert (float(cell[1]), cell[2]) == (value, f"{value:.3f}")
+    assert "Show 1 category without any" in part
+    assert "Faded: fewer than 10 validation images" in part
+
+
+def test_settings_that_differ_are_shown_and_all_on_demand() -> None:
+    part = sections(render_report(report_data(words(3), 20)))["configuration"]
+    shown, folded = re.split("<details><summary>All 6 settings</summary>", part)
+    settings = r'<tr><th scope="row">(.*?)</th><td class="text">(.*?)</td></tr>'
+    assert re.findall(settings, shown) == [
+        *(("backbone", "&lt;b&gt;x&lt;/b&gt;"), ("keep", "a, b"), ("augment.rotate", "9.0"))
+    ]
+    folded = folded.partition("Library versions")[0]
+    assert len(re.findall(settings, folded)) == 6
+
+
+def test_one_note_says_that_intervals_are_not_reliable() -> None:
+    data = report_data(words(6), 40)
+    part = sections(render_report(data))["metrics"]
+    assert part.count("not reliable") == 1 + 2 * part.count('<span class="warn"')
+    assert "The intervals are not reliable: there are 40 images, fewer than 100" in part
+    unsure = sum(not data.metrics["intervals"][key]["reliable"] for key in ("map", "micro_f1"))
+    assert unsure == 2
+
+
+def test_facts_that_are_none_or_nothing_are_left_out() -> None:
+    statistics = {"images": 9, "labelled_images": 9, "empty_images": 0, "annotations": 20}
+    statistics |= {"boxes": 20, "crowds": 0, "objects": {"small": 0, "large": 20}}
+    page = render_report(replace(report_data(words(3), 20), statistics=statistics))
+    facts = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", sections(page)["data"])
+    assert facts == [("images", "9"), ("annotations", "20"), ("large objects", "20")]
+
+
+def test_every_label_has_its_evidence_to_enlarge() -> None:
+    data = report_data(words(12), 40)
+    page = render_report(data)
+    for image in data.images:
+        assert len(image.evidence) == len(image.labels) > 0
+    labels = sum(len(image.labels) for image in data.images)
+    assert page.count('<svg class="heat"') == labels
+    assert page.count('<button type="button" class="zoom"') == labels + len(data.images)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_have_enough_contrast(scheme: str) -> None:
+    css = (files("tagbox.reports") / "templates" / "report.css").read_text("utf-8")
+    light, dark = re.findall(r":root \{(.*?)\}", css, re.S)[:2]
+    colours = dict(re.findall(r"--([\w-]+): (#\w+)", light))
+    if scheme == "dark":
+        colours |= dict(re.findall(r"--([\w-]+): (#\w+)", dark))
+
+    def luminance(colour: str) -> float:
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * c for c in colour[1:])
+        parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    pairs = [
+        (colours[ink], colours[back])
+        for ink in ("ink", "quiet", "c0", "warn")
+        for back in ("paper", "card")
+    ]
+    pairs += [("#ffffff", colours[name]) for name in ("true-positive", "false-positive", "missed")]
+    for ink, back in pairs:
+        high, low = sorted((luminance(ink), luminance(back)), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, back)
+
+
 CASES = [(case, 390) for case in PAGES]
 CASES += [(case, 1280) for case in ("usual", "hostile names", "200 categories", "exclusive 80")]
 
@@ -121,6 +238,9 @@ def test_the_page_in_a_browser(case: str, width: int, looked: dict[str, Any]) ->
     assert seen["console"] == []
     assert seen["screen"] == width
     assert seen["wide"] <= width
+    assert seen["cut"] == []
+    assert seen["picked"] == [[name] for name in seen["options"]]
+    assert_enlarges(seen)
     assert seen["sorted"] == sorted(seen["sorted"], reverse=True)
     assert seen["sorted"] or case in ("no image", "exclusive none")
 

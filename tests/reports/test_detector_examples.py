@@ -188,14 +188,26 @@ def test_an_image_names_what_was_right_wrong_and_missed() -> None:
     image = np.zeros((80, 80, 3), np.uint8)
     example = make_example(image, "x.jpg", "worst", matched, matches, detections)
     assert [(label.name, label.outcome) for label in example.labels] == [
-        *(("a", "wrong"), ("b", "missed"), ("a", "right"))
+        *(("a", "false positive"), ("b", "missed"), ("a", "true positive"))
     ]
     assert example.score == pytest.approx(0.5)
     # What was found is named by its detection.
-    assert [(b.name, b.score, b.truth, b.named) for b in example.boxes] == [
-        ("a", None, True, False),
-        ("b", None, True, True),
-        ("a", 0.9, False, True),
-        ("a", 0.7, False, True),
+    assert [(b.name, b.score, b.truth, b.named, b.outcome) for b in example.boxes] == [
+        ("a", None, True, False, "unjudged"),
+        ("b", None, True, True, "missed"),
+        ("a", 0.9, False, True, "true positive"),
+        ("a", 0.7, False, True, "false positive"),
     ]
+    card = example.card("c")
+    assert [(b["style"], b["tooltip"]) for b in card["boxes"]] == [
+        ("annotation", "annotation: a"),
+        ("true-positive", "true positive: a 90%"),
+        ("missed", "missed: b"),
+        ("false-positive", "false positive: a 70%"),
+    ]
+    # In pixels of the drawing, 420 / 80 = 5.25 times as large; each sign is more than a colour.
+    assert (card["width"], card["height"]) == (420, 420)
+    outlines = {b["style"]: b["outline"] for b in card["boxes"]}
+    assert outlines["missed"] == pytest.approx((157.5, 157.5, 210.0, 210.0))
+    assert [b["text"][:2] for b in card["boxes"] if b["label"]] == ["a ", "○ ", "× "]
     assert example.boxes[2].box == (1.0, 2.0, 10.0, 11.0)

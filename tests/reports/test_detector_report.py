@@ -18,7 +18,7 @@ from detector_samples import (
     detector_metrics,
     detector_report,
 )
-from page_browser import PageReader, open_browser
+from page_browser import PageReader, assert_enlarges, open_browser
 
 from tagbox.reports.detector_sections import DetectorReport
 from tagbox.reports.report import render_report, write_report
@@ -175,7 +175,7 @@ def test_the_page_says_what_the_metrics_say() -> None:
     assert tiles == [(words_of, f"{metrics[key]:.3f}") for words_of, key in names.items()]
     interval = metrics["intervals"]["ap"]
     assert f"90% interval {interval['low']:.3f} to {interval['high']:.3f}" in page
-    assert f"interval not reliable: {interval['reason']}" in page
+    assert f"The intervals are not reliable: {interval['reason']}." in page
     assert "<b>AP large</b> is missing: there is no large box to find." in page
     assert '<th scope="row">AR 10</th>' in page
     for key in ("tp", "fp", "fn"):
@@ -207,18 +207,44 @@ def test_losses_are_on_their_true_scale() -> None:
     page = render_report(detector_report(words(3)))
     drawn = charts(page)
     assert list(drawn)[:6] == [
-        *("AP and AR on the validation images", "Loss", "Loss: class", "Loss: box", "Loss: centre"),
-        "Learning rate",
+        *("Loss", "Average precision and recall on the validation images"),
+        *("Box loss", "Centre loss", "Class loss", "Learning rate"),
     ]
     # The values themselves, on an axis from zero; small ones in a power of ten that the axis names.
     assert "training, epoch 1: 3.41" in drawn["Loss"]
-    assert "validation, epoch 1: 3.45" in drawn["Loss: class"]
-    assert "training, epoch 1: 1</title>" in drawn["Loss: centre"]
-    assert "loss: centre, in 10⁻²" in drawn["Loss: centre"]
+    assert "validation, epoch 1: 3.45" in drawn["Class loss"]
+    assert "training, epoch 1: 1</title>" in drawn["Centre loss"]
+    assert "loss, in 10⁻²" in drawn["Centre loss"]
     assert "learning rate, in 10⁻³" in drawn["Learning rate"]
-    for title in ("Loss", "Loss: class", "Loss: box", "Loss: centre", "Learning rate"):
+    for title in ("Loss", "Class loss", "Box loss", "Centre loss", "Learning rate"):
         assert re.search(r'text-anchor="end">0(\.0+)?</text>', drawn[title]), title
         assert ">best</text>" in drawn[title]
+
+
+def test_boxes_are_drawn_by_their_outcome_and_the_legend_explains_them() -> None:
+    data = detector_report(words(3))
+    page = render_report(data)
+    legend, _, cards = page.partition('<div class="cards boxes">')
+    for style in ("true-positive", "false-positive", "missed", "annotation"):
+        assert legend.count(f'<g class="box {style}">') == 1
+        outcome = style.replace("-", " ").replace("annotation", "unjudged")
+        boxes = sum(box.outcome == outcome for image in data.images for box in image.boxes)
+        assert cards.count(f'<g class="box {style}">') == boxes > 0
+
+
+def test_absent_sizes_have_one_note() -> None:
+    data = detector_report(words(3))
+    absent = {
+        f"{metric}_{size}": f"there is no {size} box to find"
+        for size in ("small", "large")
+        for metric in ("ap", "ar")
+    }
+    page = render_report(replace(data, metrics={**data.metrics, "absent": absent}))
+    assert (
+        "<b>AP small</b>, <b>AR small</b>, <b>AP large</b> and <b>AR large</b> are missing: "
+        "there is no small box to find; there is no large box to find." in page
+    )
+    assert page.count("missing:") == 1
 
 
 def test_the_same_values_give_the_same_bytes(tmp_path: Path) -> None:
@@ -255,5 +281,8 @@ def test_the_detector_s_page_in_a_browser(case: str, width: int, looked: dict[st
     assert seen["console"] == []
     assert seen["screen"] == width
     assert seen["wide"] <= width
+    assert seen["cut"] == []
+    assert seen["picked"] == [[name] for name in seen["options"]]
+    assert_enlarges(seen)
     assert seen["sorted"] == sorted(seen["sorted"], reverse=True)
     assert seen["sorted"] or case == "bare"

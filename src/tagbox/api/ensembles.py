@@ -200,6 +200,7 @@ def _write(
             EnsembleClassifier(saved), evaluation.images, evaluation.probabilities, thresholds
         ),
         config={**settings["data"], **settings["ensemble"]},
+        defaults={**DataConfig().to_dict(), **EnsembleConfig().to_dict()},
         baselines={
             row["run"]: {key: row[key] for key in ("map", "challenge_f1") if row[key] is not None}
             for row in evaluation.members

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = 12
 """Best images of a report, and as many worst ones."""
-EVIDENCE_LABELS = 3
 
 
 def classifier_examples(
@@ -52,32 +50,29 @@ def classifier_examples(
     for rows, kind in ((best, "best"), (worst, "worst")):
         for row in rows.tolist():
             image = read_image(images.path(row))
-            by_probability = np.argsort(-probabilities[row]).tolist()
-            predicted = [names[k] for k in by_probability if decisions[row, k]][:EVIDENCE_LABELS]
-            examples.append(
-                make_example(
-                    image,
-                    str(images.files[row]),
-                    row,
-                    kind,  # type: ignore[arg-type]
-                    truth=labels,
-                    decisions=decisions,
-                    probabilities=probabilities,
-                    categories=names,
-                    evidence=_evidence(model, image, predicted),
-                )
+            example = make_example(
+                image,
+                str(images.files[row]),
+                row,
+                kind,  # type: ignore[arg-type]
+                truth=labels,
+                decisions=decisions,
+                probabilities=probabilities,
+                categories=names,
             )
+            maps = _evidence(model, image, [label.name for label in example.labels])
+            examples.append(replace(example, evidence=tuple(maps)))
     return examples
 
 
 def _evidence(
-    model: LabelPredictor, image: NDArray[np.uint8], predicted: list[str]
+    model: LabelPredictor, image: NDArray[np.uint8], names: list[str]
 ) -> list[tuple[str, NDArray[np.float32]]]:
-    """Evidence maps of the labels `predicted`, where the model has exact ones."""
-    if not predicted or not model.has_evidence:
+    """Evidence maps of the labels `names`, where the model has exact ones."""
+    if not names or not model.has_evidence:
         return []
-    maps = model.evidence(image, [model.categories.index(name) for name in predicted])
-    return list(zip(predicted, maps, strict=True))
+    maps = model.evidence(image, [model.categories.index(name) for name in names])
+    return list(zip(names, maps, strict=True))
 
 
 def detector_examples(
@@ -114,6 +109,6 @@ def detector_examples(
             image = read_image(validation.images.path(matched.row))
         except TagboxError:
             continue
-        name = Path(str(validation.images.files[matched.row])).name
+        name = str(validation.images.files[matched.row])
         examples.append(make_example(image, name, kind, matched, matches, detections))
     return examples

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import numpy as np
@@ -328,6 +328,7 @@ def _report_facts(name: str, trained: Trained, source: DataConfig, command: str)
         "best_epoch": trained.best_epoch,
         "statistics": statistics(trained.train),
         "config": {**source.to_dict(), **trained.config.to_dict()},
+        "defaults": {**type(source)().to_dict(), **type(trained.config)().to_dict()},
         "notes": [
             *(f"Training: {sentence}" for sentence in trained.notes or ()),
             *(f"Left out: {sentence}" for sentence in trained.left_out),
@@ -353,7 +354,7 @@ def _log_examples(log: TensorBoardLog, examples: Sequence[Example], epoch: int) 
             drawn = annotate(
                 example.image,
                 labels=example.labels,
-                title=example.name,
+                title=PurePath(example.name).name,
                 width=360,
             )
             log.picture(epoch, f"{kind}/{number}", np.asarray(drawn))

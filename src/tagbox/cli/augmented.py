@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tagbox.cli.cells import WIDTH, Cell, cell_title, unreadable_cell
+from tagbox.cli.cells import WIDTH, Cell, box_colours, cell_title, unreadable_cell
 from tagbox.config import BoxAugmentConfig
 from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN, Dataset
 from tagbox.data.record_pixels import RecordPixels
@@ -141,6 +141,7 @@ def augmented_box_cells(
     truth = training_boxes(dataset, "drop")
     reader = BoxReader(dataset, truth, size, augment=config, seed=seed)
     names, cells = dataset.categories.names, []
+    colours = box_colours(dataset, rows)
     for row in rows:
         read = reader[epoch, row]
         progress()
@@ -161,6 +162,7 @@ def augmented_box_cells(
             hatched(read.image, read.truth.ignore),
             truth=sorted({name for name, _ in boxes}) if dataset.images.labelled[row] else None,
             boxes=boxes,
+            colours=colours,
             title=title,
             width=WIDTH,
             max_height=WIDTH,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from tagbox.config import Geometry
 from tagbox.data.dataset import PRESENT, Dataset
 from tagbox.data.record_pixels import RecordPixels
 from tagbox.errors import TagboxError
+from tagbox.images.box_drawing import category_colours
 from tagbox.images.decode import read_image
 from tagbox.images.draw import Box, annotate
 from tagbox.images.geometry import placement, to_square
@@ -46,15 +48,25 @@ def raw_cells(
     """
     cells = []
     dataset = pixels.in_file()
+    colours = box_colours(dataset, rows)
     for row in rows:
         try:
             if boxes and pixels.misplaced(row):
                 raise pixels.error(row)
-            cells.append(Cell(drawn=_draw(dataset, row, boxes, size, geometry)))
+            cells.append(Cell(drawn=_draw(dataset, row, boxes, size, geometry, colours)))
         except TagboxError as error:
             cells.append(unreadable_cell(dataset, row, error))
         progress()
     return cells
+
+
+def box_colours(dataset: Dataset, rows: Sequence[int]) -> dict[str, str]:
+    """A colour for each category of the boxes in the images at `rows`, the most frequent first."""
+    annotations, names = dataset.annotations, dataset.categories.names
+    chosen = annotations.has_box & np.isin(annotations.image_rows, rows)
+    counts = Counter(annotations.category_rows[chosen].tolist())
+    frequent = [names[k] for k, _ in counts.most_common()]
+    return category_colours(dict.fromkeys([*frequent, *names]))
 
 
 def unreadable_cell(dataset: Dataset, row: int, error: TagboxError) -> Cell:
@@ -71,7 +83,12 @@ def cell_title(dataset: Dataset, row: int, width: int, height: int) -> str:
 
 
 def _draw(
-    dataset: Dataset, row: int, with_boxes: bool, size: int | None, geometry: Geometry
+    dataset: Dataset,
+    row: int,
+    with_boxes: bool,
+    size: int | None,
+    geometry: Geometry,
+    colours: Mapping[str, str],
 ) -> Image:
     image = read_image(dataset.images.path(row))
     height, width = image.shape[:2]
@@ -99,4 +116,12 @@ def _draw(
             dataset.categories.names[k] for k in np.flatnonzero(dataset.labels[row] == PRESENT)
         ]
     title = cell_title(dataset, row, width, height)
-    return annotate(image, truth=truth, boxes=boxes, title=title, width=WIDTH, max_height=WIDTH)
+    return annotate(
+        image,
+        truth=truth,
+        boxes=boxes,
+        colours=colours,
+        title=title,
+        width=WIDTH,
+        max_height=WIDTH,
+    )

@@ -48,7 +48,7 @@ def show(
 ) -> int:
     """Draw a grid of images with their labels and boxes, and print the file's path.
 
-    The images are a seeded sample. An image that cannot be read keeps its cell in the grid and is reported
+    The images are a seeded sample of the labelled ones, or of all where none is labelled. An image that cannot be read keeps its cell in the grid and is reported
     on stderr; the exit code is then 1.
 
     Parameters
@@ -217,7 +217,11 @@ def _candidates(dataset: Dataset, category: str | None, data: Path) -> NDArray[n
     import numpy as np
 
     if category is None:
-        rows = np.arange(len(dataset))
+        rows = np.flatnonzero(dataset.images.labelled)
+        if 0 < len(rows) < len(dataset):
+            say(f"without given labels, and left out: {len(dataset) - len(rows):,} images")
+        if not len(rows):
+            rows = np.arange(len(dataset))
     elif category in dataset.categories.names:
         rows = np.flatnonzero(dataset.labels[:, dataset.categories.names.index(category)] == 1)
     else:

@@ -13,11 +13,11 @@ from PIL import ImageDraw, ImageFont
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
-Outcome = Literal["right", "wrong", "missed", "unjudged", "unknown", "dropped"]
+Outcome = Literal["true positive", "false positive", "missed", "unjudged", "unknown", "dropped"]
 
 COLOURS: dict[Outcome, str] = {
-    "right": "#00734f",
-    "wrong": "#b34700",
+    "true positive": "#00734f",
+    "false positive": "#b34700",
     "missed": "#0062a3",
     "unjudged": "#3f4954",
     "unknown": "#7a6000",
@@ -54,7 +54,7 @@ def label_outcomes(
     Returns
     -------
     list of LabelOutcome
-        The predicted labels in their order (``right`` or ``wrong``; ``unjudged`` without truth), then the
+        The predicted labels in their order (``true positive`` or ``false positive``; ``unjudged`` without truth), then the
         ``missed`` ones. Without predictions the true labels, ``unjudged``.
     """
     if predicted is None:
@@ -62,8 +62,21 @@ def label_outcomes(
     if truth is None:
         return [LabelOutcome(name, probability, "unjudged") for name, probability in predicted]
     names = {name for name, _ in predicted}
-    outcomes = [LabelOutcome(n, p, "right" if n in set(truth) else "wrong") for n, p in predicted]
+    present = set(truth)
+    outcomes = [
+        LabelOutcome(n, p, "true positive" if n in present else "false positive")
+        for n, p in predicted
+    ]
     return outcomes + [LabelOutcome(name, None, "missed") for name in truth if name not in names]
+
+
+def ink_on(colour: str) -> str:
+    """White or black, whichever has the higher contrast (at least 4.5) with a colour ``#rrggbb``."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    # WCAG 2: white has a contrast of 4.5 up to here, black a higher one from 0.179 on.
+    return "#ffffff" if luminance < 0.183 else "#000000"
 
 
 def percent(probability: float) -> str:
@@ -227,23 +240,21 @@ def _draw_label(
 ) -> None:
     name, share, symbol = _label_parts(label, size, room)
     width, height = _label_width(label, size, room), round(size * 1.7)
-    draw.rounded_rectangle(
-        (x, y, x + width, y + height),
-        radius=size * 0.35,
-        fill=colour or COLOURS[label.outcome],
-    )
+    fill = colour or COLOURS[label.outcome]
+    ink = ink_on(fill)
+    draw.rounded_rectangle((x, y, x + width, y + height), radius=size * 0.35, fill=fill)
     middle = y + height / 2
     text_x = x + size / 2
     if symbol:
         _draw_symbol(draw, text_x, middle, size, label.outcome)
         text_x += symbol
     font = fit_text(name, size)[1]
-    draw.text((text_x, middle), name, font=font, fill="#ffffff", anchor="lm")
+    draw.text((text_x, middle), name, font=font, fill=ink, anchor="lm")
     name_ends = text_x + font.getlength(name)
     if label.outcome == "dropped":
-        draw.line((text_x, middle, name_ends, middle), fill="#ffffff", width=max(1, size // 10))
+        draw.line((text_x, middle, name_ends, middle), fill=ink, width=max(1, size // 10))
     font = fit_text(share, size)[1]
-    draw.text((name_ends, middle), share, font=font, fill="#ffffff", anchor="lm")
+    draw.text((name_ends, middle), share, font=font, fill=ink, anchor="lm")
 
 
 def _draw_symbol(
@@ -252,10 +263,10 @@ def _draw_symbol(
     """A check mark, a cross, an open circle or a question mark, which every font has."""
     r, line = size * 0.28, max(2, size // 8)
     cx = x + r
-    if outcome == "right":
+    if outcome == "true positive":
         points = [(cx - r, middle), (cx - r * 0.25, middle + r * 0.8), (cx + r, middle - r * 0.8)]
         draw.line(points, fill="#ffffff", width=line, joint="curve")
-    elif outcome == "wrong":
+    elif outcome == "false positive":
         draw.line((cx - r, middle - r, cx + r, middle + r), fill="#ffffff", width=line)
         draw.line((cx - r, middle + r, cx + r, middle - r), fill="#ffffff", width=line)
     elif outcome == "unknown":

@@ -1,23 +1,15 @@
-"""Images drawn for people to look at: labels, boxes and evidence maps, and grids of them."""
+"""Images drawn for people to look at: with their labels and evidence maps, and grids of them."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from tagbox.images.captions import (
-    Caption,
-    LabelOutcome,
-    fit_text,
-    label_outcomes,
-    percent,
-    shorten,
-)
+from tagbox.images.box_drawing import DrawnBox, category_colours, draw_boxes
+from tagbox.images.captions import Caption, LabelOutcome, label_outcomes, shorten
 
 _HEAT = np.array(
     # Seven colours of the upper two thirds of the inferno colour map.
@@ -33,9 +25,13 @@ _HEAT = np.array(
     np.float32,
 )
 
+HEAT_OPACITY = 0.85
+"""Opacity of the colours where an evidence map has its maximum."""
+_GREY_SHARE = 0.6
+
 
 def overlay_heat(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Blend an evidence map over an image.
+    """Blend an evidence map over an image in dark grey, on which its colours are visible whatever the image shows.
 
     Parameters
     ----------
@@ -55,7 +51,9 @@ def overlay_heat(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray
         return image.copy()
     layer = Image.fromarray(strength).resize((width, height), Image.Resampling.BICUBIC)
     alpha = np.clip(np.asarray(layer, np.float32), 0, 1)
-    mixed = image * (1 - 0.7 * alpha[..., None]) + heat_colours(alpha) * (0.7 * alpha[..., None])
+    grey = _GREY_SHARE * np.asarray(Image.fromarray(image).convert("L"), np.float32)[..., None]
+    opacity = HEAT_OPACITY * alpha[..., None]
+    mixed = grey * (1 - opacity) + heat_colours(alpha) * opacity
     return mixed.round().astype(np.uint8)
 
 
@@ -74,183 +72,6 @@ def heat_colours(strength: NDArray[np.float32]) -> NDArray[np.float32]:
     )
 
 
-BOX_COLOURS = (
-    "#0062a3",
-    "#b34700",
-    "#00734f",
-    "#a3397b",
-    "#6b4fbb",
-    "#7a6000",
-    "#00707a",
-    "#b3263c",
-    "#4a6b12",
-    "#8a4b2a",
-)
-_LIGHT = "#ffffff"
-_SMALLEST = 320
-"""Least longer side in pixels of a drawn image; smaller ones are enlarged, so that text fits."""
-_ROOMY = 6
-"""Area of a box over that of its name, from which on the name stands inside."""
-_DASH, _GAP = 4, 3
-"""Lengths in a dashed line, in widths of the line."""
-
-Rectangle = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels of the drawing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawnBox:
-    """A box to draw.
-
-    Attributes
-    ----------
-    name
-        The category.
-    box
-        x, y, width, height in pixels of the image.
-    score
-        Written behind the name, in per cent.
-    truth
-        Whether it is an annotation: dashed, with its name on white.
-    named
-        Whether its name is written; its colour shows the category anyway.
-    """
-
-    name: str
-    box: tuple[float, float, float, float]
-    score: float | None = None
-    truth: bool = False
-    named: bool = True
-
-
-def colour_of(name: str) -> str:
-    """The colour of a category's boxes, the same in every image and every run."""
-    return BOX_COLOURS[zlib.crc32(name.encode()) % len(BOX_COLOURS)]
-
-
-def image_with_boxes(image: NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> Image.Image:
-    """An image with boxes over it in its own size, or enlarged by an integer factor if it is small.
-
-    Parameters
-    ----------
-    image
-        (H, W, 3) uint8 RGB.
-    """
-    picture = Image.fromarray(image)
-    factor = max(1, -(-_SMALLEST // max(picture.size)))
-    if factor > 1:
-        picture = picture.resize((picture.width * factor, picture.height * factor))
-    size = min(max(round(max(picture.size) / 45), 14), 64)
-    draw_boxes(picture, boxes, scale=factor, size=size)
-    return picture
-
-
-def draw_boxes(picture: Image.Image, boxes: Sequence[DrawnBox], *, scale: float, size: int) -> None:
-    """Draw boxes, the largest first so that small ones stay visible, then their names without overlaps.
-
-    Parameters
-    ----------
-    picture
-        The drawing, `scale` times as large as the image of the boxes.
-    size
-        Of the text, in pixels.
-    """
-    draw = ImageDraw.Draw(picture)
-    limits = picture.size
-    line = max(2, size // 7)
-    drawn: list[tuple[DrawnBox, Rectangle]] = []
-    for box in sorted(boxes, key=lambda box: -box.box[2] * box.box[3]):
-        x, y, w, h = box.box
-        if not np.isfinite((x, y, w, h)).all():
-            continue
-        left, right = (min(max(v * scale, 0), limits[0] - 1) for v in (x, x + max(w, 0)))
-        top, bottom = (min(max(v * scale, 0), limits[1] - 1) for v in (y, y + max(h, 0)))
-        drawn.append((box, (left, top, right, bottom)))
-        _outline(draw, drawn[-1][1], colour_of(box.name), line, dashed=box.truth)
-    taken: list[Rectangle] = []
-    named: set[tuple[str, bool]] = set()
-    # Names of predictions are placed first.
-    for box, outline in sorted(drawn, key=lambda each: each[0].truth):
-        if not box.named:
-            continue
-        share = "" if box.score is None else f" {percent(box.score)}"
-        room = limits[0] - 6 - fit_text(share, size)[1].getlength(share)
-        text, font = shorten(box.name, size, room)
-        text += share
-        extent = font.getlength(text) + 6, size + 5
-        position = _name_position(
-            outline, extent, limits, taken, must=(box.name, box.truth) not in named
-        )
-        if position is None:
-            continue  # There is no room; the colour shows the category.
-        taken.append(position)
-        named.add((box.name, box.truth))
-        colour = colour_of(box.name)
-        fill, ink = (_LIGHT, colour) if box.truth else (colour, _LIGHT)
-        draw.rectangle(position, fill=fill, outline=colour)
-        draw.text(
-            (position[0] + 3, (position[1] + position[3]) / 2),
-            text,
-            font=font,
-            fill=ink,
-            anchor="lm",
-        )
-
-
-def _name_position(
-    box: Rectangle,
-    extent: tuple[float, float],
-    limits: tuple[int, int],
-    taken: Sequence[Rectangle],
-    *,
-    must: bool,
-) -> Rectangle | None:
-    """Rectangle of a name at a corner of its box, over no other name unless it `must` be written."""
-    width, height = extent
-    if width > limits[0] or height > limits[1]:
-        return None
-    left, top, right, bottom = box
-    left = min(left, limits[0] - width)
-    within = [(left, top), (left, bottom - height)]
-    spots = [(left, top - height), (left, bottom), (right - width, top - height)]
-    spots += [(right - width, bottom), (right, top), (box[0] - width, top)]
-    # A name hides what is under it, so it stands inside large boxes only.
-    roomy = (right - box[0]) * (bottom - top) > _ROOMY * width * height
-    spots = [*spots[:1], *within, *spots[1:]] if roomy else [*spots, *within]
-    inside = [
-        (x, y, x + width, y + height)
-        for x, y in spots
-        if 0 <= x <= limits[0] - width and 0 <= y <= limits[1] - height
-    ] or [(left, 0.0, left + width, float(height))]
-    free = [spot for spot in inside if not any(_meet(spot, other) for other in taken)]
-    chosen = free or (inside if must else [])
-    return chosen[0] if chosen else None
-
-
-def _outline(
-    draw: ImageDraw.ImageDraw, box: Rectangle, colour: str, line: int, *, dashed: bool
-) -> None:
-    """Draw a rectangle with a light edge, which is visible on any background."""
-    draw.rectangle(box, outline=_LIGHT, width=line + 1)
-    if not dashed:
-        draw.rectangle(box, outline=colour, width=line)
-        return
-    left, top, right, bottom = box
-    step, inner = (_DASH + _GAP) * line, line - 1
-    for x in np.arange(left, right, step):
-        stop = min(x + _DASH * line, right)
-        draw.rectangle((x, top, stop, min(top + inner, bottom)), fill=colour)
-        draw.rectangle((x, max(bottom - inner, top), stop, bottom), fill=colour)
-    for y in np.arange(top, bottom, step):
-        stop = min(y + _DASH * line, bottom)
-        draw.rectangle((left, y, min(left + inner, right), stop), fill=colour)
-        draw.rectangle((max(right - inner, left), y, right, stop), fill=colour)
-
-
-def _meet(a: Rectangle, b: Rectangle) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
 Box = tuple[str, tuple[float, float, float, float]]
 """A category name and its box: x, y, width, height in pixels of the image."""
 
@@ -265,6 +86,7 @@ def annotate(
     labels: Sequence[LabelOutcome] | None = None,
     boxes: Sequence[Box] = (),
     evidence: NDArray[np.float32] | None = None,
+    colours: Mapping[str, str] | None = None,
     title: str = "",
     width: int = 480,
     max_height: int | None = None,
@@ -283,6 +105,8 @@ def annotate(
         Category names and boxes in pixels of `image`.
     evidence
         (h, w) float map blended over the image (`overlay_heat`).
+    colours
+        Category name to colour of the boxes; `category_colours` of the image's own when not given.
     title
         A line above the labels, such as the file's name.
     width
@@ -307,14 +131,19 @@ def annotate(
     known = not (truth is None and predicted is None and labels is None)
     if labels is None:
         labels = label_outcomes(truth, predicted)
+    drawn = [DrawnBox(name=name, box=box) for name, box in boxes]
+    if colours is None:
+        names = [*(box.name for box in drawn), *(label.name for label in labels)]
+        colours = category_colours(dict.fromkeys(names))
     for label in labels:
-        caption.label(label, colour_of(label.name) if as_boxes else None)
+        caption.label(label, colours[label.name] if as_boxes else None)
     if known and not labels:
         caption.line("no labels")
     sheet = Image.new("RGB", (width, picture.height + caption.height), _PAPER)
     sheet.paste(_LETTERBOX, (0, 0, width, picture.height))
-    drawn = [DrawnBox(name=name, box=box) for name, box in boxes]
-    draw_boxes(picture, drawn, scale=scale, size=max(11, size - 3))
+    # The labels below name the colours, so that a name may be left out where it would hide a box.
+    every = not (as_boxes and known)
+    draw_boxes(picture, drawn, colours, scale=scale, size=max(11, size - 3), every_category=every)
     sheet.paste(picture, (offset, 0))
     caption.draw(ImageDraw.Draw(sheet), picture.height)
     return sheet

@@ -23,7 +23,8 @@ from tagbox.predictions.thresholds import Thresholds
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-EVIDENCE_LABELS = 3
+_PANELS = 4
+"""Images in a row of a drawn image with its evidence maps."""
 
 
 def decide(
@@ -90,7 +91,7 @@ class LabelPredictions:
     truth
         Whose labels are drawn beside the predicted ones, by file stem.
     evidence
-        Whether the evidence maps of an image's most probable labels are drawn beside it.
+        Whether the evidence maps of an image's labels are drawn beside it.
     """
 
     paths: Sequence[Path]
@@ -173,10 +174,10 @@ class LabelPredictions:
             panels = [annotate(image, truth=known, predicted=labels, title=path.name)]
             if self.evidence:
                 names = self.model.categories
-                shown = [names.index(name) for name, _ in labels[:EVIDENCE_LABELS]]
+                shown = [names.index(name) for name, _ in labels]
                 for k, heat in zip(shown, self.model.evidence(image, shown), strict=True):
                     panels.append(annotate(image, evidence=heat, title=names[k]))
-            return panels[0] if len(panels) == 1 else grid(panels, len(panels))
+            return panels[0] if len(panels) == 1 else grid(panels, _PANELS)
 
         save_jpegs(folder, self.paths, self.outputs.ok, draw, progress)
 

@@ -17,9 +17,9 @@ from tagbox.data.dataset import Annotations, Categories, Dataset, Images, memory
 from tagbox.data.record_pixels import RecordPixels, resolve
 from tagbox.data.text import near, some
 from tagbox.errors import TagboxError
+from tagbox.images.box_drawing import DrawnBox, category_colours, image_with_boxes
 from tagbox.images.captions import percent
 from tagbox.images.decode import read_image
-from tagbox.images.draw import DrawnBox, image_with_boxes
 from tagbox.images.drawn_files import save_jpegs
 from tagbox.images.header import UNKNOWN, read_header
 from tagbox.inference.detector import DetectorOutput
@@ -237,11 +237,13 @@ class BoxPredictions:
         ):
             name = predicted.categories[k]
             drawn[row].append(DrawnBox(name=name, box=tuple(box), score=score))
+        names = Counter(box.name for boxes in drawn for box in boxes)
+        colours = category_colours(name for name, _ in names.most_common())
         save_jpegs(
             folder,
             self.paths,
             self.outputs.ok,
-            lambda row: image_with_boxes(read_image(self.paths[row]), drawn[row]),
+            lambda row: image_with_boxes(read_image(self.paths[row]), drawn[row], colours),
             progress,
         )
 

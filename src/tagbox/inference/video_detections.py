@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
-from tagbox.images.draw import DrawnBox, image_with_boxes
+from tagbox.images.box_drawing import DrawnBox, category_colours, image_with_boxes
 from tagbox.inference.detector import DetectorModel
 from tagbox.inference.detector_outputs import (
     BOX_COLUMNS,
@@ -140,6 +140,7 @@ def _rows(
 ) -> Iterator[Row]:
     """Each frame's row; its image is drawn and written to `writer`."""
     names = model.categories
+    colours = category_colours(names)
     levels = thresholds.levels(len(names))
     frames: deque[Frame] = deque()
     for found in model.stream(_kept(reader, frames), tiles=tiles, min_score=float(levels.min())):
@@ -152,7 +153,7 @@ def _rows(
                     predicted.labels, predicted.boxes.tolist(), predicted.scores, strict=True
                 )
             ]
-            writer.add(image_with_boxes(frame.image, marks))
+            writer.add(image_with_boxes(frame.image, marks, colours))
         yield {
             "frame": frame.number,
             "time": round(frame.time, 6),

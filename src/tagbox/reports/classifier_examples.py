@@ -86,7 +86,9 @@ def make_example(
     labels = []
     for columns in (np.flatnonzero(predicted), np.flatnonzero(present & ~predicted)):
         for k in columns[np.argsort(-scores[columns], kind="stable")].tolist():
-            outcome: Outcome = "missed" if not predicted[k] else "right" if present[k] else "wrong"
+            outcome: Outcome = "true positive" if present[k] else "false positive"
+            if not predicted[k]:
+                outcome = "missed"
             probability = None if probabilities is None else float(scores[k])
             labels.append(LabelOutcome(categories[k], probability, outcome))
     return Example(

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from tagbox.checks.statistics import co_occurrence_counts
 from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN
 from tagbox.data.text import some
-from tagbox.metrics.intervals import THIN
-from tagbox.metrics.multilabel import average_precision
+from tagbox.metrics.intervals import IMAGES, THIN
 from tagbox.metrics.single_label import (
     calibration,
     confusion_matrix,
@@ -29,26 +28,25 @@ from tagbox.predictions.thresholds import Thresholds
 from tagbox.reports.charts import calibration_chart
 from tagbox.reports.classifier_charts import threshold_charts
 from tagbox.reports.matrix_chart import co_occurrence_chart
+from tagbox.reports.metrics_section import metrics_section
 from tagbox.reports.page import block, count, metric_name, number
 from tagbox.reports.report import Report, Section
 from tagbox.reports.shared_sections import (
-    category_bars,
-    category_table,
+    category_section,
     confusion_section,
     data_section,
     examples_section,
-    metrics_section,
     top_pairs,
-    training_section,
 )
+from tagbox.reports.training_section import training_section
 
 _HEADLINE = (
     "map",
-    "challenge_f1",
     "micro_f1",
     "macro_f1",
-    "cf1",
     "samples_f1",
+    "challenge_f1",
+    "cf1",
     "hamming_loss",
     "subset_accuracy",
 )
@@ -60,8 +58,8 @@ _SINGLE_LABEL_HEADLINE = (
     "calibration_error",
     "map",
 )
-_SINGLE_LABEL_HISTORY = ("loss", "accuracy", "macro_f1", "map")
-"""Metrics that have a chart over the epochs; most others equal the accuracy."""
+_SINGLE_LABEL_HISTORY = ("macro_f1", "map")
+"""Metrics beside the accuracy that have a chart over the epochs; most others equal the accuracy."""
 _THRESHOLD_METRICS = (
     "challenge_f1",
     "challenge_precision",
@@ -157,36 +155,40 @@ class ClassifierReport(Report):
                 _SINGLE_LABEL_HEADLINE if single else _HEADLINE,
                 tables=[_baselines(self)],
                 notes=_notes(self.metrics),
+                doubts=_doubts(self.metrics),
                 hidden=absent if single else (),
             ),
             _examples(self),
-            training_section(self, only=_SINGLE_LABEL_HISTORY if single else None),
+            training_section(self, "accuracy", only=_SINGLE_LABEL_HISTORY)
+            if single
+            else training_section(self, "map"),
             _calibration(self) if single else _thresholds(self),
-            Section(
-                id="categories",
-                label="Categories",
-                title="Metrics per category",
-                blocks=[
-                    *_bars(self),
-                    category_table(self, _COLUMNS, "images", "training images"),
-                ],
-            ),
+            _categories(self),
             _confusion(self) if single else _co_occurrence(self),
             data_section(self, histogram_of_labels=not single),
         ]
 
 
 def _notes(metrics: Mapping[str, Any]) -> list[str]:
-    """Which categories mAP leaves out, and which make the intervals unreliable."""
-    notes = []
-    if skipped := metrics.get("map_skipped"):
-        categories = count(len(skipped), "category", "categories")
-        notes.append(f"mAP leaves out {categories} without a positive image: {', '.join(skipped)}.")
-    if (thin := metrics.get("thin_categories")) and metrics.get("intervals"):
-        notes.append(
-            f"Categories with fewer than {THIN} positive images, too few for reliable intervals: {some(thin, 12)}."
+    """Which categories mAP leaves out."""
+    skipped = metrics.get("map_skipped")
+    if not skipped:
+        return []
+    categories = count(len(skipped), "category", "categories")
+    return [f"mAP leaves out {categories} without a positive image: {some(skipped, 5)}."]
+
+
+def _doubts(metrics: Mapping[str, Any]) -> list[str]:
+    """Why the intervals of labels may be unreliable, in numbers."""
+    doubts = []
+    images, thin = metrics.get("images") or 0, metrics.get("thin_categories") or ()
+    if images < IMAGES:
+        doubts.append(f"there are {count(images, 'image')}, fewer than {IMAGES}")
+    if thin:
+        doubts.append(
+            f"{count(len(thin), 'category has', 'categories have')} fewer than {THIN} positive images"
         )
-    return notes
+    return doubts
 
 
 def _baselines(report: ClassifierReport) -> Markup:
@@ -257,48 +259,63 @@ def _thresholds(report: ClassifierReport) -> Section:
         for key, words in (("global", "one for all"), ("per_category", "per category"))
         if isinstance(tuning.get(key), Mapping)
     ]
+    objective = metric_name(str(tuning.get("objective", "")))
     if tuned:
-        objective = metric_name(str(tuning.get("objective", "")))
         caption = f"Tuned {objective}, and its estimate on images that were not used for tuning"
         columns = ("thresholds", "tuned", "cross-fitted", "difference", "selected")
         blocks.append(block("table", caption=caption, headers=columns, rows=tuned))
     if tuning.get("reason"):
-        text = f"Selected: {tuning['kept'].replace('_', ' ')} ({tuning['reason']})."
+        reason = str(tuning["reason"]).replace(str(tuning.get("objective")), objective)
+        text = f"Selected: {tuning['kept'].replace('_', ' ')} ({reason})."
         blocks.append(block("paragraph", text=text, style="note"))
-    rows = [
-        (words, *(number(metrics.get(name)) for name in _THRESHOLD_METRICS))
-        for words, metrics in (
-            ("as saved with the model", report.metrics),
-            ("0.5 for all", report.metrics.get("at_0.5")),
-            ("tuned, one for all", report.metrics.get("at_global")),
-            ("tuned per category", report.metrics.get("at_per_category")),
-        )
-        if metrics and any(metrics.get(name) is not None for name in _THRESHOLD_METRICS)
-    ]
-    if len(rows) > 1:
-        headers = ("thresholds", *map(metric_name, _THRESHOLD_METRICS))
+    compared = _at_thresholds(report, str(tuning.get("kept", "")))
+    if len(compared) > 1:
         caption = "Metrics at different thresholds; tuned ones are evaluated on the images used for tuning"
+        rows = [
+            (metric_name(name), *(number(metrics.get(name)) for metrics in compared.values()))
+            for name in _THRESHOLD_METRICS
+            if any(metrics.get(name) is not None for metrics in compared.values())
+        ]
+        headers = ("metric", *compared)
         blocks.append(block("table", caption=caption, headers=headers, rows=rows))
     return Section(id="thresholds", label="Thresholds", title="Thresholds", blocks=blocks)
 
 
-def _bars(report: ClassifierReport) -> list[Markup]:
-    """Average precision of each category; F1 where there are only label sets, or for single labels."""
-    support = (report.truth == PRESENT).sum(axis=0)
-    text = "The number beside a name is its support: the number of images with that category."
-    chance: NDArray[np.float64] = np.zeros(0)
-    if report.probabilities is not None and not report.single_label:
-        values = average_precision(report.truth, report.probabilities)
-        chance = support / np.maximum((report.truth != UNKNOWN).sum(axis=0), 1)
-        text = f"Average precision. The line in a bar is that of random scores. {text}"
-    else:
-        f1 = {row["name"]: row.get("f1") for row in report.metrics.get("per_category") or ()}
-        values = np.array([f1.get(name) for name in report.categories], np.float64)
-        values = np.where(support > 0, values, np.nan)
-        text = f"F1. {text}"
-    rows = list(zip(report.categories, values.tolist(), support.tolist(), strict=True))
-    bars = category_bars(rows, unit="images", chance=chance.tolist())
-    return [block("paragraph", text=text), bars]
+def _at_thresholds(report: ClassifierReport, kept: str) -> dict[str, Mapping[str, Any]]:
+    """The metrics at each kind of threshold by its name; those of the model are not repeated."""
+    metrics = report.metrics
+    saved, others = "of the model", {}
+    for key, words in (
+        ("at_0.5", "0.5 for all"),
+        ("at_global", "tuned, one for all"),
+        ("at_per_category", "tuned per category"),
+    ):
+        other = metrics.get(key)
+        if not other:
+            continue
+        if key == f"at_{kept}" and all(other.get(n) == metrics.get(n) for n in _THRESHOLD_METRICS):
+            saved += f" ({words})"
+        else:
+            others[words] = other
+    return {saved: metrics, **others}
+
+
+def _categories(report: ClassifierReport) -> Section:
+    """Average precision is the bar; F1 where there are only label sets, or for single labels."""
+    precision = report.probabilities is not None and not report.single_label
+    chance: dict[str, float] = {}
+    if precision:
+        support = (report.truth == PRESENT).sum(axis=0)
+        known = np.maximum((report.truth != UNKNOWN).sum(axis=0), 1)
+        chance = dict(zip(report.categories, (support / known).tolist(), strict=True))
+    return category_section(
+        report,
+        _COLUMNS,
+        bar="ap" if precision else "f1",
+        unit="validation images",
+        statistic=("images", "training images"),
+        chance=chance,
+    )
 
 
 def _confusion(report: ClassifierReport) -> Section:
@@ -324,15 +341,15 @@ def _co_occurrence(report: ClassifierReport) -> Section:
     for chart, caption, headers, rows in (
         (
             co_occurrence_chart(
-                "False positives in images with a false negative",
+                "False positives in images with a missed category",
                 names,
                 confused,
                 row="missed",
-                column="predicted",
+                column="false positive",
                 describe=lambda row, column: f"{row} missed, {column} predicted",
             ),
-            "Most frequent wrong predictions where a category is missed",
-            ("missed", "wrongly predicted", "images", "all missed"),
+            "Most frequent false positives where a category is missed",
+            ("missed", "false positive", "images", "all missed"),
             [
                 (names[i], names[j], int(confused[i, j]), int(missed[:, i].sum()))
                 for i, j in top_pairs(confused)

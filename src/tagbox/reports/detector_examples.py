@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.evaluation.box_matching import Matches
+from tagbox.images.box_drawing import DrawnBox
 from tagbox.images.captions import LabelOutcome, Outcome
-from tagbox.images.draw import DrawnBox
 from tagbox.predictions.predictions import Detections
 from tagbox.reports.examples import Example, Kind
 
 WRONG, IGNORED = -1, -2
 """A detection without an object is a false positive, or in a crowd region and not counted."""
+_OUTCOMES: dict[int, Outcome] = {WRONG: "false positive", IGNORED: "unjudged"}
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -132,7 +133,7 @@ def make_example(
 ) -> Example:
     """The `Example` of an image that `choose_examples` selected.
 
-    Of the true boxes only missed ones are named: the others have the name of their detection.
+    Of the true boxes only missed ones are named and have an outcome: the others are found by a detection.
 
     Parameters
     ----------
@@ -149,6 +150,7 @@ def make_example(
             box=tuple(truth.boxes[row].tolist()),
             truth=True,
             named=row in missed,
+            outcome="missed" if row in missed else "unjudged",
         )
         for row in matched.truth.tolist()
     ]
@@ -157,16 +159,21 @@ def make_example(
             name=names[detections.category_rows[row]],
             box=tuple(detections.boxes[row].tolist()),
             score=float(detections.scores[row]),
+            outcome=_OUTCOMES.get(found, "true positive"),
         )
-        for row in matched.detections.tolist()
+        for row, found in zip(matched.detections.tolist(), matched.found.tolist(), strict=True)
     ]
 
     labels = [
         *_counted(
-            names, detections.category_rows[matched.detections[matched.found == WRONG]], "wrong"
+            names,
+            detections.category_rows[matched.detections[matched.found == WRONG]],
+            "false positive",
         ),
         *_counted(names, truth.category_rows[missed], "missed"),
-        *_counted(names, detections.category_rows[matched.detections[matched.found >= 0]], "right"),
+        *_counted(
+            names, detections.category_rows[matched.detections[matched.found >= 0]], "true positive"
+        ),
     ]
     return Example(
         image=image,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +11,16 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from tagbox.reports.detector_charts import aspect_chart, score_charts, size_chart
+from tagbox.reports.metrics_section import metrics_section
 from tagbox.reports.page import block, count, metric_name, number
 from tagbox.reports.report import Report, Section
 from tagbox.reports.shared_sections import (
-    category_bars,
-    category_table,
+    category_section,
     confusion_section,
     data_section,
     examples_section,
-    metrics_section,
-    training_section,
 )
+from tagbox.reports.training_section import training_section
 
 _HEADLINE = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar100")
 _TOGETHER = ("ap", "ap50", "ap75", "ar100")
@@ -67,7 +65,7 @@ _AT_THRESHOLDS = {
     "macro_f1": "macro F1",
     "tp": "true positives",
     "fp": "false positives",
-    "fn": "false negatives",
+    "fn": "missed",
 }
 
 
@@ -118,21 +116,19 @@ class DetectorReport(Report):
             metrics_section(self, _HEADLINE, tables=[_coco(self.metrics)], notes=repairs),
             examples_section(
                 self,
-                "Solid lines are detections with their scores, dashed lines the true boxes; of these only "
-                "missed ones are named. Ordered by the F1 of the image's detections at IoU 0.5.",
+                "Detections at or above their thresholds, with scores. Ordered by the F1 of the image's "
+                "detections at IoU 0.5.",
                 shown=6,
-                style=" boxes",
+                boxes=True,
             ),
-            training_section(self, together=_TOGETHER),
+            training_section(self, "ap", together=_TOGETHER),
             _scores(self.metrics),
-            Section(
-                id="categories",
-                label="Categories",
-                title="Metrics per category",
-                blocks=[
-                    *_bars(self.metrics),
-                    category_table(self, _COLUMNS, "annotations", "training annotations"),
-                ],
+            category_section(
+                self,
+                _COLUMNS,
+                bar="ap",
+                unit="validation boxes",
+                statistic=("annotations", "training boxes"),
             ),
             _errors(self.metrics.get("errors") or {}),
             _confusion(self),
@@ -184,16 +180,6 @@ def _scores(metrics: Mapping[str, Any]) -> Section:
     return Section(
         id="scores", label="Scores", title="Score threshold and calibration", blocks=blocks
     )
-
-
-def _bars(metrics: Mapping[str, Any]) -> list[Markup]:
-    """AP of each category; those without a box last."""
-    rows = [
-        (row["name"], math.nan if row.get("ap") is None else row["ap"], row.get("support") or 0)
-        for row in metrics.get("per_category") or ()
-    ]
-    text = "AP. The number beside a name is its support: the number of boxes of that category."
-    return [block("paragraph", text=text), category_bars(rows, unit="boxes")] if rows else []
 
 
 def _errors(errors: Mapping[str, Any]) -> Section:

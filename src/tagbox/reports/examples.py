@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -12,15 +13,19 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from tagbox.images.captions import LabelOutcome
-from tagbox.images.draw import DrawnBox, draw_boxes, heat_colours, heat_strength
+from tagbox.images.box_drawing import DrawnBox, place_boxes
+from tagbox.images.captions import LabelOutcome, Outcome, percent
+from tagbox.images.draw import HEAT_OPACITY, heat_colours, heat_strength
 from tagbox.reports.page import number
 
 Kind = Literal["best", "worst"]
 
 WIDTH, HEIGHT = 560, 420
-"""Pixels that an image with boxes is fitted into; all have one scale on the page, and so their text."""
-_FONT_SIZE, _LEAST_WIDTH = 18, 140
+"""Pixels that an image is fitted into; all have one scale on the page, and so the names of boxes."""
+_FONT_SIZE, _LEAST_WIDTH = 16, 140
+_SIGNS: dict[Outcome, str] = {"false positive": "× ", "missed": "○ "}
+"""Before the names of boxes, which are told apart by more than their colour."""
+_LEVELS = 64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,7 +37,7 @@ class Example:
     image
         (H, W, 3) uint8 RGB.
     name
-        The file's name.
+        The file's name; of a path the last part is shown.
     kind
         ``best`` or ``worst``.
     score
@@ -42,7 +47,7 @@ class Example:
     boxes
         True and predicted boxes in pixels of `image`.
     evidence
-        (category name, (h, w) float32) maps that cover the whole image; the first three are shown.
+        (category name, (h, w) float32) maps that cover the whole image, in the order of `labels`.
     """
 
     image: NDArray[np.uint8]
@@ -55,29 +60,55 @@ class Example:
 
     def card(self, id: str) -> dict[str, Any]:
         """The values of its card on the page, where `id` is unique."""
-        if self.boxes:
-            drawn = self._with_boxes()
-            uri, width, height = thumbnail(drawn, max(drawn.shape))
-        else:
-            uri, width, height = thumbnail(self.image)
+        height, width = self.image.shape[:2]
+        uri, stored, _ = thumbnail(
+            self.image, round(max(self.image.shape) * min(_fit(self.image), 1))
+        )
+        scale = max(_fit(self.image), _LEAST_WIDTH / width) if self.boxes else stored / width
+        outcomes = {label.name: label.outcome for label in self.labels}
         return {
             "id": id,
             "uri": uri,
-            "width": width,
-            "height": height,
-            "name": self.name,
+            "width": max(1, round(width * scale)),
+            "height": max(1, round(height * scale)),
+            "name": PurePosixPath(self.name).name or self.name,
+            "path": self.name,
             "score": number(self.score, 2),
             "labels": self.labels,
-            "evidence": [(name, heat_layer(heat)) for name, heat in self.evidence[:3]],
+            "boxes": self._boxes(scale),
+            "font": _FONT_SIZE,
+            "evidence": [
+                (LabelOutcome(name, None, outcomes.get(name, "unjudged")), heat_layer(heat))
+                for name, heat in self.evidence
+            ],
         }
 
-    def _with_boxes(self) -> NDArray[np.uint8]:
+    def _boxes(self, scale: float) -> list[dict[str, Any]]:
+        """Outlines and names of the boxes in pixels of the drawing; annotations of found objects first."""
         height, width = self.image.shape[:2]
-        scaled = max(round(width * min(WIDTH / width, HEIGHT / height)), _LEAST_WIDTH)
-        scale = scaled / width
-        drawn = Image.fromarray(self.image).resize((scaled, max(1, round(height * scale))))
-        draw_boxes(drawn, self.boxes, scale=scale, size=_FONT_SIZE)
-        return np.asarray(drawn)
+        limits = max(1, round(width * scale)), max(1, round(height * scale))
+        signed = [replace(box, name=_SIGNS.get(box.outcome, "") + box.name) for box in self.boxes]
+        drawn = []
+        for one in place_boxes(signed, limits, scale=scale, size=_FONT_SIZE):
+            words: str = one.box.outcome
+            if words == "unjudged":
+                words = "annotation" if one.box.truth else "not counted"
+            score = "" if one.box.score is None else f" {percent(one.box.score)}"
+            drawn.append(
+                {
+                    "style": words.replace(" ", "-"),
+                    "outline": one.outline,
+                    "label": one.label,
+                    "text": one.text,
+                    "tooltip": f"{words}: {one.box.name.removeprefix(_SIGNS.get(one.box.outcome, ''))}{score}",
+                }
+            )
+        return sorted(drawn, key=lambda box: box["style"] != "annotation")
+
+
+def _fit(image: NDArray[np.uint8]) -> float:
+    """The scale at which an image fits into `WIDTH` and `HEIGHT`."""
+    return min(WIDTH / int(image.shape[1]), HEIGHT / int(image.shape[0]))
 
 
 def thumbnail(image: NDArray[np.uint8], side: int = 320) -> tuple[str, int, int]:
@@ -99,8 +130,11 @@ def heat_layer(heat: NDArray[np.floating[Any]], side: int = 48) -> str:
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     smooth = Image.fromarray(strength).resize(size, Image.Resampling.BICUBIC)
-    alpha = np.clip(np.asarray(smooth, np.float32), 0, 1)
-    pixels = np.dstack([heat_colours(alpha), 255 * 0.75 * alpha]).round().astype(np.uint8)
+    levels = np.clip(np.asarray(smooth, np.float32) * (_LEVELS - 1), 0, _LEVELS - 1).round()
+    image = Image.fromarray(levels.astype(np.uint8), "P")
+    shares = np.linspace(0, 1, _LEVELS, dtype=np.float32)
+    image.putpalette(heat_colours(shares).round().astype(np.uint8).tobytes())
+    opacity = (255 * HEAT_OPACITY * shares).round().astype(np.uint8).tobytes()
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
+    image.save(buffer, "PNG", transparency=opacity, optimize=False)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +79,13 @@ def number(value: float | None, digits: int = 3) -> str:
 def count(items: int, singular: str, plural: str = "") -> str:
     """``1 category``, ``1,234 categories``."""
     return f"{items:,} {singular if items == 1 else plural or singular + 's'}"
+
+
+def listed(names: Sequence[str]) -> Markup:
+    """``a``, ``a and b``, ``a, b and c``; names that are not `Markup` are escaped."""
+    if len(names) < 2:
+        return Markup("").join(names)
+    return Markup("{} and {}").format(Markup(", ").join(names[:-1]), names[-1])
 
 
 def setting(value: Any) -> str:

@@ -57,6 +57,8 @@ class Report(ABC):
         `checks.statistics.statistics` of the training data.
     config
         Every setting of the run.
+    defaults
+        The defaults of the settings; those that differ are shown, the others on demand.
     notes
         Sentences, such as which images were left out and why.
     versions
@@ -73,6 +75,7 @@ class Report(ABC):
     images: Sequence[Example] = ()
     statistics: Mapping[str, Any] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
@@ -113,19 +116,45 @@ def write_report(report: Report, path: Path) -> None:
 
 
 def _configuration_section(report: Report) -> Section:
-    tables = [
-        block("table", rows=rows, caption=caption, text=(1,), style="compact words")
-        for rows, caption in (
-            ([(name, setting(value)) for name, value in report.config.items()], "Settings"),
-            (list(report.versions.items()), "Library versions"),
+    """The command, the settings that differ from their defaults, then all of them and the versions, folded."""
+    config, defaults = flat(report.config), flat(report.defaults)
+    changed = {name: value for name, value in config.items() if defaults.get(name, ...) != value}
+    folded = [
+        (rows, caption, summary)
+        for rows, caption, summary in (
+            (
+                config if len(changed) < len(config) else {},
+                "Settings",
+                f"All {len(config)} settings",
+            ),
+            (report.versions, "Library versions", "Library versions"),
         )
         if rows
     ]
-    blocks = [block("pair", blocks=tables)] if tables else []
+    blocks = []
     if report.command:
-        blocks = [
-            block("subtitle", text="Command"),
-            block("code", text=report.command),
-            *blocks,
-        ]
+        blocks += [block("subtitle", text="Command"), block("code", text=report.command)]
+    if changed:
+        title = "Settings that differ from the defaults" if defaults else "Settings"
+        blocks += [block("subtitle", text=title), _settings_table(changed, title)]
+    blocks += [
+        block("details", summary=summary, block=_settings_table(rows, caption))
+        for rows, caption, summary in folded
+    ]
     return Section(id="configuration", label="Configuration", title="Configuration", blocks=blocks)
+
+
+def _settings_table(settings: Mapping[str, Any], label: str) -> Markup:
+    rows = [(name, setting(value)) for name, value in settings.items()]
+    return block("table", rows=rows, label=label, text=(1,), style="compact words")
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose groups are written as ``group.name``."""
+    plain: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            plain |= {f"{name}.{inner}": each for inner, each in flat(value).items()}
+        else:
+            plain[name] = value
+    return plain

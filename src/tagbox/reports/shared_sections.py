@@ -1,8 +1,10 @@
-"""Sections that the reports of all kinds of model have: metrics, examples, training, confusion, data."""
+"""Sections that the reports of all kinds of model have: examples, categories, confusion, data."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,93 +12,23 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from tagbox.images.captions import LabelOutcome, Outcome
-from tagbox.reports.charts import Axis, Series, histogram, history_chart, line_chart
+from tagbox.metrics.intervals import THIN
+from tagbox.reports.charts import Axis, Series, histogram, line_chart
 from tagbox.reports.matrix_chart import confusion_chart
-from tagbox.reports.page import METRIC_DESCRIPTIONS, block, metric_name, number
+from tagbox.reports.metrics_section import percentage
+from tagbox.reports.page import block, count, number
 from tagbox.reports.report import Report, Section
 
 MOST_PAIRS = 14
 """Rows of a table of category pairs."""
+_SET = ("threshold", "cut")
+"""Columns that are settings of the model."""
 _BESIDE = 16
 """Categories up to which a confusion matrix leaves room for a table beside it."""
 
 
-def metrics_section(
-    report: Report,
-    headline: Sequence[str],
-    *,
-    tables: Sequence[Markup] = (),
-    notes: Sequence[str] = (),
-    hidden: Sequence[str] = (),
-) -> Section:
-    """The most important metrics with their intervals, then notes, then metrics that are missing and why.
-
-    Parameters
-    ----------
-    headline
-        Keys of the metrics.
-    tables
-        Blocks below the metrics.
-    notes
-        Sentences before the report's own.
-    hidden
-        Missing metrics that are not worth a sentence.
-    """
-    metrics = report.metrics
-    missing = [
-        Markup("<b>{}</b> is missing: {}.").format(metric_name(key), reason)
-        for key, reason in (metrics.get("absent") or {}).items()
-        if key not in hidden
-    ]
-    return Section(
-        id="metrics",
-        label="Metrics",
-        title="Metrics on the validation images",
-        blocks=[
-            *(block("paragraph", text=r, style="reason") for r in metrics.get("reasons") or ()),
-            block("tiles", tiles=_tiles(metrics, headline)),
-            *tables,
-            *(
-                block("paragraph", text=text, style="note")
-                for text in (*notes, *report.notes, *missing)
-            ),
-        ],
-    )
-
-
-def _tiles(metrics: Mapping[str, Any], keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Those of `keys` that have a value, with name, interval, description and gauge."""
-    intervals = metrics.get("intervals") or {}
-    tiles = []
-    for key in keys:
-        if metrics.get(key) is None:
-            continue
-        interval = intervals.get(key) or {}
-        low, high = interval.get("low"), interval.get("high")
-        tiles.append(
-            {
-                "name": metric_name(key),
-                "value": number(metrics[key]),
-                # A loss has no upper end that a gauge could show.
-                "share": None if key == "log_loss" else _percentage(metrics[key]),
-                "low": None if low is None else _percentage(low),
-                "high": None if high is None else _percentage(high),
-                "interval": None if low is None else f"{number(low)} to {number(high)}",
-                "level": f"{100 * interval.get('level', 0.95):g}",
-                "unreliable": interval.get("reliable") is False,
-                "why": interval.get("reason") or interval.get("note") or "",
-                "meaning": METRIC_DESCRIPTIONS[key],
-            }
-        )
-    return tiles
-
-
-def _percentage(share: float) -> float:
-    return 100 * min(max(float(share), 0.0), 1.0)
-
-
 def examples_section(
-    report: Report, legend: str, *, shown: int, scores: bool = True, style: str = ""
+    report: Report, legend: str, *, shown: int, scores: bool = True, boxes: bool = False
 ) -> Section:
     """Example images with their labels.
 
@@ -108,6 +40,8 @@ def examples_section(
         Cards of the best and of the worst predictions before the rest is folded.
     scores
         Whether the score of an image is shown.
+    boxes
+        Whether the images have boxes, which the legend then explains.
     """
     blocks = []
     for kind, title in (("worst", "Worst predictions"), ("best", "Best predictions")):
@@ -115,134 +49,96 @@ def examples_section(
         cards = [image.card(f"{kind}{i}") for i, image in enumerate(images)]
         if cards:
             blocks.append(block("subtitle", text=title))
-            blocks.append(block("cards", cards=cards[:shown], scores=scores, style=style))
+            blocks.append(block("cards", cards=cards[:shown], scores=scores, boxes=boxes))
         if len(cards) > shown:
-            rest = block("cards", cards=cards[shown:], scores=scores, style=style)
+            rest = block("cards", cards=cards[shown:], scores=scores, boxes=boxes)
             blocks.append(block("details", summary=f"{len(cards) - shown} more", block=rest))
-    outcomes: tuple[Outcome, ...] = ("right", "wrong", "missed")
+    outcomes: tuple[Outcome, ...] = ("true positive", "false positive", "missed")
     labels = [LabelOutcome(outcome, None, outcome) for outcome in outcomes]
+    text = block("legend", labels=labels, text=legend, boxes=boxes)
     return Section(
         id="examples",
         label="Examples",
         title="Example predictions",
-        blocks=[block("legend", labels=labels, text=legend), *blocks] if blocks else [],
+        blocks=[text, *blocks] if blocks else [],
     )
 
 
-def training_section(
-    report: Report, *, together: Sequence[str] = (), only: Sequence[str] | None = None
+def category_section(
+    report: Report,
+    columns: Mapping[str, str],
+    *,
+    bar: str,
+    unit: str,
+    statistic: tuple[str, str],
+    chance: Mapping[str, float] = MappingProxyType({}),
 ) -> Section:
-    """Every metric of the history over the epochs: losses first, the learning rate last.
+    """A row per category of ``per_category`` of the metrics, with one metric as a bar, the highest first.
 
-    Each loss has a chart of its own that begins at zero and holds training and validation: a part is
-    neither scaled to the others nor lost beside them.
-
-    Parameters
-    ----------
-    together
-        Validation metrics that share the first chart.
-    only
-        The metrics to show, in their order; all when not given.
-    """
-    rows = report.history
-    columns = dict.fromkeys(column for row in rows for column in row)
-    names = list(
-        dict.fromkeys(
-            column.partition("_")[2] for column in columns if column.startswith(("train_", "val_"))
-        )
-    )
-    losses = [name for name in names if name == "loss" or name.startswith("loss_")]
-    losses.sort(key=lambda name: name != "loss")
-    metrics = [name for name in names if name not in (*losses, *together)]
-    shown = [*losses, *metrics] if only is None else [name for name in only if name in names]
-    charts = [
-        history_chart(
-            "AP and AR on the validation images",
-            "score",
-            {f"val_{name}": metric_name(name) for name in together},
-            rows,
-            report.best_epoch,
-        )
-    ]
-    for name in shown:
-        part = name.removeprefix("loss_")
-        title = metric_name(name) if part == name else f"loss: {part.replace('_', ' ')}"
-        sides = {f"val_{name}": "validation", f"train_{name}": "training"}
-        charts.append(history_chart(_capitalised(title), title, sides, rows, report.best_epoch))
-    rate = {"learning_rate": "learning rate"}
-    charts.append(history_chart("Learning rate", "learning rate", rate, rows, report.best_epoch))
-    drawn = [chart for chart in charts if chart]
-    return Section(
-        id="training",
-        label="Training",
-        title="Training history",
-        blocks=[block("charts", figures=drawn)] if drawn else [],
-    )
-
-
-def _capitalised(title: str) -> str:
-    return title if title == "mAP" else title[0].upper() + title[1:]
-
-
-def category_bars(
-    rows: Sequence[tuple[str, float, int]], *, unit: str, chance: Sequence[float] = ()
-) -> Markup:
-    """Values of the categories as bars, the highest first and NaN last.
-
-    Parameters
-    ----------
-    rows
-        Name, value from 0 to 1, and support of each category.
-    unit
-        What the support counts.
-    chance
-        The value of random predictions of each category, where it is known.
-    """
-    values = np.array([value for _, value, _ in rows], np.float64)
-    order = np.argsort(-np.nan_to_num(values, nan=-1.0), kind="stable")
-    bars = [
-        {
-            "name": rows[k][0],
-            "value": number(values[k], 2),
-            "width": 0.0 if np.isnan(values[k]) else _percentage(values[k]),
-            "chance": _percentage(chance[k]) if len(chance) else None,
-            "support": rows[k][2],
-        }
-        for k in order
-    ]
-    return block("bars", rows=bars, unit=unit)
-
-
-def category_table(
-    report: Report, columns: Mapping[str, str], statistic: str, training: str
-) -> Markup:
-    """A row per category of ``per_category`` of the metrics; columns without a value are left out.
+    Rows with fewer than `THIN` positives are faded and follow the others; those without any are folded.
 
     Parameters
     ----------
     columns
-        Keys of the rows and their headers.
-    statistic, training
+        Keys of the rows and their headers; one without a value is left out, and so is a threshold that is
+        the same for all.
+    bar
+        Key of the metric, from 0 to 1, that is drawn as a bar.
+    unit
+        What the support counts, in the plural.
+    statistic
         Key of a category in the statistics of the training data, and the header of that column.
+    chance
+        Category to the value that random scores would have, marked in its bar.
     """
     rows = report.metrics.get("per_category") or []
-    kept = [key for key in columns if any(row.get(key) is not None for row in rows)]
-    headers = ["category", *(columns[key] for key in kept)]
-    table = [[row.get(key) for key in kept] for row in rows]
-    if trained := (report.statistics or {}).get("categories"):
-        counts = {row["name"]: row[statistic] for row in trained}
-        headers.insert(1, training)
-        table = [[counts.get(row["name"]), *cells] for row, cells in zip(rows, table, strict=True)]
-    if not rows:
-        return Markup()
-    return block(
-        "sortable_table",
-        headers=headers,
-        rows=[
-            (row["name"], [(_cell(value), value) for value in cells])
-            for row, cells in zip(rows, table, strict=True)
-        ],
-    )
+    distinct = {key: {row.get(key) for row in rows} - {None} for key in columns}
+    kept = [
+        key
+        for key, values in distinct.items()
+        if values and not (key in _SET and len(values) == 1 < len(rows))
+    ]
+    trained = (report.statistics or {}).get("categories") or ()
+    counts = {row["name"]: row[statistic[0]] for row in trained}
+    headers = ["category", *([statistic[1]] if trained else []), *(columns[key] for key in kept)]
+
+    def order(row: Mapping[str, Any]) -> tuple[int, float]:
+        support, value = row.get("support") or 0, row.get(bar)
+        return (support < THIN) + (support == 0), math.inf if value is None else -value
+
+    def cell(row: Mapping[str, Any], key: str) -> dict[str, Any]:
+        value = row.get(key)
+        shown = {"text": _cell(value), "value": value, "width": None, "chance": None}
+        if key == bar and value is not None:
+            random = chance.get(row["name"])
+            shown |= {"width": percentage(value)}
+            shown |= {"chance": None if random is None else percentage(random)}
+        return shown
+
+    table = []
+    for row in sorted(rows, key=order):
+        cells = [cell(row, key) for key in kept]
+        if trained:
+            value = counts.get(row["name"])
+            cells.insert(0, {"text": _cell(value), "value": value, "width": None, "chance": None})
+        style = ("", " thin", " thin none")[order(row)[0]]
+        table.append({"name": row["name"], "cells": cells, "style": style})
+    thin = sum(row["style"] == " thin" for row in table)
+    none = sum(row["style"] == " thin none" for row in table)
+    text = f"The bar is the {columns[bar]}; support is the number of {unit} with the category."
+    text += " The line in a bar is the value of random scores." if chance else ""
+    if thin:
+        text += f" Faded: fewer than {THIN} {unit}, too few for a reliable value."
+    fold = f"Show {count(none, 'category', 'categories')} without any of the {unit}" if none else ""
+    if none == len(table):
+        fold = ""
+    blocks = []
+    if rows:
+        blocks = [
+            block("paragraph", text=text),
+            block("sortable_table", headers=headers, rows=table, fold=fold),
+        ]
+    return Section(id="categories", label="Categories", title="Metrics per category", blocks=blocks)
 
 
 def _cell(value: float | int | None) -> str:
@@ -325,12 +221,14 @@ def data_section(
     """
     statistics = report.statistics or {}
     per_image = statistics.get("labels_per_image") or {}
+    images, annotations = statistics.get("images"), statistics.get("annotations")
+    labelled, boxes = statistics.get("labelled_images"), statistics.get("boxes")
     facts = {
-        "images": statistics.get("images"),
-        "labelled images": statistics.get("labelled_images"),
+        "images": images,
+        "labelled images": None if labelled == images else labelled,
         "images without labels": statistics.get("empty_images"),
-        "annotations": statistics.get("annotations"),
-        "boxes": statistics.get("boxes"),
+        "annotations": annotations,
+        "boxes": None if boxes == annotations else boxes,
         "crowd regions": statistics.get("crowds"),
         "labels per image": per_image.get("mean"),
         "class imbalance": statistics.get("imbalance"),
@@ -339,7 +237,7 @@ def data_section(
     items = [
         (name, f"{value:,.1f}" if isinstance(value, float) else f"{value:,}")
         for name, value in facts.items()
-        if value is not None
+        if value
     ]
     if (widths := statistics.get("widths")) and (heights := statistics.get("heights")):
         items += [("image width", _spread(widths)), ("image height", _spread(heights))]

@@ -21,3 +21,42 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+
+// Shows the chart that is chosen; without script all of them are there.
+for (const picker of document.querySelectorAll(".picker")) {
+  const select = picker.querySelector("select");
+  const figures = [...picker.querySelectorAll("figure")];
+  const pick = () => figures.forEach((figure, index) => { figure.hidden = index !== select.selectedIndex; });
+  select.selectedIndex = 0;
+  select.addEventListener("change", pick);
+  picker.querySelector("label").hidden = false;
+  pick();
+}
+
+// Enlarges the image that is clicked; the arrow keys go through all of them.
+const viewer = document.querySelector(".viewer");
+const pictures = [...document.querySelectorAll(".zoom")];
+let shown = 0;
+const enlarge = (index) => {
+  shown = (index + pictures.length) % pictures.length;
+  const copy = pictures[shown].querySelector("svg").cloneNode(true);
+  copy.querySelectorAll("[id]").forEach((element) => element.removeAttribute("id"));
+  viewer.querySelector(".stage").replaceChildren(copy);
+  viewer.querySelector(".caption").textContent = pictures[shown].dataset.caption;
+};
+pictures.forEach((picture, index) => {
+  picture.addEventListener("click", () => {
+    enlarge(index);
+    viewer.showModal();
+  });
+});
+viewer.addEventListener("click", (event) => {
+  const step = event.target.dataset.step;
+  if (event.target === viewer || step === "0") viewer.close();
+  else if (step) enlarge(shown + Number(step));
+});
+viewer.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (step) enlarge(shown + step);
+});
+document.documentElement.classList.add("script");
