@@ -208,7 +208,7 @@ def test_losses_are_on_their_true_scale() -> None:
     drawn = charts(page)
     assert list(drawn)[:6] == [
         *("Loss", "Average precision and recall on the validation images"),
-        *("Box loss", "Centre loss", "Class loss", "Learning rate"),
+        *("Class loss", "Box loss", "Centre loss", "Learning rate"),
     ]
     # The values themselves, on an axis from zero; small ones in a power of ten that the axis names.
     assert "training, epoch 1: 3.41" in drawn["Loss"]

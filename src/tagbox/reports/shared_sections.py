@@ -125,7 +125,7 @@ def category_section(
         table.append({"name": row["name"], "cells": cells, "style": style})
     thin = sum(row["style"] == " thin" for row in table)
     none = sum(row["style"] == " thin none" for row in table)
-    text = f"The bar is the {columns[bar]}; support is the number of {unit} with the category."
+    text = f"The bar is the {columns[bar]}; support counts the {unit} of the category."
     text += " The line in a bar is the value of random scores." if chance else ""
     if thin:
         text += f" Faded: fewer than {THIN} {unit}, too few for a reliable value."
