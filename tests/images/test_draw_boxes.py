@@ -170,3 +170,14 @@ def test_a_crowd_shows_its_boxes_and_its_caption_the_names() -> None:
     # Without labels below, one name is written wherever it covers least.
     named = place_boxes([DrawnBox(name=n, box=b) for n, b in boxes], (300, 240), scale=1.0, size=12)
     assert sum(one.label is not None for one in named) == 1
+
+
+def test_categories_of_an_image_differ_though_there_are_more_than_colours() -> None:
+    names = [f"category {i}" for i in range(80)]
+    random = np.random.default_rng(0)
+    images = [random.choice(names, 9, replace=False).tolist() for _ in range(12)]
+    colours = category_colours(names, images)
+    assert len({colours[name] for name in names[: len(BOX_COLOURS)]}) == len(BOX_COLOURS)
+    assert set(colours) == set(names)
+    for image in images:
+        assert len({colours[name] for name in image}) == 9

@@ -139,6 +139,15 @@ def test_matrix_cells_say_their_counts() -> None:
     assert shades == pytest.approx([0.12 + 0.88 * v / 5 for v in (5, 1, 2)], abs=0.005)
 
 
+def test_names_of_the_axes_of_a_matrix_have_room() -> None:
+    counts = np.array([[0, 2, 0], [0, 0, 5], [1, 0, 0]])
+    names = {"row": "missed", "column": "false positive"}
+    figure = co_occurrence_chart("t", ["a", "b", "c"], counts, **names, describe="{}{}".format)
+    for text in svg(figure).findall("text[@class='axis']"):
+        # Characters of 12 pixels are about 6.4 pixels wide on average.
+        assert float(text.get("x", "0")) >= 6.4 * len(text.text or "")
+
+
 @pytest.mark.parametrize(
     "values", [[], [float("nan")], [0.5], [0.0, 0.0], [1e-9, 1e9], [np.inf, 1]]
 )

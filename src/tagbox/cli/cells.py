@@ -66,7 +66,11 @@ def box_colours(dataset: Dataset, rows: Sequence[int]) -> dict[str, str]:
     chosen = annotations.has_box & np.isin(annotations.image_rows, rows)
     counts = Counter(annotations.category_rows[chosen].tolist())
     frequent = [names[k] for k, _ in counts.most_common()]
-    return category_colours(dict.fromkeys([*frequent, *names]))
+    images: dict[int, set[str]] = {}
+    for i in np.flatnonzero(chosen).tolist():
+        names_of = images.setdefault(int(annotations.image_rows[i]), set())
+        names_of.add(names[annotations.category_rows[i]])
+    return category_colours(dict.fromkeys([*frequent, *names]), images.values())
 
 
 def unreadable_cell(dataset: Dataset, row: int, error: TagboxError) -> Cell:

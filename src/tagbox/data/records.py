@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch.utils.data import Dataset as TorchDataset
 
-    from tagbox.images.draw import DrawnBox
+    from tagbox.images.box_drawing import DrawnBox
 
 _MOST_NAMES = 6
 
@@ -99,7 +99,7 @@ class Record:
         return read_image(self.path)
 
     def _drawn(self) -> list[DrawnBox]:
-        from tagbox.images.draw import DrawnBox
+        from tagbox.images.box_drawing import DrawnBox
 
         return [
             DrawnBox(name=name, box=tuple(box), truth=False)

@@ -94,9 +94,29 @@ class PlacedBox:
     text: str = ""
 
 
-def category_colours(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each name; those of the first `BOX_COLOURS` names differ."""
-    return {name: BOX_COLOURS[i % len(BOX_COLOURS)] for i, name in enumerate(names)}
+def category_colours(names: Iterable[str], images: Iterable[Iterable[str]] = ()) -> dict[str, str]:
+    """A colour for each name.
+
+    The first `BOX_COLOURS` names have different ones; so have those of one image while there are as many colours.
+
+    Parameters
+    ----------
+    names
+        Without repetition, the most important first.
+    images
+        The names in each image.
+    """
+    together: dict[str, set[str]] = {}
+    for image in map(set, images):
+        for name in image:
+            together.setdefault(name, set()).update(image)
+    colours: dict[str, str] = {}
+    for i, name in enumerate(names):
+        near = {colours[other] for other in together.get(name, ()) if other in colours}
+        start = i % len(BOX_COLOURS)
+        choices = BOX_COLOURS[start:] + BOX_COLOURS[:start]
+        colours[name] = next((colour for colour in choices if colour not in near), choices[0])
+    return colours
 
 
 def image_with_boxes(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tagbox.errors import TagboxError, visible
 
 if TYPE_CHECKING:
-    from tagbox.images.draw import DrawnBox
+    from tagbox.images.box_drawing import DrawnBox
 
 MOST = 12
 """Pictures in a gallery."""
@@ -100,7 +100,7 @@ def thumbnail(image: NDArray[np.uint8], boxes: Sequence[DrawnBox] = ()) -> str:
     """
     from PIL import Image
 
-    from tagbox.images.draw import draw_boxes
+    from tagbox.images.box_drawing import draw_boxes
 
     side = 2 * SIDE if boxes else SIDE
     height, width = image.shape[:2]

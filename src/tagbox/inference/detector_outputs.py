@@ -238,7 +238,8 @@ class BoxPredictions:
             name = predicted.categories[k]
             drawn[row].append(DrawnBox(name=name, box=tuple(box), score=score))
         names = Counter(box.name for boxes in drawn for box in boxes)
-        colours = category_colours(name for name, _ in names.most_common())
+        images = [[box.name for box in boxes] for boxes in drawn]
+        colours = category_colours([name for name, _ in names.most_common()], images)
         save_jpegs(
             folder,
             self.paths,

@@ -155,7 +155,9 @@ def matrix_chart(
     cell, side = size.cell, size.cell * len(names)
     # Characters are about 0.58 of their size wide; the names of columns are rotated by 60 degrees.
     longest = 0.58 * size.font * max(min(len(name), size.letters) for name in names)
-    left, top = max(longest, 62) + 12, max(0.87 * longest, 26) + 12
+    # Characters of the names of the axes, which are followed by an arrow, are about 7 pixels wide.
+    named = 7 * (max(len(row), len(column)) + 2)
+    left, top = max(longest, named) + 12, max(0.87 * longest, 26) + 12
     width, height = left + side + 0.5 * longest + 6, top + side + 4
     parts = [
         f'<text class="axis" x="{coordinate(left - 8)}" y="{coordinate(top - 26)}" text-anchor="end">{escape(row)} ↓</text>',
