@@ -136,6 +136,21 @@ def test_a_broken_picture_keeps_its_place(cli: Cli, dataset: Path, tmp_path: Pat
     assert Image.open(out).width > 1600
 
 
+def test_images_without_given_labels_are_left_out(cli: Cli, tmp_path: Path) -> None:
+    for i in range(6):
+        Image.new("RGB", (20, 10)).save(tmp_path / f"{i}.png")
+    # Two labelled images, one of them with no label, and four whose labels are unknown.
+    table = tmp_path / "data.csv"
+    rows = ["0.png,cat", "1.png,", *(f"{i}.png,?" for i in range(2, 6))]
+    table.write_text("\n".join(["image,labels", *rows]))
+    done = cli("show", table, "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["images"] == ["0.png", "1.png"]
+    assert "without given labels, and left out: 4 images" in done.stderr
+    table.write_text("\n".join(["image,cat", *(f"{i}.png,?" for i in range(6))]))
+    done = cli("show", table, "--json", cwd=tmp_path)
+    assert len(json.loads(done.stdout)["images"]) == 6 and "left out" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "hint"),
     [
