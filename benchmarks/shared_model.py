@@ -62,7 +62,7 @@ def model(kind: str, engine: Any) -> Any:
         return EnsembleClassifier(ensemble, engine=engine)
     from tagbox.models.detectors.create import create_detector
 
-    detector = create_detector(DetectorConfig(weights="none", size=128), 3)
+    detector = create_detector(DetectorConfig(weights="none", size=128), "abc")
     bundle = DetectorBundle(
         spec=detector.spec,
         weights={name: value.numpy() for name, value in detector.state_dict().items()},

@@ -21,7 +21,7 @@ SHAPES = [(96, 60), (50, 96), (96, 96), (20, 30)]
 
 
 def detector(name: str) -> Detector:
-    made = create_detector(DetectorConfig(detector=name, weights="none", size=96), 3)
+    made = create_detector(DetectorConfig(detector=name, weights="none", size=96), "abc")
     options: dict[str, Any] = {**made.spec.options, "score_threshold": 0.0}
     again = build_detector(replace(made.spec, options=options))
     again.load_state_dict(made.state_dict())

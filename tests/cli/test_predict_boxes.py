@@ -38,7 +38,7 @@ LABELS = "scenes/annotations/instances_train.json"
 def save_untrained(folder: Path, categories: Categories) -> None:
     """A detector that was never trained: it finds much everywhere, with scores near each other."""
     config = DetectorConfig(detector="fcos", weights="none", size=96)
-    detector = create_detector(config, len(categories))
+    detector = create_detector(config, categories.names)
     with torch.no_grad():
         generator = torch.Generator().manual_seed(0)
         for parameter in detector.parameters():

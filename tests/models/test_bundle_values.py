@@ -118,7 +118,7 @@ def test_corrupt_weights(content: bytes, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("detector")
-    made = create_detector(DetectorConfig(weights="none", size=64), 2)
+    made = create_detector(DetectorConfig(weights="none", size=64), ["a", "b"])
     weights = {name: value.numpy() for name, value in made.state_dict().items()}
     categories = Categories.from_names(["elk", "yak"])
     cuts = ScoreThresholds()

@@ -133,11 +133,9 @@ class OpenVinoDetectorEngine(DetectorEngine):
     def requests(self, shape: tuple[int, ...]) -> InferRequests:
         """The infer requests for normalised pixels of that shape, (1, 3, H, W)."""
         if shape not in self._compiled:
-            from tagbox.models.backbones.torch_backbones import convert_module
-
             with made_once():
                 if shape not in self._compiled:
-                    model = convert_module(self.detector.body, list(shape))
+                    model = self.detector.openvino_model(shape)
                     self._compiled[shape] = InferRequests(compile_on_cpu(model, "fp32"))
         return self._compiled[shape]
 

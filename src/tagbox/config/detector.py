@@ -13,6 +13,8 @@ from tagbox.config.finetune import AutoBool, require_stages, require_steps
 DetectionMetric = Literal["ap", "ap50", "ap75", "val_loss"]
 ON_A_BACKBONE = ("dense", "fcos", "retinanet", "fasterrcnn")
 """Detectors on any backbone."""
+NANODET = "nanodet_g"
+"""Small detector with COCO weights that come as a package."""
 OF_TORCHVISION = (
     *("fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2"),
     *("fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_mobilenet_v3_large_320_fpn"),
@@ -37,7 +39,7 @@ class DetectorConfig(Config):
     val_fraction: float = 0.1
     """Share of the training data used for validation when `val` is not given."""
     detector: str = "dense"
-    """dense, fcos, retinanet or fasterrcnn on `backbone`; a torchvision detector such as
+    """dense, fcos, retinanet or fasterrcnn on `backbone`; nanodet_g; a torchvision detector such as
     fasterrcnn_resnet50_fpn_v2; or huggingface/OWNER/NAME for a transformer."""
     backbone: str = "efficientnet_lite0"
     """Backbone of dense, fcos, retinanet and fasterrcnn: packaged, from torchvision or from timm."""

@@ -45,7 +45,7 @@ class DetectorTrainer(Trainer[DetectorConfig]):
         if key not in self._created:
             require_detector(config.detector)
             require_torch()
-            network = create_detector(config, len(self.train_val.train.categories))
+            network = create_detector(config, self.train_val.train.categories.names)
             network.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
             self._created.add(key)
         return config

@@ -81,7 +81,7 @@ def train(
         progress.say(f"validation: {sentence}")
     left_out: list[str] = []
     if run_dir.state is None:
-        detector = create_detector(config, len(train_val.train.categories))
+        detector = create_detector(config, train_val.train.categories.names)
     else:
         require_same_data(run_dir.state, train_val)
         # Weights come from the checkpoint: neither a hub nor a file of weights is needed again.

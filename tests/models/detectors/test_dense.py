@@ -17,7 +17,7 @@ SIZE = (64, 96)
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return create_detector(DetectorConfig(size=96), 3)
+    return create_detector(DetectorConfig(size=96), "abc")
 
 
 def pictures(count: int) -> tuple[torch.Tensor, list[Target]]:
@@ -34,7 +34,7 @@ def pictures(count: int) -> tuple[torch.Tensor, list[Target]]:
 
 
 def test_a_few_steps_find_a_square() -> None:
-    detector = create_detector(DetectorConfig(size=96, seed=1), 3)
+    detector = create_detector(DetectorConfig(size=96, seed=1), "abc")
     detector.freeze("none", train_norms=False)
     detector.train()
     shown, targets = pictures(8)
@@ -127,7 +127,7 @@ def test_openvino_gives_the_bodys_outputs(detector: Detector) -> None:
 
 
 def test_frozen_stages_neither_learn_nor_move_their_statistics() -> None:
-    detector = create_detector(DetectorConfig(size=96), 3)
+    detector = create_detector(DetectorConfig(size=96), "abc")
     detector.freeze("2", train_norms=True)
     trained = {name for stage in detector.trained for name in stage}
     assert trained
@@ -138,7 +138,7 @@ def test_frozen_stages_neither_learn_nor_move_their_statistics() -> None:
 
 
 def test_more_stages_than_there_are_is_one_sentence() -> None:
-    detector = create_detector(DetectorConfig(size=96), 3)
+    detector = create_detector(DetectorConfig(size=96), "abc")
     with pytest.raises(TagboxError, match="40 stages are to be trained") as raised:
         detector.freeze("40", train_norms=False)
     assert (raised.value.code, raised.value.where) == ("config-value", "trainable_layers")

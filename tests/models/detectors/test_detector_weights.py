@@ -66,7 +66,9 @@ def coco(name: str, content: bytes, monkeypatch: pytest.MonkeyPatch, categories:
     with serve(Site({path: content})) as site:
         monkeypatch.setenv("TAGBOX_WEIGHTS_URL", site.url)
         size = 320 if name == LITE else 64
-        return create_detector(DetectorConfig(detector=name, size=size), categories)
+        return create_detector(
+            DetectorConfig(detector=name, size=size), [str(row) for row in range(categories)]
+        )
 
 
 def test_all_but_the_categories_layers_is_kept(
@@ -159,7 +161,7 @@ def test_a_backbones_weights(
     with serve(Site({path: content})) as site:
         monkeypatch.setenv("TAGBOX_WEIGHTS_URL", site.url)
         config = DetectorConfig(detector=name, size=size, weights="backbone")
-        detector = create_detector(config, 2)
+        detector = create_detector(config, "ab")
     ours = detector.model.state_dict()
     for mine, theirs in (first, last):
         assert torch.equal(ours[mine], state[theirs])
@@ -196,14 +198,14 @@ def test_every_failure_is_one_sentence_with_the_offline_way_out(
     with serve(Site(**{"files": {OFFICIAL: checkpoint}, **misbehaviour})) as site:
         monkeypatch.setenv("TAGBOX_WEIGHTS_URL", site.url)
         with pytest.raises(TagboxError) as raised:
-            create_detector(DetectorConfig(detector=LITE), 2)
+            create_detector(DetectorConfig(detector=LITE), "ab")
     check(raised.value, code)
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAGBOX_WEIGHTS_URL", closed_port_url())
     with pytest.raises(TagboxError) as raised:
-        create_detector(DetectorConfig(detector=LITE), 2)
+        create_detector(DetectorConfig(detector=LITE), "ab")
     check(raised.value, "download-network")
 
 
@@ -216,7 +218,10 @@ def check(error: TagboxError, code: str) -> None:
 
 def from_path(path: Path, categories: int = 90, name: str = LITE) -> Any:
     size = 320 if name == LITE else 64
-    return create_detector(DetectorConfig(detector=name, size=size, weights=str(path)), categories)
+    return create_detector(
+        DetectorConfig(detector=name, size=size, weights=str(path)),
+        [str(row) for row in range(categories)],
+    )
 
 
 def test_a_file_of_ones_own_keeps_the_layers_of_as_many_categories(

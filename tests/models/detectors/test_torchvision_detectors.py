@@ -33,7 +33,7 @@ def side_of(name: str) -> int:
 
 def fresh(name: str, categories: int = CATEGORIES, **settings: Any) -> Any:
     config = DetectorConfig(detector=name, size=side_of(name), weights="none", **settings)
-    return create_detector(config, categories)
+    return create_detector(config, [str(row) for row in range(categories)])
 
 
 @cache
@@ -237,7 +237,7 @@ def test_another_engine_runs_the_body(name: str) -> None:
     torch.set_num_threads(1)
     side = 320 if name.startswith("ssd") else 128
     config = DetectorConfig(detector=name, size=side, weights="none")
-    detector = enliven(create_detector(config, 2), side).eval()
+    detector = enliven(create_detector(config, "ab"), side).eval()
     batch, sizes = pictures(side), [(side, side)] * 3
     pixels = detector.normalise(batch)
     with torch.no_grad():
@@ -261,7 +261,7 @@ def test_heads_on_any_backbone(name: str, backbone: str) -> None:
     torch.set_num_threads(1)
     weights = "packaged" if backbone == "efficientnet_lite0" else "none"
     config = DetectorConfig(detector=name, backbone=backbone, size=96, weights=weights)
-    detector = enliven(create_detector(config, 2), 96)
+    detector = enliven(create_detector(config, "ab"), 96)
     before, after = descend(detector, 96, 1e-4)
     assert after < before
     assert detector.spec.multiple == 32
@@ -281,7 +281,7 @@ def test_heads_on_a_backbone_are_torchvisions(name: str) -> None:
     """The same losses as the class of torchvision's that the head is of."""
     torch.set_num_threads(1)
     config = DetectorConfig(detector=name, size=96, weights="packaged")
-    ours = enliven(create_detector(config, 2), 96).train()
+    ours = enliven(create_detector(config, "ab"), 96).train()
     model = ours.model
     model.transform = GeneralizedRCNNTransform(
         96, 96, [0.0] * 3, [1.0] * 3, size_divisible=1, _skip_resize=True
@@ -300,7 +300,7 @@ def test_heads_on_a_backbone_are_torchvisions(name: str) -> None:
 def test_the_second_stage_looks_at_so_many_proposals(proposals: int) -> None:
     torch.set_num_threads(1)
     config = DetectorConfig(detector="fasterrcnn", size=96, weights="none")
-    made = create_detector(config, 2)
+    made = create_detector(config, "ab")
     assert made.spec.options["proposals"] == 300
     options = {**made.spec.options, "proposals": proposals}
     detector = build_detector(replace(made.spec, options=options)).eval()
@@ -349,7 +349,7 @@ def test_what_cannot_be_made_is_said_in_a_sentence(
     settings: dict[str, Any], code: str, words: str
 ) -> None:
     with pytest.raises(TagboxError) as raised:
-        create_detector(DetectorConfig(**{"weights": "none", **settings}), 2)
+        create_detector(DetectorConfig(**{"weights": "none", **settings}), "ab")
     assert raised.value.code == code
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -366,7 +366,7 @@ def test_a_small_picture_in_a_large_square_is_looked_at_where_it_is() -> None:
     """The first batch a Faster R-CNN sees does not decide where its second stage looks later."""
     torch.set_num_threads(1)
     config = DetectorConfig(detector="fasterrcnn", size=128, weights="packaged")
-    detector = enliven(create_detector(config, 2), 128).eval()
+    detector = enliven(create_detector(config, "ab"), 128).eval()
     pool = detector.model.roi_heads.box_roi_pool
     pool.scales = pool.map_levels = None  # As before the first batch.
     with torch.no_grad():

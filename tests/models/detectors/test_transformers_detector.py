@@ -81,7 +81,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def loaded(folder: Path, categories: int = 5, **changes: Any) -> Any:
-    return create_detector(DetectorConfig(detector=str(folder), size=SIDE, **changes), categories)
+    return create_detector(
+        DetectorConfig(detector=str(folder), size=SIDE, **changes),
+        [str(row) for row in range(categories)],
+    )
 
 
 def theirs(folder: Path) -> Any:
@@ -262,7 +265,7 @@ def hub_files(folder: Path) -> dict[str, bytes]:
 
 
 def from_hub() -> Any:
-    return create_detector(DetectorConfig(detector="huggingface/someone/tiny", size=SIDE), 5)
+    return create_detector(DetectorConfig(detector="huggingface/someone/tiny", size=SIDE), "abcde")
 
 
 @pytest.fixture
@@ -372,7 +375,7 @@ def test_pickled_weights_are_not_read(folders: dict[str, Path], tmp_path: Path) 
 def test_what_cannot_be_made(changes: dict[str, Any], code: str, folders: dict[str, Path]) -> None:
     named = {"detector": str(folders["rt_detr"]), "size": SIDE}
     with pytest.raises(TagboxError) as raised:
-        create_detector(DetectorConfig(**(named | changes)), 2)
+        create_detector(DetectorConfig(**(named | changes)), "ab")
     assert raised.value.code == code
 
 
@@ -381,7 +384,7 @@ def test_loading_says_nothing(folders: dict[str, Path]) -> None:
     program = (
         "from tagbox.config.detector import DetectorConfig\n"
         "from tagbox.models.detectors.create import create_detector\n"
-        f"create_detector(DetectorConfig(detector={str(folders['rt_detr'])!r}, size=96), 2)\n"
+        f"create_detector(DetectorConfig(detector={str(folders['rt_detr'])!r}, size=96), 'ab')\n"
     )
     told = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

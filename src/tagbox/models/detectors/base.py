@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +109,12 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def body(self) -> nn.Module:
         """Normalised float32 (B, 3, H, W) -> a tuple of float32 tensors: all that is worth an engine of its own."""
+
+    def openvino_model(self, shape: Sequence[int]) -> Any:
+        """The `openvino.Model` of the body for normalised pixels of that shape, (B, 3, H, W)."""
+        from tagbox.models.backbones.torch_backbones import convert_module
+
+        return convert_module(self.body, list(shape))
 
     @abstractmethod
     def found(

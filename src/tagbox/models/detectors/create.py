@@ -5,18 +5,25 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagbox.config.detector import HUGGINGFACE, OF_TORCHVISION, ON_A_BACKBONE, DetectorConfig
+from tagbox.config.detector import (
+    HUGGINGFACE,
+    NANODET,
+    OF_TORCHVISION,
+    ON_A_BACKBONE,
+    DetectorConfig,
+)
 from tagbox.errors import TagboxError, extra_missing
 
 if TYPE_CHECKING:
     from tagbox.models.detectors.base import Detector, DetectorSpec
 
 
-def create_detector(config: DetectorConfig, categories: int) -> Detector:
-    """A new detector of so many categories, with the weights of `config.weights`.
+def create_detector(config: DetectorConfig, names: Sequence[str]) -> Detector:
+    """A new detector of the categories `names`, with the weights of `config.weights`.
 
     Layers whose size follows from the number of categories are drawn from `config.seed`, as are all with
     ``none``; the rest is kept.
@@ -29,7 +36,11 @@ def create_detector(config: DetectorConfig, categories: int) -> Detector:
         modules of this folder raise for weights: ``weights-packaged``, ``detector-weights``,
         ``weights-missing``, ``weights-corrupt``, ``weights-mismatch``, the ``download-…`` codes.
     """
-    name = require_detector(config.detector)
+    name, categories = require_detector(config.detector), len(names)
+    if name == "nanodet_g":
+        from tagbox.models.detectors.nanodet_detector import create_nanodet
+
+        return create_nanodet(config, names)
     if name == "dense":
         from tagbox.models.detectors.dense import create_dense
 
@@ -56,6 +67,10 @@ def build_detector(spec: DetectorSpec) -> Detector:
         ``detector-unknown``; ``extra-missing``.
     """
     name = require_detector(spec.detector)
+    if name == "nanodet_g":
+        from tagbox.models.detectors.nanodet_detector import build_nanodet
+
+        return build_nanodet(spec)
     if name == "dense":
         from tagbox.models.detectors.dense import build_dense
 
@@ -87,7 +102,7 @@ def require_detector(name: str) -> str:
         for module in ("transformers", "scipy"):
             _require(module, "transformers", name)
         return name
-    known = (*ON_A_BACKBONE, *OF_TORCHVISION)
+    known = (*ON_A_BACKBONE, NANODET, *OF_TORCHVISION)
     if name in known:
         return name
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
