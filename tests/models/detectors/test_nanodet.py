@@ -210,7 +210,11 @@ def test_it_is_built_from_its_description(tmp_path: Path) -> None:
     [
         (lambda d: d.update(format="layers-model"), "weights-corrupt", "layers-model"),
         (lambda d: d["weightsManifest"][0]["weights"].pop(), "weights-corrupt", "bytes"),
-        (lambda d: d["weightsManifest"][0].update(paths=["../n.bin"]), "file-name-outside", "../n.bin"),
+        (
+            lambda d: d["weightsManifest"][0].update(paths=["../n.bin"]),
+            "file-name-outside",
+            "../n.bin",
+        ),
         (lambda d: d["weightsManifest"][0].update(paths=["no.bin"]), "file-missing", "no.bin"),
         (lambda d: d["modelTopology"]["node"].pop(), "weights-corrupt", "no kernel or no bias"),
         (
