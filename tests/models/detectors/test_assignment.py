@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from tagbox.models.detectors.base import Target  # noqa: E402
-from tagbox.models.detectors.dense import assign  # noqa: E402
+from tagbox.models.detectors.positions import assign  # noqa: E402
 
 GRID = torch.tensor([[x * 8 + 4.0, y * 8 + 4.0] for y in range(4) for x in range(4)])
 STRIDES = torch.full((16,), 8.0)
