@@ -86,6 +86,15 @@ def test_tables_for_a_person(cli: Cli, tmp_path: Path, truth: Path) -> None:
     assert "come without thresholds" in done.stderr
 
 
+def test_the_same_labels_for_all_are_told(cli: Cli, tmp_path: Path, truth: Path) -> None:
+    outputs = probabilities(tmp_path, {key: [0.9, 0.8, 0.1] for key in ROWS})
+    done = cli("evaluate", outputs, truth)
+    assert done.returncode == 0, done.stderr
+    assert "All 4 images get the same labels: cat, dog." in done.stderr
+    done = cli("evaluate", probabilities(tmp_path, ROWS), truth)
+    assert "same labels" not in done.stderr
+
+
 def test_thresholds_file_and_fallbacks(cli: Cli, tmp_path: Path, truth: Path) -> None:
     thresholds = tmp_path / "thresholds.json"
     thresholds.write_text(

@@ -70,6 +70,14 @@ def test_predictions_as_a_file_score_as_the_run_does(place: Path, cli: Cli) -> N
     assert scored[0]["challenge_f1"] == scored[1]["challenge_f1"]
 
 
+def test_the_same_labels_for_all_pictures_are_told(place: Path, cli: Cli) -> None:
+    done = run(cli, place, "predict", "runs/first", "scenes/test")
+    assert "same labels" not in done.stderr
+    done = run(cli, place, "predict", "runs/first", "scenes/test", "--threshold", "0")
+    assert done.returncode == 0, done.stderr
+    assert "warning: all 12 images get the same labels: " in done.stderr
+
+
 def test_the_challenge_form_is_strictly_valid_sorted_and_complete(place: Path, cli: Cli) -> None:
     out = "submission.json"
     done = run(

@@ -26,13 +26,14 @@ TRAIN, VAL, TEST = (
 # A clock decides nothing, and a graphics card computes nothing.
 COMMON = ("--val", VAL, *KEPT, "--device", "cpu")
 BACKBONE = ("--backbone", "efficientnet_lite0@64", "--pooling", "mean", "--batch-size", "16")
+LABELS = ("--best-by", "map", "--objective", "challenge_f1")
 CLASSIFIER = (
     *("train", "classifier", TRAIN, *COMMON, "--name", "first", *BACKBONE),
-    *("--epochs", "8", "--learning-rate", "0.003", "--seed", "1", "--json"),
+    *("--epochs", "8", "--learning-rate", "0.003", "--seed", "1", *LABELS, "--json"),
 )
 FINETUNE = (
     *("train", "classifier", TRAIN, *COMMON, "--name", "fine", *BACKBONE, "--recipe", "finetune"),
-    *("--epochs", "2", "--finetune.epochs", "1", "--finetune.precision", "fp32"),
+    *("--epochs", "2", "--finetune.epochs", "1", "--finetune.precision", "fp32", *LABELS),
     *("--finetune.channels-last", "no", "--finetune.workers", "0", "--json"),
 )
 DETECTOR = (
@@ -45,7 +46,7 @@ ENSEMBLE = (
 )
 TUNE = (
     *("tune", "classifier", TRAIN, *COMMON, "--name", "study", *BACKBONE, "--recipe", "frozen"),
-    *("--epochs", "3", "--repeats", "0", "--test", TEST, "--json"),
+    *("--epochs", "3", "--repeats", "0", "--test", TEST, *LABELS, "--json"),
 )
 TRIALS = 3
 QUICK: dict[str, tuple[str, ...]] = {

@@ -10,9 +10,10 @@ from tagbox.evaluation.box_matching import match_boxes
 from tagbox.evaluation.coco_ground_truth import GroundTruth, ground_truth
 from tagbox.evaluation.coco_metrics import score_boxes
 from tagbox.evaluation.detection_analysis import counts_at, rates, recall_curves, score_curve
-from tagbox.evaluation.evaluate_detections import tune_score_thresholds
+from tagbox.evaluation.evaluate_detections import evaluate_boxes, tune_score_thresholds
+from tagbox.evaluation.score import notes
 from tagbox.predictions.predictions import Detections
-from tagbox.predictions.thresholds import SHRINKAGE, ScoreThresholds
+from tagbox.predictions.thresholds import SHRINKAGE
 
 TRUTH = [(0, 0, 0, 0, 10, 10), (0, 0, 50, 0, 10, 10), (0, 1, 100, 0, 10, 10)]
 FOUND = [
@@ -67,9 +68,13 @@ def test_score_thresholds_by_hand() -> None:
 def test_without_anything_to_cut() -> None:
     dataset = boxed(TRUTH, categories=3)
     truth = ground_truth(dataset)
-    assert tune_score_thresholds(match_boxes(truth, detected([], dataset))) == ScoreThresholds()
+    assert tune_score_thresholds(match_boxes(truth, detected([], dataset))) is None
     wrong = detected([(0, 0, 150, 150, 9, 9, 0.7)], dataset)
-    assert tune_score_thresholds(match_boxes(truth, wrong)) == ScoreThresholds()
+    assert tune_score_thresholds(match_boxes(truth, wrong)) is None
+    evaluated = evaluate_boxes(dataset, wrong, intervals=False)
+    assert evaluated["cuts"] == {"value": 0.5, "per_category": None, "source": "default"}
+    assert "no score threshold was tuned" in evaluated["reasons"][-1]
+    assert not any("best F1" in note for note in notes(evaluated | {"extra": 0}))
     right = detected(FOUND, dataset)
     thresholds = tune_score_thresholds(match_boxes(truth, right))
     assert thresholds.per_category is not None and thresholds.per_category[2] == thresholds.value

@@ -37,6 +37,27 @@ def strict(result: dict[str, Any]) -> dict[str, Any]:
     return again
 
 
+@pytest.mark.parametrize("labels", ["multi", "exclusive"])
+def test_the_same_labels_for_all_images_are_a_reason(labels: Any) -> None:
+    truth = np.eye(4, dtype=np.int8)[[0, 1, 2, 0, 1, 0]]
+    constant = np.tile(np.float32([0.6, 0.2, 0.1, 0.1]), (6, 1))
+    result = strict(evaluate_labels(truth, categories=NAMES, probabilities=constant, labels=labels))
+    (reason,) = result["reasons"]
+    assert reason.startswith("All 6 images get the same labels: cat. ")
+    others = truth * np.float32(0.6) + 0.1
+    assert (
+        evaluate_labels(truth, categories=NAMES, probabilities=others, labels=labels)["reasons"]
+        == []
+    )
+
+
+def test_images_that_are_all_alike_may_get_the_same_labels() -> None:
+    truth = np.tile(np.int8([1, 0, 0, -1]), (6, 1))
+    truth[0, 3] = 1
+    found = evaluate_labels(truth, categories=NAMES, decisions=truth[[1] * 6] == 1)
+    assert found["reasons"] == []
+
+
 def test_at_the_thresholds_of_a_model() -> None:
     truth, scores = sample()
     thresholds = Thresholds(value=0.45, per_category=(0.5, 0.4, 0.3, 0.9), use_per_category=True)
@@ -74,7 +95,7 @@ def test_probabilities_without_thresholds() -> None:
     assert result["thresholds"]["value"] == 0.5
     assert result["challenge_f1"] == result["at_0.5"]["challenge_f1"]
     assert result["at_global"]["cross_fitted"] and result["at_per_category"]["cross_fitted"]
-    assert result["tuning"]["objective"] == "challenge_f1"
+    assert result["tuning"]["objective"] == "micro_f1"
     assert "intervals" not in result
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagbox.errors import TagboxError
+from tagbox.predictions.predictions import same_labels
 from tagbox.predictions.thresholds import (
     OBJECTIVES,
     ScoreThresholds,
@@ -64,6 +65,20 @@ def test_fallbacks_go_by_the_distance_to_each_threshold() -> None:
 def test_an_empty_table() -> None:
     assert Thresholds(at_least_one=True).decide(np.zeros((0, 3))).shape == (0, 3)
     assert Thresholds(at_least_one=True, top_k=1).decide(np.zeros((2, 0))).shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([[1, 0, 1]] * 4, "all 4 images get the same labels: a, c"),
+        ([[0, 0, 0]] * 3, "none of the 3 images gets a label"),
+        ([[1, 0, 1]] * 3 + [[1, 1, 1]], None),
+        ([[1, 0, 1]] * 2, None),
+        ([], None),
+    ],
+)
+def test_the_same_labels_for_all(rows: list[list[int]], words: str | None) -> None:
+    assert same_labels(np.array(rows, bool).reshape(-1, 3), ("a", "b", "c")) == words
 
 
 @given(

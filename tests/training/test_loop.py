@@ -140,6 +140,19 @@ def test_better(value: Any, best: Any, expected: bool) -> None:
         assert lower is expected
 
 
+@pytest.mark.parametrize("tied", [0.0, None, float("nan")])
+def test_of_epochs_with_the_same_metric_the_one_of_lower_loss_is_kept(tied: Any) -> None:
+    """A detector whose AP is still 0 learns nevertheless: its first epoch is its worst."""
+    losses = [3.0, 2.0, float("nan"), 1.5, 1.8]
+    best = None
+    for loss in losses:
+        row = {"val_ap": tied, "val_loss": loss}
+        best = row if is_better(row, best, "ap") else best
+    assert best is not None
+    assert best["val_loss"] == 1.5
+    assert is_better({"val_ap": 0.1, "val_loss": 9.0}, best, "ap")
+
+
 def test_the_first_epoch_is_always_the_best_so_far() -> None:
     assert is_better({"val_map": None}, None, "map")
 

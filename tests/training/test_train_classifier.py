@@ -28,6 +28,7 @@ from tagbox.inference.classifier import Classifier
 from tagbox.metrics.multilabel import average_precision, class_priors
 from tagbox.models.backbones import normalise, pool
 from tagbox.models.heads import FeatureScale, create_head
+from tagbox.progress import Silent
 from tagbox.training.classification_task import ClassificationTask, FeatureBatches
 from tagbox.training.distributed import Runtime
 from tagbox.training.loop import Stop, fit
@@ -47,6 +48,16 @@ FILES = {
     "seen_images.json",
     "tensorboard",
 }
+
+
+class Said(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.messages.append(message)
 
 
 def train_json(scenes: Path) -> Path:
@@ -189,6 +200,17 @@ def test_a_corrupt_picture_is_listed_and_the_run_goes_on(
     assert len(run.metrics["left_out"]) == 1
     assert broken.name in run.metrics["left_out"][0]
     assert broken.name in run.report.read_text(encoding="utf-8")
+
+
+def test_a_model_that_says_the_same_of_every_image_is_told(
+    scenes: Path, small: ClassifierConfig, tmp_path: Path
+) -> None:
+    said = Said()
+    config = replace(small, epochs=1, learning_rate=1e-12)  # The head stays at the class priors.
+    train_classifier(train_json(scenes), config, name="same", runs=tmp_path, progress=said)
+    (warning,) = (words for words in said.messages if "model tells them not apart" in words)
+    assert warning.startswith("warning: All 30 images get the same labels: ")
+    assert warning.removeprefix("warning: ") in (tmp_path / "same/report.html").read_text()
 
 
 @pytest.mark.parametrize("change", [{"head": "mlp", "hidden": 16}, {"loss": "asymmetric"}])

@@ -218,6 +218,7 @@ def predict(
     else:
         from tagbox.backends.feature_cache import FeatureCache
         from tagbox.inference.classifier_outputs import LabelPredictions, check_choice, decide
+        from tagbox.predictions.predictions import same_labels
 
         check_choice(threshold, top_k)
         paths = collect_images(images)
@@ -239,6 +240,11 @@ def predict(
             labels=classifier.labels,
         )
         decisions[~outputs.ok] = False
+        same = same_labels(decisions[outputs.ok], classifier.categories)
+        if same is not None:
+            say(
+                f"warning: {same}; if they show different things, measure the model with tagbox evaluate"
+            )
         predictions = LabelPredictions(
             paths=paths,
             model=classifier,

@@ -90,7 +90,7 @@ class ClassifierConfig(Config):
     """Epochs without improvement of `best_by` after which training stops."""
     best_by: Metric = "map"
     """Validation metric that selects the best epoch."""
-    objective: Objective = "challenge_f1"
+    objective: Objective = "micro_f1"
     """Metric that the thresholds maximise."""
     at_least_one: bool = False
     """Predict at least one category per image, the one nearest to its threshold."""

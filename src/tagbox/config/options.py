@@ -19,7 +19,7 @@ class ScoreSettings(Config):
     """A number for all categories, or a JSON file of thresholds (for detections: score thresholds), in place of
     the saved ones."""
 
-    objective: Objective = "challenge_f1"
+    objective: Objective = "micro_f1"
     """Metric that thresholds are tuned for where predictions of labels bring none."""
 
     at_least_one: bool = False

@@ -30,19 +30,19 @@ from tagbox.predictions.thresholds import SHRINKAGE, ScoreThresholds
 NO_DETECTIONS = "there is no detection"
 
 
-def tune_score_thresholds(matches: Matches) -> ScoreThresholds:
+def tune_score_thresholds(matches: Matches) -> ScoreThresholds | None:
     """Select per-category score thresholds that maximise F1 at an IoU of 0.5 on these images.
 
     The best threshold of a category with three boxes is chance, so each category's own is averaged with the one that
     is best for all categories together: with n boxes, ``(n · own + s · shared) / (n + s)``, s = `SHRINKAGE`. A category
-    without a box to find keeps the shared one; without any detection that finds a box that is 0.5.
+    without a box to find keeps the shared one. None where no detection finds a box: any threshold is as good.
     """
     counted = ~matches.ignored[0]
     correct = matches.right[0]
     positives = matches.positives
     shared = _best_score_threshold(matches.scores[counted], correct[counted], int(positives.sum()))
     if shared is None:
-        return ScoreThresholds()
+        return None
     levels = []
     for category, boxes in enumerate(positives.tolist()):
         part = matches.of_category(category)
@@ -94,7 +94,8 @@ def evaluate_boxes(
         Aligned with it (`tagbox.predictions.alignment`); scores of any scale.
     cuts
         The model's score thresholds in the dataset's order of categories, which ``at_cuts`` and ``confusion`` are at;
-        where None, those of best F1 on these very images, and ``cuts.source`` is ``found here``.
+        where None, those of best F1 on these very images, and ``cuts.source`` is ``found here``; ``default`` where no
+        detection finds a box.
     intervals
         Whether to compute intervals of ``ap``, ``ap50`` and ``ap75``.
     seed
@@ -115,7 +116,9 @@ def evaluate_boxes(
     scores = score_boxes(truth, detections)
     matches = match_boxes(truth, detections)
     numbers, absent = twelve_numbers(scores)
-    used = tune_score_thresholds(matches) if cuts is None else cuts
+    tuned = tune_score_thresholds(matches) if cuts is None else None
+    source = "given" if cuts is not None else "default" if tuned is None else "found here"
+    used = cuts or tuned or ScoreThresholds()
     levels = used.levels(len(dataset.categories))
     in_images = truth.scored[detections.image_rows]
     result: dict[str, Any] = {
@@ -132,7 +135,7 @@ def evaluate_boxes(
             if not count
         ],
         **numbers,
-        "cuts": used.to_dict() | {"source": "found here" if cuts is None else "given"},
+        "cuts": used.to_dict() | {"source": source},
         "at_cuts": _at_cuts(matches, levels),
         "per_category": _category_table(scores, matches, levels),
         "errors": error_types(scores, matches, detections),
@@ -152,6 +155,10 @@ def evaluate_boxes(
             absent["intervals"] = "they need two images, and boxes in more than one group of images"
     result["repairs"] = [repair.to_dict() for repair in truth.repairs]
     result["reasons"] = diagnose_ap(truth, detections, numbers["ap50"])
+    if source == "default":
+        result["reasons"].append(
+            f"No detection finds a box, so no score threshold was tuned: {used.value} is no choice."
+        )
     return result | {"absent": absent}
 
 

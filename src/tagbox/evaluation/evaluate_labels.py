@@ -21,6 +21,7 @@ from tagbox.metrics.multilabel import (
     mean_average_precision,
     top_confusions,
 )
+from tagbox.predictions.predictions import same_labels
 from tagbox.predictions.thresholds import Thresholds
 
 NO_PROBABILITIES = "needs probabilities, and there are only label sets"
@@ -37,7 +38,7 @@ def evaluate_labels(
     probabilities: NDArray[np.floating[Any]] | None = None,
     decisions: NDArray[np.bool_] | None = None,
     thresholds: Thresholds | None = None,
-    objective: Objective = "challenge_f1",
+    objective: Objective = "micro_f1",
     intervals: bool = True,
     resamples: int = 1000,
     seed: int = 0,
@@ -135,6 +136,7 @@ def evaluate_labels(
         levels = used.levels(len(names))
         result["per_category"] = _category_table(truth, decisions, names, ap, levels)
     result["confusions"] = top_confusions(truth, decisions, names)
+    result["reasons"] = _reasons(truth, decisions, names)
     if intervals:
         result["intervals"] = interval_methods.intervals(truth, decisions, probabilities, seed=seed)
         result |= _about_intervals(truth, names, resamples)
@@ -224,12 +226,27 @@ def _exclusive(
     result["confusion_matrix"] = exclusive.confusion_matrix(true, predicted, len(names)).tolist()
     result["per_category"] = _category_table(truth, decisions, names, ap, None)
     result["confusions"] = top_confusions(truth, decisions, names)
+    result["reasons"] = _reasons(truth, decisions, names)
     if intervals:
         result["intervals"] = exclusive.single_label_intervals(
             truth, decisions, probabilities, own, resamples=resamples, seed=seed
         )
         result |= _about_intervals(truth, names, resamples)
     return result | {"absent": absent}
+
+
+def _reasons(
+    truth: NDArray[np.int8], decisions: NDArray[np.bool_], names: Sequence[str]
+) -> list[str]:
+    """A sentence where all images get the same labels although their true ones differ."""
+    same = same_labels(decisions, names)
+    present, known = truth == PRESENT, truth != UNKNOWN
+    differ = (present.any(axis=0) & (known & ~present).any(axis=0)).any()
+    if same is None or not differ:
+        return []
+    return [
+        f"{same[0].upper()}{same[1:]}. Their true labels differ, so the model tells them not apart at these thresholds."
+    ]
 
 
 def _mean(values: NDArray[Any]) -> float:

@@ -234,7 +234,7 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"Interval not reliable: {reason}.")
     absent = result["absent"]
     if detection:
-        if result["cuts"]["source"] != "given":
+        if result["cuts"]["source"] == "found here":
             lines.append(
                 "The detections come without score thresholds; precision, recall and F1 are at those of best F1 "
                 "on these very images, which overstates them."

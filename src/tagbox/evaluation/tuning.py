@@ -55,7 +55,7 @@ class Tuned:
 def tune(
     truth: NDArray[np.int8],
     probabilities: NDArray[np.floating[Any]],
-    objective: Objective = "challenge_f1",
+    objective: Objective = "micro_f1",
     *,
     rates: NDArray[np.float64] | None = None,
     seed: int = 0,
@@ -164,7 +164,7 @@ def held_out_folds(truth: NDArray[np.int8], folds: int, seed: int) -> Iterator[N
 def cross_fitted_decisions(
     truth: NDArray[np.int8],
     probabilities: NDArray[np.floating[Any]],
-    objective: Objective = "challenge_f1",
+    objective: Objective = "micro_f1",
     *,
     rates: NDArray[np.float64] | None = None,
     folds: int = 5,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import LabelKind
+from tagbox.data.text import some
 from tagbox.errors import TagboxError, bad_value
 
 
@@ -152,6 +153,24 @@ def as_labels(detections: Detections) -> Predictions:
         source=detections.source,
         labels="multi",
     )
+
+
+def same_labels(decisions: NDArray[np.bool_], categories: Sequence[str]) -> str | None:
+    """In words that every one of several images gets the same labels; None where they do not.
+
+    Parameters
+    ----------
+    decisions
+        (N, K) bool predicted labels; fewer than three images are too few to say anything.
+    categories
+        K names.
+    """
+    if len(decisions) < 3 or not decisions.shape[1] or (decisions != decisions[0]).any():
+        return None
+    given = [name for name, said in zip(categories, decisions[0], strict=True) if said]
+    if not given:
+        return f"none of the {len(decisions):,} images gets a label"
+    return f"all {len(decisions):,} images get the same labels: {some(given)}"
 
 
 def weighted_mean(

@@ -139,7 +139,7 @@ class Thresholds(_PlainThresholds):
     """
 
     use_per_category: bool = False
-    objective: Objective = "challenge_f1"
+    objective: Objective = "micro_f1"
     at_least_one: bool = False
     top_k: int | None = None
 

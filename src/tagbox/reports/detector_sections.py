@@ -151,7 +151,10 @@ def _scores(metrics: Mapping[str, Any]) -> Section:
     """The score from which a detection counts, and the metrics of those detections."""
     blocks = []
     cuts, at_cuts = metrics.get("cuts") or {}, metrics.get("at_cuts") or {}
-    if cuts.get("value") is not None:
+    if cuts.get("source") == "default":
+        text = f"No score threshold could be tuned; a detection counts from {cuts['value']} on."
+        blocks.append(block("paragraph", text=text, style=""))
+    elif cuts.get("value") is not None:
         value = number(cuts["value"], 2)
         text = (
             "A detection counts when its score reaches the threshold of its category (in the table "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import LabelKind
+from tagbox.config import LabelKind, Objective
 from tagbox.data.dataset import PRESENT
 from tagbox.evaluation.threshold_search import sweep_global
 from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
@@ -42,18 +42,21 @@ class ClassificationMetrics(Metrics["Batch"]):
     ----------
     labels
         ``multi`` (sigmoid) or ``exclusive`` (softmax): decides the activation and which metrics there are.
+    objective
+        Metric that the threshold of the F1 metrics maximises.
     """
 
-    def __init__(self, labels: LabelKind = "multi") -> None:
+    def __init__(self, labels: LabelKind = "multi", objective: Objective = "micro_f1") -> None:
         super().__init__()
         self.labels: LabelKind = labels
+        self.objective: Objective = objective
         self.rows: list[NDArray[np.intp]] = []
         self.logits: list[NDArray[np.float32]] = []
         self.targets: list[NDArray[np.int8]] = []
 
     def empty(self) -> Self:
         """Metrics of the same kind of labels."""
-        return type(self)(self.labels)
+        return type(self)(self.labels, self.objective)
 
     def add(self, part: Batch, outputs: Tensor) -> None:
         """Add (B, K) logits of a part, without padding rows (negative); mixed images are not counted."""
@@ -83,7 +86,7 @@ class ClassificationMetrics(Metrics["Batch"]):
         """The mean loss per known label, and `epoch_scores` if outputs were added."""
         found: dict[str, float | None] = {"loss": self.loss_sum / max(self.loss_count, 1)}
         if self.rows:
-            found |= epoch_scores(self.truth, self.probabilities, self.labels)
+            found |= epoch_scores(self.truth, self.probabilities, self.labels, self.objective)
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -107,9 +110,12 @@ class ClassificationMetrics(Metrics["Batch"]):
 
 
 def epoch_scores(
-    truth: NDArray[np.int8], probabilities: NDArray[np.float32], labels: LabelKind = "multi"
+    truth: NDArray[np.int8],
+    probabilities: NDArray[np.float32],
+    labels: LabelKind = "multi",
+    objective: Objective = "micro_f1",
 ) -> dict[str, float | None]:
-    """mAP, and the F1 family at the global threshold with the best challenge F1 in this epoch.
+    """mAP, and the F1 family at the global threshold that is best for `objective` in this epoch.
 
     At a threshold of 0.5 the first epochs would have next to no predicted labels, and curves of noise.
 
@@ -121,6 +127,8 @@ def epoch_scores(
         (N, K) float32.
     labels
         Exclusive ones are evaluated at the most probable category, and have ``accuracy``.
+    objective
+        What the thresholds will be tuned for.
 
     Returns
     -------
@@ -137,7 +145,7 @@ def epoch_scores(
             "accuracy": accuracy,
             **{name: at_top[name] for name in EPOCH_METRICS},
         }
-    levels, values = sweep_global(truth, probabilities, "challenge_f1")
+    levels, values = sweep_global(truth, probabilities, objective)
     level = levels[int(np.argmax(values))] if len(levels) else 0.5
     at_level = label_metrics(truth, probabilities >= np.float32(level))
     return {"map": precision, **{name: at_level[name] for name in EPOCH_METRICS}}
@@ -173,13 +181,14 @@ class ClassificationTask:
     ----------
     loss, validation_loss
         The training loss, and the validation loss (without smoothing or annealing).
-    labels
+    labels, objective
         As in `ClassificationMetrics`.
     """
 
     loss: Loss
     validation_loss: Loss
     labels: LabelKind = "multi"
+    objective: Objective = "micro_f1"
 
     def start_epoch(self, epoch: int) -> None:
         """Tell the loss, which may be annealed over epochs."""
@@ -198,7 +207,7 @@ class ClassificationTask:
 
     def metrics(self) -> ClassificationMetrics:
         """Empty metrics for a new pass."""
-        return ClassificationMetrics(self.labels)
+        return ClassificationMetrics(self.labels, self.objective)
 
 
 class FeatureBatches:

@@ -130,7 +130,12 @@ def train(
             progress=progress,
         )
     assert stage is not None
-    return _evaluated(stage) if runtime.main else None
+    if not runtime.main:
+        return None
+    trained = _evaluated(stage)
+    for reason in trained.metrics["reasons"]:
+        progress.say(f"warning: {reason}")
+    return trained
 
 
 def _evaluated(stage: Stage) -> TrainedClassifier:

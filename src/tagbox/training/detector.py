@@ -174,7 +174,9 @@ def evaluate_detector(
     detections = in_records(outputs.detections, pixels)
     cuts = tune_score_thresholds(match_boxes(ground_truth(validation), detections))
     metrics = evaluate_boxes(validation, detections, cuts=cuts, seed=config.seed)
-    return replace(bundle, cuts=cuts), detections, metrics
+    if cuts is None:
+        progress.say(f"warning: {metrics['reasons'][-1]}")
+    return replace(bundle, cuts=cuts or ScoreThresholds()), detections, metrics
 
 
 def _batches(

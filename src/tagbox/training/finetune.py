@@ -107,7 +107,7 @@ def finetune(
         train_val,
         runtime,
         run_dir,
-        task=ClassificationTask(loss, validation_loss, label_kind(config)),
+        task=ClassificationTask(loss, validation_loss, label_kind(config), config.objective),
         optimizer=create_optimizer(network, config.finetune),
         batches=batches,
         about={

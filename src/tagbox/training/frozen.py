@@ -308,7 +308,7 @@ def train_head(
     schedule = Schedule(optimizer, one_cycle(config.epochs * len(batches), WARM_UP))
     setup = TrainSetup(
         model=head,
-        task=ClassificationTask(loss, validation_loss, label_kind(config)),
+        task=ClassificationTask(loss, validation_loss, label_kind(config), config.objective),
         optimizer=optimizer,
         schedule=schedule,
     )

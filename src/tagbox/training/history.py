@@ -35,16 +35,26 @@ def improvement(metric: str, before: float, after: float) -> float:
 
 
 def is_better(row: Row, best: Row | None, metric: str) -> bool:
-    """Whether an epoch beats the best so far by a validation metric.
+    """Whether an epoch beats the best so far by a validation metric, and where they tie by the validation loss.
 
     A missing or NaN value never beats a defined one: ``nan > best`` would otherwise decide which model
-    is saved.
+    is saved. A detector whose AP is still 0 has only its loss to tell one epoch from another.
     """
-    value = row[metric_column(metric)]
-    if value is None or math.isnan(value):
-        return best is None
-    former = None if best is None else best[metric_column(metric)]
-    return former is None or math.isnan(former) or improvement(metric, former, value) > 0
+    if best is None:
+        return True
+    for name in (metric, "val_loss"):
+        value, former = (_defined(each.get(metric_column(name))) for each in (row, best))
+        if value is None or former is None:
+            gain = float(value is not None) - float(former is not None)
+        else:
+            gain = improvement(name, former, value)
+        if gain != 0:
+            return gain > 0
+    return False
+
+
+def _defined(value: float | int | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
 
 
 _PARTS = ("train_loss_", "val_loss_")
