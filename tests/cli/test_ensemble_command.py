@@ -104,7 +104,7 @@ def test_the_folder_holds_everything(place: Path) -> None:
     assert weights["fitted"]["overstated"] == pytest.approx(
         weights["fitted"]["tuned"] - weights["fitted"]["cross_fitted"]
     )
-    assert metrics["tuning"]["objective"] == "challenge_f1"
+    assert metrics["tuning"]["objective"] == "micro_f1"
     assert metrics["images"] == {"validation": 30}
     thresholds = dict(metrics["validation"]["thresholds"])
     assert thresholds.pop("source") == "given"
