@@ -59,7 +59,8 @@ def test_stated_val_is_the_default(yolo: Path) -> None:
     for given in (yolo, yolo / "images/val"):
         named = load_train_val(yolo, ClassifierConfig(val=given), DataConfig(), Silent())
         assert (len(named.train), len(named.validation)) == (12, 6)
-    only = load_train_val(yolo, ClassifierConfig(), DataConfig(split="val"), Silent())
+    config = ClassifierConfig(folds=0)
+    only = load_train_val(yolo, config, DataConfig(split="val"), Silent())
     assert len(only.train) + len(only.validation) == 6
 
 

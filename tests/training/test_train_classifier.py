@@ -178,7 +178,7 @@ def test_the_saved_model_says_what_training_measured(
 def test_without_validation_data_a_stratified_tenth_is_held_out_and_saved(
     scenes: Path, small: ClassifierConfig, tmp_path: Path
 ) -> None:
-    config = replace(small, val=None)
+    config = replace(small, val=None, folds=0)
     run = train_classifier(train_json(scenes), config, name="a", runs=tmp_path)
     data = load_dataset(train_json(scenes))
     parts = Split.load(run.folder / "split.json").apply(data)

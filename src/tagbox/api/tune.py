@@ -116,7 +116,8 @@ def tune_classifier(
     minutes
         No trial begins after this many minutes.
     metric
-        The validation metric of the best epoch that trials are compared by; ``config.best_by`` when not given.
+        The validation metric of the best epoch that trials are compared by; ``config.best_by`` when not given,
+        and ``map`` where that is ``val_loss``.
     repeats
         Seeds that the best settings, and those that the search began with, are trained with once more.
     test, test_images
@@ -259,10 +260,21 @@ def run_study(
     from tagbox.training.train_val import load_beside, load_train_val, require_apart
 
     _require_one_process()
+    if isinstance(config, ClassifierConfig):
+        if config.folds not in ("auto", 0):
+            raise TagboxError(
+                "config-value",
+                f"{config.folds} folds: the trials of a search share one validation part",
+                where="folds",
+                hint="leave --folds out",
+            )
+        config = replace(config, folds=0)
     train_val = load_train_val(
         Path(data) if isinstance(data, str) else data, config, source, progress
     )
     metric: Any = options.metric or config.best_by
+    if metric == "val_loss" and options.metric is None:
+        metric = "map"  # Losses of trials with different loss functions cannot be compared.
     trainer = _trainer(config, train_val, source, progress)
     trainer.resolve(replace(config, best_by=metric))
     base = trainer.resolve(config)

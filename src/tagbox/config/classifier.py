@@ -9,6 +9,7 @@ from typing import Literal
 from tagbox.config.augment import AugmentConfig
 from tagbox.config.base import Config, require, require_seed
 from tagbox.config.finetune import FinetuneConfig, require_rates
+from tagbox.errors import TagboxError
 
 Geometry = Literal["squash", "pad", "crop"]
 Pooling = Literal["mean", "max", "mean+max"]
@@ -27,6 +28,9 @@ Metric = Literal[
     "accuracy",
 ]
 Objective = Literal["challenge_f1", "micro_f1", "macro_f1", "cf1", "of1", "samples_f1"]
+VAL_FRACTION = 0.1
+POOLED_HEADS: tuple[HeadKind, ...] = ("linear", "mlp")
+"""Heads on pooled features, which are trained in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +43,12 @@ class ClassifierConfig(Config):
     """Folder of the validation images."""
     allow_overlap: bool = False
     """Train although validation images are training images too."""
-    val_fraction: float = 0.1
+    val_fraction: float = VAL_FRACTION
     """Share of the training data used for validation when `val` is not given."""
+    folds: int | Literal["auto"] = "auto"
+    """Folds of cross-validation where no `val` is given: predictions of heads that were not trained on an image
+    choose the epoch and the thresholds, and the model's head is trained on all images; 0 holds out `val_fraction`
+    instead. auto is 5 for a linear or mlp head on a frozen backbone, up to 5,000 images."""
     labels: Literal["auto", "multi", "exclusive"] = "auto"
     """Whether an image has any number of categories (multi) or exactly one (exclusive); auto decides by the
     data."""
@@ -88,7 +96,7 @@ class ClassifierConfig(Config):
     """Weight decay of AdamW, not applied to biases."""
     patience: int = 10
     """Epochs without improvement of `best_by` after which training stops."""
-    best_by: Metric = "map"
+    best_by: Metric = "val_loss"
     """Validation metric that selects the best epoch."""
     objective: Objective = "micro_f1"
     """Metric that the thresholds maximise."""
@@ -115,6 +123,7 @@ class ClassifierConfig(Config):
         super().__post_init__()
         require_seed(self.seed)
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
+        self._require_folds()
         for name in ("epochs", "batch_size", "hidden", "patience"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require_rates(self.learning_rate, self.weight_decay)
@@ -130,6 +139,33 @@ class ClassifierConfig(Config):
         require(0 <= smoothing < 1, "label_smoothing", smoothing, "in [0, 1)")
         require(0 < self.teacher_weight <= 1, "teacher_weight", self.teacher_weight, "in (0, 1]")
         require(self.top_k is None or self.top_k >= 1, "top_k", self.top_k, "at least 1")
+
+    def _require_folds(self) -> None:
+        """Refuse folds of one part, and settings that leave folds nothing to do."""
+        if self.folds == "auto" or self.folds == 0:
+            return
+        require(self.folds >= 2, "folds", self.folds, "auto, 0, or at least 2")
+        for name, given, hint in (
+            ("val", self.val is not None, "the validation images are given"),
+            ("val_fraction", self.val_fraction != VAL_FRACTION, "a part of the images is held out"),
+            (
+                "finetune.unfreeze",
+                self.finetune.active,
+                "only a head on a frozen backbone is trained in folds",
+            ),
+            (
+                "head",
+                self.head not in POOLED_HEADS,
+                f"only {' and '.join(POOLED_HEADS)} heads are trained in folds",
+            ),
+        ):
+            if given:
+                raise TagboxError(
+                    "config-value",
+                    f"{self.folds} folds contradict {name}: {hint}",
+                    where="folds",
+                    hint="leave one of the two out, or set folds to 0",
+                )
 
 
 SIZES = range(32, 2049)

@@ -45,6 +45,7 @@ class ClassifierSettings(TypedDict, total=False):
     val_images: Path | str | None
     allow_overlap: bool
     val_fraction: float
+    folds: int | Literal["auto"]
     labels: Literal["auto", "multi", "exclusive"]
     backbone: str
     weights: str

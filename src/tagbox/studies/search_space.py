@@ -33,6 +33,7 @@ _NOT_SEARCHED = {
     "val",
     "val_images",
     "val_fraction",
+    "folds",
     "best_by",
     # A search must not select a lucky seed.
     "seed",

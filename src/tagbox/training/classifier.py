@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,7 @@ def train(
             log=log,
             on_epoch=None if config.finetune.active else on_epoch,
             progress=progress,
+            in_folds=_in_folds() if encoded.fold_of is not None else None,
         )
         if encoded.sampled:
             # The head was trained on a sample; the network is trained on all images.
@@ -133,6 +134,8 @@ def train(
     if not runtime.main:
         return None
     trained = _evaluated(stage)
+    for note in trained.notes or ():
+        progress.say(note)
     for reason in trained.metrics["reasons"]:
         progress.say(f"warning: {reason}")
     return trained
@@ -141,7 +144,9 @@ def train(
 def _evaluated(stage: Stage) -> TrainedClassifier:
     """The classifier with thresholds and metrics of the validation images, computed as prediction does."""
     config, train, validation = stage.config, stage.train, stage.validation
-    probabilities = activate(head_logits(stage.head, stage.features), label_kind(config))
+    probabilities = stage.out_of_fold
+    if probabilities is None:
+        probabilities = activate(head_logits(stage.head, stage.features), label_kind(config))
     priors = class_priors(train.labels)
     tuned, metrics = tune_and_evaluate(
         validation.labels,
@@ -184,7 +189,26 @@ def _evaluated(stage: Stage) -> TrainedClassifier:
         best_epoch=stage.train_state.best_epoch,
         parameters=stage.parameters,
         left_out=stage.left_out,
+        notes=_notes(stage),
     )
+
+
+def _notes(stage: Stage) -> list[str] | None:
+    """How the model was validated, where no image was held out from it."""
+    if stage.out_of_fold is None:
+        return None
+    return [
+        f"{stage.config.folds} folds: every image was predicted by a head that was not trained on it; these "
+        f"predictions chose epoch {stage.train_state.best_epoch} and the thresholds, and are what the metrics are of; "
+        f"the head that is saved was trained on all {len(stage.train):,} images"
+    ]
+
+
+def _in_folds() -> Any:
+    require_torch()
+    from tagbox.training.folds import train_in_folds
+
+    return train_in_folds
 
 
 def _runtime(device: str) -> Runtime:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,8 @@ class Encoded:
         Why images were left out.
     sampled
         Whether only a sample was encoded, because not everything fitted into memory.
+    fold_of
+        (N,) the fold of each image, where the head is trained in folds; both sides are then the same images.
     """
 
     encoders: Sequence[Encoder]
@@ -63,6 +65,7 @@ class Encoded:
     validation_rows: NDArray[np.intp]
     unreadable: list[TagboxError]
     sampled: bool = False
+    fold_of: NDArray[np.intp] | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -87,6 +90,8 @@ class Stage:
         Why images were left out, a sentence each.
     rows, module
         Of the first stage: rows of the images in the datasets, and the head as a module.
+    out_of_fold
+        (N, K) float32 probabilities of the images by heads that were not trained on them, where there are folds.
     """
 
     config: ClassifierConfig
@@ -101,6 +106,7 @@ class Stage:
     ema: float = 0.0
     rows: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
     module: nn.Module | None = None
+    out_of_fold: NDArray[np.float32] | None = None
 
 
 def encode(
@@ -158,9 +164,14 @@ def encode_train_val(
     train, train_rows, unreadable = _encode(
         train_val.train, "training", encoders, mirror, cache, progress, runtime
     )
-    validation, validation_rows, more = _encode(
-        train_val.validation, "validation", encoders, False, cache, progress, runtime
-    )
+    fold_of = train_val.fold_of
+    if fold_of is None:
+        validation, validation_rows, more = _encode(
+            train_val.validation, "validation", encoders, False, cache, progress, runtime
+        )
+    else:
+        validation, validation_rows, more = train[:, :1], train_rows, []
+        fold_of = fold_of[train_rows]
     for error in (*unreadable, *more):
         progress.say(f"left out: {error}")
     return Encoded(
@@ -172,6 +183,7 @@ def encode_train_val(
         validation=train_val.validation.take(validation_rows),
         validation_rows=validation_rows,
         unreadable=[*unreadable, *more],
+        fold_of=fold_of,
     )
 
 
@@ -261,6 +273,7 @@ def train_head(
     runtime: Runtime,
     *,
     targets: NDArray[np.float32] | None = None,
+    only: int | None = None,
     on_batch: Callable[[int, float], None] | None = None,
     on_epoch: Callable[[Row, ClassificationMetrics], None] | None = None,
 ) -> tuple[nn.Module, TrainState]:
@@ -274,6 +287,8 @@ def train_head(
         Of one process: with several, each trains the same head.
     targets
         (N, K) float32 targets of the loss instead of the labels; see `training.teacher`.
+    only
+        Train this many of the epochs, and keep the last one's weights.
     """
     import torch
 
@@ -312,6 +327,9 @@ def train_head(
         optimizer=optimizer,
         schedule=schedule,
     )
+    stop = Stop(epochs=config.epochs, patience=config.patience, best_by=config.best_by)
+    if only is not None:
+        stop = Stop(epochs=only, patience=only, best_by=None)
     weights = sum(parameter.numel() for parameter in head.parameters())
     positions = math.prod(encoded.train_features.shape[3:])
     with threads_for(weights * positions * config.batch_size):
@@ -319,7 +337,7 @@ def train_head(
             setup,
             batches,
             val_batches,
-            stop=Stop(epochs=config.epochs, patience=config.patience, best_by=config.best_by),
+            stop=stop,
             runtime=runtime,
             on_batch=on_batch,
             on_epoch=on_epoch,
@@ -336,6 +354,7 @@ def train_frozen(
     log: TensorBoardLog | None,
     on_epoch: Callable[[Row], None] | None,
     progress: Progress,
+    in_folds: Callable[..., tuple[nn.Module, TrainState, NDArray[np.float32]]] | None = None,
 ) -> Stage:
     """Train the head on the features; every process trains the same one.
 
@@ -345,6 +364,8 @@ def train_frozen(
         (N, K) float32 probabilities of the encoded training images by another model.
     on_epoch
         Called with each history row; an exception ends the training.
+    in_folds
+        `training.folds.train_in_folds`, where the images are in folds.
     """
     targets = None
     if teacher is not None:
@@ -352,22 +373,28 @@ def train_frozen(
 
         targets = mixed_targets(encoded.train.labels, teacher, config.teacher_weight)
     watch = watch_labels(config, encoded.train.categories.names, log if runtime.main else None)
-    with progress.bar("training the head", config.epochs, "epochs") as advance:
+    out_of_fold = None
+    heads = 1 if encoded.fold_of is None else len(np.unique(encoded.fold_of)) + 1
+    with progress.bar("training the head", heads * config.epochs, "epochs") as advance:
 
         def after_epoch(row: Row, val_metrics: ClassificationMetrics) -> None:
-            advance(1)
+            if in_folds is None:
+                advance(1)
             watch.epoch(row, val_metrics)
             if on_epoch:
                 on_epoch(row)
 
-        head, train_state = train_head(
-            encoded,
-            config,
-            runtime.alone(),
-            targets=targets,
-            on_batch=watch.batch,
-            on_epoch=after_epoch,
-        )
+        how: dict[str, Any] = {
+            "targets": targets,
+            "on_batch": watch.batch,
+            "on_epoch": after_epoch,
+        }
+        if in_folds is not None:
+            head, train_state, out_of_fold = in_folds(
+                encoded, config, runtime.alone(), advance=advance, **how
+            )
+        else:
+            head, train_state = train_head(encoded, config, runtime.alone(), **how)
     trainable = sum(p.numel() for p in head.parameters() if p.requires_grad)
     total = trainable + sum(encoder.parameters for encoder in encoded.encoders)
     progress.say(f"parameters: {total:,} in all, {trainable:,} trained")
@@ -383,4 +410,5 @@ def train_frozen(
         left_out=[str(error) for error in encoded.unreadable],
         rows=(encoded.train_rows, encoded.validation_rows),
         module=head,
+        out_of_fold=out_of_fold,
     )

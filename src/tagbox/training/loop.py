@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    """When training ends: after `epochs`, or `patience` epochs without a better `best_by`."""
+    """When training ends: after `epochs`, or `patience` epochs without a better `best_by`.
+
+    With None for `best_by` the last epoch is kept.
+    """
 
     epochs: int
     patience: int
-    best_by: str
+    best_by: str | None
 
 
 def fit(
@@ -89,7 +92,7 @@ def fit(
         state.history.append(row)
         if on_epoch:
             on_epoch(row, val_metrics)
-        if is_better(row, state.best_row, stop.best_by):
+        if stop.best_by is None or is_better(row, state.best_row, stop.best_by):
             state.best_row, state.best_epoch = row, before + state.epoch
             best = _copy(setup.eval_model)
             if checkpointer:

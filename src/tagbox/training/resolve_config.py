@@ -65,6 +65,7 @@ def resolve(config: ClassifierConfig, train_val: TrainVal) -> ClassifierConfig:
             hint="leave it out, or pass --labels multi",
         )
     crop = resolve_crop(config.augment.crop, bool(train_val.train.annotations.has_box.any()))
+    config = replace(config, folds=train_val.folds)
     return replace(config, labels=labels, loss=loss, augment=replace(config.augment, crop=crop))
 
 

@@ -49,7 +49,8 @@ class Trained:
     left_out
         Why images were left out, a sentence each.
     notes
-        What was changed in a detector's training data; see `data.training_boxes.TrainingBoxes.notes`.
+        What was changed in a detector's training data; see `data.training_boxes.TrainingBoxes.notes`. Of a
+        classifier how it was validated in folds.
     """
 
     config: ClassifierConfig | DetectorConfig

@@ -6,28 +6,44 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tagbox.checks.training_checks import training_warnings
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
+from tagbox.config.classifier import POOLED_HEADS, VAL_FRACTION
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import describe, load_dataset, stated_names
-from tagbox.data.seen_images import shared_images
-from tagbox.data.split import Split, stratified_split
+from tagbox.data.seen_images import digests_of, shared_images
+from tagbox.data.split import Split, stratified_folds, stratified_split
 from tagbox.data.split_names import choose, role
 from tagbox.errors import TagboxError, no_labels
 from tagbox.progress import Progress
+
+FOLDS, MOST_IN_FOLDS = 5, 5000
+"""Folds where none are asked for, and images up to which there are any: a tenth of more is enough to choose by."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainVal:
     """The labelled training images, and the validation images for choosing epochs and thresholds.
 
-    `split` has both where one dataset was split; it is None where two were given.
+    Attributes
+    ----------
+    split
+        Where one dataset was split: both parts, or the folds; None where two datasets were given.
+    fold_of
+        (N,) the fold of each image, from 0, where a head is trained in folds: then both sides are all images.
     """
 
     train: Dataset
     validation: Dataset
     split: Split | None
+    fold_of: NDArray[np.intp] | None = None
+
+    @property
+    def folds(self) -> int:
+        """The number of folds; 0 where there are none."""
+        return 0 if self.fold_of is None else int(self.fold_of.max()) + 1
 
 
 def load_train_val(
@@ -46,7 +62,8 @@ def load_train_val(
     Raises
     ------
     TagboxError
-        What the readers raise; ``images-not-found``; ``no-labels`` where no image has labels;
+        What the readers raise; ``images-not-found``; ``too-few-images``; ``config-value`` for folds of data
+        that states its validation images; ``no-labels`` where no image has labels;
         ``categories-differ`` where the two do not have the same categories; ``split-overlap`` where images are
         on both sides and the config does not allow it.
     """
@@ -60,6 +77,23 @@ def load_train_val(
     loaded = load_dataset(data, source) if isinstance(data, Path) else data
     progress.say(describe(loaded))
     loaded = _labelled(loaded)
+    if val is not None and isinstance(config, ClassifierConfig) and config.folds not in ("auto", 0):
+        raise TagboxError(
+            "config-value",
+            f"the data states its validation images, and {config.folds} folds need none",
+            file=val,
+            where="folds",
+            hint="leave --folds out, or give the training images alone",
+        )
+    fold_of = _fold_of(config, loaded) if val is None else None
+    if fold_of is not None:
+        rows = {f"fold{fold + 1}": np.flatnonzero(fold_of == fold) for fold in np.unique(fold_of)}
+        split = Split.of(loaded, rows, seed=config.seed, folds=True)
+        return _told(
+            TrainVal(train=loaded, validation=loaded, split=split, fold_of=fold_of),
+            config,
+            progress,
+        )
     if val is None:
         train_rows, val_rows = stratified_split(loaded.labels, config.val_fraction, config.seed)
         rows = {"train": train_rows, "validation": val_rows}
@@ -79,6 +113,33 @@ def load_train_val(
         val_data = load_beside(val, config.val_images, source, loaded, "validation", progress)
     require_apart(loaded, val_data, "validation", config, progress)
     return _told(TrainVal(train=loaded, validation=val_data, split=None), config, progress)
+
+
+def _fold_of(config: ClassifierConfig | DetectorConfig, data: Dataset) -> NDArray[np.intp] | None:
+    """(N,) the fold of each image, copies of a file in the same one; None where a part is held out instead.
+
+    Raises
+    ------
+    TagboxError
+        ``too-few-images`` for fewer different images than folds were asked for.
+    """
+    if isinstance(config, DetectorConfig) or config.folds == 0:
+        return None
+    folds = config.folds
+    if folds == "auto":
+        pooled = config.head in POOLED_HEADS and not config.finetune.active
+        if not pooled or config.val_fraction != VAL_FRACTION or len(data) > MOST_IN_FOLDS:
+            return None
+        folds = FOLDS
+    first: dict[str, int] = {}
+    same = [first.setdefault(found or str(row), row) for row, found in enumerate(digests_of(data))]
+    if len(first) < folds and config.folds == "auto":
+        return None
+    fold_of = np.zeros(len(data), np.intp)
+    originals = np.array(sorted(set(same)), np.intp)
+    for fold, (_, held) in enumerate(stratified_folds(data.labels[originals], folds, config.seed)):
+        fold_of[originals[held]] = fold
+    return fold_of[same]
 
 
 def _told(
