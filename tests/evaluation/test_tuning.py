@@ -44,6 +44,32 @@ def test_per_category_ones_are_kept_where_they_help() -> None:
     assert value["per_category"] > value["global"] + 0.03
 
 
+def test_per_category_ones_need_evidence_of_half_of_the_categories() -> None:
+    """The same eight categories, judged as before; ten more, of which nobody knows anything, are beside them."""
+    truth, probabilities = population(800, 1, spread=1.5)
+    rare = np.zeros((800, 10), np.int8)
+    rare[:4] = 1
+    noise = np.random.default_rng(0).random(rare.shape).astype(np.float32) / 100
+    wide = tune(np.hstack([truth, rare]), np.hstack([probabilities, noise]), "macro_f1")
+    assert (wide.report["judged_categories"], wide.report["categories"]) == (8, 18)
+    assert wide.report["per_category"]["cross_fitted"] > wide.report["global"]["cross_fitted"]
+    assert wide.report["kept"] == "global" and not wide.thresholds.use_per_category
+    assert wide.report["reason"].endswith("only 8 of 18 categories have 5 positives")
+    fewer = tune(np.hstack([truth, rare[:, :8]]), np.hstack([probabilities, noise[:, :8]]), "macro_f1")
+    assert fewer.report["kept"] == "per_category"
+
+
+def test_a_gain_by_chance_is_not_kept() -> None:
+    """One threshold suits all categories: whatever the folds say, there is nothing to gain."""
+    for seed in range(8):
+        truth, probabilities = population(300, seed)
+        tuned = tune(truth, probabilities, "micro_f1", seed=seed)
+        gain = tuned.report["per_category"]["cross_fitted"] - tuned.report["global"]["cross_fitted"]
+        assert tuned.report["kept"] == ("per_category" if gain > 0.01 else "global")
+        if 0 < gain <= 0.01:
+            assert tuned.report["reason"].endswith("is chance")
+
+
 def test_cross_fitting_predicts_unseen_images() -> None:
     unseen, scores = population(5000, 100, spread=0.8)
     errors, flattery = [], []
