@@ -55,7 +55,9 @@ def test_per_category_ones_need_evidence_of_half_of_the_categories() -> None:
     assert wide.report["per_category"]["cross_fitted"] > wide.report["global"]["cross_fitted"]
     assert wide.report["kept"] == "global" and not wide.thresholds.use_per_category
     assert wide.report["reason"].endswith("only 8 of 18 categories have 5 positives")
-    fewer = tune(np.hstack([truth, rare[:, :8]]), np.hstack([probabilities, noise[:, :8]]), "macro_f1")
+    fewer = tune(
+        np.hstack([truth, rare[:, :8]]), np.hstack([probabilities, noise[:, :8]]), "macro_f1"
+    )
     assert fewer.report["kept"] == "per_category"
 
 
