@@ -205,7 +205,7 @@ def cell(pictures: Pictures, size: int, seed: int) -> dict[str, Any]:
     if size < len(pool):
         own = pool[stratify(labels[pool], (kept, 1 - kept), seed + 100) == 0]
     config = pictures.config
-    train, val = (own[rows] for rows in stratified_split(labels[own], config.val_fraction, seed))
+    train, val = (own[r] for r in stratified_split(labels[own], config.val_fraction, seed))
     single = trained(pictures, train, val, test, seed)
     rules: dict[str, Any] = {}
     done: dict[int, Any] = {}
@@ -317,19 +317,24 @@ def report(options: argparse.Namespace) -> None:
         seeds = sorted({row["seed"] for row in own})
         print(f"\n{data}: {len(own)} trainings, {len(seeds)} seeds")
         print(f"{'way':54}" + "".join(f"{name:>27}" for name in FIGURES[:3]) + "   labels  same")
-        base = [ways(row)[options.base] for row in own]
-        for way in ways(own[0]):
+        measured = [ways(row) for row in own]
+        base = [found[options.base] for found in measured]
+        for way in measured[0]:
             if not options.modes and way.endswith((", global", ", per_category")):
                 continue
-            found = [ways(row).get(way) for row in own]
-            pairs = [(row, f, b) for row, f, b in zip(own, found, base, strict=True) if f]
+            found = [row.get(way) for row in measured]
+            if None in found:
+                continue
+            pairs = list(zip(own, found, base, strict=True))
             text = f"{way:54}"
             for figure in FIGURES[:3]:
                 means = [
                     np.mean([f[figure] - b[figure] for row, f, b in pairs if row["seed"] == seed])
                     for seed in seeds
                 ]
-                half = T_95.get(len(seeds) - 1, np.nan) * np.std(means, ddof=1) / len(seeds) ** 0.5
+                half = np.nan
+                if len(seeds) > 1:
+                    half = T_95[len(seeds) - 1] * np.std(means, ddof=1) / len(seeds) ** 0.5
                 mean = np.mean([f[figure] for _, f, _ in pairs])
                 text += f"  {mean:.4f} {np.mean(means):+.4f} ±{half:.4f}"
             text += f"  {np.mean([f['labels'] for _, f, _ in pairs]):7.2f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,10 @@ import yaml
 
 from history_rows import history_rows
 from label_data import dataset
+from tagbox.api.ensembles import ensemble
 from tagbox.api.train import train_classifier
 from tagbox.api.tune import tune_classifier
-from tagbox.config import ClassifierConfig, DataConfig, FinetuneConfig
+from tagbox.config import ClassifierConfig, DataConfig, EnsembleConfig, FinetuneConfig
 from tagbox.data.load import load_dataset
 from tagbox.data.split import Split
 from tagbox.errors import TagboxError
@@ -131,11 +133,11 @@ def test_a_run_in_folds(scenes: Path, small: ClassifierConfig, tmp_path: Path) -
     split = Split.load(run.folder / "split.json")
     assert split.folds and list(split.parts) == [f"fold{n}" for n in range(1, 6)]
     assert sum(map(len, split.parts.values())) == 60
-    predictions = read_predictions(run.folder / "predictions.csv")
+    predictions = read_predictions(run.folder / "predictions.csv", ())
     whole = load_dataset(data)
     rows = [whole.images.stems.tolist().index(stem) for stem in predictions.images]
     assert len(rows) == 59
-    ap = average_precision(whole.labels[rows], predictions.probabilities)
+    ap = average_precision(whole.labels[rows], predictions.table)
     assert run.metrics["validation"]["map"] == pytest.approx(mean_average_precision(ap))
     rows_of_history = history_rows(run.folder / "history.csv")
     assert len(rows_of_history) == small.epochs
@@ -143,8 +145,46 @@ def test_a_run_in_folds(scenes: Path, small: ClassifierConfig, tmp_path: Path) -
     assert best["val_map"] == pytest.approx(run.metrics["validation"]["map"])
     # The saved head is another one: it has seen the images that it would predict.
     seen = run.classifier.predict([whole.images.path(row) for row in rows]).probabilities
-    assert not np.allclose(seen, predictions.probabilities, atol=1e-3)
+    assert not np.allclose(seen, predictions.table, atol=1e-3)
     assert mean_average_precision(average_precision(whole.labels[rows], seen)) > best["val_map"]
+
+
+class Said(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_an_ensemble_of_runs_in_folds_is_fitted_on_their_out_of_fold_predictions(
+    scenes: Path, small: ClassifierConfig, tmp_path: Path
+) -> None:
+    data = scenes / "annotations/instances_train.json"
+    content = json.loads(data.read_text())
+    content["categories"].reverse()
+    turned = tmp_path / "turned.json"
+    turned.write_text(json.dumps(content))
+    config = replace(small, val=None, epochs=2)
+    source = DataConfig(images=scenes / "train")
+    runs = [
+        train_classifier(data, config, name="a", runs=tmp_path).folder,
+        train_classifier(
+            turned, replace(config, head="mlp"), name="b", runs=tmp_path, source=source
+        ).folder,
+    ]
+    said = Said()
+    both = ensemble(runs, data, name="both", runs=tmp_path, progress=said)
+    assert any("out-of-fold predictions" in line for line in said.lines)
+    found, a, b = (read_predictions(run / "predictions.csv", ()) for run in (both.folder, *runs))
+    assert found.images == a.images == b.images and found.categories == b.categories[::-1]
+    weights = [row["weight"] for row in both.metrics["members"]]
+    mean = weights[0] * a.table + weights[1] * b.table[:, ::-1]
+    assert found.table == pytest.approx(mean, abs=1e-6)
+    said = Said()
+    views = EnsembleConfig(flip=True)
+    ensemble(runs[:1], data, views, name="views", runs=tmp_path, progress=said)
+    assert any("trained on 60 of these 60 images" in line for line in said.lines)
 
 
 def loaded(data: Any, config: ClassifierConfig) -> TrainVal:

@@ -181,7 +181,8 @@ def test_runs_without_the_record(yolo: Path, run: Path, tmp_path: Path, cli: Cli
     assert seen is not None and seen.training.all()
     assert seen_images(old, load_dataset(yolo, split="val")) is None
     # One dataset that was split: its part is proven by the fingerprint.
-    split = load_train_val(yolo / "images/train", ClassifierConfig(), DataConfig(), Silent())
+    config = ClassifierConfig(folds=0)
+    split = load_train_val(yolo / "images/train", config, DataConfig(), Silent())
     assert split.split is not None
     split.split.save(old / "split.json")
     description = json.loads((old / "model.json").read_text())
@@ -191,6 +192,10 @@ def test_runs_without_the_record(yolo: Path, run: Path, tmp_path: Path, cli: Cli
     assert seen is not None
     assert int(seen.training.sum()) == len(split.train)
     assert (seen.training ^ seen.validation).all()
+    folds = load_train_val(yolo / "images/train", ClassifierConfig(), DataConfig(), Silent())
+    assert folds.split is not None and folds.split.folds
+    folds.split.save(old / "split.json")
+    assert seen_images(old, dataset) is None  # Another fingerprint: those were not its images.
     done = cli("evaluate", old, yolo, "--split", "val", "--held-out")
     assert done.returncode != 0
     assert "no record of the images it was trained on" in done.stderr

@@ -36,7 +36,8 @@ def ensemble(
     """Combine saved runs, with test-time views, and write the run directory of the ensemble.
 
     Each run's probabilities are the mean over its views, the ensemble's the weighted mean over runs. Weights
-    are fitted and thresholds tuned on `val`. One run with views is test-time augmentation of that run.
+    are fitted and thresholds tuned on `val`; where that is the data of runs that were trained in folds, on their
+    out-of-fold predictions. One run with views is test-time augmentation of that run.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def ensemble(
     from tagbox.inference.ensemble import EnsembleClassifier
     from tagbox.models.ensembles import combine_runs, views_of
     from tagbox.paths import paths_in, refuse_inputs_below
-    from tagbox.training.ensemble import evaluate_ensemble, with_plain
+    from tagbox.training.ensemble import evaluate_ensemble, out_of_fold_outputs, with_plain
     from tagbox.training.run_dir import run_folder
 
     config, source = config or EnsembleConfig(), source or DataConfig()
@@ -91,15 +92,18 @@ def ensemble(
     with run_folder(runs, name, overwrite=overwrite) as run_dir:
         classifier = EnsembleClassifier(with_plain(candidates), device=config.device)
         classifier.require_views()
+        outputs = out_of_fold_outputs(candidates, dataset)
+        _say_seen(members, dataset, outputs, progress)
         # All images, also unlabelled ones, as in `tagbox evaluate`: the probabilities are bit-equal.
         paths = [dataset.images.path(row) for row in range(len(dataset))]
-        with (
-            closing(FeatureCache()) if cache else nullcontext() as features,
-            progress.bar("encoding validation pictures", len(paths), "images") as advance,
-        ):
-            outputs = classifier.predict_views(
-                paths, cache=features, skip_errors=True, progress=advance
-            )
+        if outputs is None:
+            with (
+                closing(FeatureCache()) if cache else nullcontext() as features,
+                progress.bar("encoding validation pictures", len(paths), "images") as advance,
+            ):
+                outputs = classifier.predict_views(
+                    paths, cache=features, skip_errors=True, progress=advance
+                )
         for error in outputs.errors:
             progress.say(f"left out: {error}")
         evaluation = evaluate_ensemble(
@@ -117,6 +121,28 @@ def ensemble(
         metrics = _write(run_dir, name, evaluation, outputs.errors, settings)
         merge_seen([Path(member) for member in members], run_dir, digests_of(dataset))
     return Run(folder=runs / name, metrics=metrics)
+
+
+def _say_seen(
+    members: Sequence[Path | str], dataset: Dataset, outputs: object, progress: Progress
+) -> None:
+    """Say what weights and thresholds are fitted on, where a run was trained on the validation images."""
+    from tagbox.data.seen_images import seen_images
+
+    if outputs is not None:
+        progress.say(
+            "the runs were trained on these images, in folds: weights and thresholds are fitted on their "
+            "out-of-fold predictions"
+        )
+        return
+    for member in map(Path, members):
+        seen = seen_images(member, dataset)
+        count = 0 if seen is None else int(seen.training.sum())
+        if count:
+            progress.say(
+                f"warning: {member} was trained on {count:,} of these {len(dataset):,} images, so weights, thresholds "
+                "and metrics are too good"
+            )
 
 
 def _validation(val: Path | str, source: DataConfig) -> DataConfig:

@@ -148,10 +148,12 @@ def seen_images(run: Path, dataset: Dataset) -> Seen | None:
         rows = Split.load(run / "split.json").rows(dataset.take(labelled))
     except TagboxError:
         return None
-    if dataset.take(labelled[rows["train"]]).fingerprint != trained:
+    # Every fold was trained on in the end.
+    train = rows.get("train", np.concatenate([*rows.values(), np.zeros(0, np.intp)]))
+    if dataset.take(labelled[np.sort(train)]).fingerprint != trained:
         return None
     training, validation = none.copy(), none.copy()
-    training[labelled[rows["train"]]] = True
+    training[labelled[train]] = True
     validation[labelled[rows.get("validation", np.zeros(0, np.intp))]] = True
     return Seen(training, validation)
 

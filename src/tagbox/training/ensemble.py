@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 
 from tagbox.config import Objective
 from tagbox.data.dataset import UNKNOWN, Dataset
-from tagbox.errors import no_readable_images
+from tagbox.data.split import Split
+from tagbox.errors import TagboxError, no_readable_images
 from tagbox.evaluation.ensemble_weights import Weighted, choose_weights
 from tagbox.evaluation.evaluate_labels import tune_and_evaluate
 from tagbox.evaluation.tuning import Tuned
 from tagbox.inference.ensemble import ViewOutput
 from tagbox.metrics.multilabel import average_precision, label_metrics, mean_average_precision
 from tagbox.models.ensembles import Ensemble, Member, View
+from tagbox.predictions.files import read_predictions
 from tagbox.predictions.predictions import equal_weights, weighted_mean
 
 PLAIN = View()
@@ -62,6 +65,37 @@ def with_plain(ensemble: Ensemble) -> Ensemble:
     return replace(ensemble, members=tuple(members))
 
 
+def out_of_fold_outputs(ensemble: Ensemble, dataset: Dataset) -> ViewOutput | None:
+    """What `evaluate_ensemble` takes, from the out-of-fold predictions of runs that were trained on this very data.
+
+    The runs themselves have seen these images in the end, so that weights and thresholds fitted on what they predict
+    now would be too good. None where a run was not trained in folds of this dataset, or is no longer there, and where
+    views are asked for, which folds have not predicted.
+    """
+    if any(member.views != (PLAIN,) for member in ensemble.members):
+        return None
+    stems = {str(stem): row for row, stem in enumerate(dataset.images.stems.tolist())}
+    ok = np.ones(len(dataset), bool)
+    tables = []
+    for member in ensemble.members:
+        run = Path(member.run)
+        try:
+            split = Split.load(run / "split.json")
+            split.rows(dataset)
+            if not split.folds or split.key != "stem":
+                return None
+            found = read_predictions(run / "predictions.csv", ())
+        except TagboxError:
+            return None
+        rows = [stems[image] for image in found.images]
+        columns = [found.categories.index(name) for name in ensemble.categories]
+        table = np.zeros((len(dataset), len(columns)), np.float32)
+        table[rows] = found.table[:, columns]
+        ok &= np.isin(np.arange(len(dataset)), rows)
+        tables.append([table, table])
+    return ViewOutput(tables=tables, ok=ok, errors=[])
+
+
 def evaluate_ensemble(
     ensemble: Ensemble,
     outputs: ViewOutput,
@@ -77,7 +111,7 @@ def evaluate_ensemble(
     ensemble
         The members and their views; its weights and thresholds are not used.
     outputs
-        Of `with_plain(ensemble)`, for all images of `dataset`.
+        Of `with_plain(ensemble)`, for all images of `dataset`; or `out_of_fold_outputs`.
     dataset
         The validation data, with the ensemble's categories in any order.
     weights
