@@ -43,6 +43,12 @@ SPELLINGS = {
     "Windows": ("C:\\Users\\me\\pics\\a.png", "a.png"),
     "Label Studio on Windows": ("..\\..\\label-studio\\media\\upload\\4\\a.png", "a.png"),
     "up and down": ("../../pics/a.png", "a.png"),
+    "local URL": ("file:///home/me/my%20pics/a%20b.png", "a b.png"),
+    "space in front": ("a.png", " a.png"),
+    "space at the end": ("a.png ", "a.png"),
+    "a screenshot of macOS": ("Shot at 1.00.00 PM.png", "Shot at 1.00.00\u202fPM.png"),
+    "percent-encoded twice": ("a%2520b.png", "a b.png"),
+    "letters of another width": ("\uff41.png", "a.png"),
 }
 KINDS = ["coco", "csv"]
 
@@ -174,6 +180,23 @@ def test_folders_of_a_name_tell_equal_base_names_apart(tmp_path: Path, picture: 
     for prefix, separator in (("C:\\data\\set\\", "\\"), ("set/", "/"), ("/x/y/", "/")):
         names = [prefix + file.replace("/", separator) for file in files]
         assert load_dataset(written("coco", tmp_path, names)).images.files.tolist() == files
+
+
+@pytest.mark.parametrize(
+    "odd", ["/home/me/pics/b.png", "./none/../b.png", "C:\\pics\\b.png", "../../b.png"]
+)
+def test_one_name_that_leads_outside_among_others(
+    tmp_path: Path, picture: Picture, odd: str
+) -> None:
+    for file in ("a.png", "b.png"):
+        picture(tmp_path / "images" / file)
+    dataset = load_dataset(written("coco", tmp_path, ["a.png", odd]))
+    assert dataset.images.files.tolist() == ["a.png", "b.png"]
+    # No file is taken for two names.
+    with pytest.raises(TagboxError, match="leads out of the folder"):
+        load_dataset(written("coco", tmp_path, ["b.png", odd]))
+    with pytest.raises(TagboxError, match="leads out of the folder"):
+        load_dataset(written("coco", tmp_path, ["a.png", odd, "/tmp/b.png"]))
 
 
 def test_ambiguous_names_are_called_so_and_the_hint_leads_out(

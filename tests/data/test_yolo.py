@@ -101,7 +101,10 @@ def test_turned_by_exif(tmp_path: Path, picture: Picture) -> None:
         ("cat 0.5 0.5 0.1 0.1", "not a category index"),
         ("1.5 0.5 0.5 0.1 0.1", "not a category index"),
         ("0 0.5 0.5 0.1", "3 numbers follow"),
-        ("0 0.5 0.5 0.1 0.1 0.9", "5 numbers follow"),
+        ("0 0.5 0.5 0.1 0.1 0.9", "5 numbers follow.*the confidence of a prediction"),
+        ("0 1", "1 number follows"),
+        ("1_0 0.5 0.5 0.1 0.1", "not a category index"),
+        ("1e9 0.5 0.5 0.1 0.1", "not a category index"),
         ("0", "0 numbers follow"),
         ("0 a b c d", "not all numbers"),
         ("0 nan 0.5 0.1 0.1", "not finite"),
@@ -134,6 +137,27 @@ def test_bad_yaml(yolo: Path, content: str, code: str, where: str | None) -> Non
         load_dataset(yolo, split="train")
     assert (caught.value.code, caught.value.where) == (code, where)
     assert caught.value.file == str(yolo / "data.yaml")
+
+
+@pytest.mark.parametrize("index", ["1", "01", "1.0", "1.", "1.000000", "1.000000000000000000e+00"])
+def test_an_index_as_exporters_write_it(tmp_path: Path, index: str) -> None:
+    path = text(tmp_path / "a.txt", f"{index} 0.5 0.5 0.5 0.5\n")
+    assert read_yolo_file(path, 2) == [(1, (0.25, 0.25, 0.5, 0.5))]
+
+
+def test_indices_of_names_may_be_texts(yolo: Path) -> None:
+    text(yolo / "data.yaml", "names: {'1': dog, '0': cat}")
+    assert load_dataset(yolo, split="train").categories.names == ("cat", "dog")
+
+
+def test_a_label_file_with_its_suffix_in_capitals(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "images/a.png", (10, 10))
+    text(tmp_path / "labels/a.TXT", "0 0.5 0.5 1 1\n")
+    text(tmp_path / "classes.txt", "cat\n")
+    assert load_dataset(tmp_path).annotations.boxes.tolist() == [[0, 0, 10, 10]]
+    text(tmp_path / "labels/b.TXT", "0 0.5 0.5 1 1\n")
+    with pytest.raises(TagboxError, match=r"b\.TXT|'b"):
+        load_dataset(tmp_path)
 
 
 def test_no_names(yolo: Path) -> None:

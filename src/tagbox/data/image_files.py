@@ -147,13 +147,15 @@ def _with_their_spelling(root: Path, files: list[str]) -> list[str]:
     if "/" not in "".join(files) and not set(files).difference(_listed(root)):
         return files
     wanted: dict[str, set[str]] = {}
+    outside = [name for name in dict.fromkeys(files) if leads_outside(name)]
     for name in dict.fromkeys(files):
         folder, _, base = name.rpartition("/")
-        wanted.setdefault(folder, set()).add(base)
-    found: dict[str, str] = {}
+        if not leads_outside(folder):
+            wanted.setdefault(folder, set()).add(base)
+    below = [name for name in map(plain, outside) if os.path.isfile(root / name)]
+    free = {*below, *filter(is_image, _listed(root) if outside else ())}.difference(files)
+    found = match_names(outside, free, IMAGE_SUFFIXES, anywhere=True)
     for folder, bases in wanted.items():
-        if leads_outside(folder):
-            continue
         there = set(_listed(root / folder))
         missing, left = bases - there, there - bases
         if missing and left:
@@ -207,8 +209,8 @@ def require_images(dataset: Dataset) -> None:
     Raises
     ------
     TagboxError
-        ``file-unreadable`` where a folder of its images may not be entered; ``images-not-found``, with the folders that were searched; ``image-ambiguous`` where a name may mean
-        several files.
+        ``file-unreadable`` where a folder of its images may not be entered; ``images-not-found``, with the folders that
+        were searched; ``image-ambiguous`` where a name may mean several files.
     """
     sample = _sample(dataset.images.files.tolist())
     if not sample or any(os.path.isfile(dataset.images.root / name) for name in sample):

@@ -1,9 +1,9 @@
 """Which file a picture's name means where it is spelt otherwise than the file.
 
 Names differ by what tools do to them: the form of Unicode (macOS decomposes ``é``), percent-encoding, the case
-of letters, a suffix that is left out, folders of another computer, a URL in front, and ``\\xe9`` for a byte
-that is no UTF-8. A name means a file only
-where no other file and no other name would do as well.
+of letters, spaces at the ends or of another width (macOS writes U+202F in names of screenshots), a suffix that is
+left out, folders of another computer, a URL in front, and ``\\xe9`` for a byte that is no UTF-8. A name means a file
+only where no other file and no other name would do as well.
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ def _decoded(name: str) -> str:
 
 
 def _folded(name: str) -> str:
-    return _composed(_decoded(name).casefold())
+    decoded = unquote(_decoded(name))
+    if not decoded.isascii():
+        decoded = normalize("NFKC", decoded)
+    return "/".join(" ".join(part.split()) for part in decoded.casefold().split("/"))
 
 
 _SPELLINGS: tuple[Callable[[str], str], ...] = (str, _decoded, _folded)

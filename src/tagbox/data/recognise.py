@@ -225,7 +225,7 @@ def _has_label_files(path: Path, pictures: Sequence[str]) -> bool:
     sources = [label_file(path, name) for name in pictures]
     folders = dict.fromkeys(source.parent for source in sources if "labels" in source.parent.parts)
     return any(os.path.isfile(source) for source in sources) or any(
-        name.endswith(".txt") and name not in NAMES_FILES
+        name.lower().endswith(".txt") and name not in NAMES_FILES
         for folder in folders
         if os.path.isdir(folder)
         for name in os.listdir(folder)

@@ -86,8 +86,12 @@ def read_data_yaml(path: Path) -> dict[Any, Any]:
 
 def _yaml_names(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
     names = content.get("names")
-    if isinstance(names, dict) and set(names) == set(range(len(names))):
-        names = [names[index] for index in range(len(names))]
+    if isinstance(names, dict):
+        by_index = {
+            int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in names.items()
+        }
+        if set(by_index) == set(range(len(names))):
+            names = [by_index[index] for index in range(len(names))]
     if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names or [None]):
         raise TagboxError(
             "yolo-yaml",
@@ -281,7 +285,7 @@ def _label_files(folders: set[Path]) -> set[Path]:
             found |= {
                 folder / name
                 for name in os.listdir(folder)
-                if name.endswith(".txt") and name not in NAMES_FILES
+                if name.lower().endswith(".txt") and name not in NAMES_FILES
             }
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,9 @@ _TOLERANCE = 1e-3
 _BOX_FIELDS = ("x_center", "y_center", "width", "height")
 _LIKE_POSES = 0.9
 """Share of the lines that must read as poses for `PoseTest` to take them for such."""
+
+
+_INDEX = re.compile(r"\d{1,9}(?:\.\d{0,20})?(?:e\+0\d)?", re.ASCII)
 
 
 class KeypointShape(NamedTuple):
@@ -172,9 +176,9 @@ def read_yolo_file(
         def fault(problem: str, hint: str, number: int = number) -> None:
             report(TagboxError("yolo-line", problem, file=path, where=f"line {number}", hint=hint))
 
-        # Some exporters write every number as a float, the index too.
-        index = words[0].removesuffix(".0")
-        category = int(index) if index.isdecimal() and index.isascii() and len(index) < 10 else -1
+        # Some exporters write every number as a float, the index too; NumPy's savetxt with an exponent.
+        index = float(words[0]) if _INDEX.fullmatch(words[0]) else -1.0
+        category = int(index) if index.is_integer() else -1
         if not 0 <= category < categories:
             fault(
                 f"{words[0][:60]!r} is not a category index",
@@ -240,9 +244,11 @@ def _wrong_count(count: int, keypoints: KeypointShape | None) -> tuple[str, str]
     if count >= 6 and count % 2 == 0:
         return None
     hint = "4 make a box, an even number from 6 a polygon"
-    if count > 4 and (count - 4) % 3 == 0:
+    if count == 5:
+        hint = "4 make a box; a fifth, such as the confidence of a prediction, is no part of a label: remove it"
+    elif count > 4 and (count - 4) % 3 == 0:
         hint += f"; for poses write 'kpt_shape: [{(count - 4) // 3}, 3]' in the data.yaml"
-    return f"{count} numbers follow the category", hint
+    return f"{count} {'number follows' if count == 1 else 'numbers follow'} the category", hint
 
 
 def _first_outside(
