@@ -127,6 +127,11 @@ def test_memory_runs_out(data: Path, tmp_path: Path) -> None:
     finish(tmp_path, [str(TAGBOX), *words(data, "one", *settings), "--resume"])
 
 
+def test_a_head_larger_than_any_memory(data: Path, tmp_path: Path) -> None:
+    training = Started(tmp_path, [str(TAGBOX), *words(data, "one", "--hidden", "4000000000")])
+    training.fails_with("memory-full")
+
+
 def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path) -> None:
     wild = ("--finetune.learning-rate", "1e30", "--finetune.clip", "0")
     training = Started(tmp_path, [str(TAGBOX), *words(data, "one", *wild)])

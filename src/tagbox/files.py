@@ -61,7 +61,10 @@ def open_file(path: Path | str, most: int | None = None) -> BinaryIO:
 def read_file(path: Path | str, most: int = MOST_BYTES) -> bytes:
     """All bytes of an ordinary file of at most `most` bytes; raises what `open_file` does."""
     with open_file(path, most) as opened:
-        content = opened.read(most + 1)
+        # Python allocates as many bytes as it is asked for.
+        content = opened.read(min(os.fstat(opened.fileno()).st_size, most) + 1)
+        while len(content) <= most and (more := opened.read(1 << 20)):
+            content += more
     if len(content) > most:
         raise OSError(errno.EFBIG, "the file grows while it is read")
     return content

@@ -116,3 +116,35 @@ def test_a_full_disk_is_said_and_old_files_are_kept(
         assert "File too large; check that" in said
         assert hashes(folder / "full") == before
         assert not [path.name for path in folder.iterdir() if "tmp" in path.name]
+
+
+LIMITED = """
+import pathlib, re, resource, sys
+import tagbox.cli.check
+from tagbox.cli.app import main
+from tagbox.files import read_file
+status = pathlib.Path("/proc/self/status").read_text()
+used = int(re.search(r"VmSize:\\s+(\\d+)", status)[1]) << 10
+resource.setrlimit(resource.RLIMIT_AS, (used + (128 << 20), resource.RLIM_INFINITY))
+assert len(read_file("c.json", 64 << 30)) < 1000
+main()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_file_larger_than_the_memory_that_is_left(folder: Path) -> None:
+    """Memory is asked for by the size of a file, not by the largest that is read; and its lack is said."""
+    with open(folder / "large.json", "wb") as opened:
+        opened.write(b"{")
+        opened.truncate(1 << 29)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, "check", "large.json"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (folder / "large.json").unlink()
+    assert done.returncode == 1, done.stderr
+    assert "tagbox: error [memory-full]: there was not enough memory" in done.stderr
+    assert "Traceback" not in done.stderr

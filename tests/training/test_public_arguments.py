@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tagbox
+from bad_input_data import run
 from tagbox.config.arguments import checked_arguments
 from tagbox.errors import TagboxError
 
@@ -51,6 +52,62 @@ def test_wrong_types(name: str, arguments: dict[str, Any], where: str) -> None:
     assert (caught.value.code, caught.value.where) == ("config-value", where)
 
 
+TRUTH = np.array([[1, 0], [0, 1]], np.int8)
+HALF = np.full((2, 2), 0.5)
+TABLES: list[tuple[str, dict[str, Any]]] = [
+    ("truth", {"truth": TRUTH * 5}),
+    ("truth", {"truth": TRUTH.astype(float)}),
+    ("truth", {"truth": TRUTH[0]}),
+    ("truth", {"categories": ["a"]}),
+    ("truth", {"categories": ["a", "b", "c"]}),
+    ("probabilities", {"probabilities": HALF[:1]}),
+    ("probabilities", {"probabilities": HALF * np.nan}),
+    ("probabilities", {"probabilities": HALF + 5}),
+    ("probabilities", {"probabilities": -HALF}),
+    ("probabilities", {"probabilities": HALF.astype(object)}),
+    ("decisions", {"probabilities": None, "decisions": HALF}),
+]
+
+
+@pytest.mark.parametrize(("where", "wrong"), TABLES)
+def test_tables_of_labels(where: str, wrong: dict[str, Any]) -> None:
+    right: dict[str, Any] = {"truth": TRUTH, "categories": ["a", "b"], "probabilities": HALF}
+    assert tagbox.evaluate_labels(**right, resamples=20)["images"] == 2
+    with pytest.raises(TagboxError) as caught:
+        tagbox.evaluate_labels(**{**right, **wrong})
+    assert (caught.value.code, caught.value.where) == ("config-value", where)
+
+
+@pytest.mark.parametrize("images", [None, 5, "a.png", b"a.png", Path("a.png"), HALF.shape[0]])
+def test_images_are_given_as_a_list(images: Any, tmp_path: Path) -> None:
+    run()(tmp_path)
+    model = tagbox.Classifier.load(tmp_path / "run", engine="torch")
+    for wrong in ({"paths": images}, {"paths": [], "cache": "x"}, {"paths": [], "progress": 5}):
+        with pytest.raises(TagboxError) as caught:
+            model.predict(**wrong)
+        assert caught.value.code == "config-value"
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        *((tagbox.ClassifierConfig, n) for n in ("hidden", "epochs", "batch_size", "top_k")),
+        *((tagbox.DetectorConfig, n) for n in ("epochs", "batch_size", "workers", "patience")),
+        (tagbox.DataConfig, "max_images"),
+    ],
+)
+@pytest.mark.parametrize("value", [10**30, -(10**30), 1e300, 2**63])
+def test_numbers_too_large_for_the_libraries_below(config: Any, name: str, value: Any) -> None:
+    with pytest.raises(TagboxError) as caught:
+        config(**{name: value})
+    assert (caught.value.code, caught.value.where) == ("config-value", name)
+
+
+def test_more_workers_than_a_machine_has_processes_are_refused() -> None:
+    with pytest.raises(TagboxError, match="from 0 to 1024"):
+        tagbox.DetectorConfig(workers=100_000)
+
+
 @pytest.mark.parametrize("load", [tagbox.Classifier.load, tagbox.DetectorModel.load])
 def test_models_are_loaded_from_paths(load: Callable[..., Any]) -> None:
     for arguments in ({"run": None}, {"run": "r", "engine": "y"}):
@@ -60,9 +117,9 @@ def test_models_are_loaded_from_paths(load: Callable[..., Any]) -> None:
 
 
 def test_right_arguments_pass(tmp_path: Path) -> None:
-    for run in (tmp_path, str(tmp_path)):
+    for folder in (tmp_path, str(tmp_path)):
         with pytest.raises(TagboxError) as caught:
-            tagbox.load_model(run, engine="torch", device="cpu", precision="bf16")
+            tagbox.load_model(folder, engine="torch", device="cpu", precision="bf16")
         assert caught.value.code == "bundle-missing"
     with pytest.raises(TagboxError) as caught:
         tagbox.tune_classifier(

@@ -25,6 +25,7 @@ from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError, require_extra
 from tagbox.progress import Progress, Silent
+from tagbox.training.failures import understood
 from tagbox.training.resolve_config import Training
 
 if TYPE_CHECKING:
@@ -303,9 +304,10 @@ def _train_run(
         read_files = chain(train_val.train.input_files(), train_val.validation.input_files())
         refuse_inputs_below(folder, chain(read_files, paths_in(config, source)), flag="--name")
         with TensorBoardLog(run_dir.folder / "tensorboard") if main else nullcontext() as log:
-            trained = train(
-                train_val, config, run_dir=run_dir, runtime=runtime, log=log, progress=progress
-            )
+            with understood():
+                trained = train(
+                    train_val, config, run_dir=run_dir, runtime=runtime, log=log, progress=progress
+                )
             if trained is not None:
                 metrics = write_run(run_dir.folder, train_val, trained, source, command=command)
                 facts = _report_facts(name, trained, source, command)

@@ -119,6 +119,15 @@ def _main() -> None:
             raise
         say_error(extra_missing("this command", package, EXTRAS[package]))
         sys.exit(1)
+    except MemoryError:
+        say_error(
+            TagboxError(
+                "memory-full",
+                "there was not enough memory for this command",
+                hint="give smaller or fewer files, or close other programs",
+            )
+        )
+        sys.exit(1)
     except BrokenPipeError:
         # The reader of a pipe (`tagbox ... | head`) has gone; that is its right.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

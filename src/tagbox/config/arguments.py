@@ -7,7 +7,7 @@ import inspect
 import os
 import re
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from tagbox.config.base import matches
@@ -20,6 +20,7 @@ _ABSTRACT: dict[str, tuple[type[Any], str]] = {
     "Mapping": (Mapping, "a mapping"),
     "Sequence": (Sequence, "a list"),
     "Collection": (Collection, "a list"),
+    "Iterable": (Iterable, "a list"),
     "Callable": (Callable, "a function"),  # type: ignore[dict-item]
     "Path": (os.PathLike, "a path"),
 }

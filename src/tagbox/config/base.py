@@ -95,9 +95,13 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
         except TagboxError as error:
             raise error.replace(where=f"{name}.{error.where}") from error
     try:
-        return _converted(value, hint)
+        typed = _converted(value, hint)
     except (TypeError, ValueError, OverflowError) as error:
         raise bad_value(value, _wanted(hint), name) from error
+    if type(typed) is int:
+        # The libraries below count in 64 bits at most, also products of these numbers.
+        require(abs(typed) <= MOST_SEED, name, typed, f"a whole number up to {MOST_SEED}")
+    return typed
 
 
 def _converted(value: Any, hint: Any) -> Any:

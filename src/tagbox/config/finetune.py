@@ -112,7 +112,8 @@ def require_steps(config: Any) -> None:
         require(getattr(config, name) >= 0, name, getattr(config, name), "at least 0")
     for name in ("warmup", "ema"):
         require(0 <= getattr(config, name) < 1, name, getattr(config, name), "in [0, 1)")
-    require(config.workers is None or config.workers >= 0, "workers", config.workers, "at least 0")
+    workers = config.workers
+    require(workers is None or 0 <= workers <= 1024, "workers", workers, "from 0 to 1024")
 
 
 def require_rates(learning_rate: float, weight_decay: float) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tagbox.config import LabelKind, Objective
 from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import PRESENT, UNKNOWN
+from tagbox.errors import bad_value
 from tagbox.evaluation.tuning import Tuned, cross_fitted_decisions, tune
 from tagbox.metrics import intervals as interval_methods
 from tagbox.metrics import single_label as exclusive
@@ -24,6 +25,8 @@ from tagbox.metrics.multilabel import (
 from tagbox.predictions.predictions import same_labels
 from tagbox.predictions.thresholds import Thresholds
 
+SLACK = 1e-3
+"""How far a probability may be from 0 to 1 by rounding."""
 NO_PROBABILITIES = "needs probabilities, and there are only label sets"
 NO_POSITIVES = "no category has a positive among the scored images"
 NO_THRESHOLDS = "labels are exclusive: the most probable category is predicted"
@@ -76,6 +79,8 @@ def evaluate_labels(
 
     Raises
     ------
+    TagboxError
+        ``config-value`` for a table of another shape or with other values.
     ValueError
         Neither or both of `probabilities` and `decisions`; exclusive labels of which an image has none or
         several.
@@ -83,6 +88,7 @@ def evaluate_labels(
     if (probabilities is None) == (decisions is None):
         raise ValueError("give probabilities or decisions, one of the two")
     names = list(categories)
+    _require_tables(truth, len(names), probabilities, decisions)
     result: dict[str, Any] = {
         "labels": labels,
         "images": len(truth),
@@ -182,6 +188,32 @@ def tune_and_evaluate(
         labels=labels,
     )
     return tuned, metrics
+
+
+def _require_tables(
+    truth: NDArray[np.int8],
+    categories: int,
+    probabilities: NDArray[np.floating[Any]] | None,
+    decisions: NDArray[np.bool_] | None,
+) -> None:
+    if truth.ndim != 2 or truth.shape[1] != categories or truth.dtype.kind not in "iub":
+        found = f"an array of shape {truth.shape} and type {truth.dtype}"
+        raise bad_value(found, f"whole numbers, one column for each of {categories} names", "truth")
+    if len(truth) and not (truth.min() >= UNKNOWN and truth.max() <= PRESENT):
+        raise bad_value(int(truth.max()), "1 present, 0 absent or -1 unknown", "truth")
+    for name, table, kinds in (
+        ("probabilities", probabilities, "f"),
+        ("decisions", decisions, "b"),
+    ):
+        if table is not None and (table.shape != truth.shape or table.dtype.kind not in kinds):
+            wanted = f"{'floats' if kinds == 'f' else 'bool'} of the truth's shape {truth.shape}"
+            found = f"an array of shape {table.shape} and type {table.dtype}"
+            raise bad_value(found, wanted, name)
+    if probabilities is not None and probabilities.size:
+        low, high = float(probabilities.min()), float(probabilities.max())
+        if not (low >= -SLACK and high <= 1 + SLACK):
+            odd = low if not low >= -SLACK else high
+            raise bad_value(odd, "a probability from 0 to 1", "probabilities")
 
 
 def _exclusive(

@@ -141,6 +141,7 @@ class DetectorModel(Predictor[ImageBoxes]):
         # Whole images wait in memory where tiles are cut from them.
         return self._results(images, tiles, min_score, 1 if tiles else AHEAD)
 
+    @checked_arguments
     def detect(
         self,
         paths: Iterable[ImageInput],

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import LabelKind
+from tagbox.config.arguments import checked_arguments
 from tagbox.errors import TagboxError
 from tagbox.images.decode import ImageInput
 from tagbox.predictions.thresholds import Thresholds
@@ -129,6 +130,7 @@ class LabelPredictor(Predictor[NDArray[np.float32]]):
             for probabilities, ok in zip(part.probabilities, part.ok, strict=True):
                 yield probabilities if ok else next(errors)
 
+    @checked_arguments
     def predict(
         self,
         paths: Iterable[ImageInput],

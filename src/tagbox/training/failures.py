@@ -65,7 +65,7 @@ def _memory() -> TagboxError:
         "memory-full",
         "there was not enough memory for a step of the training",
         where="finetune.batch_size",
-        hint="go on with --resume and more --finetune.accumulate, or train smaller pictures",
+        hint="go on with --resume and more --finetune.accumulate, or train smaller pictures or a smaller model",
     )
 
 
