@@ -33,11 +33,19 @@ _EXPORTS = {
     "Detections": "tagbox.predictions.predictions",
     "evaluate_boxes": "tagbox.evaluation.evaluate_detections",
     "EnsembleConfig": "tagbox.config",
+    "evaluate": "tagbox.api.evaluate",
+    "Evaluation": "tagbox.api.evaluation",
+    "open_run": "tagbox.api.run",
+    "synth": "tagbox.api.synth",
 }
 
 if TYPE_CHECKING:
     from tagbox.api.ensembles import ensemble as ensemble
+    from tagbox.api.evaluate import evaluate as evaluate
+    from tagbox.api.evaluation import Evaluation as Evaluation
     from tagbox.api.run import Run as Run
+    from tagbox.api.run import open_run as open_run
+    from tagbox.api.synth import synth as synth
     from tagbox.api.train import train_classifier as train_classifier
     from tagbox.api.train import train_detector as train_detector
     from tagbox.api.tune import tune_classifier as tune_classifier

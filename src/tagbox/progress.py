@@ -1,7 +1,8 @@
-"""Progress of long work: the command line shows bars, the Python API is silent by default."""
+"""Progress of long work: the command line shows bars, the Python API in notebooks, and is silent elsewhere."""
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -36,3 +37,13 @@ class Silent:
 
 def _nothing(count: int = 1, /, *, note: str | None = None) -> None:
     pass
+
+
+def default_progress() -> Progress:
+    """Bars in a notebook, and nothing elsewhere."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None and "IPKernelApp" in shell.config:
+        from tagbox.notebook import NotebookProgress
+
+        return NotebookProgress()
+    return Silent()

@@ -20,7 +20,10 @@ from tagbox.config import (
     DataSettings,
     DetectorConfig,
     DetectorSettings,
+    ScoreOptions,
+    ScoreSettings,
     SynthConfig,
+    SynthSettings,
     with_settings,
 )
 from tagbox.data.synthetic.generate import generate
@@ -34,6 +37,8 @@ from tagbox.errors import TagboxError
         (DetectorConfig, DetectorSettings, set()),
         # A parameter of load_dataset itself.
         (DataConfig, DataSettings, {"split"}),
+        (ScoreSettings, ScoreOptions, set()),
+        (SynthConfig, SynthSettings, set()),
     ],
 )
 def test_the_types_of_keyword_arguments_are_those_of_the_fields(

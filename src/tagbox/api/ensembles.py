@@ -13,7 +13,7 @@ from tagbox.config import DataConfig, EnsembleConfig
 from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import UNKNOWN, Dataset
 from tagbox.errors import TagboxError, no_labels
-from tagbox.progress import Progress, Silent
+from tagbox.progress import Progress, default_progress
 
 if TYPE_CHECKING:
     from tagbox.training.ensemble import EnsembleEvaluation
@@ -58,7 +58,7 @@ def ensemble(
     command
         The command line, for the report.
     progress
-        Receives messages and progress bars.
+        Receives messages and progress bars; when not given, bars in a notebook and nothing elsewhere.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def ensemble(
     from tagbox.training.run_dir import run_folder
 
     config, source = config or EnsembleConfig(), source or DataConfig()
-    progress = progress or Silent()
+    progress = progress or default_progress()
     runs = Path(runs)
     views = views_of(config.scales, mirrored=config.flip)
     candidates = combine_runs([Path(member) for member in members], views)

@@ -24,7 +24,7 @@ from tagbox.config import (
 from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError, require_extra
-from tagbox.progress import Progress, Silent
+from tagbox.progress import Progress, Silent, default_progress
 from tagbox.training.failures import understood
 from tagbox.training.resolve_config import Training
 
@@ -83,7 +83,7 @@ def train_classifier(
     command
         The command line, for the report.
     progress
-        Receives messages and progress bars.
+        Receives messages and progress bars; when not given, bars in a notebook and nothing elsewhere.
     **settings
         Fields of `ClassifierConfig`, in place of those of `config`: ``epochs=5, finetune={"unfreeze": "all"}``.
 
@@ -155,7 +155,7 @@ def train_classifier(
         overwrite=overwrite,
         resume=resume,
         command=command,
-        progress=progress or Silent(),
+        progress=progress or default_progress(),
     )
 
 
@@ -228,7 +228,7 @@ def train_detector(
         overwrite=overwrite,
         resume=resume,
         command=command,
-        progress=progress or Silent(),
+        progress=progress or default_progress(),
     )
 
 

@@ -23,7 +23,7 @@ from tagbox.config.arguments import checked_arguments
 from tagbox.config.finetune import FREE
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
-from tagbox.progress import Progress, Silent
+from tagbox.progress import Progress, default_progress
 from tagbox.studies.results import StudyResults
 from tagbox.studies.search_space import (
     Range,
@@ -131,7 +131,7 @@ def tune_classifier(
     command
         The command line, for ``best.yaml``.
     progress
-        Receives messages and progress bars.
+        Receives messages and progress bars; when not given, bars in a notebook and nothing elsewhere.
 
     Raises
     ------
@@ -247,7 +247,7 @@ def run_study(
     require_optuna()
     minutes = options.minutes
     started = time.monotonic()
-    source, progress = source or DataConfig(), progress or Silent()
+    source, progress = source or DataConfig(), progress or default_progress()
     ranges = read_ranges(search, options.search, options.fixed, type(config))
     require_allowed(config, ranges)
     for setting in sorted(set(search) & set(options.fixed)):

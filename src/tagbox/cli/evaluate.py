@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from tagbox.cli.console import print_json, progress_bar, say
+from tagbox.cli.console import TerminalProgress, print_json, say
 from tagbox.cli.result_tables import show_boxes, show_compared, show_labels
 from tagbox.config import DataConfig, ScoreSettings
 from tagbox.device import Device
 from tagbox.errors import TagboxError
-from tagbox.files import open_file
-
-if TYPE_CHECKING:
-    from tagbox.data.dataset import Dataset
 
 
 def evaluate(
@@ -61,6 +55,7 @@ def evaluate(
     json
         Print the result as one JSON object.
     """
+    from tagbox.api.evaluate import evaluate_path
     from tagbox.data.load import adapt, describe, read
 
     if len(predictions) > 1 and not settings.as_labels:
@@ -82,15 +77,16 @@ def evaluate(
         refuse_input(out, [*read_files, *original.input_files()], flag="--out")
     results = []
     for path in predictions:
-        seen: dict[str, Any] = {}
-        dataset = whole
-        if path.is_dir() or held_out:
-            dataset, seen = _seen(path, whole, held_out)
-        if _holds_detections(path):
-            result = _evaluate_boxes(path, original, dataset, source, settings, device)
-        else:
-            result = _evaluate_labels(path, dataset, source, settings, device)
-        result |= seen
+        result = evaluate_path(
+            path,
+            original,
+            whole,
+            source,
+            settings,
+            held_out=held_out,
+            device=device,
+            progress=TerminalProgress(),
+        )
         results.append({"predictions": str(path), "data": str(data), **result})
     printed = results[0] if len(results) == 1 else {"data": str(data), "compared": results}
     if out is not None:
@@ -108,138 +104,3 @@ def evaluate(
         show_boxes(printed, per_category=per_category)
     else:
         show_labels(printed, per_category=per_category)
-
-
-def _seen(path: Path, dataset: Dataset, held_out: bool) -> tuple[Dataset, dict[str, Any]]:
-    """The images to evaluate a run on, and what is said of those it was trained on, in words and for the JSON."""
-    import numpy as np
-
-    from tagbox.data.seen_images import seen_images
-
-    seen = seen_images(path, dataset) if path.is_dir() else None
-    if seen is None:
-        if held_out:
-            raise TagboxError(
-                "seen-unknown",
-                "it has no record of the images it was trained on",
-                file=path,
-                hint="leave --held-out out, and give data that it was not trained on",
-            )
-        return dataset, {}
-    training, validation = int(seen.training.sum()), int((seen.validation & ~seen.training).sum())
-    count, counts = len(dataset), {"training": training, "validation": validation}
-    if held_out and training:
-        dataset = dataset.take(np.flatnonzero(~seen.training))
-        if not len(dataset):
-            raise TagboxError(
-                "no-held-out-images",
-                f"the run was trained on all {count:,} images",
-                file=path,
-                hint="give other data",
-            )
-        say(f"left out: {training:,} of {count:,} images, on which {path} was trained")
-    elif training:
-        say(
-            f"warning: {path} was trained on {training:,} of these {count:,} images, so the figures are too good; "
-            "--held-out evaluates the others"
-        )
-    if validation and training:
-        say(f"{validation:,} of the others chose its epoch and thresholds")
-    return dataset, {"seen": {**counts, "held_out": held_out}} if training or validation else {}
-
-
-def _holds_detections(path: Path) -> bool:
-    """Whether `path` is a results file (a JSON list) or the run of a detector."""
-    if os.path.isdir(path):
-        from tagbox.models.bundle import is_detector
-
-        return is_detector(path)
-    try:
-        with open_file(path) as opened:
-            return opened.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
-    except OSError:
-        return False  # Reading it as predictions of labels reports what is wrong with it.
-
-
-def _evaluate_labels(
-    path: Path,
-    dataset: Dataset,
-    source: DataConfig,
-    settings: ScoreSettings,
-    device: Device,
-) -> dict[str, Any]:
-    """`score` of a classifier's run or of a file of label predictions; only a run needs torch."""
-    from tagbox.evaluation.score import score
-    from tagbox.predictions.alignment import index_names, restrict
-    from tagbox.predictions.files import read_predictions_and_thresholds
-
-    if not os.path.isdir(path):
-        predictions, thresholds = read_predictions_and_thresholds(path, index_names(dataset))
-    elif any(os.path.isfile(path / name) for name in ("model.json", "ensemble.json")):
-        from tagbox.inference.load import predict_dataset
-
-        with progress_bar("predicting", len(dataset)) as advance:
-            predictions, thresholds = predict_dataset(
-                path, dataset, device=device, progress=advance
-            )
-    else:
-        raise TagboxError(
-            "run-incomplete",
-            "this folder holds no model.json and no ensemble.json, so it is not a finished run",
-            file=path,
-            hint="give the folder of a run (runs/NAME) or a file of predictions",
-        )
-    if source.categories:
-        chosen = restrict(predictions, dataset.categories.names)
-        if thresholds is not None:
-            thresholds = thresholds.reordered(predictions.categories, chosen.categories)
-        predictions = chosen
-    return score(predictions, dataset, settings, thresholds=thresholds)
-
-
-def _evaluate_boxes(
-    path: Path,
-    original: Dataset,
-    dataset: Dataset,
-    source: DataConfig,
-    settings: ScoreSettings,
-    device: Device,
-) -> dict[str, Any]:
-    """`score` of a detector's run or of a results file, whose ids are those of `original`."""
-    from tagbox.evaluation.coco_ground_truth import ground_truth
-    from tagbox.evaluation.score import refuse_label_settings, score
-    from tagbox.predictions.alignment import adapt_detections
-    from tagbox.predictions.coco_results import read_known_results, read_results
-
-    if not settings.as_labels:
-        # Before a detector runs for minutes.
-        refuse_label_settings(settings, str(path))
-        ground_truth(dataset)
-    if os.path.isdir(path):
-        from tagbox.inference.detector import detect_dataset
-
-        with progress_bar("detecting", len(dataset)) as advance:
-            found, thresholds = detect_dataset(
-                path, dataset, device=device, progress=advance, say=say
-            )
-        if source.categories:
-            # A detector may know more categories than were chosen.
-            settings = replace(settings, extra="ignore")
-        return score(found, dataset, settings, thresholds=thresholds)
-    from tagbox.data.record_pixels import record_pixels
-
-    differing = len(record_pixels(dataset).kinds)
-    if differing and not settings.as_labels:
-        say(
-            f"{differing:,} of {len(dataset):,} pictures have another size than their record says; "
-            "the results are read in pixels of the records"
-        )
-    unknown = 0
-    if settings.extra == "ignore":
-        found, unknown = read_known_results(path, original)
-    else:
-        found = read_results(path, original)
-    result = score(adapt_detections(found, original, dataset, source), dataset, settings)
-    if not settings.as_labels:
-        result["extra"] += unknown
-    return result

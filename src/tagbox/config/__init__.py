@@ -26,6 +26,8 @@ from tagbox.config.settings import (
     ClassifierSettings,
     DataSettings,
     DetectorSettings,
+    ScoreOptions,
+    SynthSettings,
     with_settings,
 )
 
@@ -54,8 +56,10 @@ __all__ = [
     "Objective",
     "Pooling",
     "Recipe",
+    "ScoreOptions",
     "ScoreSettings",
     "SynthConfig",
+    "SynthSettings",
     "TuneOptions",
     "load_recipe",
     "require",

@@ -36,7 +36,7 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a public function: an argument of another type than its annotation is ``config-value``.
 
     Plain types, literals, paths and collections are checked as such; any other class is checked by its
-    name, so that no module is imported for it. Protocols, and settings that are gathered in ``**settings``, are not
+    name, so that no module is imported for it. Protocols, images, and settings that are gathered in ``**settings``, are not
     checked.
 
     Raises
@@ -92,7 +92,7 @@ def _part(value: Any, part: str, names: Mapping[str, Any]) -> tuple[bool, str]:
     if typing.get_origin(known) is Literal:
         choices = typing.get_args(known)
         return isinstance(value, str) and value in choices, f"one of {', '.join(choices)}"
-    if part == "Progress" or part in ("Any", "object"):
+    if part in ("Progress", "Images", "Any", "object"):
         return True, ""
     article = "an" if part[0] in "AEIOU" else "a"
     own = "ndarray" if part == "NDArray" else part

@@ -134,6 +134,35 @@ class DataSettings(TypedDict, total=False):
     crowd_is_present: bool
 
 
+class SynthSettings(TypedDict, total=False):
+    """Fields of `SynthConfig` as keyword arguments."""
+
+    images: int
+    val: int
+    test: int
+    width: int
+    height: int
+    seed: int
+    categories: Sequence[str]
+    format: Literal["coco", "cls"]
+
+
+class ScoreOptions(TypedDict, total=False):
+    """Fields of `ScoreSettings` as keyword arguments."""
+
+    thresholds: float | Path | str | None
+    objective: Objective
+    at_least_one: bool
+    top_k: int | None
+    labels: Literal["auto", "multi", "exclusive"]
+    missing: Literal["error", "empty"]
+    extra: Literal["error", "ignore"]
+    as_labels: bool
+    intervals: bool
+    resamples: int
+    seed: int
+
+
 def with_settings(config: C, settings: Mapping[str, Any], arguments: Collection[str] = ()) -> C:
     """`config` with other values for some of its settings.
 

@@ -230,6 +230,8 @@ class Dataset(Records):
 
     Attributes
     ----------
+    images, categories, annotations, source
+        Its columns: `Images`, `Categories`, `Annotations`, `Source`.
     unknown
         (U, 2) int32 pairs (image row, category row) whose label is neither present nor absent.
     crowd_is_present

@@ -45,6 +45,9 @@ def load_dataset(
 ) -> Dataset:
     """Read a dataset of any known format.
 
+    Categories are first renamed and merged (`mapping`), then grouped (`group_by`), then selected
+    (`categories`): each step uses the names that the one before it made.
+
     Parameters
     ----------
     path
@@ -55,9 +58,6 @@ def load_dataset(
         One of the splits that the dataset states (``train``); that of the config when not given.
     **settings
         Fields of `DataConfig`, in place of those of `config`: ``categories=["cat", "dog"]``.
-
-    Categories are first renamed and merged (`mapping`), then grouped (`group_by`), then selected
-    (`categories`): each step uses the names that the one before it made.
 
     Raises
     ------

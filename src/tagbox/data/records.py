@@ -79,7 +79,8 @@ class Record:
 
     def __repr__(self) -> str:
         said = f"labels={', '.join(self.labels) or '(none)'}" if self.labelled else "not labelled"
-        boxes = f", {len(self.boxes)} boxes" if len(self.boxes) else ""
+        count = len(self.boxes)
+        boxes = f", {count} box{'es' * (count > 1)}" if count else ""
         return f"<Record {self.file!r}: {said}{boxes}>"
 
     def _repr_html_(self) -> str:

@@ -16,9 +16,10 @@ from tagbox.config import LabelKind
 from tagbox.config.arguments import checked_arguments
 from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
-from tagbox.images.decode import ImageInput
+from tagbox.images.decode import ImageInput, decode_source, image_source
 from tagbox.images.geometry import placement, to_square
 from tagbox.inference.predictor import ClassifierOutput, LabelPredictor
+from tagbox.inference.results import ImageInputs, Images
 from tagbox.models.backbones import Backbone, BackboneSpec, load_backbone
 from tagbox.models.bundle import ClassifierBundle, is_ensemble
 from tagbox.models.bundle_files import Arrays, building
@@ -28,6 +29,7 @@ from tagbox.sharing import shared_property
 
 if TYPE_CHECKING:
     from tagbox.backends.feature_cache import FeatureCache
+    from tagbox.models.classifier_network import Network
 
 PART_BYTES = 256 << 20
 """Features in memory at once; more images are predicted in parts."""
@@ -124,6 +126,64 @@ class Classifier(LabelPredictor):
             )
             for spec, arrays in self.bundle.backbones
         )
+
+    @checked_arguments
+    def network(self) -> Network:
+        """The trained network as a plain `torch.nn.Module`: a copy in eval mode, on the CPU, whose weights can be trained.
+
+        Its forward takes (B, S, S, 3) RGB squares of 0..255, uint8 or float32, as `prepare` makes them, and returns
+        (B, K) float32 logits. Their sigmoid, or softmax where labels are exclusive, is what `predict` computes, up to
+        the rounding of the engine.
+
+        Raises
+        ------
+        TagboxError
+            ``network-kind`` where there are several backbones side by side; ``bundle-mismatch``.
+        """
+        import copy
+
+        from tagbox.models.classifier_network import Network
+        from tagbox.models.heads import restore_head
+
+        if len(self.bundle.backbones) > 1:
+            raise TagboxError(
+                "network-kind",
+                f"its {len(self.bundle.backbones)} backbones side by side are no single network",
+                where="backbone",
+                hint="train on one backbone",
+            )
+        network = Network(
+            _backbone(*self.bundle.backbones[0]),
+            restore_head(self.bundle.head),
+            head_kind=self.bundle.head_kind,
+            pooling=self.bundle.pooling,
+            unfreeze="all",
+            train_norms=True,
+        )
+        # Its weights may be those of the saved model.
+        return copy.deepcopy(network).eval()
+
+    def prepare(self, images: Images) -> NDArray[np.uint8]:
+        """(N, S, S, 3) uint8: images as `network` takes them, those that `predict` would compute with.
+
+        Raises
+        ------
+        TagboxError
+            Those of `predict`.
+        """
+        size = self.bundle.backbones[0][0].size
+        given = ImageInputs(images)
+        squares = [
+            to_square(
+                decode_source(
+                    image_source(image, given.names[-1]), file=given.names[-1], min_size=size
+                ),
+                size,
+                self.bundle.geometry,
+            )
+            for image in given
+        ]
+        return np.stack(squares) if squares else np.zeros((0, size, size, 3), np.uint8)
 
     def require_evidence(self) -> None:
         """See `LabelPredictor.require_evidence`."""

@@ -11,69 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import LabelKind
 from tagbox.data.dataset import PRESENT, Dataset
-from tagbox.errors import TagboxError, bad_value
+from tagbox.errors import TagboxError
 from tagbox.images.decode import read_image
-from tagbox.inference.predictor import ClassifierOutput, LabelPredictor
+from tagbox.inference.label_results import ClassifierOutput
+from tagbox.inference.label_results import check_choice as check_choice
+from tagbox.inference.label_results import decide as decide
+from tagbox.inference.predictor import LabelPredictor
 from tagbox.predictions.files import encode_csv, encode_json
 from tagbox.predictions.predictions import Predictions
-from tagbox.predictions.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PANELS = 4
 """Images in a row of a drawn image with its evidence maps."""
-
-
-def decide(
-    thresholds: Thresholds,
-    probabilities: NDArray[np.float32],
-    *,
-    threshold: float | None = None,
-    top_k: int | None = None,
-    labels: LabelKind = "multi",
-) -> NDArray[np.bool_]:
-    """Decide the labels of each image: (N, K) bool.
-
-    Parameters
-    ----------
-    thresholds
-        The model's; used unless one of the others is given.
-    threshold
-        One number for all categories.
-    top_k
-        The K most probable categories of each image; with `threshold`, those of them at or above it.
-    labels
-        Where they are exclusive, `threshold` gives at most the most probable one, unless `top_k` asks for more.
-
-    Raises
-    ------
-    TagboxError
-        See `check_choice`.
-    """
-    check_choice(threshold, top_k)
-    if top_k is None and threshold is not None and labels == "exclusive":
-        top_k = 1
-    if top_k is None:
-        return thresholds.decide(probabilities, "saved" if threshold is None else threshold)
-    ranks = np.argsort(np.argsort(-probabilities, axis=1, kind="stable"), axis=1)
-    return (ranks < top_k) & (probabilities >= np.float32(threshold or 0.0))
-
-
-def check_choice(threshold: float | None, top_k: int | None) -> None:
-    """Refuse what `decide` cannot use, before anything is encoded.
-
-    Raises
-    ------
-    TagboxError
-        ``option-value`` for a threshold outside [0, 1] or a `top_k` below 1.
-    """
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise bad_value(threshold, "a number from 0 to 1", "--threshold", code="option-value")
-    if top_k is not None and top_k < 1:
-        raise bad_value(top_k, "a whole number from 1", "--top-k", code="option-value")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

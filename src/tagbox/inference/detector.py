@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,10 @@ from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
 from tagbox.images.decode import ImageInput, image_name
 from tagbox.images.geometry import Letterbox
+from tagbox.inference.box_results import BoxResults
+from tagbox.inference.box_results import DetectorOutput as DetectorOutput
 from tagbox.inference.predictor import Predictor
+from tagbox.inference.results import ImageInputs, Images
 from tagbox.inference.views import ImageBoxes, Prepared, Tiles, boxes_of, read_prepared
 from tagbox.models.bundle import DetectorBundle
 from tagbox.models.bundle_files import building
@@ -34,28 +37,6 @@ from tagbox.sharing import shared_property
 
 if TYPE_CHECKING:
     from tagbox.models.detectors.base import Detector, Found
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class DetectorOutput:
-    """Detections in N images.
-
-    Attributes
-    ----------
-    detections
-        Of all images, in their order, each image's best first; keyed by path, or ``image 3`` where there is none.
-    sizes
-        (N, 2) int32 width and height of the upright images; 0 where one could not be read.
-    ok
-        (N,) bool: which could be read.
-    errors
-        Why the others could not, in order.
-    """
-
-    detections: Detections
-    sizes: NDArray[np.int32]
-    ok: NDArray[np.bool_]
-    errors: list[TagboxError]
 
 
 class DetectorModel(Predictor[ImageBoxes]):
@@ -142,21 +123,22 @@ class DetectorModel(Predictor[ImageBoxes]):
         return self._results(images, tiles, min_score, 1 if tiles else AHEAD)
 
     @checked_arguments
-    def detect(
+    def predict(
         self,
-        paths: Iterable[ImageInput],
+        paths: Images,
         *,
         skip_errors: bool = False,
         progress: Callable[[int], object] | None = None,
         tiles: Tiles | None = None,
         min_score: float = 0.0,
-    ) -> DetectorOutput:
-        """Boxes in images, all in one table.
+    ) -> BoxResults:
+        """The objects in images.
 
         Parameters
         ----------
         paths
-            The images: paths, bytes, PIL images or arrays; see `Predictor`.
+            A path, a folder (with those below it) or a pattern such as ``photos/*.jpg``; bytes, a PIL image, an array;
+            any number of these in a list or an iterable; or a dataset.
         skip_errors
             Go on after an image that cannot be read; otherwise the first one is raised.
         progress
@@ -164,21 +146,22 @@ class DetectorModel(Predictor[ImageBoxes]):
         tiles, min_score
             See `results`.
 
+        Returns
+        -------
+        BoxResults
+            A result for each image, in order, with the boxes that reach the model's score thresholds; `detections` holds
+            those of any score from `min_score`.
+
         Raises
         ------
         TagboxError
-            The codes of `images.decode.image_source` and `decode_bytes`, unless `skip_errors`.
+            The codes of `data.image_files.collect_images`; those of `images.decode.image_source` and `decode_bytes`,
+            unless `skip_errors`.
         """
-        names: list[str] = []
+        images = ImageInputs(paths)
         boxes: list[ImageBoxes | None] = []
         errors: list[TagboxError] = []
-
-        def named() -> Iterator[ImageInput]:
-            for number, image in enumerate(paths):
-                names.append(image_name(image, number))
-                yield image
-
-        for result in self.results(named(), tiles=tiles, min_score=min_score):
+        for result in self.results(images, tiles=tiles, min_score=min_score):
             if isinstance(result, TagboxError):
                 if not skip_errors:
                     raise result
@@ -189,12 +172,59 @@ class DetectorModel(Predictor[ImageBoxes]):
             if progress is not None:
                 progress(1)
         sizes = [(0, 0) if each is None else (each.width, each.height) for each in boxes]
-        return DetectorOutput(
-            detections=_detections(boxes, tuple(names), self.categories),
+        detections = _detections(boxes, tuple(images.names), self.categories)
+        return BoxResults(
+            detections=detections,
+            thresholds=self.cuts,
             sizes=np.array(sizes, np.int32).reshape(-1, 2),
             ok=np.array([each is not None for each in boxes], np.bool_),
             errors=errors,
+            sources=tuple(images.sources),
         )
+
+    def detect(
+        self,
+        paths: Iterable[ImageInput],
+        *,
+        skip_errors: bool = False,
+        progress: Callable[[int], object] | None = None,
+        tiles: Tiles | None = None,
+        min_score: float = 0.0,
+    ) -> BoxResults:
+        """Another name of `predict`."""
+        return self.predict(
+            paths, skip_errors=skip_errors, progress=progress, tiles=tiles, min_score=min_score
+        )
+
+    @checked_arguments
+    def network(self) -> Detector:
+        """The trained network as a plain `torch.nn.Module`: a copy in eval mode, on the CPU, whose weights can be trained.
+
+        Its forward takes images (B, H, W, 3) uint8 RGB, each in the upper left corner of the same shape and filled up with
+        grey, and their own (height, width), as `prepare` makes both. It returns losses (empty without targets) and in
+        eval mode a list of `models.detectors.base.Found`: ``boxes`` (D, 4) float32 xyxy in pixels of the prepared image,
+        ``scores`` (D,) and ``labels`` (D,) rows of `categories`. `predict` scales these boxes to the image.
+
+        Raises
+        ------
+        TagboxError
+            ``bundle-mismatch``.
+        """
+        import copy
+
+        detector = copy.deepcopy(self._detector or restore_detector(self.bundle))
+        return detector.requires_grad_(True).eval()
+
+    def prepare(self, image: ImageInput) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        """(H, W, 3) uint8, and the (height, width) of the image in it: one image as `network` takes it.
+
+        Raises
+        ------
+        TagboxError
+            The codes of `images.decode.image_source` and `decode_bytes`.
+        """
+        view = read_prepared(image, image_name(image, 0), self.fit).overview
+        return view.letterbox, (view.inner[1], view.inner[0])
 
     def stream(
         self,

@@ -18,11 +18,10 @@ from tagbox.data.record_pixels import RecordPixels, resolve
 from tagbox.data.text import near, some
 from tagbox.errors import TagboxError
 from tagbox.images.box_drawing import DrawnBox, category_colours, image_with_boxes
-from tagbox.images.captions import percent
 from tagbox.images.decode import read_image
 from tagbox.images.drawn_files import save_jpegs
 from tagbox.images.header import UNKNOWN, read_header
-from tagbox.inference.detector import DetectorOutput
+from tagbox.inference.box_results import DetectorOutput, counted
 from tagbox.predictions.coco_results import encode_results, image_keys
 from tagbox.predictions.files import require_csv_names
 from tagbox.predictions.predictions import Detections
@@ -161,7 +160,7 @@ class BoxPredictions:
         ):
             scores[row].setdefault(predicted.categories[k], []).append(score)
         return [
-            [str(self.paths[row]), ", ".join(map(_counted, names, names.values())) or "nothing"]
+            [str(self.paths[row]), ", ".join(map(counted, names, names.values())) or "nothing"]
             for row, names in scores.items()
         ]
 
@@ -250,13 +249,6 @@ class BoxPredictions:
 
     def _predicted(self) -> Detections:
         return self.outputs.detections.take(self.thresholds.decide(self.outputs.detections))
-
-
-def _counted(name: str, scores: Sequence[float]) -> str:
-    """``cat 93%``, or ``3 cat 93% to 51%``; scores in descending order."""
-    if len(scores) == 1:
-        return f"{name} {percent(scores[0])}"
-    return f"{len(scores)} {name} {percent(scores[0])} to {percent(scores[-1])}"
 
 
 def _encode_coco(

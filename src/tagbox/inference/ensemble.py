@@ -143,6 +143,20 @@ class EnsembleClassifier(LabelPredictor):
         """Refused; see `require_evidence`."""
         self.require_evidence()
 
+    def network(self) -> NoReturn:
+        """Refuse: an ensemble is several networks.
+
+        Raises
+        ------
+        TagboxError
+            ``run-ensemble``, always.
+        """
+        raise TagboxError(
+            "run-ensemble",
+            "an ensemble is several networks",
+            hint="ask one of its members, such as the run folder members/0 inside it",
+        )
+
     def require_views(self) -> None:
         """Try every backbone at every size of its views, before images are decoded for it.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -14,9 +13,14 @@ from tagbox.config import LabelKind
 from tagbox.config.arguments import checked_arguments
 from tagbox.errors import TagboxError
 from tagbox.images.decode import ImageInput
+from tagbox.inference.label_results import ClassifierOutput as ClassifierOutput
+from tagbox.inference.label_results import LabelResults
+from tagbox.inference.results import ImageInputs, Images
 from tagbox.predictions.thresholds import Thresholds
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from tagbox.backends.feature_cache import FeatureCache
 
 Result = TypeVar("Result", covariant=True)
@@ -42,24 +46,9 @@ class Predictor(ABC, Generic[Result]):
     def results(self, images: Iterable[ImageInput]) -> Iterator[Result | TagboxError]:
         """One result for each image, in order; in the place of one that cannot be read its error."""
 
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ClassifierOutput:
-    """Probabilities of N images.
-
-    Attributes
-    ----------
-    probabilities
-        (N, K) float32; rows of images that could not be read are zero.
-    ok
-        (N,) bool: which could be read.
-    errors
-        Why the others could not, in order.
-    """
-
-    probabilities: NDArray[np.float32]
-    ok: NDArray[np.bool_]
-    errors: list[TagboxError]
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """The trained network as a plain `torch.nn.Module`, a copy in eval mode whose weights can be trained."""
 
 
 class LabelPredictor(Predictor[NDArray[np.float32]]):
@@ -133,18 +122,19 @@ class LabelPredictor(Predictor[NDArray[np.float32]]):
     @checked_arguments
     def predict(
         self,
-        paths: Iterable[ImageInput],
+        paths: Images,
         *,
         cache: FeatureCache | None = None,
         skip_errors: bool = False,
         progress: Callable[[int], object] | None = None,
-    ) -> ClassifierOutput:
-        """Probabilities of images, all in one table.
+    ) -> LabelResults:
+        """The categories in images.
 
         Parameters
         ----------
         paths
-            The images: paths, bytes, PIL images or arrays; see `Predictor`.
+            A path, a folder (with those below it) or a pattern such as ``photos/*.jpg``; bytes, a PIL image, an array;
+            any number of these in a list or an iterable; or a dataset.
         cache
             Where features are looked up and kept.
         skip_errors
@@ -152,14 +142,28 @@ class LabelPredictor(Predictor[NDArray[np.float32]]):
         progress
             Called with 1 for each image that is done.
 
+        Returns
+        -------
+        LabelResults
+            A result for each image, in order.
+
         Raises
         ------
         TagboxError
-            The codes of `images.decode.image_source` and `decode_bytes`, unless `skip_errors`.
+            The codes of `data.image_files.collect_images`; those of `images.decode.image_source` and `decode_bytes`,
+            unless `skip_errors`.
         """
-        parts = list(self._outputs(paths, cache, skip_errors, progress))
-        return ClassifierOutput(
-            probabilities=np.concatenate([part.probabilities for part in parts]),
-            ok=np.concatenate([part.ok for part in parts]),
+        images = ImageInputs(paths)
+        parts = list(self._outputs(images, cache, skip_errors, progress))
+        probabilities = np.concatenate([part.probabilities for part in parts])
+        ok = np.concatenate([part.ok for part in parts])
+        return LabelResults(
+            probabilities=probabilities,
+            ok=ok,
             errors=[error for part in parts for error in part.errors],
+            names=tuple(images.names),
+            sources=tuple(images.sources),
+            categories=self.categories,
+            thresholds=self.thresholds,
+            label_kind=self.labels,
         )

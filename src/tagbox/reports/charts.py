@@ -7,8 +7,10 @@ as long as writing the page, and its images do not follow the browser's dark mod
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,13 @@ LEFT, RIGHT, TOP, BOTTOM = 52, WIDTH - 12, 20, HEIGHT - 40
 """Edges of the plotting area."""
 _MOST_DOTS = 120
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+class Chart(Markup):
+    """A chart's markup, for a page that has the style sheet; a notebook gets the rules that it uses with it."""
+
+    def _repr_html_(self) -> str:
+        return f'<div class="tagbox-chart">{_own_style(str(self))}{self}</div>'
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -108,7 +117,7 @@ def ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> tup
 
 def line_chart(
     title: str, series: Sequence[Series], *, x: Axis, y: Axis, marks: Iterable[Mark] = ()
-) -> Markup:
+) -> Chart:
     """Lines on one pair of axes, as a ``<figure>`` with title and legend."""
     across = _scale(x, _finite(s.x for s in series), LEFT, RIGHT, 6)
     up = _scale(y, _finite(s.y for s in series), BOTTOM, TOP, 5)
@@ -121,7 +130,7 @@ def line_chart(
 
 def bar_chart(
     title: str, bars: Sequence[Bar], across: Scale, *, x: str, y: str, summary: str, above: str = ""
-) -> Markup:
+) -> Chart:
     """Bars of counts over the x axis `across`, as a ``<figure>``; every bar has a tooltip.
 
     Parameters
@@ -151,7 +160,7 @@ def bar_chart(
     return framed(title, "".join([axes, *rectangles, above]), summary)
 
 
-def histogram(title: str, counts: Sequence[int], *, x: str, y: str) -> Markup:
+def histogram(title: str, counts: Sequence[int], *, x: str, y: str) -> Chart:
     """Bars over 0, 1, 2, ..., as a ``<figure>``."""
     shown = ticks(0, max(len(counts) - 1, 1), 10, whole=True)
     across = Scale(-0.5, max(len(counts), 1) - 0.5, LEFT, RIGHT, shown, _labels(shown))
@@ -163,7 +172,7 @@ def histogram(title: str, counts: Sequence[int], *, x: str, y: str) -> Markup:
 
 def calibration_chart(
     confidence: Iterable[float], accuracy: Iterable[float], *, x: str, y: str
-) -> Markup:
+) -> Chart:
     """A reliability diagram: the accuracy of predictions over their confidence, beside the diagonal."""
     diagonal = Series(name="perfectly calibrated", x=[0.0, 1.0], y=[0.0, 1.0], style="faint")
     model = Series(name="this model", x=list(confidence), y=list(accuracy), dots=True)
@@ -181,7 +190,7 @@ def history_chart(
     columns: Mapping[str, str],
     rows: Sequence[Mapping[str, float | int | None]],
     best_epoch: int | None,
-) -> Markup:
+) -> Chart:
     """Columns of a history over the epochs, on an axis from zero; empty where no column has a value.
 
     Parameters
@@ -203,7 +212,7 @@ def history_chart(
             style, dots = f"s{len(series)}", len(rows) <= _MOST_DOTS
             series.append(Series(name=name, x=epochs, y=values, style=style, dots=dots))
     if not series:
-        return Markup()
+        return Chart()
     highest = max(_finite(one.y for one in series))
     power = math.floor(math.log10(highest)) if 0 < highest < 0.05 else 0
     if power:
@@ -233,7 +242,7 @@ def framed(
     height: float = HEIGHT,
     style: str = "chart",
     min_width: float | None = None,
-) -> Markup:
+) -> Chart:
     """A ``<figure>`` of a drawing with its title and the legend of its named series.
 
     Parameters
@@ -255,7 +264,7 @@ def framed(
         for one in named
     )
     legend = f'<span class="legend">{legend}</span>' if len(named) > 1 else ""
-    return Markup(
+    return Chart(
         f"<figure><figcaption><b>{escape(title)}</b>{legend}</figcaption>"
         f'<svg class="{style}" viewBox="0 0 {coordinate(width)} {coordinate(height)}" role="img"'
         f' style="{limits}"'
@@ -361,6 +370,26 @@ def _plain(value: float) -> str:
 def coordinate(value: float) -> str:
     """A coordinate with one decimal and no trailing zero."""
     return f"{value:.1f}".removesuffix(".0")
+
+
+_CARD = "background:var(--card);color:var(--ink);padding:10px 12px;max-width:560px;font:14px system-ui,sans-serif"
+_MEDIA = re.compile(r"@media[^{]*\{(?:[^{}]|\{[^{}]*\})*\}")
+_RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
+_CLASS = re.compile(r"\.([a-z][\w-]*)")
+
+
+def _own_style(markup: str) -> str:
+    """A ``<style>`` with the light colours and the rules of the page's style sheet for the classes in `markup`."""
+    used = {name for names in re.findall(r'class="([^"]*)"', markup) for name in names.split()}
+    sheet = _MEDIA.sub("", Path(__file__).with_name("templates").joinpath("report.css").read_text())
+    rules = [f"{_CARD};"]
+    for selector, body in _RULE.findall(sheet):
+        named = set(_CLASS.findall(selector))
+        if selector.strip() == ":root":
+            rules.insert(0, body)
+        elif named and any(set(_CLASS.findall(each)) <= used for each in selector.split(",")):
+            rules.append(f"{selector.strip()} {{{body}}}")
+    return f"<style>.tagbox-chart {{{' '.join(rules)}}}</style>"
 
 
 def shortened(text: str, most: int) -> str:

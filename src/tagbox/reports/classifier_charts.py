@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from tagbox.data.dataset import ABSENT, PRESENT, UNKNOWN
 from tagbox.metrics.multilabel import LabelCounts, category_metrics, challenge_metrics
-from tagbox.reports.charts import Axis, Mark, Series, line_chart
+from tagbox.reports.charts import Axis, Chart, Mark, Series, line_chart
 from tagbox.reports.page import metric_name
 
 Array = NDArray[np.float64]
@@ -135,7 +134,7 @@ def threshold_charts(
     truth: NDArray[np.int8],
     probabilities: NDArray[np.float32] | None,
     thresholds: Mapping[str, Any] | None,
-) -> list[Markup]:
+) -> list[Chart]:
     """Precision over recall, and metrics over one threshold for all categories.
 
     Parameters

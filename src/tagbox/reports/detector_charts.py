@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import escape
 from numpy.typing import NDArray
 
 from tagbox.reports.charts import (
@@ -17,6 +17,7 @@ from tagbox.reports.charts import (
     TOP,
     Axis,
     Bar,
+    Chart,
     Mark,
     Scale,
     Series,
@@ -34,7 +35,7 @@ _BARS = 3
 _MOST_TICKS = 9
 
 
-def score_charts(metrics: Mapping[str, Any]) -> list[Markup]:
+def score_charts(metrics: Mapping[str, Any]) -> list[Chart]:
     """The precision-recall curve, metrics over the score threshold, and the reliability diagram."""
     curves = metrics.get("curves") or {}
     value = (metrics.get("cuts") or {}).get("value")
@@ -81,7 +82,7 @@ class Zone:
     name: str
 
 
-def size_chart(sizes: Array) -> Markup:
+def size_chart(sizes: Array) -> Chart:
     """How large the boxes are, with COCO's small, medium and large; empty without a box that has an area.
 
     Parameters
@@ -91,7 +92,7 @@ def size_chart(sizes: Array) -> Markup:
     """
     sizes = _with_area(sizes)
     if not len(sizes):
-        return Markup()
+        return Chart()
     sides = np.sqrt(sizes.prod(axis=1))
     # Boxes on a limit are medium, as in COCO.
     small, large = float((sides < 32).mean()), float((sides > 96).mean())
@@ -103,11 +104,11 @@ def size_chart(sizes: Array) -> Markup:
     return log_histogram("Box sizes", sides, x="√(width × height), pixels", zones=zones)
 
 
-def aspect_chart(sizes: Array) -> Markup:
+def aspect_chart(sizes: Array) -> Chart:
     """The aspect ratios of the boxes; parameters as for `size_chart`."""
     sizes = _with_area(sizes)
     if not len(sizes):
-        return Markup()
+        return Chart()
     aspects = sizes[:, 0] / sizes[:, 1]
     tall, wide = float((aspects < 1).mean()), float((aspects > 1).mean())
     zones = [Zone(1.0, f"taller than wide {tall:.0%}"), Zone(np.inf, f"wider than tall {wide:.0%}")]
@@ -116,7 +117,7 @@ def aspect_chart(sizes: Array) -> Markup:
 
 def log_histogram(
     title: str, values: Array, *, x: str, zones: Sequence[Zone], ratio: bool = False
-) -> Markup:
+) -> Chart:
     """A histogram of boxes over a base-2 logarithmic axis, as a ``<figure>``.
 
     Parameters

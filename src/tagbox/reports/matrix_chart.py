@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import escape
 from numpy.typing import NDArray
 
-from tagbox.reports.charts import coordinate, framed, shortened
+from tagbox.reports.charts import Chart, coordinate, framed, shortened
 
 MOST = 100
 """Categories of a confusion matrix; of more, those with the most errors."""
@@ -40,7 +40,7 @@ def confusion_chart(
     *,
     unit: str = "images",
     describe: Callable[[int, int], str] | None = None,
-) -> Markup:
+) -> Chart:
     """A confusion matrix: rows are true, columns predicted categories; the diagonal has a colour of its own.
 
     Cells are shaded by the square root of their share of the row, so that one error in a hundred is visible.
@@ -93,7 +93,7 @@ def co_occurrence_chart(
     row: str,
     column: str,
     describe: Callable[[str, str], str],
-) -> Markup:
+) -> Chart:
     """A matrix of the categories with the largest counts; empty for fewer than three, or without a count.
 
     Parameters
@@ -109,7 +109,7 @@ def co_occurrence_chart(
     kept = np.argsort(-weights, kind="stable")[:_MOST_TOGETHER]
     kept = kept[weights[kept] > 0]
     if len(names) < 3 or not len(kept):
-        return Markup()
+        return Chart()
     shown, shown_names = counts[np.ix_(kept, kept)], [names[k] for k in kept]
     return matrix_chart(
         title,
@@ -135,7 +135,7 @@ def matrix_chart(
     tooltip: Callable[[int, int], str],
     summary: str,
     diagonal: bool = True,
-) -> Markup:
+) -> Chart:
     """A square table of counts as shaded cells with tooltips; zeros stay empty.
 
     Parameters

@@ -5,7 +5,7 @@ so that using a model does not need torch; the tests hold the two equal.
 """
 
 from tagbox.config import HeadKind
-from tagbox.models.heads.create import create_head
+from tagbox.models.heads.create import create_head, restore_head
 from tagbox.models.heads.numpy_forward import (
     FeatureScale,
     activate,
@@ -22,6 +22,7 @@ __all__ = [
     "create_head",
     "head_logits",
     "kind_of",
+    "restore_head",
     "sigmoid",
     "wants_map",
 ]

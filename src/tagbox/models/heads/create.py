@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.config import HeadKind, LabelKind
-from tagbox.models.heads.numpy_forward import FeatureScale
+from tagbox.models.heads.numpy_forward import FeatureScale, Weights, kind_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,3 +83,21 @@ def create_head(
             head.output.bias.copy_(torch.from_numpy(np.log(rates)))
     trained: nn.Module = head
     return trained
+
+
+def restore_head(weights: Weights) -> nn.Module:
+    """The head of a saved state as a module in eval mode; its outputs are those of `head_logits`."""
+    import torch
+
+    kind = kind_of(weights)
+    wide = {"mlp": "hidden.weight", "ml_decoder": "embed.weight"}.get(kind)
+    head = create_head(
+        kind,
+        FeatureScale(mean=weights["mean"], scale=weights["scale"]),
+        np.full(len(weights["output.bias"]), 0.5),
+        hidden=512 if wide is None else len(weights[wide]),
+        queries=len(weights["queries"]) if kind == "ml_decoder" else None,
+        attention_heads=len(weights["temperatures"]) if kind == "csra" else 1,
+    )
+    head.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+    return head.eval()
