@@ -87,7 +87,9 @@ def trained(
 ) -> Epochs:
     """All epochs of one training; `val` may be empty."""
     both = np.concatenate([val, test])
-    config = replace(pictures.config, seed=seed, patience=1000, labels="multi", loss="bce")
+    config = replace(
+        pictures.config, seed=seed, patience=1000, labels="multi", loss="bce", best_by="map"
+    )
     probabilities: list[np.ndarray] = []
     parts = Encoded(
         encoders=(),

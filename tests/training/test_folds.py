@@ -31,7 +31,9 @@ from tagbox.training.folds import train_in_folds
 from tagbox.training.frozen import Encoded, train_head
 from tagbox.training.train_val import TrainVal, load_train_val
 
-CONFIG = ClassifierConfig(labels="multi", loss="bce", epochs=6, batch_size=8, learning_rate=0.01)
+CONFIG = ClassifierConfig(
+    labels="multi", loss="bce", best_by="val_loss", epochs=6, batch_size=8, learning_rate=0.01
+)
 FOLD_OF = np.arange(40) % 4
 
 
@@ -142,6 +144,8 @@ def test_a_run_in_folds(scenes: Path, small: ClassifierConfig, tmp_path: Path) -
     rows_of_history = history_rows(run.folder / "history.csv")
     assert len(rows_of_history) == small.epochs
     best = rows_of_history[run.metrics["best_epoch"] - 1]
+    assert saved["best_by"] == "map"
+    assert best["val_map"] == max(row["val_map"] for row in rows_of_history)
     assert best["val_map"] == pytest.approx(run.metrics["validation"]["map"])
     # The saved head is another one: it has seen the images that it would predict.
     seen = run.classifier.predict([whole.images.path(row) for row in rows]).probabilities

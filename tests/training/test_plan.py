@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tagbox.config import RECIPES, ClassifierConfig, DataConfig, FinetuneConfig, load_recipe
@@ -24,6 +25,13 @@ def train_val(scenes: Path, small: ClassifierConfig) -> TrainVal:
 def test_what_the_data_decides(train_val: TrainVal) -> None:
     found = resolve(ClassifierConfig(), train_val)
     assert (found.labels, found.loss, found.augment.crop) == ("multi", "bce", "boxes")
+    assert (found.folds, found.best_by) == (0, "val_loss")
+    tuned = ClassifierConfig(finetune=FinetuneConfig(unfreeze="1"))
+    assert resolve(tuned, train_val).best_by == "map"
+    in_folds = replace(train_val, fold_of=np.arange(len(train_val.train)) % 3)
+    found = resolve(ClassifierConfig(), in_folds)
+    assert (found.folds, found.best_by) == (3, "map")
+    assert resolve(ClassifierConfig(best_by="macro_f1"), in_folds).best_by == "macro_f1"
 
 
 @pytest.mark.parametrize(

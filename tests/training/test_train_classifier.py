@@ -155,7 +155,8 @@ def test_a_run_holds_everything_and_repeats_exactly(
     config = yaml.safe_load((runs[0].folder / "config.yaml").read_text())
     saved = ClassifierConfig.from_dict(config["classifier"])
     decided = replace(small.augment, crop="boxes")
-    assert saved == replace(small, folds=0, labels="multi", loss="bce", augment=decided)
+    resolved = {"folds": 0, "best_by": "val_loss", "labels": "multi", "loss": "bce"}
+    assert saved == replace(small, **resolved, augment=decided)
     assert DataConfig.from_dict(config["data"]) == DataConfig()
 
 

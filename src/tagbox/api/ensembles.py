@@ -109,6 +109,8 @@ def ensemble(
         evaluation = evaluate_ensemble(
             candidates, outputs, dataset, weights=config.weights, objective=config.objective
         )
+        for reason in evaluation.metrics["reasons"]:
+            progress.say(f"warning: {reason}")
         settings: dict[str, Any] = {
             "command": command,
             "data": source.to_dict(),

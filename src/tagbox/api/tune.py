@@ -117,7 +117,7 @@ def tune_classifier(
         No trial begins after this many minutes.
     metric
         The validation metric of the best epoch that trials are compared by; ``config.best_by`` when not given,
-        and ``map`` where that is ``val_loss``.
+        and ``map`` where that is ``auto``.
     repeats
         Seeds that the best settings, and those that the search began with, are trained with once more.
     test, test_images
@@ -268,13 +268,12 @@ def run_study(
                 where="folds",
                 hint="leave --folds out",
             )
-        config = replace(config, folds=0)
+        best_by = "map" if config.best_by == "auto" else config.best_by
+        config = replace(config, folds=0, best_by=best_by)
     train_val = load_train_val(
         Path(data) if isinstance(data, str) else data, config, source, progress
     )
     metric: Any = options.metric or config.best_by
-    if metric == "val_loss" and options.metric is None:
-        metric = "map"  # Losses of trials with different loss functions cannot be compared.
     trainer = _trainer(config, train_val, source, progress)
     trainer.resolve(replace(config, best_by=metric))
     base = trainer.resolve(config)

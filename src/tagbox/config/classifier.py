@@ -27,6 +27,7 @@ Metric = Literal[
     "of1",
     "accuracy",
 ]
+BestBy = Literal["auto", Metric]
 Objective = Literal["challenge_f1", "micro_f1", "macro_f1", "cf1", "of1", "samples_f1"]
 VAL_FRACTION = 0.1
 POOLED_HEADS: tuple[HeadKind, ...] = ("linear", "mlp")
@@ -96,8 +97,9 @@ class ClassifierConfig(Config):
     """Weight decay of AdamW, not applied to biases."""
     patience: int = 10
     """Epochs without improvement of `best_by` after which training stops."""
-    best_by: Metric = "val_loss"
-    """Validation metric that selects the best epoch."""
+    best_by: BestBy = "auto"
+    """Validation metric that selects the best epoch; auto is map in folds and when fine-tuning, else val_loss, because
+    the mAP of a few validation images is chance."""
     objective: Objective = "micro_f1"
     """Metric that the thresholds maximise."""
     at_least_one: bool = False

@@ -111,7 +111,7 @@ class ClassifierTuneOptions(TuneOptions):
     """Options of a search over a classifier's settings."""
 
     metric: Metric | None = None
-    """Validation metric to compare trials by; best_by when not given, and map where that is val_loss."""
+    """Validation metric to compare trials by; best_by when not given, and map where that is auto."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 from tagbox.config.augment import AugmentConfig, BoxAugmentConfig
 from tagbox.config.base import Config
-from tagbox.config.classifier import Geometry, HeadKind, Metric, Objective, Pooling
+from tagbox.config.classifier import BestBy, Geometry, HeadKind, Objective, Pooling
 from tagbox.config.detector import DetectionMetric
 from tagbox.config.finetune import AutoBool, FinetuneConfig
 from tagbox.errors import TagboxError
@@ -68,7 +68,7 @@ class ClassifierSettings(TypedDict, total=False):
     learning_rate: float
     weight_decay: float
     patience: int
-    best_by: Metric
+    best_by: BestBy
     objective: Objective
     at_least_one: bool
     top_k: int | None

@@ -65,6 +65,9 @@ def resolve(config: ClassifierConfig, train_val: TrainVal) -> ClassifierConfig:
             hint="leave it out, or pass --labels multi",
         )
     crop = resolve_crop(config.augment.crop, bool(train_val.train.annotations.has_box.any()))
+    if config.best_by == "auto":
+        many = train_val.folds or config.finetune.active
+        config = replace(config, best_by="map" if many else "val_loss")
     config = replace(config, folds=train_val.folds)
     return replace(config, labels=labels, loss=loss, augment=replace(config.augment, crop=crop))
 
