@@ -381,7 +381,8 @@ def _about(
 
     # The fingerprints identify the validation images, wherever they are.
     left_out = {*FREE, *(f"finetune.{name}" for name in FREE)}
-    left_out |= {"val", "val_images", "allow_overlap"}
+    # A search has no folds.
+    left_out |= {"val", "val_images", "allow_overlap", "folds"}
     settings = {k: v for k, v in flat_settings(base).items() if k not in left_out}
     searched = {name: f"searched in {allowed}" for name, allowed in ranges.items()}
     return {
