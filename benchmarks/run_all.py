@@ -32,6 +32,7 @@ BENCHMARKS = (
     "digits",
     "detector_speed",
     "detector_scenes",
+    "fasterrcnn_tutorial",
     "proposals",
 )
 

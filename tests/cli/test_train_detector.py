@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image, ImageDraw
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -74,6 +75,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
     (folder / "train.json").write_text(out)
     return folder
 
+
+MAY_BE_NONE = ("val_images", "workers")
 
 TRAIN = (
     *("train", "detector", f"train/{LABELS}", "--val", f"validation/{LABELS}"),
@@ -183,6 +186,36 @@ def test_settings_that_cannot_be(
     assert done.returncode != 0 and word in done.stderr
     assert code is None or f"[{code}]" in done.stderr
     assert not (place / "runs/other").exists()
+
+
+def test_faster_r_cnn_brings_its_own_settings(place: Path, cli: Cli) -> None:
+    flags = ("--detector", "fasterrcnn", "--batch-size", 12, "--epochs", 1, "--weight-decay", 0.02)
+    done = run(cli, place, *TRAIN, *flags, "--name", "two-stage", "--keep-checkpoints")
+    assert done.returncode == 0, done.stderr
+    assert "learning rate 0.015 (0.02 for 16 images), optimizer sgd" in " ".join(
+        done.stderr.split()
+    )
+    folder = place / "runs/two-stage"
+    used = yaml.safe_load((folder / "config.yaml").read_text())["detector"]
+    assert (used["optimizer"], used["learning_rate"], used["schedule"]) == (
+        *("sgd", pytest.approx(0.015), "multistep"),
+    )
+    assert (used["weight_decay"], used["size"], used["keep_checkpoints"]) == (0.02, WIDTH, True)
+    assert None not in {name: used[name] for name in used if name not in MAY_BE_NONE}.values()
+    assert list((folder / "checkpoints").glob("0*"))
+    assert not (place / "runs/suzanne/checkpoints").exists()
+    # One epoch of two steps, of which the weights changed little: no loss explodes.
+    history = (folder / "history.csv").read_text().splitlines()
+    row = dict(zip(history[0].split(","), history[1].split(","), strict=True))
+    assert float(row["train_loss"]) < 10 and float(row["val_loss"]) < 10
+
+
+def test_a_loss_that_explodes_is_said_with_what_to_do(place: Path, cli: Cli) -> None:
+    flags = ("--epochs", 2, "--learning-rate", 3, "--optimizer", "sgd", "--clip", 0, "--ema", 0)
+    done = run(cli, place, *TRAIN, *flags, "--name", "wild", "--batch-size", 4)
+    said = " ".join(done.stderr.split())
+    assert "the training diverges" in said or "[loss-not-finite]" in said
+    assert "--learning-rate, which" in said and " 3" in said
 
 
 def test_a_run_s_settings_train_another(place: Path, cli: Cli) -> None:

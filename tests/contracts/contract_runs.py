@@ -34,11 +34,13 @@ CLASSIFIER = (
 FINETUNE = (
     *("train", "classifier", TRAIN, *COMMON, "--name", "fine", *BACKBONE, "--recipe", "finetune"),
     *("--epochs", "2", "--finetune.epochs", "1", "--finetune.precision", "fp32", *LABELS),
-    *("--finetune.channels-last", "no", "--finetune.workers", "0", "--json"),
+    *("--finetune.channels-last", "no", "--finetune.workers", "0"),
+    *("--finetune.keep-checkpoints", "--json"),
 )
 DETECTOR = (
     *("train", "detector", TRAIN, *COMMON, "--name", "boxes", "--size", "64", "--epochs", "1"),
-    *("--batch-size", "16", "--precision", "fp32", "--channels-last", "no", "--json"),
+    *("--batch-size", "16", "--precision", "fp32", "--channels-last", "no"),
+    *("--keep-checkpoints", "--json"),
 )
 ENSEMBLE = (
     *("ensemble", "runs/first", "--val", VAL, *KEPT, "--name", "views", "--flip"),

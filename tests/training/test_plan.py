@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torchvision.models import get_model_weights
 
 from tagbox.config import RECIPES, ClassifierConfig, DataConfig, FinetuneConfig, load_recipe
 from tagbox.errors import TagboxError
@@ -85,7 +86,12 @@ def test_other_data_is_refused(train_val: TrainVal) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_say_what_they_are_and_can_be_trained(name: str) -> None:
     recipe = load_recipe(name)
-    assert all((recipe.about, recipe.command, recipe.expect, recipe.evidence))
+    assert all((recipe.about, recipe.command, recipe.expect, recipe.evidence, recipe.downloads))
+    assert recipe.downloads == "nothing" or recipe.cost
+    if recipe.task == "detector":
+        weights = get_model_weights(recipe.settings["detector"]).DEFAULT if recipe.cost else None
+        size = f"{weights.meta['_file_size']:.0f} MB" if weights else "nothing"
+        assert size in recipe.downloads
     config = recipe.config()
     assert type(config).from_dict(config.to_dict()) == config
     if isinstance(config, ClassifierConfig):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +35,38 @@ def test_an_error_leaves_the_old_run(tmp_path: Path) -> None:
         raise RuntimeError
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [".tagbox", "kept"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_finished_run_has_checkpoints_only_if_they_are_kept(tmp_path: Path, keep: bool) -> None:
+    for _ in range(2):
+        with run_folder(tmp_path, "a", overwrite=True, keep_checkpoints=keep) as run_dir:
+            (run_dir / "checkpoints" / "000000004").mkdir(parents=True)
+            (run_dir / "checkpoints" / "best-1.safetensors").touch()
+            (run_dir / "model.json").touch()
+        kept = sorted(path.name for path in (tmp_path / "a").iterdir())
+        assert kept == [".tagbox", *(["checkpoints"] if keep else []), "model.json"]
+    # A mark lists what is gone, too: what a killed command left of it is tagbox's own.
+    (tmp_path / "a" / "checkpoints").mkdir(exist_ok=True)
+    (tmp_path / "a" / "checkpoints" / "best-1.safetensors").touch()
+    with run_folder(tmp_path, "a", overwrite=True):
+        pass
+    assert [path.name for path in (tmp_path / "a").iterdir()] == [".tagbox"]
+
+
+def test_an_interruption_after_the_last_step_says_that_the_run_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = shutil.rmtree
+
+    def interrupted(path: Path, **options: Any) -> None:
+        if path.name == "checkpoints":
+            raise KeyboardInterrupt
+        remove(path, **options)
+
+    with pytest.raises(KeyboardInterrupt) as raised, run_folder(tmp_path, "a", overwrite=False):
+        monkeypatch.setattr("tagbox.training.run_dir.shutil.rmtree", interrupted)
+    assert raised.value.__notes__[-1].endswith("a is finished")
 
 
 def test_a_finished_run_is_refused_unless_overwritten(tmp_path: Path) -> None:

@@ -276,7 +276,8 @@ def run_study(
     metric: Any = options.metric or config.best_by
     trainer = _trainer(config, train_val, source, progress)
     trainer.resolve(replace(config, best_by=metric))
-    base = trainer.resolve(config)
+    # Where detectors are compared, what is not given stays open: each brings its own.
+    base = config if "detector" in ranges else trainer.resolve(config)
     require_allowed(base, ranges, trainer.resolve)
     test = None
     if options.test is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from cyclopts.config import Dict
 
+from tagbox.cli.console import say
 from tagbox.config import ClassifierConfig, Config, DataConfig, DetectorConfig, load_recipe
 from tagbox.config.base import read_yaml
 from tagbox.errors import TagboxError
@@ -62,6 +63,11 @@ def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentColle
             fill(values, given, app, commands, arguments)
     if any("--recipe" in argument.names for argument in arguments):
         recipe = load_recipe(recipe_name(commands, arguments), task)
+        if recipe.cost and given is None and typed_value(arguments, "--recipe") is not None:
+            say(f"recipe {recipe.name}: {recipe.cost}")
+        # A search has ranges for what is trained on every device.
+        if recipe.on_cpu and "train" in commands and _device(arguments) == "cpu":
+            fill(recipe.on_cpu, f"recipe {recipe.name}", app, commands, arguments)
         fill(recipe.settings, f"recipe {recipe.name}", app, commands, arguments)
 
 
@@ -86,11 +92,16 @@ def recipe_name(commands: tuple[str, ...], arguments: ArgumentCollection) -> str
         return given
     if task_of(commands) == "detector":
         return "dense"
+    return "frozen" if _device(arguments) == "cpu" else "finetune"
+
+
+def _device(arguments: ArgumentCollection) -> str:
+    """The device that the training will use."""
     from tagbox.device import choose_device
 
     device = typed_value(arguments, "--device") or "auto"
     known: Any = device if device in ("cpu", "cuda", "mps") else "auto"
-    return "frozen" if choose_device(known) == "cpu" else "finetune"
+    return choose_device(known)
 
 
 def typed_value(arguments: ArgumentCollection, flag: str) -> str | None:

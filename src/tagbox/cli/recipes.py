@@ -27,7 +27,10 @@ def recipes(name: str | None = None, /, *, json: bool = False) -> None:
             "command": recipe.command,
             "expect": recipe.expect,
             "evidence": recipe.evidence,
+            "downloads": recipe.downloads,
+            "cost": recipe.cost,
             recipe.task: recipe.settings,
+            **({"on_cpu": recipe.on_cpu} if recipe.on_cpu else {}),
             "search": recipe.search,
         }
         for recipe in chosen
@@ -37,5 +40,9 @@ def recipes(name: str | None = None, /, *, json: bool = False) -> None:
     elif name:
         print(yaml.safe_dump(plain[0], sort_keys=False, width=110).rstrip())
     else:
-        rows = [(recipe.name, recipe.task, recipe.about, recipe.expect) for recipe in chosen]
-        print_table("Recipes", ("name", "trains a", "what it is", "what to expect"), rows)
+        rows = [
+            (recipe.name, recipe.task, recipe.about, recipe.expect, recipe.downloads)
+            for recipe in chosen
+        ]
+        heads = ("name", "trains a", "what it is", "what to expect", "downloads")
+        print_table("Recipes", heads, rows)

@@ -46,8 +46,9 @@ class DetectorConfig(Config):
     weights: str = "default"
     """Pretrained weights: `default` (COCO weights where the detector has them, else the backbone's),
     `packaged`, `backbone`, `none`, or the path of a checkpoint."""
-    size: int = 320
-    """Longest side of an image in the network, in pixels: larger images are scaled down, none is scaled up."""
+    size: int | None = None
+    """Longest side of an image in the network, in pixels: larger images are scaled down, none is scaled up. When
+    not given 320; 640 for a transformer, 300 for ssd300_vgg16."""
     trainable_layers: str = "all"
     """Trained part of the backbone: none, all, or the number of its last stages."""
     boxes: Literal["refuse", "drop"] = "refuse"
@@ -60,27 +61,30 @@ class DetectorConfig(Config):
     """Images per optimizer step, over all processes and accumulated parts."""
     accumulate: int = 1
     """Parts that a batch is computed in (gradient accumulation); more parts need less memory."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """Optimizer; sgd uses Nesterov momentum of 0.9."""
-    learning_rate: float = 2e-3
-    """Peak learning rate of the detector's own layers."""
-    backbone_rate: float = 0.25
+    optimizer: Literal["adamw", "sgd"] | None = None
+    """Optimizer; sgd uses Nesterov momentum of 0.9. This and the next settings are, when not given, those that the
+    detector was published with."""
+    learning_rate: float | None = None
+    """Peak learning rate of the detector's own layers; when not given in proportion to `batch_size`, but 0.002 for
+    dense."""
+    backbone_rate: float | None = None
     """Learning rate of the backbone, as a share of `learning_rate`."""
     layer_decay: float = 1.0
     """Factor on the learning rate for each stage further from the head."""
-    weight_decay: float = 0.02
+    weight_decay: float | None = None
     """Weight decay, not applied to biases and norms."""
-    schedule: Literal["one_cycle", "cosine", "step"] = "cosine"
-    """Learning-rate schedule: one_cycle, cosine after a linear warm-up, or step (a tenth after each third)."""
-    warmup: float = 0.05
-    """Share of the steps in which the learning rate rises (one_cycle, cosine)."""
-    clip: float = 10.0
+    schedule: Literal["one_cycle", "cosine", "step", "multistep"] | None = None
+    """Learning-rate schedule: one_cycle; cosine after a linear warm-up; step (a tenth after each third); multistep
+    (after a linear warm-up, a tenth after 16/26 and after 22/26 of the steps)."""
+    warmup: float | None = None
+    """Share of the steps in which the learning rate rises (not with step)."""
+    clip: float | None = None
     """Maximum norm of the gradients; 0 disables clipping."""
-    ema: float = 0.99
+    ema: float | None = None
     """Decay of the moving average of the weights, which is evaluated and saved; 0 disables it."""
-    batch_norm: Literal["train", "frozen"] = "frozen"
+    batch_norm: Literal["train", "frozen"] | None = None
     """Whether batch normalisation in the backbone's trained stages updates its statistics (train) or not
-    (frozen)."""
+    (frozen); when not given frozen, but train without pretrained weights."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Floating-point format of training; auto is bf16 where the device computes it in hardware, else fp32."""
     channels_last: AutoBool = "auto"
@@ -89,8 +93,8 @@ class DetectorConfig(Config):
     """Processes that read images; 0, the default on a CPU, reads in the training process."""
     checkpoint_seconds: float = 60.0
     """Seconds of training between checkpoints; 0 saves after every step."""
-    keep_checkpoints: int = 2
-    """Checkpoints to keep besides the weights of the best epoch."""
+    keep_checkpoints: bool | int = False
+    """Keep the newest checkpoints of the finished run: 2, or as many as given. Without it they are removed."""
     best_by: DetectionMetric = "ap"
     """Validation metric that selects the best epoch."""
     seed: int = 0
@@ -106,6 +110,11 @@ class DetectorConfig(Config):
         super().__post_init__()
         require_seed(self.seed)
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
-        require(32 <= self.size <= 4096, "size", self.size, "from 32 to 4096 pixels")
+        require(
+            self.size is None or 32 <= self.size <= 4096,
+            "size",
+            self.size,
+            "from 32 to 4096 pixels",
+        )
         require_stages(self.trainable_layers, "trainable_layers")
         require_steps(self)

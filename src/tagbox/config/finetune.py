@@ -40,10 +40,11 @@ class FinetuneConfig(Config):
     """Factor on the learning rate for each stage further from the head."""
     weight_decay: float = 0.02
     """Weight decay, not applied to biases and norms."""
-    schedule: Literal["one_cycle", "cosine", "step"] = "one_cycle"
-    """Learning-rate schedule: one_cycle, cosine after a linear warm-up, or step (a tenth after each third)."""
+    schedule: Literal["one_cycle", "cosine", "step", "multistep"] = "one_cycle"
+    """Learning-rate schedule: one_cycle; cosine after a linear warm-up; step (a tenth after each third); multistep
+    (after a linear warm-up, a tenth after 16/26 and after 22/26 of the steps)."""
     warmup: float = 0.1
-    """Share of the steps in which the learning rate rises (one_cycle, cosine)."""
+    """Share of the steps in which the learning rate rises (not with step)."""
     clip: float = 1.0
     """Maximum norm of the gradients; 0 disables clipping."""
     ema: float = 0.0
@@ -62,8 +63,8 @@ class FinetuneConfig(Config):
     """Processes that read images; 0, the default on a CPU, reads in the training process."""
     checkpoint_seconds: float = 60.0
     """Seconds of training between checkpoints; 0 saves after every step."""
-    keep_checkpoints: int = 2
-    """Checkpoints to keep besides the weights of the best epoch."""
+    keep_checkpoints: bool | int = False
+    """Keep the newest checkpoints of the finished run: 2, or as many as given. Without it they are removed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,30 +95,34 @@ def require_steps(config: Any) -> None:
     Parameters
     ----------
     config
-        With the fields of `FinetuneConfig` from `epochs` on, as a detector's configuration has them too.
+        With the fields of `FinetuneConfig` from `epochs` on, as a detector's configuration has them too; None where
+        it is not decided yet.
 
     Raises
     ------
     TagboxError
         ``config-value``.
     """
-    for name in ("epochs", "patience", "batch_size", "accumulate", "keep_checkpoints"):
+    for name in ("epochs", "patience", "batch_size", "accumulate"):
         require(getattr(config, name) >= 1, name, getattr(config, name), "at least 1")
+    kept = config.keep_checkpoints
+    require(isinstance(kept, bool) or kept >= 1, "keep_checkpoints", kept, "at least 1")
     parts = config.accumulate
     require(parts <= config.batch_size, "accumulate", parts, "at most batch_size")
     require_rates(config.learning_rate, config.weight_decay)
-    for name in ("backbone_rate", "layer_decay"):
-        require(0 < getattr(config, name) <= 1, name, getattr(config, name), "in (0, 1]")
-    for name in ("clip", "checkpoint_seconds"):
-        require(getattr(config, name) >= 0, name, getattr(config, name), "at least 0")
-    for name in ("warmup", "ema"):
-        require(0 <= getattr(config, name) < 1, name, getattr(config, name), "in [0, 1)")
+    given = {name: value for name, value in vars(config).items() if value is not None}
+    for name in given.keys() & {"backbone_rate", "layer_decay"}:
+        require(0 < given[name] <= 1, name, given[name], "in (0, 1]")
+    for name in given.keys() & {"clip", "checkpoint_seconds"}:
+        require(given[name] >= 0, name, given[name], "at least 0")
+    for name in given.keys() & {"warmup", "ema"}:
+        require(0 <= given[name] < 1, name, given[name], "in [0, 1)")
     workers = config.workers
     require(workers is None or 0 <= workers <= 1024, "workers", workers, "from 0 to 1024")
 
 
-def require_rates(learning_rate: float, weight_decay: float) -> None:
-    """Refuse rates that an optimizer cannot compute with in float32.
+def require_rates(learning_rate: float | None, weight_decay: float | None) -> None:
+    """Refuse rates that an optimizer cannot compute with in float32; None is not decided yet.
 
     Raises
     ------
@@ -125,7 +130,8 @@ def require_rates(learning_rate: float, weight_decay: float) -> None:
         ``config-value``.
     """
     most = LARGEST_RATE
-    require(
-        0 < learning_rate <= most, "learning_rate", learning_rate, f"above 0 and at most {most:g}"
-    )
-    require(0 <= weight_decay <= most, "weight_decay", weight_decay, f"from 0 to {most:g}")
+    if learning_rate is not None:
+        wanted = f"above 0 and at most {most:g}"
+        require(0 < learning_rate <= most, "learning_rate", learning_rate, wanted)
+    if weight_decay is not None:
+        require(0 <= weight_decay <= most, "weight_decay", weight_decay, f"from 0 to {most:g}")

@@ -21,7 +21,8 @@ TASKS: Mapping[str, type[ClassifierConfig] | type[DetectorConfig]] = {
     "classifier": ClassifierConfig,
     "detector": DetectorConfig,
 }
-PARTS = ("about", "command", "expect", "evidence", *TASKS, "search")
+TEXTS = ("about", "command", "expect", "evidence", "downloads", "cost")
+PARTS = (*TEXTS, *TASKS, "on_cpu", "search")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +35,14 @@ class Recipe:
         A name in `RECIPES`, or the path of a file.
     about, command, expect, evidence
         Its purpose, the command, the result to expect, and the evidence for that.
+    downloads, cost
+        Weights that it downloads, with their size; what is said of the time that it takes before it begins.
     task
         ``classifier`` or ``detector``.
     settings
         Settings of that configuration as plain values; others keep their defaults.
+    on_cpu
+        Those that are others where it is trained on a CPU.
     search
         Ranges for `tagbox tune`: dotted setting -> ``{low, high, log}`` or ``{choices}``.
     """
@@ -47,8 +52,11 @@ class Recipe:
     command: str = ""
     expect: str = ""
     evidence: str = ""
+    downloads: str = ""
+    cost: str = ""
     task: str = "classifier"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    on_cpu: Mapping[str, Any] = field(default_factory=dict)
     search: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def config(self) -> ClassifierConfig | DetectorConfig:
@@ -100,17 +108,27 @@ def load_recipe(name: str | Path, task: str | None = None) -> Recipe:
             where="--recipe",
             hint=f"run: tagbox train {found}; or see tagbox recipes",
         )
-    settings = content.get(found) or {}
-    if not isinstance(settings, Mapping):
-        raise bad_value(settings, "a group of settings", found, file=str(path))
-    TASKS[found].from_dict(settings, file=Path(str(path)))
+    groups: dict[str, Mapping[str, Any]] = {}
+    for part in (found, "on_cpu"):
+        settings = content.get(part) or {}
+        if not isinstance(settings, Mapping):
+            raise bad_value(settings, "a group of settings", part, file=str(path))
+        TASKS[found].from_dict(settings, file=Path(str(path)))
+        groups[part] = settings
     search = content.get("search") or {}
     if not isinstance(search, Mapping):
         raise bad_value(search, "a mapping of settings to ranges", "search", file=str(path))
     for setting, allowed in search.items():
         _check_range(str(setting), allowed)
-    texts = {part: str(content.get(part, "")).strip() for part in PARTS[:4]}
-    return Recipe(name=str(name), task=found, settings=settings, search=search, **texts)
+    texts = {part: str(content.get(part, "")).strip() for part in TEXTS}
+    return Recipe(
+        name=str(name),
+        task=found,
+        settings=groups[found],
+        on_cpu=groups["on_cpu"],
+        search=search,
+        **texts,
+    )
 
 
 def _check_range(setting: str, allowed: Any) -> None:

@@ -91,28 +91,28 @@ class DetectorSettings(TypedDict, total=False):
     detector: str
     backbone: str
     weights: str
-    size: int
+    size: int | None
     trainable_layers: str
     boxes: Literal["refuse", "drop"]
     epochs: int
     patience: int
     batch_size: int
     accumulate: int
-    optimizer: Literal["adamw", "sgd"]
-    learning_rate: float
-    backbone_rate: float
+    optimizer: Literal["adamw", "sgd"] | None
+    learning_rate: float | None
+    backbone_rate: float | None
     layer_decay: float
-    weight_decay: float
-    schedule: Literal["one_cycle", "cosine", "step"]
-    warmup: float
-    clip: float
-    ema: float
-    batch_norm: Literal["train", "frozen"]
+    weight_decay: float | None
+    schedule: Literal["one_cycle", "cosine", "step", "multistep"] | None
+    warmup: float | None
+    clip: float | None
+    ema: float | None
+    batch_norm: Literal["train", "frozen"] | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     channels_last: AutoBool
     workers: int | None
     checkpoint_seconds: float
-    keep_checkpoints: int
+    keep_checkpoints: bool | int
     best_by: DetectionMetric
     seed: int
     device: Literal["auto", "cuda", "mps", "cpu"]

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from tagbox.config import DataConfig, DetectorConfig
+from tagbox.config.detector_training import with_own_settings
 from tagbox.data.dataset import Dataset
 from tagbox.device import choose_device
 from tagbox.inference.detector import DetectorModel
@@ -33,7 +34,7 @@ class DetectorTrainer(Trainer[DetectorConfig]):
         self._created: set[tuple[Any, ...]] = set()
 
     def resolve(self, config: DetectorConfig) -> DetectorConfig:
-        """`config` as it is, after its network has been created once.
+        """`config` with the detector's own settings, after its network has been created once.
 
         Raises
         ------
@@ -41,6 +42,7 @@ class DetectorTrainer(Trainer[DetectorConfig]):
             The codes of `models.detectors.create.create_detector`; ``config-value`` where the backbone has
             fewer stages than are to be trained; ``extra-missing``.
         """
+        config = with_own_settings(config)
         key = tuple(getattr(config, name) for name in NETWORK_SETTINGS)
         if key not in self._created:
             require_detector(config.detector)

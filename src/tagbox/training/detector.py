@@ -19,6 +19,7 @@ from tagbox.predictions.thresholds import ScoreThresholds
 from tagbox.progress import Progress
 from tagbox.training.network import train_network
 from tagbox.training.optim import optimizer_of
+from tagbox.training.resolve_config import resolve_detector, steps
 from tagbox.training.run_dir import RunDir, require_same_data
 from tagbox.training.saved_run import Trained, versions
 from tagbox.training.tensorboard import TensorBoardLog, Watch
@@ -72,6 +73,8 @@ def train(
     from tagbox.models.detectors.create import build_detector, create_detector
     from tagbox.training.detection_task import DetectionTask
 
+    config = resolve_detector(config, progress)
+    how = steps(config)
     truth = training_boxes(train_val.train, config.boxes)
     # Invalid validation boxes cannot stop a training: they are left out of its loss.
     validation_truth = training_boxes(train_val.validation, "drop")
@@ -87,7 +90,7 @@ def train(
         # Weights come from the checkpoint: neither a hub nor a file of weights is needed again.
         detector = build_detector(DetectorSpec(**run_dir.state["about"]["spec"]))
         left_out += run_dir.state["about"]["left_out"]
-    detector.freeze(config.trainable_layers, train_norms=config.batch_norm == "train")
+    detector.freeze(config.trainable_layers, train_norms=how.batch_norm == "train")
 
     def batches(how: Mapping[str, Any]) -> tuple[BoxBatches, BoxBatches]:
         return _batches(train_val, (truth, validation_truth), config, detector, how)
@@ -116,7 +119,7 @@ def train(
         weights={k: v.detach().numpy() for k, v in detector.state_dict().items()},
         categories=train_val.train.categories,
         cuts=ScoreThresholds(),
-        ema=config.ema,
+        ema=how.ema,
         versions=versions(),
         data_fingerprint=train_val.train.fingerprint,
     )
@@ -211,7 +214,7 @@ def _optimizer(detector: Detector, config: DetectorConfig) -> Any:
     named = dict(detector.named_parameters())
     backbone = {name for stage in detector.stages() for name in stage}
     own = [p for name, p in named.items() if name not in backbone and p.requires_grad]
-    return optimizer_of(named, detector.trained, own, config)
+    return optimizer_of(named, detector.trained, own, steps(config))
 
 
 def _epoch_summary(row: Row) -> str:

@@ -77,7 +77,8 @@ def fit(
         for parts in train.epoch(state.epoch, state.batch):
             loss = train_step(setup, parts, train_metrics, runtime)
             if not math.isfinite(loss):
-                raise _not_finite(loss, before + state.epoch, state.batch + 1)
+                peak = max(group["peak"] for group in setup.optimizer.param_groups)
+                raise _not_finite(loss, before + state.epoch, state.batch + 1, peak)
             state.step, state.batch = state.step + 1, state.batch + 1
             if on_batch:
                 on_batch(state.step, loss)
@@ -154,13 +155,13 @@ def evaluate(
     return metrics.gathered(runtime)
 
 
-def _not_finite(loss: float, epoch: int, batch: int) -> TagboxError:
+def _not_finite(loss: float, epoch: int, batch: int, rate: float) -> TagboxError:
     return TagboxError(
         "loss-not-finite",
         f"the loss became {loss} in epoch {epoch}, batch {batch}",
         where="learning_rate",
-        hint="lower --learning-rate (--finetune.learning-rate when fine-tuning a classifier), and look for odd "
-        "pictures with tagbox check",
+        hint=f"lower --learning-rate, which was {rate:g}, or --clip the gradients (--finetune.learning-rate and "
+        "--finetune.clip when fine-tuning a classifier), and look for odd pictures with tagbox check",
     )
 
 

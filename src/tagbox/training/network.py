@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tagbox.training.task import Batches, Task, TrainState
 
 MOST_WORKERS = 8
+DIVERGED = 10.0
+"""An epoch's loss, over that of the first batch, above which the training is said to diverge."""
 
 TrainValBatches = Callable[[Mapping[str, Any]], "tuple[Batches[Any], Batches[Any]]"]
 """Keyword arguments of `training.batches.LoadedBatches` to training and validation batches."""
@@ -114,7 +116,7 @@ def train_network(
     torch.manual_seed(config.seed + runtime.rank)
     if how.channels_last == "yes":
         network.use_channels_last()
-    if getattr(how, "compile", False):
+    if how.compile:
         network.compile()
     network.to(runtime.device)
 
@@ -154,16 +156,21 @@ def train_network(
         resume_from=run_dir.state,
     )
     name = "detector" if isinstance(config, DetectorConfig) else "network"
+    first_losses: list[float] = []
     with progress.bar(f"training the {name}", total, "batches") as advance, understood():
         advance(0 if run_dir.state is None else int(run_dir.state["at"]["step"]))
 
         def after_batch(step: int, loss: float) -> None:
             advance(1)
             watch.batch(step, loss)
+            if step == 1:
+                first_losses.append(loss)
 
         def after_epoch(row: Row, metrics: Any) -> None:
             watch.epoch(row, metrics)
             progress.say(epoch_summary(row))
+            if (mean := row["train_loss"]) and any(mean > DIVERGED * loss for loss in first_losses):
+                progress.say(_diverges(config, first_losses.pop(), mean, how.learning_rate))
             if on_epoch:
                 on_epoch(row)
 
@@ -180,6 +187,15 @@ def train_network(
         )
     return TrainedNetwork(
         model=setup.eval_model, config=config, train_state=train_state, parameters=parameters
+    )
+
+
+def _diverges(config: Training, first: float, mean: float, rate: float) -> str:
+    """The sentence for a loss that explodes, once in a training."""
+    flag = "--learning-rate" if isinstance(config, DetectorConfig) else "--finetune.learning-rate"
+    return (
+        f"the training diverges: the loss was {first:.3g} in the first batch and {mean:.3g} over this epoch; "
+        f"stop it and lower {flag}, which is {rate:g}, or leave it out"
     )
 
 

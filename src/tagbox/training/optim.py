@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tagbox.config import DetectorConfig, FinetuneConfig
+from tagbox.config import FinetuneConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 START_DIVISOR, END_DIVISOR = 25.0, 1e4
 LEAST_MOMENTUM, MOST_MOMENTUM = 0.85, 0.95
 STEP_FACTOR, STEPS_DOWN = 0.1, 3
+MILESTONES = (16 / 26, 22 / 26)
+"""Where `multistep` goes down, as torchvision's references/detection do: after epochs 16 and 22 of 26."""
 
 Course = Callable[[int], tuple[float, float | None]]
 """Step, from 0, to (share of the peak learning rate, momentum or None to leave it unchanged)."""
@@ -112,10 +114,23 @@ def step_down(total: int) -> Course:
     return course
 
 
+def multistep(total: int, warmup: float) -> Course:
+    """Linearly up in the first `warmup` of `total` steps, then a tenth after each of `MILESTONES`."""
+
+    def course(step: int) -> tuple[float, None]:
+        rising = round(warmup * total)
+        down = sum(step >= share * total for share in MILESTONES)
+        return min(1.0, (step + 1) / max(rising, 1)) * STEP_FACTOR**down, None
+
+    return course
+
+
 def create_course(name: str, total: int, warmup: float) -> Course:
     """The course called `name` in `FinetuneConfig.schedule`."""
     if name == "one_cycle":
         return one_cycle(total, warmup)
+    if name == "multistep":
+        return multistep(total, warmup)
     return cosine(total, warmup) if name == "cosine" else step_down(total)
 
 
@@ -225,7 +240,7 @@ def optimizer_of(
     backbone: Mapping[str, Any],
     trained: Sequence[Sequence[str]],
     own: Sequence[Any],
-    config: FinetuneConfig | DetectorConfig,
+    config: FinetuneConfig,
 ) -> Any:
     """torch's optimizer with layer-wise learning-rate decay; biases and norms have no weight decay.
 

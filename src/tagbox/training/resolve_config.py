@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig, LabelKind
 from tagbox.config.augment import resolve_crop
+from tagbox.config.detector_training import own_settings_sentence, with_own_settings
 from tagbox.config.finetune import FREE
 from tagbox.data.dataset import exclusive, require_single_label
 from tagbox.device import available_precisions, cpu_flags
 from tagbox.errors import TagboxError
+from tagbox.progress import Progress
 from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
@@ -72,6 +74,15 @@ def resolve(config: ClassifierConfig, train_val: TrainVal) -> ClassifierConfig:
     return replace(config, labels=labels, loss=loss, augment=replace(config.augment, crop=crop))
 
 
+def resolve_detector(config: DetectorConfig, progress: Progress) -> DetectorConfig:
+    """`config` with the detector's own settings in place of those that are not given; says which and whose they are."""
+    resolved = with_own_settings(config)
+    sentence = own_settings_sentence(config, resolved)
+    if sentence is not None:
+        progress.say(sentence)
+    return resolved
+
+
 def resolve_machine(config: Training, runtime: Runtime) -> Training:
     """`config` with precision and memory layout resolved for the main process's device.
 
@@ -108,9 +119,13 @@ def with_free_settings(begun: Training, given: Training) -> Training:
     return with_steps(begun, {name: getattr(steps(given), name) for name in FREE})
 
 
-def steps(config: ClassifierConfig | DetectorConfig) -> FinetuneConfig | DetectorConfig:
-    """The settings of training a network on images: batch, precision, checkpoints and the like."""
-    return config.finetune if isinstance(config, ClassifierConfig) else config
+def steps(config: ClassifierConfig | DetectorConfig) -> FinetuneConfig:
+    """The settings of training a network on images: batch, optimizer, precision, checkpoints and the like."""
+    if isinstance(config, ClassifierConfig):
+        return config.finetune
+    own = with_own_settings(config)
+    names = {f.name for f in fields(FinetuneConfig)} & {f.name for f in fields(config)}
+    return FinetuneConfig(unfreeze=own.trainable_layers, **{n: getattr(own, n) for n in names})
 
 
 def with_steps(config: Training, values: Mapping[str, Any]) -> Training:

@@ -16,6 +16,7 @@ import yaml
 from tagbox.atomic_io import atomic_write, cannot_write, locked_folder, remove_unlocked
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.config.base import read_yaml
+from tagbox.config.detector_training import with_own_settings
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
 from tagbox.output_folder import (
@@ -35,13 +36,24 @@ if TYPE_CHECKING:
     from tagbox.training.distributed import Runtime
 
 CONFIG = "config.yaml"
+MOST_CHECKPOINTS = 2
+"""Checkpoints that stay while a run is trained, where no number is given."""
 RANDAUGMENT = "torchvision"
 """The implementation of RandAugment, which checkpoints of runs that use it name."""
 
 
 @contextmanager
-def run_folder(runs: Path, name: str, *, overwrite: bool, resume: bool = False) -> Iterator[Path]:
+def run_folder(
+    runs: Path,
+    name: str,
+    *,
+    overwrite: bool,
+    resume: bool = False,
+    keep_checkpoints: bool = False,
+) -> Iterator[Path]:
     """Yield the partial directory ``runs/.NAME.partial``; on a clean exit it becomes ``runs/NAME``.
+
+    The finished run has no checkpoints, unless they are kept.
 
     Files of killed runs are removed first, unless they hold checkpoints or are resumed. On an exception
     ``runs/NAME`` is left as it was, and the partial directory is removed unless it holds checkpoints.
@@ -85,6 +97,9 @@ def run_folder(runs: Path, name: str, *, overwrite: bool, resume: bool = False) 
             yield run_dir
             write_mark(run_dir, "run")
             replace_folder(run_dir, final)
+            if not keep_checkpoints:
+                # The run is complete: a command that is killed here leaves it so, with its checkpoints.
+                shutil.rmtree(final / CHECKPOINTS, ignore_errors=True)
         except KeyboardInterrupt as interrupt:
             interrupt.add_note(_what_is_kept(run_dir, final))
             raise
@@ -95,6 +110,8 @@ def run_folder(runs: Path, name: str, *, overwrite: bool, resume: bool = False) 
 
 def _what_is_kept(run_dir: Path, final: Path) -> str:
     """What an interrupted training leaves, and how it goes on."""
+    if not run_dir.exists():
+        return f"{final} is finished"
     if _has_checkpoints(run_dir):
         return f"the checkpoints of {final} are kept; go on with the same command and --resume"
     was = "is as it was" if final.exists() else "was not made"
@@ -209,7 +226,9 @@ def open_run_dir(
     """
 
     def run_dir_in(folder: Path, state: Mapping[str, Any] | None) -> RunDir:
-        checkpoints = Checkpoints(folder, keep=steps(config).keep_checkpoints, say=progress.say)
+        kept = steps(config).keep_checkpoints
+        number = MOST_CHECKPOINTS if isinstance(kept, bool) else kept
+        checkpoints = Checkpoints(folder, keep=number, say=progress.say)
         return RunDir(
             folder=folder, source=source, command=command, checkpoints=checkpoints, state=state
         )
@@ -218,7 +237,10 @@ def open_run_dir(
         state, saved = runtime.from_main(None)
         yield run_dir_in(run_paths(runs, name)[1], state), saved
         return
-    with run_folder(runs, name, overwrite=overwrite, resume=resume) as folder:
+    kept = bool(steps(config).keep_checkpoints)
+    with run_folder(
+        runs, name, overwrite=overwrite, resume=resume, keep_checkpoints=kept
+    ) as folder:
         saved, state = config, None
         if resume:
             saved = saved_config(folder, config, source) or config
@@ -265,7 +287,8 @@ def saved_config(folder: Path, config: Training, source: DataConfig) -> Training
             hint="choose another --name, or start anew with --overwrite",
         )
     saved = type(config).from_dict(sections[kind] or {}, file=path)
-    changed = differences(saved.to_dict(), config.to_dict())
+    given = with_own_settings(config) if isinstance(config, DetectorConfig) else config
+    changed = differences(saved.to_dict(), given.to_dict())
     changed += differences(sections.get("data") or {}, source.to_dict())
     if changed:
         raise TagboxError(

@@ -332,7 +332,11 @@ def test_new_layers_follow_from_the_seed() -> None:
             "did you mean fasterrcnn_resnet50",
         ),
         ({"detector": "yolo"}, "detector-unknown", "there are dense, fcos"),
-        ({"detector": "ssd300_vgg16"}, "detector-size", "300x300 pixels only, not 320"),
+        (
+            {"detector": "ssd300_vgg16", "size": 320},
+            "detector-size",
+            "300x300 pixels only, not 320",
+        ),
         ({"detector": "fcos_resnet50_fpn", "size": 4000}, "detector-size", "from 64 to 2048"),
         ({"detector": "fcos", "size": 32}, "detector-size", "from 64 to 2048"),
         ({"detector": "fcos_resnet50_fpn", "weights": "packaged"}, "weights-packaged", "dense"),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tagbox.config import DetectorConfig
+from tagbox.config.detector_training import input_size
 from tagbox.models.detectors.base import DetectorSpec
 from tagbox.models.detectors.positions import PRIOR, PositionDetector
 from tagbox.models.detectors.pyramid import Pyramid, feature_maps
@@ -129,12 +130,12 @@ def create_dense(config: DetectorConfig, categories: int) -> DenseDetector:
         The codes of `models.detectors.pyramid.feature_maps`.
     """
     weights = "default" if config.weights == "backbone" else config.weights
-    pyramid = feature_maps(config.backbone, weights, config.size)
+    pyramid = feature_maps(config.backbone, weights, input_size(config))
     spec = DetectorSpec(
         detector="dense",
         backbone=config.backbone,
         categories=categories,
-        size=config.size,
+        size=input_size(config),
         fixed=False,
         multiple=pyramid.multiple,
         mean=pyramid.mean,

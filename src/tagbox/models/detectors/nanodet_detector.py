@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tagbox.config import DetectorConfig
+from tagbox.config.detector_training import input_size
 from tagbox.errors import TagboxError
 from tagbox.models.backbones.base import Arrays
 from tagbox.models.bundle import DetectorSpec
@@ -207,18 +208,19 @@ def create_nanodet(config: DetectorConfig, names: Sequence[str]) -> NanoDet:
     TagboxError
         ``detector-size`` for a size that is no multiple of 32; the codes of `nanodet_weights.load_weights`.
     """
-    if config.size % STRIDES[-1]:
-        near = max(1, round(config.size / STRIDES[-1])) * STRIDES[-1]
+    size = input_size(config)
+    if size % STRIDES[-1]:
+        near = max(1, round(size / STRIDES[-1])) * STRIDES[-1]
         raise TagboxError(
             "detector-size",
-            f"{config.detector} takes multiples of {STRIDES[-1]} pixels, not {config.size}",
+            f"{config.detector} takes multiples of {STRIDES[-1]} pixels, not {size}",
             where="size",
             hint=f"pass --size {near}",
         )
     loaded = None if config.weights == "none" else load_weights(config.weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        detector = NanoDet(nanodet_spec(len(names), config.size))
+        detector = NanoDet(nanodet_spec(len(names), size))
         detector.draw()
     if loaded is not None:
         detector.take(*loaded, names)

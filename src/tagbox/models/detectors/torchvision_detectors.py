@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tagbox.config.detector import DetectorConfig
+from tagbox.config.detector_training import input_size
 from tagbox.errors import TagboxError
 from tagbox.models.backbones import require_same_shapes
 from tagbox.models.detectors.base import DetectorSpec
@@ -106,7 +107,7 @@ def create_torchvision(config: DetectorConfig, categories: int) -> TorchvisionDe
         ``download-…`` codes.
     """
     name, published = config.detector, PUBLISHED[config.detector]
-    _require_size(name, published, config.size)
+    _require_size(name, published, input_size(config))
     load = _loader(name, published, config.weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -117,7 +118,7 @@ def create_torchvision(config: DetectorConfig, categories: int) -> TorchvisionDe
         detector=name,
         backbone="",
         categories=categories,
-        size=config.size,
+        size=input_size(config),
         fixed=bool(published.side),
         multiple=published.side or STRIDE,
         mean=tuple(transform.image_mean),

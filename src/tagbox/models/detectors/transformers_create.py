@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from tagbox.config.detector import HUGGINGFACE, DetectorConfig
+from tagbox.config.detector_training import input_size
 from tagbox.errors import TagboxError
 from tagbox.models.backbones import Colour
 from tagbox.models.detectors.base import DetectorSpec
@@ -149,7 +150,7 @@ def create_transformer(config: DetectorConfig, categories: int) -> TransformerDe
         else f"{HUGGINGFACE}{folder.name}",
         backbone="",
         categories=categories,
-        size=config.size,
+        size=input_size(config),
         fixed=False,
         multiple=side,
         mean=mean,
@@ -212,11 +213,11 @@ def _side(config: DetectorConfig, settings: Any) -> int:
     least = STRIDE
     while positions(least) < settings.num_queries:
         least += STRIDE
-    side = math.ceil(config.size / STRIDE) * STRIDE
+    side = math.ceil(input_size(config) / STRIDE) * STRIDE
     if not least <= side <= LARGEST:
         raise TagboxError(
             "detector-size",
-            f"{config.detector} takes sizes from {least} to {LARGEST} pixels, not {config.size}",
+            f"{config.detector} takes sizes from {least} to {LARGEST} pixels, not {input_size(config)}",
             where="size",
             hint="pass --size 640, or another between them",
         )
