@@ -68,8 +68,9 @@ def split(
 
     import numpy as np
 
-    from tagbox.data.export import BOX_FORMATS, FILE_FORMATS, Format, Pictures, export, not_held
+    from tagbox.data.export import FILE_FORMATS, Format, Pictures, export
     from tagbox.data.load import describe, load_dataset
+    from tagbox.data.not_held import BOX_FORMATS, not_held
     from tagbox.data.record_pixels import record_pixels
     from tagbox.data.split import Split, made_by_split, saved_split
     from tagbox.output_folder import atomic_folder
@@ -105,13 +106,17 @@ def split(
     if overwrite:
         inputs = [data, *labelled.input_files(), *paths_in(source), *([split] if split else [])]
         refuse_inputs_below(out, inputs, flag="--out")
-    written = {}
+    written: dict[str, dict[str, Any]] = {}
     with atomic_folder(out, overwrite=overwrite, command="split", made=made_by_split) as folder:
         for part, chosen in drawn.written_rows(labelled).items():
             subset = labelled.take(chosen)
             own = None if pixels is None else pixels.take(chosen)
             path = export(subset, folder, part, format, mode, own)
-            written[part] = {"path": str(out / path.relative_to(folder)), "images": len(subset)}
+            written[part] = {
+                "path": str(out / path.relative_to(folder)),
+                "images": len(subset),
+                "not_held": not_held(subset, format),
+            }
         # The folder is moved to `out` when it is complete: paths are relative to that.
         images = "images" if format in FILE_FORMATS else None
         if mode == "reference":
@@ -119,10 +124,21 @@ def split(
             images = Path(root).as_posix()
         replace(drawn, images=images).save(folder / "split.json")
     counts = {part: (labelled.labels[r] == 1).sum(0) for part, r in rows.items()}
-    lost = not_held(labelled, format) if format != dataset.source.format else []
-    if lost:
-        say(f"{format} cannot hold: {', '.join(lost)}")
+    lost = _say_not_held(written, format)
     _report(labelled, rows, counts, written, drawn, out, unlabelled, lost, json)
+
+
+def _say_not_held(written: dict[str, dict[str, Any]], format: str) -> list[str]:
+    """Say what was lost in which part, a line a kind; returned are the kinds with their total counts."""
+    from tagbox.data.not_held import total
+
+    totals = []
+    for what in dict.fromkeys(what for entry in written.values() for what in entry["not_held"]):
+        counts = {e["path"]: e["not_held"][what] for e in written.values() if what in e["not_held"]}
+        totals.append(f"{total(what, counts.values()):,} {what}")
+        places = ", ".join(f"{count:,} in {path}" for path, count in counts.items())
+        say(f"{format} cannot hold {totals[-1]}: {places}")
+    return totals
 
 
 def _check_choices(

@@ -162,9 +162,7 @@ def regroup(dataset: Dataset, new_names: Mapping[str, str]) -> Dataset:
         ),
         annotations=replace(annotations, category_rows=new_row[annotations.category_rows]),
         unknown=np.unique(unknown, axis=0),
-        source=replace(
-            dataset.source, annotation_positions=dataset.source.annotation_positions[kept]
-        ),
+        source=dataset.source.take_annotations(kept),
     )
 
 

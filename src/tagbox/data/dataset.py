@@ -210,6 +210,9 @@ class Source:
         What the reader understood in a way that may not be meant.
     image_texts, category_texts
         Ids that are texts in the source, by the numbers that stand for them in the dataset.
+    reduced
+        (M,) bool: which annotations were more in the source than they are here (a polygon of which the box
+        is kept), by what they were, in the plural; not of COCO, whose records are copied.
     """
 
     path: Path
@@ -219,6 +222,15 @@ class Source:
     notes: tuple[Note, ...] = ()
     image_texts: Mapping[int, str] = field(default_factory=dict)
     category_texts: Mapping[int, str] = field(default_factory=dict)
+    reduced: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def take_annotations(self, kept: NDArray[np.intp]) -> Source:
+        """The source of the annotations at the rows `kept`."""
+        return replace(
+            self,
+            annotation_positions=self.annotation_positions[kept],
+            reduced={what: rows[kept] for what, rows in self.reduced.items()},
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -285,9 +297,8 @@ class Dataset(Records):
             annotations=replace(annotations, image_rows=new_row[annotations.image_rows]),
             unknown=np.column_stack([new_row[unknown[:, 0]], unknown[:, 1]]).astype(np.int32),
             source=replace(
-                self.source,
+                self.source.take_annotations(kept),
                 image_positions=self.source.image_positions[rows],
-                annotation_positions=self.source.annotation_positions[kept],
             ),
         )
 

@@ -22,17 +22,10 @@ from tagbox.data.formats.yolo import write_yolo
 from tagbox.data.image_files import flat_names
 from tagbox.data.record_pixels import RecordPixels
 from tagbox.errors import TagboxError
-from tagbox.files import read_file
 from tagbox.paths import inside
 
 Format = Literal["coco", "cls", "labels", "csv", "yolo", "labelme", "voc", "folders"]
 Pictures = Literal["reference", "link", "copy"]
-
-BOX_FORMATS: tuple[Format, ...] = ("coco", "yolo", "labelme", "voc")
-"""The formats that hold boxes."""
-
-NO_CROWD: tuple[Format, ...] = ("yolo", "labelme")
-"""The formats of boxes that cannot mark a crowd region."""
 
 # Files that name images; the other formats are folders that hold them.
 FILE_FORMATS: dict[str, str] = {"coco": ".json", "labels": ".json", "csv": ".csv"}
@@ -113,39 +106,14 @@ def export(
     return written
 
 
-def not_held(dataset: Dataset, format: Format) -> list[str]:
-    """What the dataset has and files of a format cannot hold, in words; crowd regions are left out of boxes."""
-    annotations, found = dataset.annotations, []
-    coco = dataset.source.format == "coco" and format != "coco"
-    counts = {
-        "boxes": int(annotations.has_box.sum()) if format not in BOX_FORMATS else 0,
-        "crowd regions, which are left out": int(annotations.crowd.sum())
-        if format in NO_CROWD
-        else 0,
-        "labels without a box, which become boxes of the whole image": (
-            int((~annotations.has_box).sum()) if format == "yolo" else 0
-        ),
-    }
-    found += [f"{count:,} {what}" for what, count in counts.items() if count]
-    if coco:
-        content = read_file(dataset.source.path)
-        fields = {
-            "segmentation": "segmentations",
-            "keypoints": "keypoints",
-            "attributes": "attributes",
-        }
-        found += [what for field, what in fields.items() if f'"{field}"'.encode() in content]
-        found.append("ids of images, annotations and categories")
-    if format not in ("coco", "labelme", "voc") and dataset.images.widths.any():
-        found.append("sizes of images")
-    return found
-
-
 def _without_crowd(dataset: Dataset) -> Dataset:
     """The dataset without its crowd regions, which would become ordinary boxes."""
     kept = np.flatnonzero(~dataset.annotations.crowd)
-    source = replace(dataset.source, annotation_positions=dataset.source.annotation_positions[kept])
-    return replace(dataset, annotations=dataset.annotations.take(kept), source=source)
+    return replace(
+        dataset,
+        annotations=dataset.annotations.take(kept),
+        source=dataset.source.take_annotations(kept),
+    )
 
 
 def _link_or_copy(source: Path, target: Path, how: Literal["link", "copy"]) -> None:

@@ -325,7 +325,9 @@ def adapt_detections(
         crowd=np.zeros(count, bool),
         ids=np.arange(count, dtype=np.int64),
     )
-    source = replace(original.source, annotation_positions=np.arange(count, dtype=np.int64))
+    source = replace(
+        original.source, annotation_positions=np.arange(count, dtype=np.int64), reduced={}
+    )
     carried = replace(original, annotations=as_annotations, source=source)
     changed = adapt(carried, replace(config, max_images=None))
     kept = detections.take(changed.annotations.ids.astype(np.intp))

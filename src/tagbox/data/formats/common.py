@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -39,6 +39,7 @@ def build_dataset(
     sizes: NDArray[np.int32] | None = None,
     unknown: NDArray[np.int32] | None = None,
     notes: Sequence[Note] = (),
+    reduced: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> Dataset:
     """Build the dataset of a format without ids; `sizes` is (N, 2) width and height.
 
@@ -67,6 +68,7 @@ def build_dataset(
             image_positions=np.arange(count, dtype=np.int64),
             annotation_positions=np.arange(len(annotations), dtype=np.int64),
             notes=tuple(notes),
+            reduced=reduced or {},
         ),
         unknown=np.zeros((0, 2), np.int32) if unknown is None else unknown,
     )

@@ -107,6 +107,7 @@ def read_labelme(
     image_rows: list[int] = []
     category_rows: list[int] = []
     boxes: list[tuple[float, float, float, float] | None] = []
+    drawn: list[bool] = []
     there = list_images(root)
     for source, record in records.items():
         try:
@@ -127,15 +128,18 @@ def read_labelme(
             continue
         image = len(files)
         files[name] = source
-        objects = [(shape.label, shape.box()) for shape in record.shapes]
-        objects += [(label, None) for label, is_set in (record.flags or {}).items() if is_set]
-        for label, box in objects:
+        objects = [(s.label, s.box(), s.shape_type != "rectangle") for s in record.shapes]
+        objects += [
+            (label, None, False) for label, is_set in (record.flags or {}).items() if is_set
+        ]
+        for label, box, is_drawn in objects:
             if label not in row_of:
                 report(not_listed(f"the label {label!r}", label, known, source))
                 continue
             image_rows.append(image)
             category_rows.append(row_of[label])
             boxes.append(box)
+            drawn.append(is_drawn)
     used = [records[source] for source in files.values()]
     sizes = [(r.imageWidth or 0, r.imageHeight or 0) for r in used]
     others = [name for name in there if name not in files]
@@ -152,6 +156,9 @@ def read_labelme(
         ),
         labelled=[True] * len(files) + [False] * len(others),
         sizes=np.array([*sizes, *[(0, 0)] * len(others)], np.int32).reshape(-1, 2),
+        reduced={
+            "shapes other than rectangles, of which the boxes are kept": np.array(drawn, bool)
+        },
     )
 
 

@@ -196,6 +196,7 @@ def read_yolo(
     image_rows: list[int] = []
     category_rows: list[int] = []
     boxes: list[Xywh] = []
+    more: list[bool] = []
     sizes = np.array([picture_size(root / name) for name in files], np.int32).reshape(-1, 2)
     content = {} if described is None else read_data_yaml(described)
     keypoints = None if described is None else keypoint_shape(content, described)
@@ -204,13 +205,21 @@ def read_yolo(
         if source not in present:
             continue
         size = (int(sizes[row, 0]), int(sizes[row, 1]))
+        longer: list[bool] = []
         try:
             lines = read_yolo_file(
-                source, len(categories), report, size=size, keypoints=keypoints, poses=poses
+                source,
+                len(categories),
+                report,
+                size=size,
+                keypoints=keypoints,
+                poses=poses,
+                longer=longer,
             )
         except TagboxError as fault:
             report(fault)
             continue
+        more += longer
         for category, box in lines:
             image_rows.append(row)
             category_rows.append(category)
@@ -230,6 +239,7 @@ def read_yolo(
         annotations=Annotations.from_labels(rows, np.array(category_rows, np.int32), pixels),
         labelled=[source.parent in with_labels for source in sources],
         sizes=sizes,
+        reduced={"polygons" if keypoints is None else "keypoints": np.array(more, bool)},
     )
 
 

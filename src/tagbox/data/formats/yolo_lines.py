@@ -143,6 +143,7 @@ def read_yolo_file(
     size: tuple[int, int] = (0, 0),
     keypoints: KeypointShape | None = None,
     poses: PoseTest | None = None,
+    longer: list[bool] | None = None,
 ) -> list[tuple[int, Xywh]]:
     """Read the category and the normalised box (corner, width, height; shares of the image) of every line.
 
@@ -159,6 +160,8 @@ def read_yolo_file(
         The shape of poses, of which the box is read; the keypoints are not checked.
     poses
         Gets the lines that are read as polygons.
+    longer
+        Gets for every box that is returned whether its line holds more: a polygon or keypoints.
 
     Raises
     ------
@@ -199,7 +202,8 @@ def read_yolo_file(
         if len(values) != 4 and (problem := _wrong_count(len(values), keypoints)):
             fault(*problem)
             continue
-        is_polygon = len(values) != 4 and keypoints is None
+        is_longer = len(values) != 4
+        is_polygon = is_longer and keypoints is None
         if is_polygon and poses is not None:
             # Before the range is checked: a third number of a keypoint may be 2.
             poses.add(values, path, number)
@@ -222,6 +226,8 @@ def read_yolo_file(
         else:
             x, y, w, h = values
             box = x - w / 2, y - h / 2, w, h
+        if longer is not None:
+            longer.append(is_longer)
         found.append((category, _clipped(box) if min(values) < 0 or max(values) > 1 else box))
     return found
 
