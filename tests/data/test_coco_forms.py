@@ -321,14 +321,40 @@ def test_two_categories_of_one_name_and_the_way_out(tmp_path: Path) -> None:
     coco = content()
     coco["categories"][1]["name"] = "disc"
     path = written(tmp_path, coco)
-    with pytest.raises(TagboxError, match="rename one of the two in the file; a --mapping") as e:
+    with pytest.raises(TagboxError, match="'name: name' of a --mapping file") as e:
         load_dataset(path)
     assert e.value.code == "duplicate-category-name"
     finding = next(f for f in check_dataset(path) if f.code == "duplicate-category-name")
-    assert "rename one of the two in the file; a --mapping" in finding.hint
-    coco["categories"][1]["name"] = "disc 2"
+    assert "'name (id N): new name'" in finding.hint
     mapping = tmp_path / "m.yaml"
-    mapping.write_text("disc 2: disc\n")
-    dataset = load_dataset(written(tmp_path, coco), DataConfig(mapping=mapping))
-    assert dataset.categories.names == ("disc",)
-    assert dataset.labels.tolist() == [[1], [1], [1]]
+    config = DataConfig(mapping=mapping)
+
+    def mapped(text: str) -> tuple[tuple[str, ...], list[list[int]]]:
+        mapping.write_text(text)
+        dataset = load_dataset(path, config)
+        assert "duplicate-category-name" not in [f.code for f in check_dataset(path, config)]
+        return dataset.categories.names, dataset.labels.tolist()
+
+    first, second = coco["categories"][0]["id"], coco["categories"][1]["id"]
+    apart = [[0, 1], [1, 0], [0, 1]]
+    assert mapped("disc: disc\n") == (("disc",), [[1], [1], [1]])
+    assert mapped("disc: ring\n") == (("ring",), [[1], [1], [1]])
+    assert mapped(f"disc (id {second}): ring\n") == (("disc", "ring"), apart)
+    assert mapped(f"disc (id {first}): ring\n") == (("ring", "disc"), apart)
+    both = f"disc (id {first}): a\ndisc (id {second}): b\n"
+    assert mapped(both) == (("a", "b"), apart)
+    assert mapped(f"disc: ring\ndisc (id {second}): null\n")[0] == ("ring",)
+    with pytest.raises(TagboxError, match="'name: name' of a --mapping file"):
+        mapped("dics: ring\n")
+
+
+def test_of_three_categories_of_one_name_each_must_be_told_apart(tmp_path: Path) -> None:
+    coco = content()
+    coco["categories"] = [{"id": n, "name": "disc"} for n in (1, 2, 3)]
+    path = written(tmp_path, coco)
+    mapping = tmp_path / "m.yaml"
+    mapping.write_text("disc (id 2): ring\n")
+    with pytest.raises(TagboxError, match=r"categories\[2\]"):
+        load_dataset(path, DataConfig(mapping=mapping))
+    mapping.write_text("disc (id 2): ring\ndisc: disc\n")
+    assert load_dataset(path, DataConfig(mapping=mapping)).categories.names == ("disc", "ring")

@@ -137,7 +137,16 @@ ERRORS = {
         coco(lambda c: c["images"][0].pop("width")),
     ),
     "a name twice": Case(
-        coco(put("categories", 1, name="cat")), "rename one of the two in the file", coco()
+        coco(put("categories", 1, name="cat")),
+        "merge them by a line 'name: name' of a --mapping file",
+        text("m.yaml", "cat: cat\n"),
+        changes={"mapping": Path("m.yaml")},
+    ),
+    "a name twice, renamed": Case(
+        coco(put("categories", 1, name="cat")),
+        "or rename one by 'name (id N): new name'",
+        text("m.yaml", "cat (id 2): dog\n"),
+        changes={"mapping": Path("m.yaml")},
     ),
     "not UTF-8": Case(
         text(TABLE, "image,labels\n1.png,\xe9lan\n".encode("latin-1")),

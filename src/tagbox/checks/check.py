@@ -23,8 +23,9 @@ from tagbox.checks.statistics import statistics
 from tagbox.config import DataConfig
 from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import Dataset
+from tagbox.data.formats.coco_columns import told_apart
 from tagbox.data.image_files import locate_images, require_images
-from tagbox.data.load import adapt, describe, read, source_of, stated_names
+from tagbox.data.load import adapt, describe, mapped_names, read, source_of, stated_names
 from tagbox.data.split import Split
 from tagbox.errors import TagboxError
 
@@ -217,6 +218,7 @@ def _read(
             records = read_records(source, findings)
             if records is None:
                 return None
+            records = told_apart(records, mapped_names(config))
             root, located = locate_images(source, records.files, config.images)
             if with_pictures:
                 records = with_file_sizes(records, root, located)

@@ -41,7 +41,8 @@ CODES: dict[str, Rule] = {
     "duplicate-annotation-id": Rule("error", "renumber the annotations from 1"),
     "duplicate-category-id": Rule("error", "give every category its own id"),
     "duplicate-category-name": Rule(
-        "error", "rename one of the two in the file; a --mapping can then merge them"
+        "error",
+        "merge them by a line 'name: name' of a --mapping file, or rename one by 'name (id N): new name'",
     ),
     "unknown-image-id": Rule("error", "add the image's record, or drop the annotation"),
     "unknown-category-id": Rule("error", "add the category's record, or drop the annotation"),

@@ -93,13 +93,19 @@ def group_by_supercategory(dataset: Dataset) -> Dataset:
 def apply_mapping(dataset: Dataset, mapping: Mapping[str, str | None], file: Path) -> Dataset:
     """Rename and merge categories; those mapped to None are dropped, those not named are kept.
 
+    A category that a reader told apart from an earlier one, as ``name (id N)``, is mapped as ``name`` is, unless it is
+    named itself.
+
     Raises
     ------
     TagboxError
         ``unknown-category`` for a name the dataset does not have, with the nearest names.
     """
     _check_known(list(mapping), dataset.categories.names, file, None)
-    names = {name: mapping.get(name, name) for name in dataset.categories.names}
+    texts, names = dataset.source.category_texts, {}
+    for name, number in zip(dataset.categories.names, dataset.categories.ids.tolist(), strict=True):
+        earlier = name.removesuffix(f" (id {texts.get(number, number)})")
+        names[name] = mapping.get(name, mapping.get(earlier, name))
     return regroup(dataset, {old: new for old, new in names.items() if new is not None})
 
 

@@ -115,7 +115,7 @@ def _read(
         case "coco":
             from tagbox.data.formats.coco import read_coco
 
-            return read_coco(path, config.images)
+            return read_coco(path, config.images, mapped_names(config))
         case "labels":
             from tagbox.data.formats.challenge import read_labels
 
@@ -152,8 +152,14 @@ def _wanted(config: DataConfig) -> frozenset[str]:
     """The names that a selection of categories may mean, before and after they are renamed; none without one."""
     if not config.categories:
         return frozenset()
-    renamed = {} if config.mapping is None else category_tools.read_mapping(config.mapping)
-    return frozenset(config.categories) | renamed.keys()
+    return frozenset(config.categories) | mapped_names(config)
+
+
+def mapped_names(config: DataConfig) -> frozenset[str]:
+    """The categories that the config's mapping names; none without one."""
+    if config.mapping is None:
+        return frozenset()
+    return frozenset(category_tools.read_mapping(config.mapping))
 
 
 @readable_files()

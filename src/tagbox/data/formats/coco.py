@@ -9,7 +9,7 @@ segmentations read.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from operator import attrgetter
@@ -30,6 +30,7 @@ from tagbox.data.formats.coco_columns import (
     annotation_columns,
     category_columns,
     image_columns,
+    told_apart,
 )
 from tagbox.data.image_files import check_relative, locate_images
 from tagbox.errors import TagboxError
@@ -52,7 +53,9 @@ class _Segmentations(msgspec.Struct, gc=False):
     annotations: list[_Segmentation] = []
 
 
-def read_coco(path: Path, images: Path | None = None) -> Dataset:
+def read_coco(
+    path: Path, images: Path | None = None, mapped: Collection[str] = frozenset()
+) -> Dataset:
     """Read a COCO instances JSON file.
 
     Parameters
@@ -64,6 +67,8 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
     images
         Folder of the images; searched when not given (`tagbox.data.image_files.locate_images`). Reading
         succeeds also when no image is found.
+    mapped
+        The categories that a mapping names: those of one name are told apart (`told_apart`).
 
     Returns
     -------
@@ -84,7 +89,7 @@ def read_coco(path: Path, images: Path | None = None) -> Dataset:
             if None not in map(attrgetter("bbox"), read.annotations or []):
                 content = memoryview(b"")  # It was larger than the records, and no longer needed.
             read = _columns(read)
-    columns = read
+    columns = told_apart(read, mapped)
     _check_boxes(columns, path)
     notes: tuple[Note, ...] = ()
     if np.isnan(columns.boxes[:, 0]).any():
@@ -265,7 +270,7 @@ def annotation_place(columns: Columns, row: int) -> str:
 _HINTS = {
     "duplicate-image-id": "give every record its own, or remove the one that is too many",
     "duplicate-category-id": "give every record its own, or remove the one that is too many",
-    "duplicate-category-name": "rename one of the two in the file; a --mapping can then merge them",
+    "duplicate-category-name": "merge them by a line 'name: name' of a --mapping file, or rename one by 'name (id N): new name'",
 }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -110,6 +111,23 @@ class Columns:
     crowd: NDArray[np.int8]
     image_texts: dict[int, str] = field(default_factory=dict)
     category_texts: dict[int, str] = field(default_factory=dict)
+
+
+C = TypeVar("C", bound=Columns)
+
+
+def told_apart(columns: C, mapped: Collection[str]) -> C:
+    """The columns in which categories of one name that a mapping names have names of their own.
+
+    The first of them keeps its name, others are ``name (id N)``, where `mapped` holds the name; else the ones are
+    that it holds so.
+    """
+    names: list[str] = []
+    for name, number in zip(columns.names, columns.category_ids.tolist(), strict=True):
+        own = f"{name} (id {columns.category_texts.get(number, number)})"
+        is_mapped = own in mapped or (name in mapped and name in names)
+        names.append(own if is_mapped and columns.names.count(name) > 1 else name)
+    return replace(columns, names=names)
 
 
 def column_of(records: list[Any], name: str, dtype: type[np.generic]) -> NDArray[Any]:
