@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tagbox.errors import TagboxError
+from tagbox.files import open_file
 from tagbox.text_output import encode_text
 
 TEMPORARY = ".tagbox-tmp"
@@ -177,8 +178,8 @@ def _umask() -> int:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes, read in blocks."""
-    with open(path, "rb") as opened:
+    """Hex SHA-256 of an ordinary file's bytes, read in blocks; raises what `open_file` does."""
+    with open_file(path) as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 

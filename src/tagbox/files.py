@@ -8,8 +8,8 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from tagbox.errors import TagboxError
 
@@ -25,7 +25,7 @@ _SPECIAL = {
 }
 
 
-def open_file(path: Path | str, most: int | None = None) -> BinaryIO:
+def open_file(path: Path | str, most: int | None = None) -> BufferedReader:
     """Open an ordinary file for reading bytes, without ever waiting for a pipe or a device.
 
     Parameters

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tagbox.atomic_io import TEMPORARY, atomic_write, cannot_write, locked_folder, sweep
 from tagbox.errors import TagboxError
+from tagbox.files import read_file
 
 MARK = ".tagbox"
 """The file in every folder that tagbox writes: a JSON object with ``format``, ``command`` and the files written."""
@@ -180,7 +181,7 @@ def marked_by(folder: Path) -> str | None:
 
 def _read_mark(folder: Path) -> tuple[str | None, set[str] | None]:
     try:
-        mark = json.loads((folder / MARK).read_bytes())
+        mark = json.loads(read_file(folder / MARK))
         if mark["format"] != _FORMAT:
             return None, None
         return str(mark["command"]), {

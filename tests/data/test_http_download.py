@@ -233,3 +233,17 @@ def test_a_password_is_sent_and_never_shown(tmp_path: Path) -> None:
                 download_file(url, tmp_path / "b")
             assert "cret" not in str(raised.value)
     assert shown_url("https://u:p@h/x@y") == "https://***@h/x@y"
+
+
+def test_what_is_no_ordinary_file_in_the_place_of_the_part(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"the user's")
+    part = tmp_path / ".a.part"
+    with serve(Site({"/a": CONTENT})) as site:
+        os.mkfifo(part)
+        with pytest.raises(TagboxError, match="not an ordinary file"):
+            download_file(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+        part.unlink()
+        part.symlink_to(other)
+        download_file(f"{site.url}/a", tmp_path / "a", sha256=DIGEST)
+    assert (tmp_path / "a").read_bytes() == CONTENT and other.read_bytes() == b"the user's"

@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagbox.atomic_io import sha256_of
 from tagbox.checks.check import check_datasets
 from tagbox.config.base import read_yaml as read_settings
 from tagbox.config.recipes import load_recipe
@@ -23,8 +24,11 @@ from tagbox.data.formats.yolo_lines import read_yolo_file
 from tagbox.data.load import load_dataset
 from tagbox.data.split import Split
 from tagbox.data.submission import read_submission
+from tagbox.data.unzip import same_content
 from tagbox.errors import TagboxError
 from tagbox.files import open_file, read_file
+from tagbox.images.drawn_files import refuse_drawn
+from tagbox.output_folder import MARK, marked_by
 from tagbox.predictions.coco_results import read_results
 from tagbox.predictions.files import read_predictions
 from tagbox.predictions.thresholds import read_thresholds
@@ -341,6 +345,25 @@ def test_pictures_that_are_special_files(tmp_path: Path) -> None:
         with pytest.raises(TagboxError) as caught:
             read_image(path)
         assert caught.value.code in ("image-unreadable", "image-missing")
+
+
+def test_files_of_folders_of_the_user_that_are_special(tmp_path: Path) -> None:
+    """A mark, a picture that may be replaced, one side of a comparison, what a digest is of."""
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"x")
+    for kind, path in special_files(tmp_path).items():
+        folder = tmp_path / f"out of {kind}"
+        folder.mkdir()
+        if kind not in ("long", "nul"):
+            (folder / MARK).symlink_to(path)
+            (folder / "kept.jpg").symlink_to(path)
+            assert marked_by(folder) is None
+            with pytest.raises(TagboxError, match="--save-images"):
+                refuse_drawn(folder, [tmp_path / "other" / "kept.png"])
+        assert not same_content(path, kept) and not same_content(kept, path)
+        if kind != "huge":
+            with pytest.raises(OSError):
+                sha256_of(path)
 
 
 def test_a_file_may_have_the_largest_size_and_no_more(tmp_path: Path) -> None:

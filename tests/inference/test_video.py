@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,20 @@ def test_what_is_no_video_is_refused_and_nothing_is_written(
         detect(path, annotated=tmp_path / "out.mp4")
     assert caught.value.code == ("video-missing" if content is None else "video-unreadable")
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_special_files_and_scripts_are_no_videos(tmp_path: Path) -> None:
+    """A pipe and the kernel's messages would wait for ever; a playlist has other files opened."""
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    (tmp_path / "kernel.mp4").symlink_to("/proc/kmsg")
+    (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
+    make_video(tmp_path / "clip.ts", frames=3)
+    (tmp_path / "concat.mp4").write_text("ffconcat version 1.0\nfile clip.ts\n")
+    for name in ("pipe", "loop", "kernel", "list", "concat"):
+        with pytest.raises(TagboxError) as caught, open_video(tmp_path / f"{name}.mp4"):
+            pass
+        assert caught.value.code == "video-unreadable", name
 
 
 def test_a_truncated_mp4_without_its_index_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,13 @@ def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(bytes(content))
+
+
+def test_a_pipe_in_a_checkpoint_is_passed_over(checkpoints: Checkpoints, said: list[str]) -> None:
+    newest = sorted(path for path in checkpoints.folder.iterdir() if path.is_dir())[-1]
+    for name in ("state.safetensors", "state.json"):
+        assert (newest / name).exists()
+        (newest / name).unlink()
+        os.mkfifo(newest / name)
+        assert checkpoints.latest() is not None
+        assert "not an ordinary file" in said[-1]

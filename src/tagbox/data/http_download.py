@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from tagbox.atomic_io import atomic_write, cannot_write, sha256_of, sole_use
 from tagbox.errors import TagboxError, bad_value
+from tagbox.files import open_file
 
 BLOCK = 1 << 18
 TIMEOUT_SECONDS = 30.0
@@ -94,8 +95,10 @@ def download_file(
         with sole_use(path.parent):
             if _identity(path) != before:
                 return path  # Another process fetched it while this one waited.
-            if not resume:
+            if not resume or part.is_symlink():
                 request.discard()
+            elif os.path.lexists(part):
+                open_file(part).close()  # It is written to.
             _complete_and_check(request, prefix)
             with open(part, "rb") as written:
                 os.fsync(written.fileno())

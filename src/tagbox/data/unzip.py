@@ -329,10 +329,10 @@ def _require_real_folders(folder: Path, names: list[str]) -> None:
 
 
 def same_content(a: Path, b: Path) -> bool:
-    """Whether two files have the same bytes."""
-    if not a.is_file() or a.stat().st_size != b.stat().st_size:
-        return False
-    with suppress(OSError), open(a, "rb") as one, open(b, "rb") as two:
+    """Whether two paths are ordinary files of the same bytes."""
+    with suppress(OSError), open_file(a) as one, open_file(b) as two:
+        if os.fstat(one.fileno()).st_size != os.fstat(two.fileno()).st_size:
+            return False
         while block := one.read(_BLOCK):
             if block != two.read(len(block)):
                 return False

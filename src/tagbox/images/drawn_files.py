@@ -12,6 +12,7 @@ from PIL import Image
 
 from tagbox.atomic_io import atomic_path
 from tagbox.errors import TagboxError
+from tagbox.files import open_file
 from tagbox.paths import refuse_inputs
 
 DRAWN = b"drawn by tagbox"
@@ -79,7 +80,7 @@ def refuse_drawn(folder: Path, paths: Sequence[Path]) -> None:
 def _is_drawn(path: Path) -> bool:
     """Whether an earlier call of `save_jpegs` wrote the file."""
     try:
-        with Image.open(path) as opened:
+        with open_file(path) as content, Image.open(content) as opened:
             return bool(opened.info.get("comment") == DRAWN)
     except Exception:  # Pillow's plug-ins raise nearly anything on damaged files.
         return False

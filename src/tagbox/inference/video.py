@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_path
 from tagbox.errors import TagboxError, extra_missing
+from tagbox.files import open_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,6 +25,11 @@ SUFFIXES = frozenset(
 """What names of video files end in."""
 _CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
 _ENCODERS = (("h264", {"crf": "20"}), ("mpeg4", {"qscale": "3"}))
+# Playlists, of any suffix, have other files and addresses opened.
+_ONLY_THE_FILE = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,matroska,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,m4v,h264,hevc,ivf,nut,dv",
+}
 _REPLACE = "copy the file again, or repair it"
 _ENDS_EARLY = 0.98
 """Share of the frames or the seconds that a file states which it must hold."""
@@ -122,10 +127,13 @@ def open_video(path: Path) -> Iterator[VideoReader]:
         ``extra-missing``; ``video-missing``; ``video-unreadable`` for a file that is no video.
     """
     av = import_av()
-    if not os.path.isfile(path):
-        raise TagboxError("video-missing", "no such file", file=path, hint="check the path")
     try:
-        container = av.open(str(path))
+        open_file(path).close()
+        container = av.open(f"file:{path}", options=_ONLY_THE_FILE)
+    except FileNotFoundError as error:
+        raise TagboxError(
+            "video-missing", "no such file", file=path, hint="check the path"
+        ) from error
     except (av.error.FFmpegError, OSError) as error:
         raise _unreadable(path, error.strerror or str(error)) from error
     with container:

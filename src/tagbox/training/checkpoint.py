@@ -19,6 +19,7 @@ import numpy as np
 
 from tagbox.atomic_io import atomic_path, atomic_write, cannot_write, sha256_of
 from tagbox.errors import TagboxError
+from tagbox.files import open_file, read_file
 from tagbox.output_folder import atomic_folder
 from tagbox.training.distributed import Runtime, unwrapped
 
@@ -101,6 +102,7 @@ class Checkpoints:
 
         path = self._best(epoch)
         try:
+            open_file(path).close()
             return dict(load_file(path))
         except (OSError, SafetensorError, ValueError) as error:
             raise TagboxError(
@@ -124,7 +126,7 @@ class Checkpoints:
         from safetensors.torch import load_file
 
         try:
-            description = msgspec.json.decode((folder / DESCRIPTION).read_bytes())
+            description = msgspec.json.decode(read_file(folder / DESCRIPTION))
             if description["format_version"] != FORMAT_VERSION:
                 raise ValueError(f"it has format version {description['format_version']}")
             if sha256_of(folder / STATE) != description["sha256"]:
@@ -165,7 +167,7 @@ class Checkpoints:
 def _best_of(folder: Path) -> int:
     """The best epoch that a checkpoint names; -1 where it is damaged."""
     try:
-        return int(msgspec.json.decode((folder / DESCRIPTION).read_bytes())["best_epoch"])
+        return int(msgspec.json.decode(read_file(folder / DESCRIPTION))["best_epoch"])
     except (OSError, KeyError, TypeError, ValueError):
         return -1
 

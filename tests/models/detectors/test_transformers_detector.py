@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -336,6 +337,24 @@ def test_a_configuration_that_is_none(folders: dict[str, Path], tmp_path: Path) 
     with pytest.raises(TagboxError) as raised:
         loaded(tmp_path)
     assert raised.value.code == "detector-transformer"
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_a_configuration_that_is_a_pipe_or_too_deep(
+    name: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = broken(folders["rt_detr"], tmp_path)
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    # A folder without an ordinary config.json is not taken for a model.
+    found = "no detector" if name == "config.json" else "not an ordinary file"
+    with pytest.raises(TagboxError, match=found):
+        loaded(folder)
+    (folder / name).unlink()
+    (folder / name).write_text('{"a":' * 10_000)
+    with pytest.raises(TagboxError, match="cannot be read") as caught:
+        loaded(folder)
+    assert caught.value.code == "detector-transformer"
 
 
 def test_other_weights_than_the_configurations(folders: dict[str, Path], tmp_path: Path) -> None:

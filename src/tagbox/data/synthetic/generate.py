@@ -25,6 +25,7 @@ from tagbox.data.synthetic.scene import (
 from tagbox.data.synthetic.shapes import Shape, shapes
 from tagbox.data.text import near
 from tagbox.errors import TagboxError
+from tagbox.files import open_file
 from tagbox.interrupts import end_with_parent, starting_processes
 from tagbox.output_folder import atomic_folder
 
@@ -212,7 +213,7 @@ def _is_generated(path: Path) -> bool:
 
 def _begins(path: Path, text: str) -> bool:
     try:
-        with open(path, "rb") as opened:
+        with open_file(path) as opened:
             return opened.read(len(text)) == text.encode()
     except OSError:
         return False

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.errors import TagboxError
+from tagbox.files import read_file
 from tagbox.models.backbones.efficientnet_lite import describe, state_shapes
 
 
@@ -69,7 +70,7 @@ def load_packaged(variant: str) -> dict[str, NDArray[Any]]:
     """
     package, path = PACKAGES[variant], package_file(variant)
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise TagboxError(
             "weights-missing",

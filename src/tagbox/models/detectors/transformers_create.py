@@ -21,6 +21,7 @@ import torch
 from tagbox.config.detector import HUGGINGFACE, DetectorConfig
 from tagbox.config.detector_training import input_size
 from tagbox.errors import TagboxError
+from tagbox.files import read_file
 from tagbox.models.backbones import Colour
 from tagbox.models.detectors.base import DetectorSpec
 from tagbox.models.detectors.transformers_detector import TransformerDetector
@@ -113,6 +114,7 @@ STRIDE = 32
 LARGEST = 2048
 SCORE_THRESHOLD = 0.01
 DETECTIONS = 100
+_MOST_BYTES = 1 << 26
 
 
 def create_transformer(config: DetectorConfig, categories: int) -> TransformerDetector:
@@ -179,7 +181,7 @@ def _settings(folder: Path, name: str) -> tuple[Any, Colour, Colour]:
     from transformers import AutoConfig
 
     try:
-        kind = json.loads((folder / "config.json").read_bytes()).get("model_type")
+        kind = json.loads(read_file(folder / "config.json", _MOST_BYTES)).get("model_type")
         if kind not in FAMILIES:
             raise TagboxError(
                 "detector-transformer",
@@ -191,8 +193,10 @@ def _settings(folder: Path, name: str) -> tuple[Any, Colour, Colour]:
         with _quiet():
             settings = AutoConfig.from_pretrained(folder, local_files_only=True)
         processor = folder / "preprocessor_config.json"
-        preprocessing = json.loads(processor.read_bytes()) if processor.is_file() else {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        preprocessing = {}
+        if os.path.lexists(processor):
+            preprocessing = json.loads(read_file(processor, _MOST_BYTES))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise TagboxError(
             "detector-transformer",
             f"its configuration cannot be read ({_first_line(error)})",
