@@ -87,6 +87,24 @@ def test_an_archive_by_its_address(tmp_path: Path) -> None:
         assert (tmp_path / "out" / "val2017" / "000000000285.jpg").read_bytes() == b"other"
 
 
+def test_addresses_that_differ_in_their_query(tmp_path: Path) -> None:
+    """The record does not hold the query's values, but knows them again."""
+    other = zip_of({"val2017/1.jpg": b"1"})
+    with serve(Site({"/a.zip?id=s3cret": ZIP, "/a.zip?id=2": other})) as site:
+        url = f"{site.url}/a.zip?id=s3cret"
+        download_archive(url, tmp_path)
+        assert download_archive(url, tmp_path).there_already
+        assert "s3cret" not in (tmp_path / MANIFEST).read_text()
+        assert not download_archive(f"{site.url}/a.zip?id=2", tmp_path).there_already
+        assert (tmp_path / "val2017" / "1.jpg").read_bytes() == b"1"
+        # A record of an earlier version holds the query itself.
+        record = json.loads((tmp_path / MANIFEST).read_bytes())
+        record["a.zip"]["url"] = f"{site.url}/a.zip?id=2"
+        del record["a.zip"]["query_sha256"]
+        (tmp_path / MANIFEST).write_text(json.dumps(record))
+        assert download_archive(f"{site.url}/a.zip?id=2", tmp_path).there_already
+
+
 def test_an_official_archive_from_a_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ARCHIVES, "val2017", Archive("zips/val2017.zip", len(ZIP), DIGEST, "two"))
     with serve(Site({"/mirror/zips/val2017.zip": ZIP})) as site:

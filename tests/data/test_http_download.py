@@ -235,6 +235,26 @@ def test_a_password_is_sent_and_never_shown(tmp_path: Path) -> None:
     assert shown_url("https://u:p@h/x@y") == "https://***@h/x@y"
 
 
+SECRET = "a/a.zip?X-Amz-Signature=s3cret&token=s3cret&id=7&s3cret#s3cret"
+
+
+def test_the_values_of_a_query_are_sent_and_never_shown(tmp_path: Path) -> None:
+    asked = "/a/a.zip?X-Amz-Signature=s3cret&token=s3cret&id=7&s3cret"
+    with serve(Site({asked: CONTENT})) as site:
+        download_file(f"{site.url}/{SECRET}", tmp_path / "a", sha256=DIGEST)
+        with pytest.raises(TagboxError, match="404") as raised:
+            download_file(f"{site.url}/none{SECRET}", tmp_path / "b")
+    assert "s3cret" not in str(raised.value) and "token=***" in str(raised.value)
+    for url in (f"ftp://h/{SECRET}", f"http://127.0.0.1:9/{SECRET}", f"http://[/{SECRET}"):
+        with pytest.raises(TagboxError) as raised:
+            download_file(url, tmp_path / "b")
+        assert "s3cret" not in str(raised.value)
+    assert shown_url("https://h/a;b=1&c=2") == "https://h/a;b=1&c=2"
+    assert shown_url(f"https://h/{SECRET}") == (
+        "https://h/a/a.zip?X-Amz-Signature=***&token=***&id=***&***#***"
+    )
+
+
 def test_what_is_no_ordinary_file_in_the_place_of_the_part(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_bytes(b"the user's")

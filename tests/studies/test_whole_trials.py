@@ -26,6 +26,14 @@ def config(base: ClassifierConfig) -> ClassifierConfig:
     return replace(base, epochs=1, finetune=how)
 
 
+USERS = ("8/notes.txt", "read me.txt", ".7")
+
+
+def runs_of(study: Study) -> set[str]:
+    names = {path.name for path in (study.folder / "trials").iterdir()}
+    return names - {name.partition("/")[0] for name in USERS}
+
+
 @pytest.fixture(scope="module")
 def searched(
     tuned: Tuned, config: ClassifierConfig, tmp_path_factory: pytest.TempPathFactory
@@ -35,10 +43,14 @@ def searched(
     kept = []
     for trials in (2, 3):
         study = tuned(folder, config=config, search=SEARCH, trials=trials)
-        kept.append({path.name for path in (study.folder / "trials").iterdir()})
+        kept.append(runs_of(study))
         # A kill in the middle of a trial leaves these; the next go clears them.
         (study.folder / "trials" / ".3.partial" / "checkpoints" / "000000001").mkdir(parents=True)
         (study.folder / "trials" / "7").mkdir()
+        # And these are the user's.
+        (study.folder / "trials" / "8").mkdir(exist_ok=True)
+        for name in USERS:
+            (study.folder / "trials" / name).write_text("mine")
     return tuned(folder, config=config, search=SEARCH, trials=4), kept
 
 
@@ -49,7 +61,8 @@ def test_only_the_best_trials_run_is_kept(searched: tuple[Study, list[set[str]]]
         best = max(trials[:count], key=lambda row: float(row["value"]))
         assert names == {best["trial"]}
     name = str(study.result["best"]["trial"])
-    assert {path.name for path in (study.folder / "trials").iterdir()} == {name}
+    assert runs_of(study) == {name}
+    assert all((study.folder / "trials" / own).read_text() == "mine" for own in USERS)
     run = study.folder / "trials" / name
     assert not (run / "report.html").exists()
     assert Classifier.load(run).categories

@@ -59,6 +59,7 @@ def download(
         download_sample,
         resolve,
     )
+    from tagbox.data.http_download import shown_url
 
     if not names:
         _list(json)
@@ -95,7 +96,7 @@ def download(
         say(describe(done))
         results.append(
             {
-                "name": name,
+                "name": shown_url(name),
                 "folder": str(done.folder),
                 "url": done.url,
                 "sha256": done.sha256,

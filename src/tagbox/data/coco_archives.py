@@ -26,8 +26,10 @@ from tagbox.data.download_record import (
     Manifest,
     digest_of_own,
     files_below,
+    is_of,
     not_own,
     own_files,
+    recorded_address,
 )
 from tagbox.data.formats.coco import read_coco
 from tagbox.data.formats.coco_write import write_coco
@@ -206,7 +208,7 @@ def download_archive(
     manifest = Manifest(out / MANIFEST)
     shown = shown_url(url)
     entry = manifest.entries.get(path.name)
-    if entry is not None and (entry.url != shown or sha256 not in (None, entry.sha256)):
+    if entry is not None and (not is_of(entry, url) or sha256 not in (None, entry.sha256)):
         entry = None
     if (
         entry is not None
@@ -224,7 +226,8 @@ def download_archive(
     def record(file: Path, known_digest: str | None = sha256, **more: Any) -> str:
         digest = known_digest or sha256_of(file)
         size = file.stat().st_size
-        manifest.record(path.name, Entry(url=shown, bytes=size, sha256=digest, **more))
+        entry = Entry(bytes=size, sha256=digest, **recorded_address(url), **more)
+        manifest.record(path.name, entry)
         return digest
 
     fetched: list[str] = []

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from tagbox.atomic_io import atomic_write, sha256_of
+from tagbox.data.http_download import shown_url, without_user
 from tagbox.errors import TagboxError
 from tagbox.output_folder import marked_files
 from tagbox.paths import leads_outside
@@ -21,13 +24,30 @@ MANIFEST = "downloads.json"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An archive in ``downloads.json``; `files` is None until it is unpacked, `damaged` where it cannot be."""
+    """An archive in ``downloads.json``; `files` is None until it is unpacked, `damaged` where it cannot be.
+
+    `query_sha256` is of the query of its address, whose values may be secret.
+    """
 
     url: str
+    query_sha256: str | None = None
     bytes: Annotated[int, msgspec.Meta(ge=0)]
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     files: dict[str, Annotated[int, msgspec.Meta(ge=0)]] | None = None
     damaged: bool = False
+
+
+def recorded_address(url: str) -> dict[str, Any]:
+    """An address as the fields `url` and `query_sha256` of an `Entry`."""
+    query = urlsplit(without_user(url)).query
+    digest = hashlib.sha256(query.encode(errors="surrogatepass")).hexdigest() if query else None
+    return {"url": shown_url(url), "query_sha256": digest}
+
+
+def is_of(entry: Entry, url: str) -> bool:
+    """Whether an entry is that of an address; those of earlier versions have the query in theirs."""
+    recorded = {"url": entry.url, "query_sha256": entry.query_sha256}
+    return recorded in (recorded_address(url), {"url": without_user(url), "query_sha256": None})
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,14 @@ def require_sha256(digest: str) -> None:
 
 
 def shown_url(url: str) -> str:
-    """An address for messages and records: without its user name and password."""
+    """An address for messages and records: without its user name and password, and the values of its query."""
+    url = without_user(url)
+    start = re.split(r"[?#]", url, maxsplit=1)[0]
+    return start + re.sub(r"([?&;#](?:[^=&;#]*=)?)[^&;#]+", r"\1***", url[len(start) :])
+
+
+def without_user(url: str) -> str:
+    """An address without its user name and password."""
     return re.sub(r"^([A-Za-z][\w+.-]*://)[^/?#]*@", r"\1***@", url)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import re
@@ -40,6 +41,8 @@ def download_weights(url: str) -> Path:
     # Model pages call every file model.safetensors; the whole path keeps them apart.
     host = parts.netloc.rpartition("@")[2].replace(":", "_")
     name = f"{host}/{parts.path.strip('/')}"
+    if parts.query:
+        name += f"-{hashlib.sha256(parts.query.encode()).hexdigest()[:16]}"
     path = inside(cache_folder("weights"), name)
     digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", parts.path)
     prefix = digits[1] if digits else None

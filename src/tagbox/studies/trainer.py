@@ -6,13 +6,17 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
+from tagbox.atomic_io import TEMPORARY
 from tagbox.backends.feature_cache import FeatureCache
 from tagbox.config import DataConfig
 from tagbox.data.dataset import Dataset
+from tagbox.errors import TagboxError
+from tagbox.output_folder import made_by_run, require_made
 from tagbox.progress import Progress, Silent
 from tagbox.training.history import Row
 from tagbox.training.resolve_config import Training, steps, with_steps
@@ -163,11 +167,11 @@ class Trainer(ABC, Generic[Training]):
         return {folder.name for folder in self.runs.iterdir() if not folder.name.startswith(".")}
 
     def keep_only(self, names: set[str]) -> None:
-        """Remove every other run directory, also partial ones."""
+        """Remove every other run directory, also partial ones; what tagbox did not make stays."""
         if not self.runs.exists():
             return
         for folder in self.runs.iterdir():
-            if folder.name not in names:
+            if folder.name not in names and _is_run(folder):
                 shutil.rmtree(folder, ignore_errors=True)
         if not any(self.runs.iterdir()):
             self.runs.rmdir()
@@ -213,6 +217,18 @@ class Trainer(ABC, Generic[Training]):
     @abstractmethod
     def _train(self, config: Training, run_dir: RunDir, on_epoch: OnEpoch | None) -> Trained | None:
         """Train all stages and evaluate."""
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is a run, whole or partial, and holds nothing that tagbox did not write."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    if folder.name.startswith("."):
+        return folder.name.endswith((".partial", ".old.tmp", TEMPORARY))
+    with suppress(TagboxError):
+        require_made(folder, "run", made_by_run)
+        return True
+    return False
 
 
 def with_machine(config: Training, machine: Mapping[str, str]) -> Training:
