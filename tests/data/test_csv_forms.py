@@ -190,6 +190,40 @@ def test_cutting_at_spaces_is_said(tmp_path: Path) -> None:
         assert dataset.source.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("title", "cells"),
+    [
+        ("tags", ["tri", "bar disc tri", "bar disc tri"]),
+        ("tags", ["bar tri", "disc", "tri", "bar disc tri"]),
+        ("labels", ["clear primary", "haze primary water", "clear", "water clear haze"]),
+        ("Finding_Labels", ["a b", "b c", "c", "a c b"]),
+    ],
+)
+def test_lists_with_spaces_are_read_without_a_word(
+    tmp_path: Path, title: str, cells: list[str]
+) -> None:
+    rows = "".join(f"p{number}.png,{cell}\n" for number, cell in enumerate(cells))
+    dataset = read_csv(table(tmp_path, f"image,{title}\n{rows}"))
+    assert dataset.categories.names == tuple(sorted({w for cell in cells for w in cell.split()}))
+    assert dataset.source.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("title", "cells"),
+    [
+        ("labels", ["hot dog", "dog", "cat"]),
+        ("tags", ["red disc", "blue bar", "tri"]),
+        ("classes", ["red disc", "blue disc", "red bar", "blue bar"]),
+    ],
+)
+def test_names_with_spaces_in_a_column_of_lists_are_warned_of(
+    tmp_path: Path, title: str, cells: list[str]
+) -> None:
+    rows = "".join(f"p{number}.png,{cell}\n" for number, cell in enumerate(cells))
+    (note,) = read_csv(table(tmp_path, f"image,{title}\n{rows}")).source.notes
+    assert note.code == "labels-separator"
+
+
 def test_commas_in_a_singular_column(tmp_path: Path) -> None:
     whole = read_csv(table(tmp_path, 'image,label\na.png,"tench, Tinca"\nb.png,"crane, bird"\n'))
     assert whole.categories.names == ("crane, bird", "tench, Tinca")

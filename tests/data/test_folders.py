@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tagbox import DataConfig, TagboxError
+from tagbox.data.export import Format, Pictures, export
 from tagbox.data.formats.class_folders import class_of_each
+from tagbox.data.image_files import require_images
 from tagbox.data.load import load_dataset
 
 
@@ -40,6 +42,40 @@ def test_names_fix_the_order(classes: Path, tmp_path: Path) -> None:
     with pytest.raises(TagboxError) as caught:
         load_dataset(classes, DataConfig(names=names))
     assert (caught.value.code, caught.value.where) == ("unknown-category", "cat")
+
+
+@pytest.mark.parametrize("format", ["labels", "csv", "coco", "cls"])
+@pytest.mark.parametrize("pictures", ["reference", "copy"])
+def test_written_in_another_format_and_read_again(
+    classes: Path, tmp_path: Path, format: Format, pictures: Pictures
+) -> None:
+    """Its pictures stay in the folders of the classes, of which the keys of a labels JSON say nothing."""
+    dataset = load_dataset(classes).take([1, 2, 3])
+    if format == "cls":
+        pictures = "copy"
+    written = export(dataset, tmp_path / "out", "train", format, pictures)
+    images = classes if pictures == "reference" else None
+    again = load_dataset(written, DataConfig(images=images))
+    require_images(again)
+    assert [path.is_file() for path in map(again.images.path, range(3))] == [True] * 3
+    assert sorted(map(tuple, again.labels.tolist())) == sorted(map(tuple, dataset.labels.tolist()))
+    assert again.categories.names == ("cat", "dog")
+
+
+def test_a_stem_in_two_folders_below_is_ambiguous(
+    tmp_path: Path, picture: Callable[..., Path]
+) -> None:
+    for name in ("images/a/1.jpg", "images/b/1.jpg", "images/b/2.jpg"):
+        picture(tmp_path / name)
+    (tmp_path / "classes.txt").write_text("cat\n")
+    path = tmp_path / "train.json"
+    path.write_text('{"1": [0], "2": [0]}')
+    dataset = load_dataset(path)
+    assert [dataset.images.path(row).is_file() for row in range(2)] == [False, True]
+    path.write_text('{"1": [0]}')
+    with pytest.raises(TagboxError) as caught:
+        require_images(load_dataset(path))
+    assert caught.value.code == "image-ambiguous"
 
 
 def test_several_labels_do_not_fit(coco: Callable[..., Path]) -> None:

@@ -6,6 +6,7 @@ A ``.cls`` file has one category index a line; the JSON form is that of `tagbox.
 from __future__ import annotations
 
 import os
+from itertools import product
 from pathlib import Path
 
 from tagbox.data import categories as coco80
@@ -29,7 +30,6 @@ from tagbox.data.image_files import (
     candidate_folders,
     check_relative,
     flat_names,
-    is_image,
     list_images,
     require_folder,
 )
@@ -245,12 +245,19 @@ def read_labels(path: Path, images: Path | None = None, names: Path | None = Non
     categories = coco80.categories() if names is None else Categories.from_names(read_names(names))
     labels = read_submission(path, len(categories))
     require_folder(images)
-    root, index = path.parent, {}
-    for folder in [images] if images is not None else candidate_folders(path):
-        found = by_stem([e.name for e in folder.iterdir() if is_image(e.name)], folder)
-        found |= match_names(labels.keys() - found.keys(), found.values(), IMAGE_SUFFIXES)
-        if labels.keys() & found.keys():
+    folders = [images] if images is not None else candidate_folders(path)
+    root, index = path.parent, dict[str, str]()
+    # Folders below, as those of classes, are searched only where pictures are missing.
+    for recursive, folder in product((False, True), folders):
+        there = list_images(folder, recursive=recursive)
+        if recursive:
+            found = match_names(labels, there, IMAGE_SUFFIXES, anywhere=True)
+        else:
+            found = by_stem(there, folder)
+            found |= match_names(labels.keys() - found.keys(), there, IMAGE_SUFFIXES)
+        if labels.keys() <= found.keys() or (labels.keys() & found.keys() and not index):
             root, index = folder, found
+        if labels.keys() <= index.keys():
             break
     files = [index.get(key, f"{unescaped(key)}.jpg") for key in labels]
     check_relative(files, path, "key {} (counted from 0)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
 from tagbox.data.dataset import Note
@@ -175,7 +176,7 @@ def _separated(
     if separator in (None, ","):
         cut = next((cell for cell in cells if len(_cut(cell, separator)) > 1), None)
         words = _cut(cut, separator) if cut is not None else []
-        doubtful = separator is None or title in SINGLE
+        doubtful = title in SINGLE or (separator is None and not _recombined(cells, title))
         if cut is not None and doubtful and not all(map(_is_number, words)):
             between = "commas" if separator else "spaces"
             found = f"cut at {between}: {cut[:60]!r} is {' and '.join(map(repr, words[:5]))}"
@@ -188,6 +189,17 @@ def _separated(
 
 def _cut(cell: str, separator: str | None) -> list[str]:
     return [word.strip() for word in cell.split(separator) if word.strip()]
+
+
+def _recombined(cells: Collection[str], title: str) -> bool:
+    """Whether cells look like lists of words, which stand in several of them: nearly all, of tags one is enough."""
+    lists = {frozenset(cell.split()) for cell in cells}
+    count = Counter(word for words in lists for word in words)
+    together = {word for words in lists if len(words) > 1 for word in words}
+    once = sum(count[word] == 1 for word in together)
+    if title in ("tags", "tag_names"):
+        return once < len(together)
+    return len(set(map(len, lists))) > 1 and 10 * once <= len(together)
 
 
 def _is_number(word: str) -> bool:
