@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from tagbox.data.dataset import Annotations, Categories
@@ -17,7 +19,7 @@ from tagbox.data.formats.common import build_dataset
 from tagbox.data.load import load_dataset
 from tagbox.data.split import Split
 from tagbox.errors import TagboxError
-from tagbox.paths import inside, is_plain_name
+from tagbox.paths import inside, is_plain_name, leading_outside, leads_outside
 from user_files import hashes
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -157,3 +159,16 @@ def test_names_of_runs_and_parts() -> None:
         "é" * 101,
     ):
         assert not is_plain_name(name), name
+
+
+@given(st.lists(st.text("a.:/\\~\n C"), max_size=6))
+def test_many_names_are_judged_as_each_is(names: list[str]) -> None:
+    wanted = [position for position, name in enumerate(names) if leads_outside(name)]
+    assert leading_outside(names) == wanted
+
+
+@pytest.mark.parametrize("name", ["/a", "\\a", "../a", "a/..", "a\\..\\b", "C:\\a", "c:/a", ".."])
+def test_one_name_that_leads_outside_is_found_among_many(name: str) -> None:
+    names = ["a.jpg", "b..c/d.jpg", "a:b.jpg", "~/a", "\n/a"]
+    assert leading_outside([*names, name, *names]) == [len(names)]
+    assert leading_outside(names) == []
