@@ -7,6 +7,7 @@ import subprocess
 import warnings
 import zlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,40 @@ def test_a_class_of_any_kind_that_pillow_reads(tmp_path: Path, suffix: str) -> N
     assert len(collect_images([tmp_path])) == 2 and passed_over([tmp_path]) is None
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_heic_is_read_where_the_package_for_it_is_installed(
+    tmp_path: Path, orientation: int
+) -> None:
+    """How the pixels are turned is said by the file itself; the orientation in its EXIF means nothing."""
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[:, :32] = 200, 30, 30
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in ("disc/1.png", "bar/1.heic"):
+        (tmp_path / name).parent.mkdir()
+    Image.fromarray(pixels).save(tmp_path / "disc/1.png")
+    try:
+        Image.fromarray(pixels).save(tmp_path / "bar/1.heic", "HEIF", quality=95, exif=exif)
+    except (OSError, ValueError, KeyError) as error:
+        pytest.skip(f"it cannot encode: {error}")
+    image = read_image(tmp_path / "bar/1.heic")
+    assert image.shape == pixels.shape
+    assert np.abs(image.astype(int) - pixels).mean() < 8
+    assert read_header(tmp_path / "bar/1.heic").upright == (64, 48)
+    dataset = load_dataset(tmp_path)
+    assert dataset.labels.sum(axis=0).tolist() == [1, 1]
+    assert len(collect_images([tmp_path])) == 2 and passed_over([tmp_path]) is None
+    assert not [f for f in check_dataset(tmp_path) if f.severity == "error"]
+    cut = tmp_path / "bar/1.heic"
+    cut.write_bytes(cut.read_bytes()[:-200])
+    with pytest.raises(TagboxError) as caught:
+        read_image(cut)
+    assert caught.value.file == str(cut)
+
+
+@pytest.mark.skipif(find_spec("pillow_heif") is not None, reason="HEIC is read here")
 def test_other_kinds_are_counted_with_the_way_out(
     tmp_path: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
