@@ -35,7 +35,7 @@ def saved(values: NDArray[Any], format: str, tags: dict[int, Any] | None = None)
 
 
 def png16(values: NDArray[np.uint16]) -> bytes:
-    """A PNG of (H, W, 3 or 4) 16-bit samples, which Pillow cannot write."""
+    """A PNG of (H, W, 2, 3 or 4) 16-bit samples, which Pillow cannot write."""
     height, width, channels = values.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
 
@@ -43,7 +43,7 @@ def png16(values: NDArray[np.uint16]) -> bytes:
         check = zlib.crc32(name + content)
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
 
-    head = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
@@ -74,6 +74,10 @@ def test_all_of_16_bits_keep_the_upper_8_in_silence(format: str) -> None:
         ({280: 1000, 281: 3550}, RAMP.astype(np.uint16) * 10 + 1000, RAMP),
         ({340: -1.0, 341: 1.0}, (RAMP / 127.5 - 1).astype(np.float32), RAMP),
         ({341: 25500.0}, (RAMP * 100.0).astype(np.float32), RAMP),
+        ({340: 100.0, 341: 355.0}, (RAMP + 100.0).astype(np.float32), RAMP),
+        # 0 is white.
+        ({262: 0}, 65535 - RAMP.astype(np.uint16) * 257, RAMP),
+        ({262: 0}, (1 - RAMP / 255).astype(np.float32), RAMP),
     ],
 )
 def test_a_stated_range_is_taken_without_a_word(
@@ -112,6 +116,48 @@ def test_colors_of_12_bits_in_16_keep_all_8_levels(channels: int) -> None:
     assert len(told) == 1
     image, told = decoded(png16(np.repeat(RAMP[..., None], 3, axis=2).astype(np.uint16) * 257))
     assert np.array_equal(image[..., 2], RAMP) and not told
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_an_alpha_of_12_bits_is_opaque(channels: int) -> None:
+    values = np.repeat(RAMP[..., None], channels, axis=2).astype(np.uint16) << 4
+    values[..., -1] = 4095
+    image, told = decoded(png16(values))
+    # Of gray and alpha Pillow gives the upper 4 of the 12 bits.
+    assert np.abs(image[..., 0] - RAMP.astype(int)).max() <= (0 if channels == 4 else 15)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("none", "kind", "tags"),
+    [
+        (-9999, np.float32, {42113: "-9999"}),
+        (65535, np.uint16, {42113: "65535"}),
+        (float(np.finfo(np.float32).max), np.float32, {}),
+        (-float(np.finfo(np.float32).max), np.float32, {}),
+        (np.nan, np.float32, {}),
+    ],
+)
+def test_values_that_stand_for_none_do_not_count(none: float, kind: Any, tags: Any) -> None:
+    values = (RAMP * 10.0).astype(kind)
+    values[:, :3] = none
+    image, told = decoded(saved(values, "TIFF", tags))
+    assert np.abs(image[:, 3:, 0] - RAMP[:, 3:] * (10 / 16)).max() <= 1
+    assert len(told) == 1 and "12 bit" in told[0]
+
+
+def test_one_bright_pixel_does_not_hide_that_the_rest_is_black() -> None:
+    values = RAMP.astype(np.uint16) << 4
+    values[7, 7] = 65535
+    image, told = decoded(saved(values, "PNG"))
+    assert image[7, 7, 0] == 255
+    assert len(told) == 1 and "nearly black" in told[0]
+
+
+def test_a_portable_float_map_is_no_whole_number_of_16_bits() -> None:
+    content = b"Pf\n64 48\n-1.0\n" + (RAMP[::-1] / 255).astype("<f4").tobytes()
+    image, told = decoded(content)
+    assert np.abs(image[..., 0] - RAMP.astype(int)).max() <= 1 and not told
 
 
 def test_a_stated_range_that_leaves_the_image_black_is_said() -> None:

@@ -33,7 +33,7 @@ from tagbox.images.header import open_image, orientation_of, require_pixels
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-PIXELS_VERSION = 2
+PIXELS_VERSION = 3
 """Raised whenever decoding or geometry change a pixel; caches of features are keyed by it."""
 
 REPLACE = "replace the file or remove its record"

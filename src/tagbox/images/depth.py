@@ -18,6 +18,10 @@ _DARK = 16
 """An image whose levels all lie below this is nearly black."""
 _LOWEST = ((280, 281), (340, 341))
 """TIFF's tags of the least and the largest value: of whole numbers, and of any type."""
+_PHOTOMETRIC, _NODATA = 262, 42113
+"""TIFF's tags of what the samples mean, and GDAL's of the value that stands for none."""
+_NEARLY = 0.95
+"""Part of an image below `_DARK` with which it is nearly black; one pixel may be as bright as any."""
 _SWAPPED = {"B": "L", "L": "B", "N": "B"}
 """Byte order that makes Pillow take the lower byte of 16 bits, on a little-endian machine."""
 
@@ -50,7 +54,13 @@ warn_once = _Once()
 
 def gray_levels(picture: PilImage, tell: Tell) -> NDArray[np.uint8]:
     """(H, W) uint8 levels of a loaded PIL image of mode ``I``, ``I;16`` or ``F``."""
-    return scaled(np.asarray(picture), stated_range(picture), tell)
+    values, tags = np.asarray(picture), getattr(picture, "tag_v2", None) or {}
+    missing = _number(tags.get(_NODATA))
+    if missing is not None and (there := values != missing).any():
+        values = np.where(there, values, values[there].min())
+    levels = scaled(values, stated_range(picture), tell)
+    # Of more than 8 bits Pillow gives the samples as they are, also where 0 is white.
+    return 255 - levels if tags.get(_PHOTOMETRIC) == 0 else levels
 
 
 def color_levels(
@@ -88,12 +98,14 @@ def color_levels(
         values |= np.asarray(lower)
     levels = upper.copy()
     levels[..., colors] = scaled(values[..., colors].astype(np.uint16), stated, tell)
+    if picture.mode.endswith("A") and 0 < upper[..., -1].max(initial=0) < 1 << 6:
+        levels[..., -1] = scaled(values[..., -1].astype(np.uint16), stated, lambda doubt: None)
     return Image.fromarray(levels, picture.mode)
 
 
 def stated_range(picture: PilImage) -> tuple[float, float] | None:
     """The least and the largest value that a file states for its samples."""
-    if picture.format == "PPM":
+    if picture.format == "PPM" and picture.mode != "F":
         return 0.0, 65535.0  # Pillow has scaled the values by their stated maximum.
     tags: Any = getattr(picture, "tag_v2", None)
     if tags is None:
@@ -110,6 +122,24 @@ def stated_range(picture: PilImage) -> tuple[float, float] | None:
 def scaled(
     values: NDArray[Any], stated: tuple[float, float] | None, tell: Tell
 ) -> NDArray[np.uint8]:
+    """`_scaled`; `tell` is also told of an image that is nearly black, where it was told of nothing else."""
+    told = False
+
+    def once(doubt: str) -> None:
+        nonlocal told
+        told = True
+        tell(doubt)
+
+    levels = _scaled(values, stated, once)
+    if not told and levels.any() and (levels < _DARK).mean() >= _NEARLY:
+        low = f"{100 * _NEARLY:g} % of its values are below {100 * _DARK / 256:g} % of their range"
+        tell(f"{low}, up to {float(np.nanmax(values)):g}: it is nearly black")
+    return levels
+
+
+def _scaled(
+    values: NDArray[Any], stated: tuple[float, float] | None, tell: Tell
+) -> NDArray[np.uint8]:
     """Values of more than 8 bits as uint8 levels.
 
     - With a stated range that holds all values, linearly by it.
@@ -118,10 +148,12 @@ def scaled(
     - Other ranges are guessed, and `tell` is told: the least of the usual depths that holds the largest value, and
       from the least to the largest value where one is negative, or where all parts of 1 are nearly black.
     """
-    finite = np.where(np.isfinite(values), values, 0) if values.dtype.kind == "f" else values
-    low, high = float(finite.min()), float(finite.max())
+    low, high = float(values.min()), float(values.max())
     if values.dtype.kind == "f":
-        values = np.nan_to_num(values, nan=0.0, posinf=high, neginf=low)
+        # The largest number of its type stands for none, too.
+        finite = values[np.abs(values) < 0.99 * float(np.finfo(values.dtype).max)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        values = np.clip(np.nan_to_num(values, nan=0.0), low, high)
     name = "float" if values.dtype.kind == "f" else f"{8 * values.dtype.itemsize}-bit"
     if stated is not None and stated[0] <= low and high <= stated[1]:
         levels = _linear(values, *stated)
