@@ -24,6 +24,8 @@ _SPECIAL = {
     stat.S_IFDIR: "a folder",
 }
 
+_LFS = b"version https://git-lfs.github.com/spec/"
+
 
 def open_file(path: Path | str, most: int | None = None) -> BufferedReader:
     """Open an ordinary file for reading bytes, without ever waiting for a pipe or a device.
@@ -37,7 +39,7 @@ def open_file(path: Path | str, most: int | None = None) -> BufferedReader:
     ------
     OSError
         As `open` does; also for a folder, pipe, device or socket, for a file of the kernel (``/proc``,
-        ``/sys``), for a name that holds a NUL, and for a file larger than `most`.
+        ``/sys``), for a name that holds a NUL, for a file larger than `most`, and for a pointer of Git LFS.
     """
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "the name holds a NUL character")
@@ -52,6 +54,10 @@ def open_file(path: Path | str, most: int | None = None) -> BufferedReader:
         if most is not None and found.st_size > most:
             limit = f"{most / 2**30:g} GiB" if most >= 2**30 else f"{most / 2**20:g} MiB"
             raise OSError(errno.EFBIG, f"{found.st_size:,} bytes, more than {limit}")
+        if found.st_size < 1024:
+            if os.read(descriptor, len(_LFS)) == _LFS:
+                raise OSError(errno.ENODATA, "a pointer of Git LFS, whose file is not here")
+            os.lseek(descriptor, 0, os.SEEK_SET)
         return open(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -172,6 +178,7 @@ def cannot_read(path: Path, error: OSError) -> TagboxError:
         errno.EFBIG: "check that it is the right file",
         errno.ENAMETOOLONG: "shorten the name",
         errno.ELOOP: "mend the link",
+        errno.ENODATA: "fetch the file with `git lfs pull`",
     }
     return TagboxError(
         "file-unreadable",

@@ -105,8 +105,27 @@ def _of_file(path: Path) -> str:
         "format-unknown",
         "a dataset is a COCO JSON, a labels JSON, a CSV, a data.yaml, or a folder",
         file=path,
-        hint="check the path, or give its --format",
+        hint=next((hint for ends, hint in _OTHERS.items() if suffix in ends), _CHECK_PATH),
     )
+
+
+_CHECK_PATH = "check the path, or give its --format"
+_OTHERS = {
+    (
+        ".zip",
+        ".tar",
+        ".gz",
+        ".tgz",
+        ".bz2",
+        ".xz",
+        ".7z",
+        ".rar",
+    ): "unpack it, and point at the folder",
+    (".jsonl", ".ndjson", ".manifest", ".parquet", ".xlsx", ".xls", ".ods", ".feather"): (
+        "write it as a CSV of image,labels"
+    ),
+}
+"""What to do with other files, by their suffixes."""
 
 
 def json_kind(path: Path) -> str:
@@ -144,11 +163,11 @@ def _foreign_kind(head: bytes) -> str:
     if head.lstrip()[:1] == b"[":
         if has("image_id", "score") or head.split() in ([b"[]"], [b"[", b"]"]):
             return "results"
-        if has("from_name") or has("data", "annotations") or has("annotator", "annotation_id"):
+        if has("from_name") or has("data") or has("annotator", "annotation_id"):
             return "label studio"
-        if has("annotations", "coordinates"):
+        if has("annotations", "coordinates") or has("image", "annotation"):
             return "createml"
-    elif has("filename", "regions") or has("_via_settings"):
+    elif has("filename", "regions") or has("_via_settings") or b"__VIA_PROJECT_ID__" in head:
         return "via"
     return ""
 
@@ -202,6 +221,8 @@ def _of_folder(path: Path) -> tuple[str, Path]:
         return "folders", classes
     for entry in inner:
         require_rights(entry, listed=True)
+    for file in find_files(path, ".xml"):
+        _of_file(file)
     looked = (
         "a COCO JSON (beside or in annotations/)",
         ".cls files (beside, in labels/ or labels/train/)",

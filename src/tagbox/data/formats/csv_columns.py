@@ -36,6 +36,7 @@ SPLIT_FLAGS = {
 }
 """The splits of the lines with 1 and with 0 in a column of this title."""
 FLAGS = YES | NO | UNSURE
+_VIA = "export the annotations of the VGG Image Annotator as COCO"
 _BETWEEN_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\s-]+")
 
 
@@ -56,7 +57,9 @@ def image_column_of(lowered: list[str], header: list[str], path: Path) -> int:
     column = next((c for name in IMAGE_COLUMNS for c, n in enumerate(lowered) if n == name), None)
     if column is None or len(header) < 2:
         hint = "name them image and labels, or image and one column a category"
-        if any(is_image(cell) for cell in header):
+        if header[0].startswith(("# SHAPE_ID", "# CSV_HEADER", "# Exported using VIA")):
+            hint = _VIA
+        elif any(is_image(cell) for cell in header):
             hint = "put a line before the first that names the columns, such as 'image,label'"
         raise TagboxError(
             "csv-header",
@@ -64,6 +67,14 @@ def image_column_of(lowered: list[str], header: list[str], path: Path) -> int:
             file=path,
             where="line 1",
             hint=hint,
+        )
+    if "region_shape_attributes" in lowered:
+        raise TagboxError(
+            "csv-header",
+            "its regions are those of the VGG Image Annotator",
+            file=path,
+            where="line 1",
+            hint=_VIA,
         )
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
