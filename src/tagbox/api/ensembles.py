@@ -188,7 +188,7 @@ def _write(
     from tagbox.atomic_io import atomic_write
     from tagbox.inference.ensemble import EnsembleClassifier
     from tagbox.models.ensembles import save_ensemble
-    from tagbox.predictions.files import write_csv
+    from tagbox.predictions.files import write_in_run
     from tagbox.predictions.predictions import Predictions
     from tagbox.reports.classifier_sections import ClassifierReport
     from tagbox.reports.report import write_report
@@ -198,8 +198,8 @@ def _write(
     atomic_write(run_dir / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
     save_ensemble(saved, run_dir)
     categories = evaluation.images.categories.names
-    write_csv(
-        run_dir / "predictions.csv",
+    write_in_run(
+        run_dir,
         Predictions(
             images=tuple(evaluation.images.images.stems.tolist()),
             categories=categories,

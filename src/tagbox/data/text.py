@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from tagbox.errors import visible
+
 
 def near(name: str, known: Sequence[str], *, noun: str = "names") -> str:
     """A hint for an unknown name: the known ones nearest to it, else some of them."""
@@ -17,5 +19,5 @@ def near(name: str, known: Sequence[str], *, noun: str = "names") -> str:
 
 def some(names: Sequence[object], count: int = 5) -> str:
     """The first `count` names and the number of the others, for messages."""
-    shown = ", ".join(str(name) for name in names[:count])
+    shown = ", ".join(visible(str(name)) for name in names[:count])
     return f"{shown} and {len(names) - count} more" if len(names) > count else shown

@@ -263,6 +263,19 @@ def write_csv(path: Path, predictions: Predictions) -> None:
     atomic_write(path, encode_csv(predictions))
 
 
+def write_in_run(folder: Path, predictions: Predictions) -> None:
+    """``predictions.csv`` in the folder of a run, or ``predictions.json`` where a CSV file would change a name.
+
+    It comes at the end of a training, which is not to be lost to a name.
+    """
+    try:
+        write_csv(folder / "predictions.csv", predictions)
+    except TagboxError as error:
+        if error.code != "name-unwritable":
+            raise
+        atomic_write(folder / "predictions.json", encode_json(predictions))
+
+
 def encode_csv(predictions: Predictions) -> bytes:
     """The bytes of `write_csv`.
 

@@ -93,9 +93,9 @@ def write_run(
 
         write_results(folder / "predictions.json", trained.predictions, trained.validation)
     else:
-        from tagbox.predictions.files import write_csv
+        from tagbox.predictions.files import write_in_run
 
-        write_csv(folder / "predictions.csv", trained.predictions)
+        write_in_run(folder, trained.predictions)
     metrics = {
         "validation": trained.metrics,
         **({} if trained.tuning is None else {"tuning": trained.tuning}),
