@@ -58,6 +58,14 @@ def backbone(**values: Any) -> Change:
         (backbone(dim=9), "bundle-mismatch", None),
         (lambda c: c.update(pooling="mean+max"), "bundle-mismatch", None),
         (lambda c: c.update(backbones=[]), "bundle-mismatch", None),
+        (backbone(mean=[0, 1e308, 0]), "bundle-json", "backbones[0].mean[1]"),
+        (backbone(std=[1e-300, 1, 1]), "bundle-json", "backbones[0].std[0]"),
+        (
+            lambda c: c["thresholds"].update(per_category=[0.5]),
+            *("bundle-mismatch", "thresholds.per_category"),
+        ),
+        # The head is of the mean and the largest value of each feature, or of the mean alone.
+        (lambda c: c.update(pooling="mean+max"), "bundle-mismatch", "head"),
         (lambda c: c.update(ema=2), "bundle-json", "ema"),
         (lambda c: c["categories"].update(ids=[1, 2**63]), "bundle-json", "categories.ids[1]"),
         (lambda c: c.pop("geometry"), "bundle-json", None),
@@ -71,6 +79,24 @@ def test_descriptions_of_classifiers(
     with pytest.raises(TagboxError) as caught:
         ClassifierBundle.load(tmp_path / "run")
     assert (caught.value.code, caught.value.where) == (code, where)
+
+
+def test_a_head_of_means_and_largest_values_needs_a_map(tmp_path: Path) -> None:
+    run()(tmp_path)
+    wide = {
+        "head.mean": np.zeros(16),
+        "head.scale": np.ones(16),
+        "head.output.weight": np.ones((2, 16)),
+    }
+    new_weights(
+        tmp_path / "run", lambda a: a.update({k: v.astype(np.float32) for k, v in wide.items()})
+    )
+    changed(tmp_path / "run", lambda c: c.update(pooling="mean+max"))
+    assert ClassifierBundle.load(tmp_path / "run").pooling == "mean+max"
+    changed(tmp_path / "run", backbone(mean_pooled=False))
+    with pytest.raises(TagboxError) as caught:
+        ClassifierBundle.load(tmp_path / "run")
+    assert (caught.value.code, caught.value.where) == ("bundle-mismatch", "head")
 
 
 @pytest.mark.parametrize("name", ["nothing", "", "../x", "efficientnet_lite0@3"])

@@ -16,6 +16,7 @@ from tagbox.predictions.files import (
     read_predictions,
     read_predictions_and_thresholds,
     write_csv,
+    write_in_run,
 )
 from tagbox.predictions.predictions import Predictions
 from tagbox.predictions.thresholds import Thresholds
@@ -48,6 +49,19 @@ def test_csv_and_json_round_trip(
         assert (read.images, read.categories) == (predictions.images, NAMES)
         assert read.probabilities is not None and predictions.probabilities is not None
         assert read.probabilities.tobytes() == (predictions.probabilities + 0.0).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("hot dog", "predictions.csv"), (" cat", "predictions.json")]
+)
+def test_a_run_has_its_predictions_whatever_the_names(tmp_path: Path, name: str, file: str) -> None:
+    values = np.array([[0.25, 0.75]], np.float32)
+    predictions = Predictions(images=("a",), categories=(name, "b\nc"), probabilities=values)
+    write_in_run(tmp_path, predictions)
+    assert [path.name for path in tmp_path.iterdir()] == [file]
+    found, _ = read_predictions_and_thresholds(tmp_path / file, ())
+    assert found.categories == predictions.categories
+    assert np.array_equal(found.probabilities, values)
 
 
 def test_json_holds_the_label_sets(tmp_path: Path) -> None:

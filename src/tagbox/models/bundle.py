@@ -219,6 +219,10 @@ class ClassifierBundle(Bundle):
         if kind_of(head) != description.head.kind:
             raise mismatch(path, "head.kind", f"the weights are those of the head {kind_of(head)}")
         _require_outputs(head, description, path)
+        thresholds = Thresholds.from_dict(description.thresholds, file=path)
+        if thresholds.per_category is not None and len(thresholds.per_category) != count:
+            found = f"{len(thresholds.per_category)} thresholds for {count} categories"
+            raise mismatch(path, "thresholds.per_category", found)
         return {
             "backbones": tuple(
                 (spec, _under(f"backbones.{index}.", arrays))
@@ -228,7 +232,7 @@ class ClassifierBundle(Bundle):
             "head_kind": description.head.kind,
             "geometry": description.geometry,
             "pooling": description.pooling,
-            "thresholds": Thresholds.from_dict(description.thresholds, file=path),
+            "thresholds": thresholds,
             "base_rates": None if rates is None else tuple(rates),
             "labels": description.labels,
         }
@@ -346,11 +350,13 @@ def _read_categories(given: _Categories, path: Path) -> Categories:
 
 def _require_outputs(head: Arrays, description: _ClassifierDescription, path: Path) -> None:
     """Refuse a head that gives no finite logits for features of the backbones' dimensions."""
-    width = sum(spec.dim for spec in description.backbones)
     if wants_map(description.head.kind):
+        width = sum(spec.dim for spec in description.backbones)
         features = np.zeros((1, width, 1, 1), np.float32)
     else:
-        features = np.zeros((1, width * (1 + (description.pooling == "mean+max"))), np.float32)
+        twice = description.pooling == "mean+max"
+        width = sum(s.dim * (2 if twice and s.mean_pooled else 1) for s in description.backbones)
+        features = np.zeros((1, width), np.float32)
     with building(path), np.errstate(all="ignore"):
         logits = head_logits(head, features)
     if logits.shape != (1, len(description.categories.names)) or not np.isfinite(logits).all():

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from tagbox.models.freezing import Stages
 
 Arrays = Mapping[str, NDArray[Any]]
-Colour = tuple[float, float, float]
-Deviation = Annotated[float, msgspec.Meta(gt=0)]
+Mean = Annotated[float, msgspec.Meta(ge=-1000, le=1000)]
+Deviation = Annotated[float, msgspec.Meta(ge=1e-4, le=1000)]
+Colour = tuple[Mean, Mean, Mean]
 """A value of each of red, green and blue."""
 Source = Literal["packaged", "torchvision", "timm"]
 
