@@ -188,3 +188,48 @@ def test_without_pandas_it_is_one_sentence(tmp_path: Path) -> None:
         r'extra-missing to_pandas needs pandas, which is not installed; run: pip install "tagbox\[pandas\]"\.\n',
         done.stdout,
     )
+
+
+def test_a_category_has_one_colour_in_all_pictures(tmp_path: Path) -> None:
+    # The dog is alone in one picture and beside a cat in the other; its box has the same colour in both.
+    path = write(tmp_path)
+    content = json.loads(path.read_text())
+    content["annotations"] = [
+        {
+            "id": 1,
+            "image_id": 1,
+            "category_id": 5,
+            "bbox": [2, 2, 10, 10],
+            "area": 100,
+            "iscrowd": 0,
+        },
+        {
+            "id": 2,
+            "image_id": 1,
+            "category_id": 9,
+            "bbox": [22, 6, 16, 20],
+            "area": 320,
+            "iscrowd": 0,
+        },
+        {
+            "id": 3,
+            "image_id": 2,
+            "category_id": 9,
+            "bbox": [22, 6, 16, 20],
+            "area": 320,
+            "iscrowd": 0,
+        },
+    ]
+    for number in (1, 2):
+        Image.new("RGB", (400, 300), (128, 128, 128)).save(tmp_path / f"{number}.png")
+    path.write_text(json.dumps(content))
+    pictures = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))), int)
+        for source in Tags(tagbox.load_dataset(path)._repr_html_()).sources
+    ]
+    # The left side of the dog's box at the middle of its height: 22 and 16 of 40 x 30 in a file ten times as large.
+    height, width = pictures[0].shape[:2]
+    row, column = round(16 / 30 * height), round(22 / 40 * width)
+    first, second = (image[row, column - 2 : column + 3].reshape(-1, 3) for image in pictures[:2])
+    assert np.abs(first - second).max() < 40
+    assert np.abs(first - 128).max() > 60

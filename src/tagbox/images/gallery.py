@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,19 +67,31 @@ def gallery(figures: Iterable[Figure], total: int | None = None, summary: str = 
     summary
         A line above them.
     """
-    drawn = [_html(figure) for figure, _ in zip(figures, range(MOST), strict=False)]
+    shown = list(islice(figures, MOST))
+    colours = _colours(shown)
+    drawn = [_html(figure, colours) for figure in shown]
     more = (total or 0) - len(drawn)
     above = f"<p>{_text(summary)}</p>" if summary else ""
     below = f"<p>… and {more:,} more</p>" if more > 0 else ""
     return f'<div>{above}<div style="{_GRID}">{"".join(drawn)}</div>{below}</div>'
 
 
-def _html(figure: Figure) -> str:
+def _colours(figures: Sequence[Figure]) -> Mapping[str, str]:
+    """A colour for each category of the boxes, the same in all figures."""
+    images = [[box.name for box in figure.boxes] for figure in figures]
+    if not any(images):
+        return {}
+    from tagbox.images.box_drawing import category_colours
+
+    return category_colours(dict.fromkeys(name for names in images for name in names), images)
+
+
+def _html(figure: Figure, colours: Mapping[str, str]) -> str:
     lines = list(figure.caption)
     picture = ""
     if figure.read is not None:
         try:
-            uri = thumbnail(figure.read(), figure.boxes)
+            uri = thumbnail(figure.read(), figure.boxes, colours)
             picture = f'<img style="{_PICTURE}" alt="{_text(figure.title)}" src="{uri}">'
         except TagboxError as error:
             lines.append(error.found)
@@ -88,15 +101,17 @@ def _html(figure: Figure) -> str:
     return f'<figure style="{_FIGURE}">{picture}<figcaption style="{_CAPTION}">{caption}</figcaption></figure>'
 
 
-def thumbnail(image: NDArray[np.uint8], boxes: Sequence[DrawnBox] = ()) -> str:
+def thumbnail(
+    image: NDArray[np.uint8], boxes: Sequence[DrawnBox], colours: Mapping[str, str]
+) -> str:
     """A data URI of a JPEG of at most `SIDE` pixels a side, twice that where boxes are drawn.
 
     Parameters
     ----------
     image
         (H, W, 3) uint8 RGB.
-    boxes
-        Drawn on it, in its pixels.
+    boxes, colours
+        Drawn on it, in its pixels, each in the colour of its name.
     """
     from PIL import Image
 
@@ -108,7 +123,7 @@ def thumbnail(image: NDArray[np.uint8], boxes: Sequence[DrawnBox] = ()) -> str:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     picture = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     if boxes:
-        draw_boxes(picture, boxes, scale=scale, size=16)
+        draw_boxes(picture, boxes, colours, scale=scale, size=16)
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
