@@ -93,6 +93,12 @@ def test_a_flag_for_each_category_is_no_list_of_indices(tmp_path: Path, lines: s
     assert dataset.labels.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
 
 
+def test_digits_that_are_names_are_no_flags(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("0\n1\n")
+    dataset = read_csv(table(tmp_path, "image,labels\na.png,0|1\nb.png,1|0\n"))
+    assert dataset.labels.tolist() == [[1, 1], [1, 1]]
+
+
 @pytest.mark.parametrize("cell", ["None", "NA", "N/A", "NULL", "null", "#N/A"])
 def test_words_for_an_empty_cell_are_said(tmp_path: Path, cell: str) -> None:
     path = table(tmp_path, f"image,label\na.png,cat\nb.png,{cell}\n")

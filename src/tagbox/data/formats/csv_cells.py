@@ -106,7 +106,9 @@ def _from_flags(labels: list[list[str]], known: Collection[str], fault: Fault) -
     count = next(iter(lengths), 0)
     if len(lengths) != 1 or count < 2 or not flags <= {"0", "1", "0.", "1.", "0.0", "1.0"}:
         return labels
-    if len(known) == count and not flags & set(known):
+    if flags & set(known):
+        return labels
+    if len(known) == count:
         return [[str(k) for k, flag in enumerate(row) if flag[0] == "1"] for row in labels]
     number = next(number for number, row in enumerate(labels) if row)
     found = f"{' '.join(labels[number])[:60]!r} looks like 1 or 0 for each of {count} categories"
