@@ -278,7 +278,7 @@ def test_a_misspelt_command_is_told_the_nearest(
 ) -> None:
     done = cli(*words)
     assert (done.returncode, done.stdout) == (2, "")
-    assert f'Unknown command "{words[-1]}". Did you mean "{near}"?' in done.stderr
+    assert f'Unknown command "{words[-1]}"; did you mean "{near}"' in done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ POLYGON = [[1, 2, 11, 2, 11, 12]]
 FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
     # a polygon with an odd number, in place of a box and beside one
     ({"bbox": None, "segmentation": [[1, 2, 3]]}, "bad-polygon", "error", ".segmentation[0]"),
-    ({"segmentation": [[1, 2, 3]]}, "segmentation-broken", "warning", ".segmentation[0]"),
+    ({"segmentation": [[1, 2, 3]]}, "segmentation-broken", "info", ".segmentation[0]"),
     (
         {"bbox": None, "segmentation": {"size": [30, 40], "counts": [7]}},
         "bad-rle",
@@ -28,7 +28,7 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
     (
         {"segmentation": {"size": [30, 40], "counts": "~~~"}},
         "segmentation-broken",
-        "warning",
+        "info",
         ".segmentation.counts",
     ),
     ({"bbox": None, "segmentation": POLYGON}, "box-from-segmentation", "info", ".bbox"),

@@ -67,8 +67,8 @@ FAULTS: list[tuple[Break, str, str, str | None]] = [
     # pycocotools takes id 0 for "no match"
     (_set("annotations", 0, id=0), "annotation-id-zero", "warning", "annotations[0] (id 0)"),
     (_drop("annotations", 0, "id"), "missing-annotation-id", "warning", "annotations[0]"),
-    (_drop("annotations", 0, "area"), "missing-area", "warning", "annotations[0] (id 1)"),
-    (_drop("annotations", 0, "iscrowd"), "missing-iscrowd", "warning", "annotations[0] (id 1)"),
+    (_drop("annotations", 0, "area"), "missing-area", "info", "annotations[0] (id 1)"),
+    (_drop("annotations", 0, "iscrowd"), "missing-iscrowd", "info", "annotations[0] (id 1)"),
     (
         _set("annotations", 0, bbox=[1, 1, 0, 5]),
         "box-degenerate",
@@ -211,7 +211,7 @@ def test_ids_that_are_texts_throughout_only_warn(
     for annotation in sound["annotations"]:
         annotation["image_id"] = str(annotation["image_id"])
     findings = check_dataset(write_coco(sound))
-    assert [(f.code, f.severity) for f in findings] == [("id-text", "warning")]
+    assert [(f.code, f.severity) for f in findings] == [("id-text", "info")]
 
 
 def test_a_file_without_annotations_is_unlabelled(
@@ -227,7 +227,7 @@ def test_the_limit_keeps_few_and_counts_all(sound: Coco, write_coco: Callable[..
     report = check_datasets([write_coco(sound)], limit=2)
     assert len(report.findings.kept) == 2
     assert report.findings.counts["missing-area"] == 3
-    assert report.to_dict()["counts"] == {"error": 0, "warning": 3, "info": 0}
+    assert report.to_dict()["counts"] == {"error": 0, "warning": 0, "info": 3}
 
 
 ODD = st.sampled_from(

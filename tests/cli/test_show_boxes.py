@@ -97,3 +97,33 @@ def test_regions_to_ignore_are_hatched() -> None:
     changed = (striped != image).any(axis=-1)
     assert not changed[:10].any() and not changed[20:].any() and not changed[:, 30:].any()
     assert 0.3 < changed[10:20, 10:30].mean() < 0.7
+
+
+def test_a_detectors_augmentation_is_spelt_as_in_its_training(
+    cli: Cli, dataset: Path, tmp_path: Path
+) -> None:
+    def shown(*flags: object) -> bytes:
+        out = tmp_path / "show.png"
+        out.unlink(missing_ok=True)
+        done = cli("show", dataset, "--augmented", *flags, "--size", 64, "--out", out)
+        assert "5.png" in done.stderr, done.stderr
+        return out.read_bytes()
+
+    own = shown("--task", "detector", "--box-augment.iou-crop", 1, "--box-augment.no-flip")
+    assert shown("--task=detector", "--augment.iou-crop=1", "--augment.no-flip") == own
+    assert shown("--task", "detector", "--augment.flip") != own
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "hint"),
+    [
+        (("--augment.mosaic", 1), "option-unknown", "it is a detector's; add --task detector"),
+        (("--task", "detector", "--augment.color", 0.1), "option-alone", "--augment.color"),
+    ],
+)
+def test_an_augmentation_of_the_other_task_is_told(
+    cli: Cli, dataset: Path, flags: tuple[object, ...], code: str, hint: str
+) -> None:
+    done = cli("show", dataset, "--augmented", *flags)
+    assert done.returncode in (1, 2)
+    assert f"[{code}]" in done.stderr and hint in done.stderr

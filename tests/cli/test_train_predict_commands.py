@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -225,3 +228,147 @@ def test_what_is_for_detectors_is_refused(place: Path, cli: Cli, flags: tuple[st
     done = run(cli, place, "predict", "runs/first", "scenes/test", *flags)
     assert done.returncode == 1 and done.stdout == ""
     assert "[option-kind]" in done.stderr and flags[0] in done.stderr
+
+
+def test_a_training_says_what_it_does_and_what_was_kept(place: Path, cli: Cli) -> None:
+    """Without a name one is made, the next number each time."""
+    words = ("train", "classifier", train(), "--val", val(), *FLAGS, "--runs", "made")
+    for name in ("classifier", "classifier-2"):
+        done = run(cli, place, *words)
+        assert done.returncode == 0, done.stderr
+        assert f"the run is called {name}\n" in done.stderr
+        assert (place / "made" / name / "model.json").exists()
+    said = done.stderr.splitlines()
+    plan = next(line for line in said if line.startswith("training efficientnet_lite0@96"))
+    for part in ("60 pictures, 30 for validation", "at most 4 epochs", "CPU", "openvino"):
+        assert part in plan
+    epochs = [line for line in said if line.startswith("epoch ")]
+    assert [line.partition(":")[0] for line in epochs] == [f"epoch {n}" for n in range(1, 5)]
+    rows = list(csv.DictReader((place / "made/classifier/history.csv").open()))
+    metrics = json.loads((place / "made/classifier/metrics.json").read_text())
+    best = rows[metrics["best_epoch"] - 1]
+    kept = next(line for line in said if line.startswith("kept: "))
+    assert kept.startswith(f"kept: epoch {metrics['best_epoch']} of 4, the best by ")
+    assert metrics["data"] == train()
+    for side in ("train", "val"):
+        # The challenge logs these: its F1 is the harmonic mean of its precision and recall.
+        p, r = (float(best[f"{side}_challenge_{name}"]) for name in ("precision", "recall"))
+        assert float(best[f"{side}_challenge_f1"]) == pytest.approx(2 * p * r / (p + r))
+        assert 0 <= float(best[f"{side}_challenge_accuracy"]) <= 1
+
+
+def test_overwriting_without_a_name_is_refused(place: Path, cli: Cli) -> None:
+    done = run(cli, place, "train", "classifier", train(), "--overwrite")
+    assert done.returncode == 1
+    assert "[option-alone]: --overwrite" in done.stderr
+
+
+def test_resuming_without_a_name_needs_one_unfinished_run(place: Path, cli: Cli) -> None:
+    words = ("train", "detector", train(), "--runs", "begun", "--resume")
+    done = run(cli, place, *words)
+    assert done.returncode == 1
+    assert re.search(r"\[run-name\].*begun holds no unfinished runs of a detector", done.stderr)
+    for name in ("one", "two"):
+        partial = place / "begun" / f".{name}.partial"
+        (partial / "checkpoints/000000001").mkdir(parents=True)
+        (partial / "config.yaml").write_text("detector: {epochs: 3}\n")
+    done = run(cli, place, *words)
+    assert "2 unfinished runs of a detector (one, two); name the one to resume" in done.stderr
+
+
+def test_a_run_is_found_by_its_name(place: Path, cli: Cli) -> None:
+    by_name = run(cli, place, "predict", "first", "scenes/test", "--json")
+    assert by_name.returncode == 0, by_name.stderr
+    assert (
+        by_name.stdout == run(cli, place, "predict", "runs/first", "scenes/test", "--json").stdout
+    )
+    scored = run(cli, place, "evaluate", "first", val(), "--json", "--no-intervals")
+    assert json.loads(scored.stdout)["predictions"] == "runs/first"
+    elsewhere = run(cli, place, "predict", "copied", "scenes/test", "--runs", "elsewhere")
+    assert "[bundle-missing]" in elsewhere.stderr
+    shutil.copytree(place / "runs/first", place / "elsewhere/copied")
+    assert (
+        run(cli, place, "predict", "copied", "scenes/test", "--runs", "elsewhere").returncode == 0
+    )
+
+
+def test_a_path_comes_before_a_name_and_that_is_said(place: Path, cli: Cli) -> None:
+    shutil.copytree(place / "runs/first", place / "runs/twice")
+    shutil.copytree(place / "runs/first", place / "twice")
+    done = run(cli, place, "evaluate", "twice", val(), "--json", "--no-intervals")
+    assert json.loads(done.stdout)["predictions"] == "twice"
+    assert "for the run of that name give runs/twice" in done.stderr
+    assert "of that name" not in run(cli, place, "predict", "first", "scenes/test").stderr
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_misspelt_run_is_told_the_nearest(place: Path, cli: Cli, command: str) -> None:
+    done = run(cli, place, command, "frist", val())
+    assert done.returncode == 1
+    assert re.search(r"\[bundle-missing\]: frist: .*did you mean first", done.stderr)
+    (place / "runs/.going.partial").mkdir(exist_ok=True)
+    done = run(cli, place, command, "going", val())
+    assert "not finished; go on with its training by --resume" in done.stderr
+
+
+def test_runs_are_listed_with_their_headline(place: Path, cli: Cli) -> None:
+    metrics = json.loads((place / "runs/first/metrics.json").read_text())
+    listed = json.loads(run(cli, place, "runs", "--json").stdout)
+    (first,) = [each for each in listed["runs"] if each["name"] == "first"]
+    assert (first["kind"], first["metric"]) == ("classifier", "map")
+    assert first["value"] == metrics["validation"]["map"]
+    assert first["images"] == {"train": 60, "validation": 30}
+    assert first["data"] == train()
+    done = run(cli, place, "runs")
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert f"mAP {metrics['validation']['map']:.3f}" in done.stdout
+    assert "[file-missing]" in run(cli, place, "runs", "nowhere").stderr
+
+
+def test_only_some_categories_are_reported(place: Path, cli: Cli) -> None:
+    """What else the classifier predicts is left out of every form; what remains is as it was."""
+    predict = ("predict", "first", "scenes/test", "--threshold", "0.05")
+    everything = json.loads(run(cli, place, *predict, "--json").stdout)
+    names = everything["categories"][3], everything["categories"][1]
+    some = json.loads(run(cli, place, *predict, "--json", "--categories", *names).stdout)
+    assert some["categories"] == [names[1], names[0]]
+    for one, all_of_it in zip(some["images"], everything["images"], strict=True):
+        assert one["image"] == all_of_it["image"]
+        assert one["probabilities"] == [all_of_it["probabilities"][k] for k in (1, 3)]
+        assert one["labels"] == [name for name in all_of_it["labels"] if name in names]
+    table = run(cli, place, *predict, "--categories", *names).stdout
+    others = [name for name in everything["categories"] if name not in names]
+    assert not [name for name in others if re.search(rf"\b{re.escape(name)} \d", table)]
+    wrong = run(cli, place, *predict, "--categories", names[0], "scenes/test")
+    assert "[unknown-category]" in wrong.stderr
+    assert "name the images before --categories" in wrong.stderr
+
+
+def test_the_csv_has_paths_and_a_column_of_labels_and_is_read_again(place: Path, cli: Cli) -> None:
+    done = run(cli, place, "predict", "first", "scenes/val", "--out", "labelled.csv")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((place / "labelled.csv").open()))
+    assert list(rows[0])[:2] == ["image", "labels"]
+    said = json.loads(run(cli, place, "predict", "first", "scenes/val", "--json").stdout)
+    assert [row["image"] for row in rows] == [
+        f"scenes/val/{i['image']}.jpg" for i in said["images"]
+    ]
+    assert [row["labels"] for row in rows] == ["|".join(i["labels"]) for i in said["images"]]
+    scored = run(cli, place, "evaluate", "labelled.csv", val(), "--json", "--no-intervals")
+    run_itself = run(cli, place, "evaluate", "first", val(), "--json", "--no-intervals")
+    assert json.loads(scored.stdout)["map"] == json.loads(run_itself.stdout)["map"]
+
+
+def test_saved_pictures_keep_their_size(place: Path, cli: Cli) -> None:
+    (place / "large").mkdir()
+    picture = Image.effect_noise((900, 700), 60).convert("RGB")
+    picture.save(place / "large/noise.png")
+    done = run(cli, place, "predict", "first", "large", "--save-images", "drawn-large")
+    assert done.returncode == 0, done.stderr
+    with Image.open(place / "drawn-large/noise.jpg") as drawn:
+        assert drawn.width == 900
+        assert drawn.height > 700
+        pair = np.asarray(drawn.convert("RGB"), float)[:700], np.asarray(picture, float)
+        # The noise of single pixels is still there: JPEG changes it a little, scaling would end it.
+        assert np.corrcoef(pair[0].ravel(), pair[1].ravel())[0, 1] > 0.9

@@ -31,6 +31,8 @@ def frozen(name: str) -> Any:
 
 def losses(before: Any, now: Any, place: str = "") -> list[str]:
     """What `before` has and `now` lacks or has otherwise; what came in addition, a default too, is no loss."""
+    if place.endswith(" required"):
+        return [f"{place} was not required"] if now and not before else []
     if isinstance(before, dict) and isinstance(now, dict):
         found = []
         for key, value in before.items():

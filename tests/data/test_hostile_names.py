@@ -293,13 +293,13 @@ def test_an_error_is_one_line() -> None:
 def test_tables_and_messages_show_names_as_they_are(title: str, header: str, cell: str) -> None:
     from rich.text import Text
 
-    from tagbox.cli import console
+    from tagbox.cli import console, tables
 
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", out)
         patch.setenv("COLUMNS", "2000")
-        console.print_table(title, [header], [[cell]])
+        tables.print_table(title, [header], [[cell]])
     printed = out.getvalue()
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]", printed)
     for name in (title, header, cell):

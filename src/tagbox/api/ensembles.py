@@ -12,7 +12,7 @@ from tagbox.api.run import Run
 from tagbox.config import DataConfig, EnsembleConfig
 from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import UNKNOWN, Dataset
-from tagbox.errors import TagboxError, no_labels
+from tagbox.errors import TagboxError, no_labels, require_extra
 from tagbox.progress import Progress, default_progress
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def ensemble(
     from tagbox.data.image_files import require_images
     from tagbox.data.load import describe, load_dataset
     from tagbox.data.seen_images import digests_of, merge_seen
+    from tagbox.device import choose_engine
     from tagbox.inference.ensemble import EnsembleClassifier
     from tagbox.models.ensembles import combine_runs, views_of
     from tagbox.paths import paths_in, refuse_inputs_below
@@ -79,6 +80,8 @@ def ensemble(
     from tagbox.training.run_dir import run_folder
 
     config, source = config or EnsembleConfig(), source or DataConfig()
+    engine, _ = choose_engine("auto", config.device)
+    require_extra("an ensemble", engine, "safetensors")
     progress = progress or default_progress()
     runs = Path(runs)
     views = views_of(config.scales, mirrored=config.flip)

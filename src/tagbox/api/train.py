@@ -23,7 +23,7 @@ from tagbox.config import (
 )
 from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import Dataset
-from tagbox.errors import TagboxError, require_extra
+from tagbox.errors import TagboxError
 from tagbox.progress import Progress, Silent, default_progress
 from tagbox.training.failures import understood
 from tagbox.training.resolve_config import Training
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from tagbox.training.train_val import TrainVal
 
 TENSORBOARD_PICTURES = 4
-PACKAGES = ("torch", "torchvision", "accelerate", "safetensors", "tensorboard")
-"""What every training needs, beside the package of its backbone or detector."""
 Result = TypeVar("Result", bound="Trained")
 
 
@@ -191,11 +189,6 @@ def train_detector(
 
     def join(config: DetectorConfig) -> Runtime:
         from tagbox.device import choose_device
-        from tagbox.models.detectors.create import require_detector
-        from tagbox.training.failures import require_torch
-
-        require_detector(config.detector)
-        require_torch()
         from tagbox.training.distributed import Runtime
 
         return Runtime(choose_device(config.device, "torch"))
@@ -252,7 +245,7 @@ def _train_run(
     Parameters
     ----------
     join
-        Checks that this kind of model can be trained; the group of processes, or None to form it later.
+        The group of processes, or None to form it later.
     train
         Trains and evaluates; None on processes other than the main one.
     report
@@ -261,27 +254,30 @@ def _train_run(
     from tagbox.paths import paths_in, refuse_inputs_below
     from tagbox.reports.report import write_report
     from tagbox.training.distributed import launched_processes, was_restarted
-    from tagbox.training.run_dir import kind_of, open_run_dir, unused_name
+    from tagbox.training.requirements import require_trainable
+    from tagbox.training.run_dir import kind_of, made_name, open_run_dir
     from tagbox.training.saved_run import read_metrics, write_run
+    from tagbox.training.summary import kept, plan
     from tagbox.training.tensorboard import TensorBoardLog
     from tagbox.training.train_val import load_train_val
 
     # Processes that torchrun starts again always resume.
     resume = resume or was_restarted()
     if name is None:
-        if resume or launched_processes() > 1:
+        if launched_processes() > 1:
             raise TagboxError(
                 "run-name",
-                "no name is given, by which a run is resumed or shared by several processes",
+                "no name is given, by which a run is shared by several processes",
                 where="name",
                 hint="name the run",
             )
-        name = unused_name(runs, kind_of(config))
+        name = made_name(runs, kind_of(config), resume=resume)
+        progress.say(f"no name is given: the run is called {name}")
     folder = runs / name
     if resume and not overwrite and (folder / "metrics.json").exists():
         progress.say(f"{folder} is finished already")
         return Run(folder=folder, metrics=read_metrics(folder))
-    require_extra("training", *PACKAGES)
+    require_trainable(config)
     runtime = join(config)
     main = runtime is None or runtime.main
     if not main:
@@ -303,12 +299,15 @@ def _train_run(
         )
         read_files = chain(train_val.train.input_files(), train_val.validation.input_files())
         refuse_inputs_below(folder, chain(read_files, paths_in(config, source)), flag="--name")
+        progress.say(plan(config, train_val))
         with TensorBoardLog(run_dir.folder / "tensorboard") if main else nullcontext() as log:
             with understood():
                 trained = train(
                     train_val, config, run_dir=run_dir, runtime=runtime, log=log, progress=progress
                 )
             if trained is not None:
+                if not train_val.folds:  # Folds have a note of their own.
+                    progress.say(kept(trained.config, trained.history, trained.best_epoch))
                 metrics = write_run(run_dir.folder, train_val, trained, source, command=command)
                 facts = _report_facts(name, trained, source, command)
                 assert log is not None

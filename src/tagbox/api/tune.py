@@ -33,6 +33,7 @@ from tagbox.studies.search_space import (
     require_allowed,
 )
 from tagbox.studies.storage import BEST, StudyStorage, require_optuna
+from tagbox.training.requirements import require_trainable
 from tagbox.training.resolve_config import Training
 from tagbox.training.run_dir import kind_of
 
@@ -244,6 +245,7 @@ def run_study(
     TagboxError
         Those of `tagbox.tune_classifier`.
     """
+    require_trainable(config)
     require_optuna()
     minutes = options.minutes
     started = time.monotonic()

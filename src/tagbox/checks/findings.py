@@ -34,7 +34,7 @@ CODES: dict[str, Rule] = {
     "json-field": Rule("error", "correct the record, or export the file again"),
     "json-number": Rule("error", "write the real number there, or drop the annotation"),
     "id-type": Rule("error", "write all ids of one kind as whole numbers"),
-    "id-text": Rule("warning", "none needed here; other COCO tools want whole numbers"),
+    "id-text": Rule("info", "none needed here; other COCO tools want whole numbers"),
     "supercategory-ignored": Rule("warning", "write it as a text, or leave it out"),
     "bad-box": Rule("error", "draw the box again, or drop the annotation"),
     "duplicate-image-id": Rule("error", "give every image its own id"),
@@ -51,8 +51,8 @@ CODES: dict[str, Rule] = {
     ),
     "duplicate-file-name": Rule("warning", "keep one record for each picture"),
     "missing-annotation-id": Rule("warning", "number the annotations from 1"),
-    "missing-area": Rule("warning", "none needed here; other COCO tools stop without `area`"),
-    "missing-iscrowd": Rule("warning", "none needed here; other COCO tools stop without `iscrowd`"),
+    "missing-area": Rule("info", "none needed here; other COCO tools stop without `area`"),
+    "missing-iscrowd": Rule("info", "none needed here; other COCO tools stop without `iscrowd`"),
     "box-degenerate": Rule("warning", "draw the box again, or drop the annotation"),
     "box-outside": Rule("warning", "clip the box to the image, or correct the image's size"),
     # Boxes, as a detector needs them.
@@ -61,7 +61,7 @@ CODES: dict[str, Rule] = {
     "bad-area": Rule("error", "write the object's area in pixels², or leave it out"),
     "bad-polygon": Rule("error", "correct it, or give the annotation a bbox"),
     "bad-rle": Rule("error", "correct it, or give the annotation a bbox"),
-    "segmentation-broken": Rule("warning", "none needed here, the bbox counts; masks need it"),
+    "segmentation-broken": Rule("info", "none needed here, the bbox counts; masks need it"),
     "box-unlike-segmentation": Rule("warning", "look which of the two is right"),
     "area-unlike-box": Rule(
         "warning", "correct it: evaluation tells small, medium and large objects by it"

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Collection
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import tagbox
 from tagbox.cli.console import prepare_output, say, say_error, show_warning, system_error
@@ -32,12 +32,23 @@ COMMANDS = {
     "predict": "Predict the categories in images, and with a detector also the boxes.",
     "tune": "Search for the best settings of a recipe.",
     "ensemble": "Combine runs, or average the predictions of test-time views of the images.",
+    "runs": "List the runs of a folder: kind, headline metric, images, date and data.",
     "recipes": "List the training recipes, or show one in full.",
     "download": "Download datasets: official COCO archives, other zip files, or a sample.",
     "synth": "Generate a dataset of drawn objects with exact boxes.",
     "cache": "Show or clear the cache of features that runs share.",
 }
 """First line of each command's help, with which the root help and a misspelt name import no command."""
+
+INSTALL = {
+    "tagbox": "check, show, split, synth, evaluate files",
+    "tagbox[train]": "train, predict, evaluate runs, ensemble, demo",
+    "tagbox[train,tune]": "tune",
+    "tagbox[train,transformers]": "detectors huggingface/OWNER/NAME",
+    "tagbox[train,video]": "predict videos",
+    "tagbox[pandas]": "tables as DataFrames in Python",
+}
+"""What to install for what: all that `EXTRAS` names."""
 
 
 _INTERRUPTED = "what was written whole is kept; the same command begins the rest anew"
@@ -50,6 +61,8 @@ def command_line(imported: Collection[str] = tuple(COMMANDS)) -> App:
     app = App(
         name="tagbox",
         help="Recognise what is in images: check data, train, evaluate and use classifiers and detectors.",
+        help_epilogue='What to install for what (pip install "NAME"):\n\n'
+        + "\n".join(f"  {name:<26}  {purpose}" for name, purpose in INSTALL.items()),
         version=tagbox.__version__,
         # This page's few words have no markup, and reading them as such costs a sixth of its time.
         help_format="plaintext",
@@ -61,10 +74,11 @@ def command_line(imported: Collection[str] = tuple(COMMANDS)) -> App:
             app.command(App(name=name, help=summary))
             continue
         command = getattr(import_module(f"tagbox.cli.{name}"), name)
-        if isinstance(command, App):
-            app.command(command)
-        else:
-            app.command(command, help_format="markdown")
+        if not isinstance(command, App):
+            from tagbox.cli.option_groups import grouped_app
+
+            command = grouped_app(command, name)
+        app.command(command)
     return app
 
 
@@ -97,6 +111,35 @@ def main() -> None:
         end_interrupted(error, number or signal.SIGINT)
 
 
+def _called(app: App) -> Any:
+    """The result of the command that was typed.
+
+    An option of several values takes all words up to the next option (``--categories a b``), unless an argument
+    is missing then: in ``--categories a DATA`` it takes one.
+    """
+    from cyclopts import MissingArgumentError, Parameter
+
+    words = sys.argv[1:]
+    if words[:1] == ["show"]:
+        from tagbox.cli.show import as_in_training
+
+        words = as_in_training(words)
+    how: dict[str, Any] = {
+        "tokens": words,
+        "result_action": "return_value",
+        "exit_on_error": False,
+        "print_error": False,
+    }
+    app.default_parameter = Parameter(consume_multiple=True)
+    try:
+        return app(**how)
+    except MissingArgumentError as error:
+        if error.argument is None or error.argument.index is None:
+            raise
+        app.default_parameter = None
+        return app(**how)
+
+
 def _main() -> None:
     """Run the command line; every expected failure ends in one sentence and a non-zero exit code."""
     from cyclopts import CycloptsError
@@ -106,9 +149,12 @@ def _main() -> None:
     prepare_output()
     try:
         app = command_line(words[:1])
-        result = app(result_action="return_value", exit_on_error=False)
+        result = _called(app)
         sys.stdout.flush()
-    except CycloptsError:
+    except CycloptsError as error:
+        from tagbox.cli.usage_errors import usage_error
+
+        say_error(usage_error(error, sys.argv[1:]))
         sys.exit(2)
     except TagboxError as error:
         say_error(error)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tagbox.cli.console import console, print_json, print_table, progress_bar, say
+from tagbox.cli.console import console, print_json, progress_bar, say
+from tagbox.cli.tables import print_table, wrapped
 from tagbox.config import DataConfig, require
 from tagbox.errors import visible
 
@@ -93,23 +94,26 @@ def _print_findings(findings: Findings) -> None:
         groups.setdefault(finding.code, []).append(finding)
     if not groups:
         return
+    screen = console(stderr=False)
+    if not screen.is_terminal and "COLUMNS" not in os.environ:
+        screen.width = 140
+    # The column of counts, and the space around the columns.
+    width = max(screen.width - max(5, *(len(f"{n:,}") for n in findings.counts.values())) - 7, 20)
     table = Table("count", "finding: where, what, how to fix it", box=SIMPLE_HEAD)
     table.columns[0].justify = "right"
     table.columns[1].overflow = "fold"
     for code, group in groups.items():
         severity = group[0].severity
         cell = Text.assemble((severity, _STYLES[severity]), f" {code}\n")
-        for finding in group[:_EXAMPLES]:
+        shown = group[: 1 if severity == "info" else _EXAMPLES]
+        for finding in shown:
             parts = (_short(finding.file), finding.where, finding.found)
-            cell.append(visible(": ".join(part for part in parts if part)) + "\n")
-        more = findings.counts[code] - len(group[:_EXAMPLES])
+            cell.append(wrapped(visible(": ".join(part for part in parts if part)), width) + "\n")
+        more = findings.counts[code] - len(shown)
         if more:
             cell.append(f"… and {more:,} more\n", "dim")
-        cell.append(visible(f"→ {group[0].hint}") + "\n", "italic")
+        cell.append(wrapped(visible(f"→ {group[0].hint}"), width) + "\n", "italic")
         table.add_row(f"{findings.counts[code]:,}", cell)
-    screen = console(stderr=False)
-    if not screen.is_terminal:
-        screen.width = 140
     screen.print(table)
 
 

@@ -49,7 +49,7 @@ def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentColle
     ``finetune`` on an accelerator.
     """
     task = task_of(commands)
-    given = typed_value(arguments, "--config") or _partial_config(arguments)
+    given = typed_value(arguments, "--config") or _partial_config(arguments, task)
     if given is not None:
         for section, values in read_settings(Path(given)).items():
             if section in ("classifier", "detector") and section != task:
@@ -71,12 +71,20 @@ def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentColle
         fill(recipe.settings, f"recipe {recipe.name}", app, commands, arguments)
 
 
-def _partial_config(arguments: ArgumentCollection) -> str | None:
+def _partial_config(arguments: ArgumentCollection, task: str) -> str | None:
     """Path of the unfinished run's ``config.yaml`` with ``--resume``; None where there is none."""
     if typed_value(arguments, "--resume") is None:
         return None
-    runs, name = typed_value(arguments, "--runs") or "runs", typed_value(arguments, "--name")
-    path = Path(runs) / f".{name}.partial" / "config.yaml"
+    runs = Path(typed_value(arguments, "--runs") or "runs")
+    name = typed_value(arguments, "--name")
+    if name is None:
+        from tagbox.training.run_dir import unfinished_runs
+
+        unfinished = unfinished_runs(runs, task)
+        if len(unfinished) != 1:
+            return None  # Training says what there is.
+        (name,) = unfinished
+    path = runs / f".{name}.partial" / "config.yaml"
     return str(path) if path.is_file() else None
 
 

@@ -9,12 +9,12 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from tagbox.errors import TagboxError, visible
-from tagbox.progress import Advance
+from tagbox.progress import Advance, PlainProgress, rate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -140,27 +140,13 @@ def print_json(value: Any) -> None:
     sys.stdout.write(text + "\n")
 
 
-def print_table(title: str, headers: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print a table on stdout; columns of numbers are right-aligned."""
-    from rich.table import Table
-
-    table = Table(title=visible(title), title_justify="left")
-    body = [[*row] for row in rows]
-    for index, header in enumerate(headers):
-        numeric = all(isinstance(row[index], (int, float)) for row in body) and bool(body)
-        table.add_column(visible(header), justify="right" if numeric else "left", overflow="fold")
-    for row in body:
-        table.add_row(*[_cell(value) for value in row])
-    console(stderr=False).print(table)
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else visible(str(value))
-
-
 @contextmanager
 def progress_bar(description: str, total: int, unit: str = "images") -> Iterator[Any]:
-    """Show a bar with rate and time left on a terminal, and yield its `Advance`; silent without a terminal."""
+    """Show a bar with rate and time left on a terminal, else lines of text, and yield its `Advance`."""
+    screen, description = console(), visible(description)
+    if not screen.is_terminal:
+        yield PlainProgress(description, total, unit, say)
+        return
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -171,7 +157,6 @@ def progress_bar(description: str, total: int, unit: str = "images") -> Iterator
         TransferSpeedColumn,
     )
 
-    screen, description = console(), visible(description)
     with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -181,7 +166,7 @@ def progress_bar(description: str, total: int, unit: str = "images") -> Iterator
         else TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(),
         console=screen,
-        disable=not screen.is_terminal,
+        disable=not is_main_process(),
     ) as progress:
         task = progress.add_task(description, total=total, rate="")
 
@@ -191,8 +176,7 @@ def progress_bar(description: str, total: int, unit: str = "images") -> Iterator
                 progress.update(task, description=f"{description}, {visible(note)}")
             speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
             if speed:
-                digits = 0 if speed >= 10 else 1
-                progress.update(task, rate=f"{speed:.{digits}f} {unit}/s")
+                progress.update(task, rate=rate(speed, unit))
 
         yield advance
 

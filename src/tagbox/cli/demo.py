@@ -49,7 +49,9 @@ def classifier(
     from tagbox.cli.check import check
     from tagbox.data.load import load_dataset
     from tagbox.training.color_baseline import colour_baseline
+    from tagbox.training.requirements import require_trainable
 
+    require_trainable(ClassifierConfig(backbone=BACKBONE))
     require(images >= 50, "images", images, "at least 50")
     start = time.perf_counter()
     runs = out / "runs"
@@ -109,7 +111,9 @@ def detector(
         Print the metrics as one JSON object.
     """
     from tagbox.api.train import train_detector
+    from tagbox.training.requirements import require_trainable
 
+    require_trainable(DetectorConfig())
     require(images >= 50, "images", images, "at least 50")
     start = time.perf_counter()
     runs = out / "runs"

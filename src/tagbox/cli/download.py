@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from tagbox.cli.console import TerminalProgress, print_json, print_table, say
+from tagbox.cli.console import TerminalProgress, print_json, say
+from tagbox.cli.tables import print_table
 from tagbox.errors import TagboxError
 from tagbox.interrupts import kept
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from tagbox.cli.console import TerminalProgress, print_json, print_table, say
+from tagbox.cli.console import TerminalProgress, print_json, say
+from tagbox.cli.named_runs import find_run, require_named
+from tagbox.cli.tables import print_table
 from tagbox.config import DataConfig, EnsembleConfig
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ def ensemble(
     /,
     *more: Path,
     val: Path,
-    name: str,
+    name: str | None = None,
     config: Annotated[
         EnsembleConfig, Parameter(name="*", consume_multiple=True)
     ] = EnsembleConfig(),
@@ -40,13 +42,13 @@ def ensemble(
     Parameters
     ----------
     run
-        Folder of a finished run.
+        Name or folder of a finished run.
     more
         Further runs with the same categories.
     val
         Validation dataset, preferably that of the runs.
     name
-        Name of the ensemble's run.
+        Name of the ensemble's run; ensemble, numbered from the second on, when not given.
     runs
         Folder of the runs.
     overwrite
@@ -58,9 +60,15 @@ def ensemble(
     """
     from tagbox.api.ensembles import ensemble as make
     from tagbox.evaluation.evaluate_labels import headline
+    from tagbox.training.run_dir import unused_name
 
+    members = [find_run(member, runs) for member in (run, *more)]
+    require_named(name, overwrite=overwrite)
+    if name is None:
+        name = unused_name(runs, "ensemble")
+        say(f"no name is given: the run is called {name}")
     made = make(
-        [run, *more],
+        members,
         val,
         config,
         name=name,

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tagbox.cli.console import TerminalProgress, print_json, say
+from tagbox.cli.named_runs import find_run, is_run, require_packages
 from tagbox.cli.result_tables import show_boxes, show_compared, show_labels
 from tagbox.config import DataConfig, ScoreSettings
 from tagbox.device import Device
@@ -23,6 +24,7 @@ def evaluate(
     settings: Annotated[ScoreSettings, Parameter(name="*")] = ScoreSettings(),
     held_out: bool = False,
     per_category: bool = True,
+    runs: Path = Path("runs"),
     device: Device = "auto",
     out: Path | None = None,
     json: bool = False,
@@ -38,7 +40,7 @@ def evaluate(
     Parameters
     ----------
     predictions
-        Folder of a run; or a file: the challenge's JSON ({"000000000139": [56, 60]}), a CSV of
+        Name or folder of a run; or a file: the challenge's JSON ({"000000000139": [56, 60]}), a CSV of
         probabilities (image,person,bicycle,...), what `tagbox predict --json` wrote, or COCO results
         ([{"image_id": 139, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}]). Several with
         --as-labels.
@@ -48,6 +50,8 @@ def evaluate(
         Evaluate a run only on images that it was not trained on.
     per_category
         Show the table of categories.
+    runs
+        Folder in which a run's name is looked for.
     device
         Where a run computes.
     out
@@ -65,6 +69,9 @@ def evaluate(
             file=predictions[1],
             hint="pass --as-labels, or evaluate them one by one",
         )
+    predictions = [find_run(path, runs, files=True) for path in predictions]
+    if any(is_run(path) for path in predictions):
+        require_packages("evaluating a run", device)
     original = read(data, source)
     whole = adapt(original, source)
     say(describe(whole))

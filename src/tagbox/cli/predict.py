@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tagbox.atomic_io import atomic_write
-from tagbox.cli.console import print_table, progress_bar, say, say_error
+from tagbox.cli.console import progress_bar, say, say_error
+from tagbox.cli.named_runs import category_rows, find_run, require_packages
+from tagbox.cli.tables import print_table
 from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError, bad_value
 from tagbox.output_folder import run_inputs
@@ -39,7 +42,9 @@ def predict(
     save_images: Path | None = None,
     save_video: Path | None = None,
     evidence: bool = False,
+    categories: tuple[str, ...] = (),
     truth: Path | None = None,
+    runs: Path = Path("runs"),
     engine: Engine = "auto",
     device: Device = "auto",
     precision: Literal["fp32", "bf16"] = "fp32",
@@ -52,7 +57,7 @@ def predict(
     Parameters
     ----------
     run
-        Folder of a finished run.
+        Name or folder of a finished run.
     images
         Images, folders of images, or patterns such as 'photos/*.jpg'; for a detector also one video.
     format
@@ -83,9 +88,13 @@ def predict(
         File for the video with its boxes, such as out.mp4; without sound.
     evidence
         Draw on the saved images where the evidence for each label is.
+    categories
+        Report only these of the predicted categories.
     truth
         Dataset whose labels or boxes are drawn beside the predictions on the saved images, and whose
         image ids COCO results have.
+    runs
+        Folder in which a run's name is looked for.
     engine
         Inference engine; auto is OpenVINO on a CPU, torch elsewhere.
     device
@@ -95,12 +104,16 @@ def predict(
     cache
         Keep the features of the images for later predictions.
     """
+    import numpy as np
+
     from tagbox.data.image_files import collect_images, passed_over
     from tagbox.inference.load import load_classifier, load_detector
     from tagbox.models.bundle import is_detector
 
     if not images:
         raise TagboxError("no-images", "no images given", hint="name images or folders of them")
+    run = find_run(run, runs)
+    require_packages("predicting", device, engine)
     format = _format(format, out, json=json)
     skipped = passed_over(Path(name) for name in images if Path(name).is_dir())
     if skipped:
@@ -183,6 +196,7 @@ def predict(
                 tiles=windows,
                 format=format,  # type: ignore[arg-type]
                 decimals=round,
+                categories=categories,
                 out=out,
                 save_video=save_video,
                 engine=engine,
@@ -191,6 +205,7 @@ def predict(
         paths = collect_images(images)
         _refuse_outputs(out, save_images, paths, read_files)
         model = load_detector(run, engine=engine, device=device)
+        shown = category_rows(categories, model.categories, run)
         cuts = model.cuts if score is None else ScoreThresholds(value=score)
         dataset = None if truth is None else _dataset(truth)
         pixels = None if dataset is None else truth_pixels(paths, dataset)
@@ -207,6 +222,9 @@ def predict(
             boxes = model.detect(
                 paths, skip_errors=True, progress=advance, tiles=windows, min_score=lowest
             )
+        if shown is not None:
+            every = boxes.detections
+            boxes = replace(boxes, detections=every.take(np.isin(every.category_rows, shown)))
         predictions = BoxPredictions(
             paths=paths,
             outputs=boxes,
@@ -224,6 +242,7 @@ def predict(
         paths = collect_images(images)
         _refuse_outputs(out, save_images, paths, read_files)
         classifier = load_classifier(run, engine=engine, device=device, precision=precision)
+        shown = category_rows(categories, classifier.categories, run)
         if evidence:
             classifier.require_evidence()
         dataset = None if truth is None else _dataset(truth)
@@ -245,6 +264,8 @@ def predict(
             say(
                 f"warning: {same}; if they show different things, measure the model with tagbox evaluate"
             )
+        if shown is not None:
+            decisions &= np.isin(np.arange(decisions.shape[1]), shown)
         predictions = LabelPredictions(
             paths=paths,
             model=classifier,
@@ -252,6 +273,7 @@ def predict(
             decisions=decisions,
             truth=dataset,
             evidence=evidence,
+            shown=shown,
         )
     if format == "table":
         rows = predictions.table()

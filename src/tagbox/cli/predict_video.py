@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tagbox.atomic_io import atomic_path
-from tagbox.cli.console import print_table, progress_bar, say, say_error
+from tagbox.cli.console import progress_bar, say, say_error
+from tagbox.cli.named_runs import category_rows
+from tagbox.cli.tables import print_table
 from tagbox.device import Device, Engine
 from tagbox.inference.load import load_detector
 from tagbox.inference.video import check_video_name, open_video
@@ -27,6 +31,7 @@ def predict_frames(
     tiles: Tiles | None,
     format: Literal["table", "json", "csv"],
     decimals: int | None,
+    categories: Sequence[str],
     out: Path | None,
     save_video: Path | None,
     engine: Engine,
@@ -36,6 +41,12 @@ def predict_frames(
     if save_video is not None:
         check_video_name(save_video)
     model = load_detector(run, engine=engine, device=device)
+    thresholds = thresholds or model.cuts
+    shown = category_rows(categories, model.categories, run)
+    if shown is not None:
+        levels = thresholds.levels(len(model.categories))
+        levels[[row for row in range(len(levels)) if row not in shown]] = sys.float_info.max
+        thresholds = replace(thresholds, per_category=tuple(levels.tolist()))
     with ExitStack() as stack:
         reader = stack.enter_context(open_video(path))
         rows = None
@@ -49,7 +60,7 @@ def predict_frames(
         summary = detect_video(
             model,
             reader,
-            model.cuts if thresholds is None else thresholds,
+            thresholds,
             tiles=tiles,
             rows=rows,
             annotated=save_video,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tagbox.cli.console import print_json, print_table
+from tagbox.cli.console import print_json
+from tagbox.cli.tables import print_table
 
 
 def recipes(name: str | None = None, /, *, json: bool = False) -> None:

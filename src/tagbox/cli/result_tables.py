@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tagbox.cli.console import print_table, say
+from tagbox.cli.console import say
+from tagbox.cli.tables import print_table
 
 BOX_METRICS = {
     "ap": "AP (IoU 0.5 to 0.95)",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -78,7 +80,8 @@ def show(
         dropped (struck out). Requires the train extra.
     task
         Kind of model to augment for. A detector's augmentation keeps proportions and transforms the boxes;
-        regions to ignore are hatched.
+        regions to ignore are hatched. Its settings are --augment.NAME, as in `tagbox train detector`, or
+        --box-augment.NAME.
     epoch
         Epoch of training whose augmentation is shown.
     json
@@ -163,6 +166,16 @@ def show(
     else:
         print_line(str(out))
     return int(bool(errors))
+
+
+def as_in_training(words: Sequence[str]) -> list[str]:
+    """The command line with ``--augment.NAME`` of a detector, as `tagbox train detector` has it, for ``--box-augment.NAME``."""
+    detector = "--task=detector" in words or ("--task", "detector") in pairwise(words)
+    if not detector:
+        return [*words]
+    names = [name.replace("_", "-") for name in BoxAugmentConfig().to_dict()]
+    own = re.compile(rf"--augment\.(no-)?({'|'.join(names)})(=|$)")
+    return [f"--box-augment{w.removeprefix('--augment')}" if own.match(w) else w for w in words]
 
 
 def _check(count: int, size: int, columns: int, seed: int, epoch: int, out: Path) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from cyclopts import Parameter
 
-from tagbox.cli.console import print_json, print_table, say
+from tagbox.cli.console import print_json, say
+from tagbox.cli.tables import print_table
 from tagbox.config import DataConfig, require
 from tagbox.errors import TagboxError, no_labels
 

@@ -13,6 +13,8 @@ from cyclopts import App, Parameter
 
 from tagbox.cli.config_file import SettingsOptions, fill_from_file
 from tagbox.cli.console import TerminalProgress, print_json, say
+from tagbox.cli.named_runs import require_named
+from tagbox.cli.option_groups import grouped_app
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ train = App(
 class RunOptions(SettingsOptions):
     """Run directory, and whether to resume."""
 
-    name: str
-    """Name of the run."""
+    name: str | None = None
+    """Name of the run; classifier or detector, numbered from the second on, when not given."""
 
     runs: Path = Path("runs")
     """Folder of the runs."""
@@ -40,15 +42,14 @@ class RunOptions(SettingsOptions):
     """Replace a finished run of that name once the new one is complete."""
 
     resume: bool = False
-    """Resume the unfinished run of that name, from its newest checkpoint and with its settings."""
+    """Resume the unfinished run of that name, or the only one, from its newest checkpoint and with its settings."""
 
 
-@train.command
 def classifier(
     data: Path,
     /,
     *,
-    run: Annotated[RunOptions, Parameter(name="*")],
+    run: Annotated[RunOptions, Parameter(name="*")] = RunOptions(),
     config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     cache: bool = True,
@@ -75,12 +76,11 @@ def classifier(
     _show(trained, headline(trained.metrics["validation"]), run.json)
 
 
-@train.command
 def detector(
     data: Path,
     /,
     *,
-    run: Annotated[RunOptions, Parameter(name="*")],
+    run: Annotated[RunOptions, Parameter(name="*")] = RunOptions(),
     config: Annotated[DetectorConfig, Parameter(name="*")] = DetectorConfig(),
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
 ) -> None:
@@ -106,6 +106,7 @@ def detector(
 
 def _arguments(run: RunOptions) -> dict[str, Any]:
     """Arguments that `train_classifier` and `train_detector` have in common."""
+    require_named(run.name, overwrite=run.overwrite)
     return {
         "name": run.name,
         "runs": run.runs,
@@ -121,3 +122,7 @@ def _show(run: Run, metrics: Mapping[str, float], json: bool) -> None:
         print_json(run.metrics)
     say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     say(f"run: {run.folder}\nreport: {run.report}")
+
+
+train.command(grouped_app(classifier, "train classifier"))
+train.command(grouped_app(detector, "train detector"))

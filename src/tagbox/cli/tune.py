@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from tagbox.cli.config_file import (
     SECTIONS,
@@ -19,7 +19,9 @@ from tagbox.cli.config_file import (
     recipe_name,
     task_of,
 )
-from tagbox.cli.console import TerminalProgress, print_json, print_table, say
+from tagbox.cli.console import TerminalProgress, print_json, say
+from tagbox.cli.option_groups import grouped_app
+from tagbox.cli.tables import print_table
 from tagbox.config import (
     ClassifierConfig,
     ClassifierTuneOptions,
@@ -32,6 +34,7 @@ from tagbox.config import (
 from tagbox.studies.search_space import flat_settings
 
 if TYPE_CHECKING:
+    from cyclopts import App
     from cyclopts.argument import ArgumentCollection
 
     from tagbox.api.tune import Study
@@ -122,22 +125,16 @@ def _fill(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) ->
     fill_from_file(app, commands, arguments)
 
 
-tune = App(
-    name="tune",
-    help_format="markdown",
-    help="Search for the best settings of a recipe.",
-    config=_fill,
-)
 Typed = Annotated[tuple[str, ...], Parameter(show=False, negative=())]
 
 
-@tune.command
-@tune.default
 def classifier(
     data: Path,
     /,
     *,
-    options: Annotated[ClassifierTuneOptions, Parameter(name="*", negative=())],
+    options: Annotated[
+        ClassifierTuneOptions, Parameter(name="*", negative=())
+    ] = ClassifierTuneOptions(),
     config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     settings: Annotated[SettingsOptions, Parameter(name="*")] = SettingsOptions(),
@@ -163,12 +160,13 @@ def classifier(
     _tune(data, config, options, source, settings, typed, cache=cache)
 
 
-@tune.command
 def detector(
     data: Path,
     /,
     *,
-    options: Annotated[DetectorTuneOptions, Parameter(name="*", negative=())],
+    options: Annotated[
+        DetectorTuneOptions, Parameter(name="*", negative=())
+    ] = DetectorTuneOptions(),
     config: Annotated[DetectorConfig, Parameter(name="*")] = DetectorConfig(),
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     settings: Annotated[SettingsOptions, Parameter(name="*")] = SettingsOptions(),
@@ -202,9 +200,15 @@ def _tune(
 ) -> None:
     """Search, and print the result with the command that trains with the best settings."""
     from tagbox.api.tune import run_study
+    from tagbox.training.run_dir import unused_name
 
     assert settings.recipe is not None  # Filled by `_fill`.
     kind = "classifier" if isinstance(config, ClassifierConfig) else "detector"
+    if not options.name:
+        options = replace(options, name=unused_name(options.studies, "study"))
+        say(
+            f"no name is given: the study is called {options.name}, and --name {options.name} continues it"
+        )
     study: Study[Any] = run_study(
         data,
         config,
@@ -224,3 +228,14 @@ def _tune(
         f"study: {study.folder}\n"
         f"to train with the best: {shlex.join([*train, '--name', options.name])}"
     )
+
+
+tune = grouped_app(
+    classifier,
+    "tune classifier",
+    name="tune",
+    help="Search for the best settings of a recipe.",
+    config=_fill,
+)
+tune.command(grouped_app(classifier, "tune classifier"))
+tune.command(grouped_app(detector, "tune detector"))

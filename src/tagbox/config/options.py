@@ -63,8 +63,8 @@ class ScoreSettings(Config):
 class TuneOptions(Config):
     """Options of a search, and where its study is stored."""
 
-    name: str
-    """Name of the study."""
+    name: str = ""
+    """Name of the study, by which it is continued; study, numbered from the second on, when not given."""
 
     search: tuple[str, ...] = ()
     """Range that is added to the recipe's or replaces one of them: learning_rate=1e-4..1e-2:log,

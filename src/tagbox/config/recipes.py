@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,13 @@ def load_recipe(name: str | Path, task: str | None = None) -> Recipe:
 
         path = files("tagbox.config") / "recipes" / f"{name}.yaml"
     elif not os.path.isfile(path):
+        near = get_close_matches(str(name).lower(), RECIPES, n=2, cutoff=0.6)
+        meant = f"did you mean {' or '.join(near)}; " if near else ""
         raise TagboxError(
             "recipe-unknown",
             f"no recipe is called {str(name)!r}",
             where="--recipe",
-            hint=f"the recipes are {', '.join(RECIPES)}; or give the path of a YAML file",
+            hint=f"{meant}the recipes are {', '.join(RECIPES)}; or give the path of a YAML file",
         )
     content = read_yaml(Path(str(path)))
     for part in content:

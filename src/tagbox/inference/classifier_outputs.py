@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _PANELS = 4
 """Images in a row of a drawn image with its evidence maps."""
+LEAST_WIDTH, EVIDENCE_WIDTH = 320, 960
+"""Pixels of a drawn image for its labels, while the image itself keeps its size; and at most with evidence maps."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,6 +46,8 @@ class LabelPredictions:
         Whose labels are drawn beside the predicted ones, by file stem.
     evidence
         Whether the evidence maps of an image's labels are drawn beside it.
+    shown
+        Rows of the categories that JSON and CSV hold; all when None.
     """
 
     paths: Sequence[Path]
@@ -52,6 +56,7 @@ class LabelPredictions:
     decisions: NDArray[np.bool_]
     truth: Dataset | None = None
     evidence: bool = False
+    shown: Sequence[int] | None = None
 
     def labels(self, row: int) -> list[tuple[str, float]]:
         """(name, probability) of one image's labels, most probable first."""
@@ -73,7 +78,8 @@ class LabelPredictions:
     def encode(self, format: str) -> bytes:
         """The predictions in a format that `tagbox evaluate` reads back: ``json``, ``csv`` or ``challenge``.
 
-        JSON and CSV hold the probabilities of the images that could be read; the challenge's form holds
+        JSON and CSV hold the probabilities of the images that could be read, CSV with their paths and with the
+        predicted labels in a column (``a|b``); the challenge's form holds
         the label set of every image, empty where it could not be read.
 
         Raises
@@ -94,20 +100,25 @@ class LabelPredictions:
                 )
             rows = zip(stems, self.decisions, strict=True)
             return encode_submission({stem: np.flatnonzero(row) for stem, row in rows})
-        # Whole paths where two images share a stem.
-        keys = stems if len(set(stems)) == len(stems) else list(map(str, self.paths))
+        paths = list(map(str, self.paths))
+        # JSON: whole paths where two images share a stem.
+        keys = stems if format == "json" and len(set(stems)) == len(stems) else paths
         readable = np.flatnonzero(self.outputs.ok)
+        names = self.model.categories
+        kept = np.arange(len(names)) if self.shown is None else np.array(self.shown, np.intp)
+        cells = np.ix_(readable, kept)
         predictions = Predictions(
             images=tuple(keys[row] for row in readable),
-            categories=self.model.categories,
-            probabilities=self.outputs.probabilities[readable],
+            categories=tuple(names[k] for k in kept.tolist()),
+            probabilities=self.outputs.probabilities[cells],
         )
         if format == "csv":
-            return encode_csv(predictions)
-        return encode_json(predictions, self.model.thresholds, self.decisions[readable])
+            return encode_csv(predictions, self.decisions[cells])
+        thresholds = self.model.thresholds.reordered(names, predictions.categories)
+        return encode_json(predictions, thresholds, self.decisions[cells])
 
     def save_images(self, folder: Path, progress: Callable[[int], object]) -> None:
-        """Write each image that could be read with its labels as a JPEG into `folder`.
+        """Write each image that could be read, in its size, with its labels below as a JPEG into `folder`.
 
         Raises
         ------
@@ -123,12 +134,16 @@ class LabelPredictions:
             path, labels = self.paths[row], self.labels(row)
             image = read_image(path)
             known = None if truth is None else truth.get(path.stem)
-            panels = [annotate(image, truth=known, predicted=labels, title=path.name)]
+            height, width = image.shape[:2]
+            if self.evidence and width > EVIDENCE_WIDTH:
+                height, width = round(height * EVIDENCE_WIDTH / width), EVIDENCE_WIDTH
+            size = {"width": max(width, LEAST_WIDTH), "max_height": height}
+            panels = [annotate(image, truth=known, predicted=labels, title=path.name, **size)]
             if self.evidence:
                 names = self.model.categories
                 shown = [names.index(name) for name, _ in labels]
                 for k, heat in zip(shown, self.model.evidence(image, shown), strict=True):
-                    panels.append(annotate(image, evidence=heat, title=names[k]))
+                    panels.append(annotate(image, evidence=heat, title=names[k], **size))
             return panels[0] if len(panels) == 1 else grid(panels, _PANELS)
 
         save_jpegs(folder, self.paths, self.outputs.ok, draw, progress)

@@ -2,7 +2,8 @@
 
 ==================  ==============================================================================
 challenge JSON      ``{"000000000139": [56, 60], …}``; label sets, as indices of categories
-CSV                 ``image,person,bicycle,…``; a probability for each category, a row an image
+CSV                 ``image,person,bicycle,…``; a probability for each category, a row an image; second
+                    may be ``labels``, the predicted ones as ``person|bicycle``, which is not read
 tagbox's JSON       what `tagbox predict` writes; probabilities, label sets and the thresholds
 ==================  ==============================================================================
 """
@@ -135,6 +136,9 @@ def read_csv(path: Path) -> Predictions:
     if header is None or header[0].strip().lower() != "image" or len(header) < 2:
         found = "the file is empty" if header is None else f"the first line is {_shown(header)}"
         raise _csv_error(path, 1, found, "begin the file with image,<category names…>")
+    lines = [(reader.line_num, row) for row in rows]
+    if _is_labels(header, [row for _, row in lines]):
+        header, lines = _without_labels(header), [(n, _without_labels(row)) for n, row in lines]
     categories = [name.strip() for name in header[1:]]
     for column, name in enumerate(categories):
         if not name or name in categories[:column]:
@@ -147,23 +151,40 @@ def read_csv(path: Path) -> Predictions:
             )
     images: list[str] = []
     values: list[NDArray[np.float32]] = []
-    for row in rows:
+    for line, row in lines:
         if len(row) != len(header):
             raise _csv_error(
                 path,
-                reader.line_num,
+                line,
                 f"{len(row)} values where the first line has {len(header)}",
                 "give every image a probability for every category",
             )
         if not row[0].strip():
-            raise _csv_error(path, reader.line_num, "no image", "name the image")
+            raise _csv_error(path, line, "no image", "name the image")
         images.append(row[0].strip())
-        values.append(_probabilities(row, path, reader.line_num))
+        values.append(_probabilities(row, path, line))
     table = np.array(values, np.float32).reshape(len(images), len(categories))
     check_unique(images, path)
     return Predictions(
         images=tuple(images), categories=tuple(categories), probabilities=table, source=str(path)
     )
+
+
+LABELS = "labels"
+"""The column of predicted labels, the second one."""
+
+
+def _is_labels(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the second column holds predicted labels: names of the other columns, and no probabilities."""
+    if len(header) < 3 or header[1].strip() != LABELS:
+        return False
+    name = "|".join(re.escape(each.strip()) for each in header[2:])
+    cell = re.compile(rf"((?:{name})(?:\|(?:{name}))*)?")
+    return all(len(row) < 2 or cell.fullmatch(row[1].strip()) for row in rows)
+
+
+def _without_labels(row: Sequence[str]) -> list[str]:
+    return [*row[:1], *row[2:]]
 
 
 def _rows(reader: Any, path: Path) -> Iterator[list[str]]:
@@ -276,8 +297,8 @@ def write_in_run(folder: Path, predictions: Predictions) -> None:
         atomic_write(folder / "predictions.json", encode_json(predictions))
 
 
-def encode_csv(predictions: Predictions) -> bytes:
-    """The bytes of `write_csv`.
+def encode_csv(predictions: Predictions, labels: NDArray[np.bool_] | None = None) -> bytes:
+    """The bytes of `write_csv`, with the predicted `labels`, (N, K), as a second column where they are given.
 
     Raises
     ------
@@ -288,9 +309,13 @@ def encode_csv(predictions: Predictions) -> bytes:
     require_csv_names((*predictions.categories, *predictions.images))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", *predictions.categories])
-    for image, row in zip(predictions.images, predictions.probabilities, strict=True):
-        writer.writerow([image, *map(str, row)])
+    names = np.array(predictions.categories, object)
+    writer.writerow(["image", *([] if labels is None else [LABELS]), *names])
+    for number, (image, row) in enumerate(
+        zip(predictions.images, predictions.probabilities, strict=True)
+    ):
+        said = [] if labels is None else ["|".join(names[labels[number]])]
+        writer.writerow([image, *said, *map(str, row)])
     return encode_text(text.getvalue())
 
 

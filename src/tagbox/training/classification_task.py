@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 EPOCH_METRICS = (
     "challenge_f1",
+    "challenge_precision",
+    "challenge_recall",
+    "challenge_accuracy",
     "micro_f1",
     "macro_f1",
     "weighted_f1",

@@ -19,7 +19,7 @@ from tagbox.metrics.multilabel import class_priors
 from tagbox.models.backbones import Arrays, Backbone, trained_backbone
 from tagbox.progress import Progress
 from tagbox.training.frozen import Stage, configured_head
-from tagbox.training.history import Row, metric_column
+from tagbox.training.history import Row, epoch_summary
 from tagbox.training.network import train_network
 from tagbox.training.optim import optimizer_of
 from tagbox.training.resolve_config import label_kind
@@ -118,7 +118,7 @@ def finetune(
         left_out=left_out,
         start=start,
         watch=watch_labels(config, train.categories.names, log if runtime.main else None),
-        epoch_summary=partial(_epoch_summary, best_by=config.best_by),
+        epoch_summary=partial(epoch_summary, best_by=config.best_by),
         on_epoch=on_epoch,
         progress=progress,
     )
@@ -164,19 +164,6 @@ def _encoded(
     rows = np.flatnonzero(encoding.ok)
     features = as_head_takes(encoding.features[rows, 0], [encoder], head)
     return validation.take(rows), features
-
-
-def _epoch_summary(row: Row, best_by: str) -> str:
-    """One line for an epoch."""
-    name = metric_column(best_by)
-    metrics = {
-        "train_loss": row.get("train_loss"),
-        "val_loss": row.get("val_loss"),
-        name: row.get(name),
-        "val_accuracy": row.get("val_accuracy"),
-    }
-    listed = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items() if value is not None)
-    return f"epoch {row['epoch']}: {listed}"
 
 
 def require_one_backbone(encoders: Sequence[Encoder]) -> Encoder:

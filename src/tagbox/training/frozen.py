@@ -20,7 +20,8 @@ from tagbox.errors import TagboxError, no_readable_images
 from tagbox.metrics.multilabel import class_priors
 from tagbox.models.backbones import Arrays
 from tagbox.models.heads import wants_map
-from tagbox.progress import Progress
+from tagbox.progress import Progress, foretelling
+from tagbox.training.history import epoch_summary
 from tagbox.training.resolve_config import label_kind
 from tagbox.training.tensorboard import TensorBoardLog, watch_labels
 from tagbox.training.train_val import TrainVal
@@ -203,8 +204,11 @@ def _encode(
         rows = rows[runtime.rank :: runtime.processes]
     paths = [data.images.path(row) for row in rows.tolist()]
     with progress.bar(f"encoding {name} pictures", len(paths), "images") as advance:
+        told = foretelling(
+            advance, len(paths), "images", f"encoding {name} pictures takes", progress.say
+        )
         encoding = encode_images(
-            paths, encoders, mirror=mirror, cache=cache, skip_errors=True, progress=advance
+            paths, encoders, mirror=mirror, cache=cache, skip_errors=True, progress=told
         )
     features, kept, errors = encoding.features, rows[encoding.ok], encoding.errors
     features = features[encoding.ok] if not encoding.ok.all() else features
@@ -381,6 +385,7 @@ def train_frozen(
             if in_folds is None:
                 advance(1)
             watch.epoch(row, val_metrics)
+            progress.say(epoch_summary(row, config.best_by))
             if on_epoch:
                 on_epoch(row)
 

@@ -57,6 +57,15 @@ def _defined(value: float | int | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
+def epoch_summary(row: Row, best_by: str) -> str:
+    """One line for an epoch of a classifier, with the metric that selects the best one."""
+    names = ["train_loss", "val_loss", metric_column(best_by), "val_map", "val_micro_f1"]
+    names.append("val_accuracy")
+    metrics = {name: row.get(name) for name in names}
+    listed = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items() if value is not None)
+    return f"epoch {row['epoch']}: {listed}"
+
+
 _PARTS = ("train_loss_", "val_loss_")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from tagbox.config import DetectorConfig
 from tagbox.errors import TagboxError
-from tagbox.progress import Progress
+from tagbox.progress import Progress, foretelling
 from tagbox.training.resolve_config import Training, resolve_machine, steps
 from tagbox.training.run_dir import RunDir, fingerprints, say_other_machine
 from tagbox.training.tensorboard import Watch
@@ -157,11 +157,12 @@ def train_network(
     )
     name = "detector" if isinstance(config, DetectorConfig) else "network"
     first_losses: list[float] = []
-    with progress.bar(f"training the {name}", total, "batches") as advance, understood():
-        advance(0 if run_dir.state is None else int(run_dir.state["at"]["step"]))
+    with progress.bar(f"training the {name}", total, "steps") as advance, understood():
+        told = foretelling(advance, total, "steps", "training takes at most", progress.say)
+        told(0 if run_dir.state is None else int(run_dir.state["at"]["step"]))
 
         def after_batch(step: int, loss: float) -> None:
-            advance(1)
+            told(1)
             watch.batch(step, loss)
             if step == 1:
                 first_losses.append(loss)

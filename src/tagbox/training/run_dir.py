@@ -149,6 +149,38 @@ def unused_name(runs: Path, kind: str) -> str:
     return next(n for n in names if not any(path.exists() for path in run_paths(runs, n)))
 
 
+def unfinished_runs(runs: Path, kind: str) -> list[str]:
+    """The names of the runs of a kind in a folder that have checkpoints and are not finished, sorted."""
+    found = []
+    for path in sorted(runs.glob(".*.partial")):
+        begun = _has_checkpoints(path) and (path / CONFIG).is_file()
+        if begun and kind in read_yaml(path / CONFIG):
+            found.append(path.name.removeprefix(".").removesuffix(".partial"))
+    return found
+
+
+def made_name(runs: Path, kind: str, *, resume: bool) -> str:
+    """The name of a run to which none is given: an unused one, or to `resume` that of the only unfinished run.
+
+    Raises
+    ------
+    TagboxError
+        ``run-name`` where none or several could be resumed.
+    """
+    if not resume:
+        return unused_name(runs, kind)
+    unfinished = unfinished_runs(runs, kind)
+    if len(unfinished) == 1:
+        return unfinished[0]
+    found = f"{runs} holds {len(unfinished) or 'no'} unfinished run{'s' * (len(unfinished) != 1)} of a {kind}"
+    raise TagboxError(
+        "run-name",
+        f"{found} ({', '.join(unfinished)})" if unfinished else found,
+        where="--resume",
+        hint="name the one to resume with --name" if unfinished else "leave --resume out",
+    )
+
+
 def _has_checkpoints(run_dir: Path) -> bool:
     folder = run_dir / CHECKPOINTS
     return folder.is_dir() and any(path.name.isdecimal() for path in folder.iterdir())

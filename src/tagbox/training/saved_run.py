@@ -101,6 +101,7 @@ def write_run(
         **({} if trained.tuning is None else {"tuning": trained.tuning}),
         "best_epoch": trained.best_epoch,
         "epochs": len(trained.history),
+        "data": str(train_val.train.source.path),
         "images": {"train": len(trained.train), "validation": len(trained.validation)},
         "parameters": trained.parameters,
         "left_out": trained.left_out,

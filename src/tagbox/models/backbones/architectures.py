@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +70,6 @@ AFTER_THE_MAP = frozenset(
 BESIDE_THE_PATH = frozenset({"AuxLogits"})
 TRANSFORM_INPUT = frozenset({"googlenet", "inception_v3"})
 """Their weights expect 0.5 as mean and std; torchvision converts ImageNet's to that inside the model."""
-
-
-@cache
-def torchvision_names() -> frozenset[str]:
-    """Every classification model's name."""
-    import torchvision
-
-    return frozenset(torchvision.models.list_models(module=torchvision.models))
 
 
 class TorchvisionArchitecture(Architecture):
@@ -157,14 +148,6 @@ class _ClassToken(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         token: Tensor = self.network(x)
         return token[:, :, None, None]
-
-
-@cache
-def timm_names() -> frozenset[str]:
-    """Every model's name, without tags of weights."""
-    import timm
-
-    return frozenset(timm.list_models())
 
 
 class TimmArchitecture(Architecture):

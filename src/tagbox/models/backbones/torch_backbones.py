@@ -5,7 +5,6 @@ A name that both libraries know means torchvision's; ``timm/NAME`` and ``torchvi
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from tagbox.atomic_io import sha256_of
 from tagbox.errors import TagboxError, extra_missing
 from tagbox.models.backbones.base import Arrays, Backbone, BackboneSpec, arrays_sha256
-from tagbox.models.backbones.packaged import PACKAGES
+from tagbox.models.backbones.names import require_backbone
 from tagbox.models.freezing import Stages, module_stages
 from tagbox.models.weights import download_weights, locate_checkpoint, read_checkpoint
 from tagbox.sharing import shared_property
@@ -130,31 +129,12 @@ def find_architecture(asked: str) -> Architecture:
     TagboxError
         ``backbone-unknown``, with the names that look like it; ``extra-missing``.
     """
+    library, name = require_backbone(asked)
     try:
-        from tagbox.models.backbones.architectures import (
-            TimmArchitecture,
-            TorchvisionArchitecture,
-            timm_names,
-            torchvision_names,
-        )
-
-        source, slash, name = asked.partition("/")
-        if not slash:
-            source, name = "", asked
-        if source in ("", "torchvision") and name in torchvision_names():
-            return TorchvisionArchitecture(name)
-        if source in ("", "timm") and name.split(".")[0] in timm_names():
-            return TimmArchitecture(name)
-        known = [*PACKAGES, *torchvision_names(), *timm_names()]
+        from tagbox.models.backbones.architectures import TimmArchitecture, TorchvisionArchitecture
     except ImportError as error:
         raise extra_missing(asked, error.name) from error
-    near = list(dict.fromkeys(difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.6)))
-    raise TagboxError(
-        "backbone-unknown",
-        f"no backbone is called {asked!r}",
-        where="backbone",
-        hint=f"did you mean {', '.join(near)}" if near else f"try {', '.join(PACKAGES)}",
-    )
+    return TorchvisionArchitecture(name) if library == "torchvision" else TimmArchitecture(name)
 
 
 def _build(
