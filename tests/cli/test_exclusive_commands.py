@@ -93,9 +93,9 @@ def test_evaluate_and_scikit_learn_agree_on_the_predictions(place: Path, cli: Cl
     assert run(cli, place, "predict", "runs/first", "test", "--out", "p.csv").returncode == 0
     with open(place / "p.csv", newline="") as opened:
         header, *rows = csv.reader(opened)
-    table = np.array([row[1:] for row in rows], float)
+    table = np.array([row[2:] for row in rows], float)
     truth = [NAMES.index(row[0].split("-")[1]) for row in rows]
-    assert header[1:] == NAMES
+    assert header[1:] == ["labels", *NAMES]
     assert table.sum(axis=1) == pytest.approx(np.ones(len(table)), abs=1e-5)
     said = table.argmax(axis=1)
     found = scored(cli, place, "runs/first", "test")
