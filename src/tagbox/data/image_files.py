@@ -81,7 +81,7 @@ def locate_images(
     """
     require_folder(images)
     folders = [images] if images is not None else candidate_folders(path)
-    files = [_with_slashes(name, folders) for name in names]
+    files = [_with_slashes(name, folders) if "\\" in name else name for name in names]
     best = _most_files(folders, files)
     if best is not None:
         return best, _with_their_spelling(best, files)
