@@ -7,9 +7,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tagbox.data.export import Format
+from tagbox.data.export import Format, export
 from tagbox.data.load import load_dataset
 from tagbox.data.not_held import not_held
 
@@ -139,3 +140,36 @@ def test_of_a_drawn_shape_the_box_is_kept(tmp_path: Path, picture: Picture) -> N
     (tmp_path / "a.json").write_text(json.dumps(record))
     found = not_held(load_dataset(tmp_path), "labelme")
     assert found == {"shapes other than rectangles, of which the boxes are kept": 2}
+
+
+def test_boxes_that_leave_the_image_are_written_so_that_yolo_reads_them(
+    tmp_path: Path, picture: Picture
+) -> None:
+    """YOLO's readers refuse a centre outside the image and a side longer than it."""
+    picture(tmp_path / "1.png", (40, 30))
+    boxes = [
+        [45, 2, 10, 10],  # outside
+        [-20, -2, 100, 20],  # wider
+        [-8, 5, 10, 10],  # its centre is outside
+        [35, 25, 10, 10],  # its centre is the corner
+        [-1, 3, 10, 10],
+    ]
+    annotations = [
+        {"id": n, "image_id": 1, "category_id": 7, "bbox": box, "area": box[2] * box[3]}
+        for n, box in enumerate(boxes, 1)
+    ]
+    content = {
+        "images": [{"id": 1, "file_name": "1.png", "width": 40, "height": 30}],
+        "annotations": annotations,
+        "categories": [{"id": 7, "name": "cat"}],
+    }
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(content))
+    dataset = load_dataset(path)
+    again = load_dataset(export(dataset, tmp_path / "out", "train", "yolo", "copy"))
+    kept = [[0, 0, 40, 18], [0, 5, 2, 10], [35, 25, 10, 10], [-1, 3, 10, 10]]
+    np.testing.assert_allclose(again.annotations.boxes, kept, atol=1e-6)
+    found = not_held(dataset, "yolo")
+    assert found["boxes that leave their image, which are clipped"] == 2
+    assert found["boxes outside their image, which are left out"] == 1
+    assert not [what for what in not_held(dataset, "voc") if what.startswith("boxes")]

@@ -11,6 +11,8 @@ import numpy as np
 from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco import top_level
 from tagbox.data.formats.coco_records import raw_records
+from tagbox.data.formats.yolo import image_shares
+from tagbox.data.image_files import image_sizes
 from tagbox.text_files import read_json_content
 
 BOX_FORMATS = ("coco", "yolo", "labelme", "voc")
@@ -46,6 +48,15 @@ def not_held(dataset: Dataset, format: str) -> dict[str, int]:
     if format == "yolo":
         found["labels without a box, which become boxes of the whole image"] = int(
             (~annotations.has_box).sum()
+        )
+        _, clipped, left_out = image_shares(
+            annotations, image_sizes(dataset, np.flatnonzero(dataset.images.labelled))
+        )
+        found["boxes that leave their image, which are clipped"] = int(
+            (clipped & ~annotations.crowd).sum()
+        )
+        found["boxes outside their image, which are left out"] = int(
+            (left_out & ~annotations.crowd).sum()
         )
     for what, rows in dataset.source.reduced.items():
         found[what] = int(rows.sum())

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from tagbox.atomic_io import atomic_write
 from tagbox.data.dataset import Annotations, Categories, Dataset
@@ -247,7 +248,7 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
     """Write ``labels/SPLIT/*.txt``, and ``data.yaml`` or its entry for a further split.
 
     The images belong in ``images/SPLIT``, named by `tagbox.data.image_files.flat_names`. An annotation
-    without a box becomes a box around the whole image.
+    without a box becomes a box around the whole image; see `image_shares` for boxes that leave it.
 
     Raises
     ------
@@ -259,7 +260,8 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
     require_known_labels(dataset, "YOLO files")
     names = flat_names(images.files.tolist())
     annotations, starts = dataset.annotations.by_image(len(dataset))
-    sizes = image_sizes(dataset, np.flatnonzero(images.labelled)).tolist()
+    sizes = image_sizes(dataset, np.flatnonzero(images.labelled))
+    shares, _, left_out = image_shares(annotations, sizes)
     for row in np.flatnonzero(images.labelled).tolist():
         rows = range(starts[row], starts[row + 1])
         width, height = sizes[row]
@@ -272,9 +274,9 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
             )
         lines = []
         for r in rows:
-            x, y, w, h = annotations.boxes[r].tolist() if annotations.has_box[r] else (0, 0, 1, 1)
-            if annotations.has_box[r]:
-                x, y, w, h = x / width, y / height, w / width, h / height
+            x, y, w, h = shares[r].tolist() if annotations.has_box[r] else (0, 0, 1, 1)
+            if left_out[r]:
+                continue
             numbers = " ".join(f"{v:.10g}" for v in (x + w / 2, y + h / 2, w, h))
             lines.append(f"{annotations.category_rows[r]} {numbers}\n")
         target = folder / "labels" / split / names[row]
@@ -285,6 +287,38 @@ def write_yolo(dataset: Dataset, folder: Path, split: str = "train") -> None:
     # Written as they are, the line breaks of Unicode would be read as spaces.
     plain = not any(c in name for name in dataset.categories.names for c in "\x85\u2028\u2029")
     atomic_write(described, yaml.safe_dump(known, sort_keys=False, allow_unicode=plain))
+
+
+def image_shares(
+    annotations: Annotations, sizes: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Boxes as YOLO files hold them: xywh as shares of the image's width and height.
+
+    Parameters
+    ----------
+    sizes
+        (N, 2) width and height of the images; where they are 0, the shares mean nothing.
+
+    Returns
+    -------
+    shares
+        (M, 4) float64; NaN where there is no box.
+    clipped
+        (M,) bool: boxes clipped to the image, because their centre is outside or a side is longer than the image's.
+    left_out
+        (M,) bool: of these, the boxes of which nothing is left.
+    """
+    with np.errstate(all="ignore"):
+        shares = annotations.boxes / sizes[annotations.image_rows][:, [0, 1, 0, 1]]
+        corners, sides = shares[:, :2], shares[:, 2:]
+        ends = corners + sides
+        centres = corners + sides / 2
+        fits = (centres >= 0) & (centres <= 1) & (sides <= 1)
+        clipped = annotations.has_box & ~fits.all(axis=1)
+        cut = np.column_stack([np.clip(corners, 0, 1), np.clip(ends, 0, 1)])
+        cut[:, 2:] -= cut[:, :2]
+        left_out = clipped & ~(cut[:, 2:] > 0).all(axis=1)
+        return np.where(clipped[:, None], cut, shares), clipped & ~left_out, left_out
 
 
 def _label_files(folders: set[Path]) -> set[Path]:
