@@ -23,7 +23,7 @@ from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig  # noqa: 
 from tagbox.errors import TagboxError  # noqa: E402
 from tagbox.models.backbones import BackboneRequest, create_backbone  # noqa: E402
 from tagbox.models.backbones.architectures import TorchvisionArchitecture  # noqa: E402
-from tagbox.models.weights import mirrored  # noqa: E402
+from tagbox.models.weights import download_weights, mirrored  # noqa: E402
 
 OFFICIAL = "/models/resnet18-f37072fd.pth"
 
@@ -62,6 +62,15 @@ def test_a_checkpoint_by_url(checkpoint: bytes) -> None:
     assert backbone.spec.weights_sha256 == hashlib.sha256(checkpoint).hexdigest()
     state = torch.load(io.BytesIO(checkpoint), weights_only=True)
     assert torch.equal(backbone.module.network.conv1.weight, state["conv1.weight"])
+
+
+def test_addresses_that_differ_in_their_query_are_two_files() -> None:
+    with serve(Site({"/get/w.pth?id=s3cret": b"one", "/get/w.pth?id=2": b"two"})) as site:
+        url = f"{site.url}/get/w.pth"
+        kept = [download_weights(f"{url}?id={number}") for number in ("s3cret", "2", "s3cret")]
+    assert [path.read_bytes() for path in kept] == [b"one", b"two", b"one"]
+    assert len(site.requests) == 2 and kept[0] == kept[2]
+    assert {path.name for path in kept} == {"w.pth"} and "s3cret" not in str(kept[0])
 
 
 def test_torchvisions_weights_from_a_mirror(

@@ -40,9 +40,9 @@ def download_weights(url: str) -> Path:
     parts = urlsplit(url)
     # Model pages call every file model.safetensors; the whole path keeps them apart.
     host = parts.netloc.rpartition("@")[2].replace(":", "_")
-    name = f"{host}/{parts.path.strip('/')}"
     if parts.query:
-        name += f"-{hashlib.sha256(parts.query.encode()).hexdigest()[:16]}"
+        host += f"/{hashlib.sha256(parts.query.encode(errors='surrogatepass')).hexdigest()[:16]}"
+    name = f"{host}/{parts.path.strip('/')}"
     path = inside(cache_folder("weights"), name)
     digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", parts.path)
     prefix = digits[1] if digits else None
