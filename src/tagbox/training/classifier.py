@@ -197,9 +197,10 @@ def _notes(stage: Stage) -> list[str] | None:
     """How the model was validated, where no image was held out from it."""
     if stage.out_of_fold is None:
         return None
+    thresholds = "" if label_kind(stage.config) == "exclusive" else " and the thresholds"
     return [
         f"{stage.config.folds} folds: every image was predicted by a head that was not trained on it; these "
-        f"predictions chose epoch {stage.train_state.best_epoch} and the thresholds, and are what the metrics are of; "
+        f"predictions chose epoch {stage.train_state.best_epoch}{thresholds}, and are what the metrics are of; "
         f"the head that is saved was trained on all {len(stage.train):,} images"
     ]
 
