@@ -214,6 +214,8 @@ def place_boxes(
             top, bottom = (min(max(v * scale, 0), limits[1] - 1) for v in (y, y + max(h, 0)))
             placed.append(PlacedBox(box=box, outline=(left, top, right, bottom)))
     outlines = [one.outline for one in placed]
+    table = np.array(outlines, np.float64).reshape(-1, 4)
+    areas = (table[:, 2] - table[:, 0]) * (table[:, 3] - table[:, 1])
     taken: list[Rectangle] = []
     named: set[tuple[str, bool]] = set()
     # Names of predictions are placed first.
@@ -225,12 +227,13 @@ def place_boxes(
         room = limits[0] - 6 - fit_text(share, size)[1].getlength(share)
         text, font = shorten(box.name, size, room)
         text += share
+        extent = (font.getlength(text) + 6, size + 5)
         label = _label_position(
             outlines[i],
-            (font.getlength(text) + 6, size + 5),
+            extent,
             limits,
-            taken,
-            outlines,
+            np.array(taken, np.float64).reshape(-1, 4),
+            table[areas <= _ROOMY * extent[0] * extent[1]],
             must=every_category and (box.name, box.truth) not in named,
         )
         if label is not None:
@@ -244,12 +247,20 @@ def _label_position(
     box: Rectangle,
     extent: tuple[float, float],
     limits: tuple[int, int],
-    taken: Sequence[Rectangle],
-    outlines: Sequence[Rectangle],
+    taken: NDArray[np.float64],
+    small: NDArray[np.float64],
     *,
     must: bool,
 ) -> Rectangle | None:
-    """Rectangle of a name at an edge of its box that covers nothing, or least if it `must` be written."""
+    """Rectangle of a name at an edge of its box that covers nothing, or least if it `must` be written.
+
+    Parameters
+    ----------
+    extent
+        Width and height of the name.
+    taken, small
+        (N, 4) and (M, 4): the names that are placed, and the boxes that a name would hide.
+    """
     width, height = extent
     if width > limits[0] or height > limits[1]:
         return None
@@ -260,22 +271,18 @@ def _label_position(
     spots += [(right - width, bottom), (right, top), (left - width, top)]
     spots += [(middle, top - height), (middle, bottom)]
     # A name hides what is under it, so it stands inside large boxes only.
-    roomy = _area(box) > _ROOMY * width * height
+    roomy = (right - left) * (bottom - top) > _ROOMY * width * height
     spots = [*spots[:1], *within, *spots[1:]] if roomy else [*spots, *within]
     inside = [
         (x, y, x + width, y + height)
         for x, y in spots
         if 0 <= x <= limits[0] - width and 0 <= y <= limits[1] - height
     ] or [(start, 0.0, start + width, float(height))]
-    small = [one for one in outlines if _area(one) <= _ROOMY * width * height]
-
-    def covered(spot: Rectangle) -> float:
-        """How much of names and of small boxes the spot hides; a name counts more."""
-        names = sum(_shared(spot, other) for other in taken)
-        return 4 * names + sum(_shared(spot, other) for other in small)
-
-    best = min(inside, key=covered)
-    return best if must or covered(best) == 0 else None
+    table = np.array(inside, np.float64)
+    # A name counts more than a box.
+    covered = 4 * _shared(table, taken) + _shared(table, small)
+    best = int(covered.argmin())
+    return inside[best] if must or covered[best] == 0 else None
 
 
 def _outline(
@@ -303,11 +310,9 @@ def _outline(
         draw.rectangle((max(right - inner, left), y, right, stop), fill=colour)
 
 
-def _area(box: Rectangle) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _shared(a: Rectangle, b: Rectangle) -> float:
-    """Area of the intersection of two rectangles."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    return max(width, 0.0) * max(height, 0.0)
+def _shared(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(A,) area of each of the (A, 4) rectangles that the (B, 4) others cover, summed over these."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    area: NDArray[np.float64] = np.maximum(high - low, 0.0).prod(axis=2).sum(axis=1)
+    return area

@@ -58,7 +58,7 @@ _SINGLE_LABEL_HEADLINE = (
     "calibration_error",
     "map",
 )
-_SINGLE_LABEL_HISTORY = ("macro_f1", "map")
+_SINGLE_LABEL_HISTORY = ("macro_f1", "map", "macro_precision", "macro_recall", "weighted_f1")
 """Metrics beside the accuracy that have a chart over the epochs; most others equal the accuracy."""
 _THRESHOLD_METRICS = (
     "challenge_f1",
