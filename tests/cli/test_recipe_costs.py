@@ -21,6 +21,7 @@ def test_the_challenge_s_recipe_stays_frozen_on_a_cpu_and_says_its_cost(
     generate(tmp_path / "scenes", SynthConfig(images=24, val=12, width=64, height=64, format="cls"))
     flags = ("--val", "scenes/val", "--backbone", "efficientnet_lite0@64", "--device", "cpu")
     named = ("train", "classifier", "scenes", *flags, "--recipe", "challenge", "--epochs", 1)
+    named += ("--keep-checkpoints",)
     env = {"TAGBOX_CACHE": str(tmp_path / "cache")}
     done = cli(*named, "--name", "one", cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
@@ -29,8 +30,8 @@ def test_the_challenge_s_recipe_stays_frozen_on_a_cpu_and_says_its_cost(
         assert words in " ".join(done.stderr.split()), done.stderr
     used = yaml.safe_load((tmp_path / "runs/one/config.yaml").read_text())["classifier"]
     assert used["finetune"]["unfreeze"] == "none"
+    assert used["finetune"]["keep_checkpoints"] is True
     assert (used["best_by"], used["objective"]) == ("challenge_f1", "challenge_f1")
-    assert not (tmp_path / "runs/one/checkpoints").exists()
 
 
 def test_faults_of_both_groups_of_settings_are_named(tmp_path: Path, cli: Cli) -> None:

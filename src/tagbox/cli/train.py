@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,6 +53,7 @@ def classifier(
     config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),
     source: Annotated[DataConfig, Parameter(name="*")] = DataConfig(),
     cache: bool = True,
+    keep_checkpoints: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Train a multi-label classifier: which categories are present in an image.
 
@@ -66,10 +67,15 @@ def classifier(
         Dataset: COCO JSON, challenge folder, CSV, YOLO, labelme or Pascal VOC folder, or one folder per class.
     cache
         Keep the features of the images for later runs.
+    keep_checkpoints
+        Keep the newest checkpoints of the finished run, where the backbone is trained; the same as
+        `--finetune.keep-checkpoints`.
     """
     from tagbox.api.train import train_classifier
     from tagbox.evaluation.evaluate_labels import headline
 
+    if keep_checkpoints and not config.finetune.keep_checkpoints:
+        config = replace(config, finetune=replace(config.finetune, keep_checkpoints=True))
     trained = train_classifier(
         data, config, **_arguments(run), source=source, cache=cache, progress=TerminalProgress()
     )
