@@ -46,6 +46,13 @@ def test_training_shows_fifteen_options_first(typed: Typed, name: str) -> None:
     assert len(shown) == 15
 
 
+def test_defaults_are_shown_but_not_that_a_flag_is_off(typed: Typed) -> None:
+    page = re.sub(r"[│\s]+", " ", typed("train", "classifier", "--help")[1])
+    assert "order of images. [default: 0]" in page
+    assert "[default: False]" not in page and "[default: ()]" not in page
+    assert "Encode the mirror image of each training image as well. [default: True]" in page
+
+
 @pytest.mark.parametrize(
     "name", ["train classifier", "train detector", "predict", "evaluate", *COMMANDS]
 )

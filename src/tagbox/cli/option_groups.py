@@ -106,7 +106,8 @@ class GroupedApp(App):
         """The arguments of the command, each in its group; for a help page in the order of the groups."""
         arguments = super().assemble_argument_collection(**how)
         for argument in arguments:
-            if argument.field_info.default in (False, ()):
+            default = argument.field_info.default
+            if default is False or default == ():
                 # That an option is off unless it is given goes without saying.
                 argument.parameter = Parameter.combine(
                     argument.parameter, Parameter(show_default=False)

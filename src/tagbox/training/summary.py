@@ -32,7 +32,7 @@ def plan(config: ClassifierConfig | DetectorConfig, train_val: TrainVal) -> str:
         device = choose_device(config.device, "torch")
         model = config.detector
         model += f" on {config.backbone}" if config.detector in ON_A_BACKBONE else ""
-        model += f", at most {config.size} pixels"
+        model += "" if config.size is None else f", at most {config.size} pixels"
         epochs = f"at most {config.epochs} epochs"
         machine = _named(device)
     pictures = f"{len(train_val.train):,} pictures"
