@@ -33,6 +33,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "tune_detector",
         "Run",
         "open_run",
+        "list_runs",
     ),
     "Models and their predictions": (
         "load_model",

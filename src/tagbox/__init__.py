@@ -36,6 +36,7 @@ _EXPORTS = {
     "evaluate": "tagbox.api.evaluate",
     "Evaluation": "tagbox.api.evaluation",
     "open_run": "tagbox.api.run",
+    "list_runs": "tagbox.api.runs",
     "synth": "tagbox.api.synth",
 }
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from tagbox.api.evaluation import Evaluation as Evaluation
     from tagbox.api.run import Run as Run
     from tagbox.api.run import open_run as open_run
+    from tagbox.api.runs import list_runs as list_runs
     from tagbox.api.synth import synth as synth
     from tagbox.api.train import train_classifier as train_classifier
     from tagbox.api.train import train_detector as train_detector

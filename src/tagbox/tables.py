@@ -137,7 +137,9 @@ def shown(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) < 1000 and value != int(value) else f"{value:,.6g}"
+        if value and not 0.001 <= abs(value) < 1000:
+            return f"{value:.3g}" if abs(value) < 0.001 else f"{value:,.6g}"
+        return f"{value:.4f}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(shown, value)) or "–"
     return str(value)

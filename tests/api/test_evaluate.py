@@ -151,7 +151,7 @@ def test_a_run_is_opened_with_all_that_it_has(run: tagbox.Run, boxes: tagbox.Run
 
 def test_an_ensemble_is_opened_too(run: tagbox.Run, scenes: Path, tmp_path: Path) -> None:
     made = tagbox.ensemble(
-        [run.folder],
+        [run],
         scenes / "annotations" / "instances_val.json",
         tagbox.EnsembleConfig(flip=True),
         name="e",
@@ -196,6 +196,20 @@ def test_charts_show_themselves_with_their_style(run: tagbox.Run) -> None:
     assert style.count("{") == style.count("}")
     assert ".line.s0" in style and "--c0" in style and "body" not in style and ".tile" not in style
     assert run._repr_html_().count("<figure") >= 1
+
+
+def test_runs_are_listed(run: tagbox.Run, tmp_path: Path) -> None:
+    runs = tagbox.list_runs(run.folder.parent)
+    row = next(row for row in runs if row["name"] == run.folder.name)
+    assert (row["kind"], row["metric"]) == ("classifier", "map")
+    assert row["value"] == run.metrics["validation"]["map"]
+    assert run.folder.name in repr(runs) and run.folder.name in runs._repr_html_()
+    if pytest.importorskip("pandas"):
+        assert run.folder.name in runs.to_pandas()["name"].tolist()
+    assert not len(tagbox.list_runs(tmp_path))
+    with pytest.raises(TagboxError) as caught:
+        tagbox.list_runs(tmp_path / "none")
+    assert caught.value.code == "file-missing"
 
 
 BLOCKED = """

@@ -33,9 +33,9 @@ from tagbox.errors import TagboxError
 @pytest.mark.parametrize(
     ("config", "settings", "left_out"),
     [
-        (ClassifierConfig, ClassifierSettings, set()),
-        (DetectorConfig, DetectorSettings, set()),
-        # A parameter of load_dataset itself.
+        # What is left out is a parameter of the functions themselves.
+        (ClassifierConfig, ClassifierSettings, {"val"}),
+        (DetectorConfig, DetectorSettings, {"val"}),
         (DataConfig, DataSettings, {"split"}),
         (ScoreSettings, ScoreOptions, set()),
         (SynthConfig, SynthSettings, set()),
@@ -149,3 +149,27 @@ def test_a_run_that_is_resumed_is_named(scenes: Path, tmp_path: Path) -> None:
         tagbox.train_classifier(scenes / "instances_train.json", runs=tmp_path, resume=True)
     assert caught.value.code == "run-name"
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(0, 5)])
+def test_validation_data_may_be_in_memory(scenes: Path, tmp_path: Path, part: slice) -> None:
+    pytest.importorskip("torch")
+    train = tagbox.load_dataset(scenes / "instances_train.json")
+    val = tagbox.load_dataset(scenes / "instances_val.json")[part]
+    settings: Any = {"backbone": "efficientnet_lite0@64", "epochs": 1, "runs": tmp_path}
+    run = tagbox.train_classifier(train, val=val, **settings)
+    assert run.metrics["images"] == {"train": len(train), "validation": len(val)}
+    assert run.config.val == scenes / "instances_val.json"  # type: ignore[union-attr]
+    if part == slice(None):
+        other = tagbox.train_classifier(train, val=str(scenes / "instances_val.json"), **settings)
+        assert other.metrics["validation"] == run.metrics["validation"]
+    with pytest.raises(TagboxError) as caught:
+        tagbox.train_classifier(train, val=3, **settings)  # type: ignore[arg-type]
+    assert (caught.value.code, caught.value.where) == ("config-value", "val")
+
+
+def test_an_unknown_run_is_told_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "tags").mkdir()
+    (tmp_path / "tags" / "model.json").write_text("{}")
+    with pytest.raises(TagboxError, match="no such run; did you mean 'tags'"):
+        tagbox.open_run("tgas", runs=tmp_path)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @checked_arguments
 def ensemble(
-    members: Sequence[Path | str],
+    members: Sequence[Path | str | Run],
     val: Path | str | Dataset,
     config: EnsembleConfig | None = None,
     *,
@@ -42,7 +42,7 @@ def ensemble(
     Parameters
     ----------
     members
-        Folders of finished runs with the same categories; an ensemble stands for its members.
+        Finished runs with the same categories, or their folders; an ensemble stands for its members.
     val
         The validation data, of any format that `load_dataset` reads, or in memory.
     config
@@ -82,21 +82,22 @@ def ensemble(
     config, source = config or EnsembleConfig(), source or DataConfig()
     engine, _ = choose_engine("auto", config.device)
     require_extra("an ensemble", engine, "safetensors")
+    folders = [Path(member.folder if isinstance(member, Run) else member) for member in members]
     progress = progress or default_progress()
     runs = Path(runs)
     views = views_of(config.scales, mirrored=config.flip)
-    candidates = combine_runs([Path(member) for member in members], views)
+    candidates = combine_runs(folders, views)
     dataset = val if isinstance(val, Dataset) else load_dataset(val, _validation(val, source))
     progress.say(describe(dataset))
     _require_same_categories(dataset, candidates.categories)
     require_images(dataset)
-    inputs = [*(Path(member) for member in members), *dataset.input_files(), *paths_in(source)]
+    inputs = [*folders, *dataset.input_files(), *paths_in(source)]
     refuse_inputs_below(runs / name, inputs, flag="--name")
     with run_folder(runs, name, overwrite=overwrite) as run_dir:
         classifier = EnsembleClassifier(with_plain(candidates), device=config.device)
         classifier.require_views()
         outputs = out_of_fold_outputs(candidates, dataset)
-        _say_seen(members, dataset, outputs, progress)
+        _say_seen(folders, dataset, outputs, progress)
         # All images, also unlabelled ones, as in `tagbox evaluate`: the probabilities are bit-equal.
         paths = [dataset.images.path(row) for row in range(len(dataset))]
         if outputs is None:
@@ -118,18 +119,18 @@ def ensemble(
             "command": command,
             "data": source.to_dict(),
             "ensemble": {
-                "members": [str(member) for member in members],
+                "members": [str(folder) for folder in folders],
                 "val": str(dataset.source.path),
                 **config.to_dict(),
             },
         }
         metrics = _write(run_dir, name, evaluation, outputs.errors, settings)
-        merge_seen([Path(member) for member in members], run_dir, digests_of(dataset))
+        merge_seen(folders, run_dir, digests_of(dataset))
     return Run(folder=runs / name, metrics=metrics)
 
 
 def _say_seen(
-    members: Sequence[Path | str], dataset: Dataset, outputs: object, progress: Progress
+    members: Sequence[Path], dataset: Dataset, outputs: object, progress: Progress
 ) -> None:
     """Say what weights and thresholds are fitted on, where a run was trained on the validation images."""
     from tagbox.data.seen_images import seen_images
@@ -140,7 +141,7 @@ def _say_seen(
             "out-of-fold predictions"
         )
         return
-    for member in map(Path, members):
+    for member in members:
         seen = seen_images(member, dataset)
         count = 0 if seen is None else int(seen.training.sum())
         if count:

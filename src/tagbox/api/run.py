@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tagbox.api.charts import Charts, history_charts
 from tagbox.api.evaluation import Evaluation
+from tagbox.api.runs import run_names
 from tagbox.config import ClassifierConfig, DetectorConfig, EnsembleConfig
 from tagbox.config.arguments import checked_arguments
 from tagbox.tables import Table
@@ -163,6 +164,12 @@ def open_run(path: Path | str, *, runs: Path | str = Path("runs")) -> Run:
     folder = Path(path)
     if not folder.is_dir() and (Path(runs) / folder).is_dir():
         folder = Path(runs) / folder
+    if not folder.is_dir():
+        from tagbox.data.text import near
+        from tagbox.errors import TagboxError
+
+        hint = near(str(path), run_names(Path(runs)), noun=f"runs in {runs}")
+        raise TagboxError("metrics-missing", "no such run", file=path, hint=hint)
     return Run(folder=folder, metrics=read_metrics(folder))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
@@ -47,6 +48,7 @@ def train_classifier(
     data: Path | str | Dataset,
     config: ClassifierConfig | None = None,
     *,
+    val: Path | str | Dataset | None = None,
     name: str | None = None,
     runs: Path | str = Path("runs"),
     source: DataConfig | None = None,
@@ -66,6 +68,9 @@ def train_classifier(
         A dataset of any format that `load_dataset` reads, or one in memory.
     config
         The settings of the training.
+    val
+        The validation data, of any format that `load_dataset` reads, or in memory; when not given, what `config` or
+        `data` says, else a part of `data`.
     name, runs
         The run becomes the folder ``runs/name``; without a name ``classifier``, ``classifier-2`` and so on.
     source
@@ -143,10 +148,13 @@ def train_classifier(
 
     return _train_run(
         data,
-        with_settings(config or ClassifierConfig(), settings, _arguments(train_classifier)),
+        _with_val(
+            with_settings(config or ClassifierConfig(), settings, _arguments(train_classifier)), val
+        ),
         join,
         train,
         report,
+        validation=val if isinstance(val, Dataset) else None,
         name=name,
         runs=Path(runs),
         source=source or DataConfig(),
@@ -162,6 +170,7 @@ def train_detector(
     data: Path | str | Dataset,
     config: DetectorConfig | None = None,
     *,
+    val: Path | str | Dataset | None = None,
     name: str | None = None,
     runs: Path | str = Path("runs"),
     source: DataConfig | None = None,
@@ -211,10 +220,13 @@ def train_detector(
 
     return _train_run(
         data,
-        with_settings(config or DetectorConfig(), settings, _arguments(train_detector)),
+        _with_val(
+            with_settings(config or DetectorConfig(), settings, _arguments(train_detector)), val
+        ),
         join,
         train,
         report,
+        validation=val if isinstance(val, Dataset) else None,
         name=name,
         runs=Path(runs),
         source=source or DataConfig(),
@@ -232,6 +244,7 @@ def _train_run(
     train: Callable[..., Result | None],
     report: Callable[[Result, TensorBoardLog, Mapping[str, Any]], Report],
     *,
+    validation: Dataset | None,
     name: str | None,
     runs: Path,
     source: DataConfig,
@@ -295,7 +308,7 @@ def _train_run(
         progress=progress,
     ) as (run_dir, config):
         train_val = load_train_val(
-            Path(data) if isinstance(data, str) else data, config, source, progress
+            Path(data) if isinstance(data, str) else data, config, source, progress, validation
         )
         read_files = chain(train_val.train.input_files(), train_val.validation.input_files())
         refuse_inputs_below(folder, chain(read_files, paths_in(config, source)), flag="--name")
@@ -337,6 +350,13 @@ def _report_facts(name: str, trained: Trained, source: DataConfig, command: str)
         "versions": trained.bundle.versions,
         "command": command,
     }
+
+
+def _with_val(config: Training, val: Path | str | Dataset | None) -> Training:
+    """The configuration with the validation data it is trained with, where that is or was a file."""
+    if isinstance(val, Dataset):
+        val = None if val.source.format == "memory" else val.source.path
+    return config if val is None else replace(config, val=Path(val))
 
 
 def _arguments(function: Callable[..., object]) -> list[str]:

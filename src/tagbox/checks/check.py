@@ -15,7 +15,7 @@ from tagbox.checks.coco_checks import (
     read_records,
     with_file_sizes,
 )
-from tagbox.checks.findings import Finding, Findings
+from tagbox.checks.findings import FindingList, Findings
 from tagbox.checks.image_checks import check_duplicates, check_pictures
 from tagbox.checks.label_checks import check_labels, check_lines
 from tagbox.checks.split_checks import Side, check_sides
@@ -91,12 +91,12 @@ class Report:
 
 
 @checked_arguments
-def check_dataset(path: Path | str, config: DataConfig | None = None) -> list[Finding]:
+def check_dataset(path: Path | str, config: DataConfig | None = None) -> FindingList:
     """Findings of one dataset, its image files included; errors first.
 
     Bad data is reported as findings, never raised.
     """
-    return check_datasets([Path(path)], config).findings.kept
+    return FindingList(check_datasets([Path(path)], config).findings.kept)
 
 
 def check_datasets(

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from os import PathLike
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,13 @@ from numpy.typing import NDArray
 from tagbox.data.dataset import ONLY_CROWDS_HINT
 from tagbox.data.record_pixels import SIZE_HINT
 from tagbox.errors import TagboxError
+from tagbox.tables import Table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Severity = Literal["error", "warning", "info"]
+_COLUMNS = ("severity", "code", "where", "found", "hint", "file")
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 
@@ -154,6 +159,31 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+
+class FindingList(list[Finding]):
+    """Findings that print as a table, show as one in a notebook and become a DataFrame."""
+
+    @property
+    def table(self) -> Table:
+        """A row a finding."""
+        return Table([each.to_dict() for each in self], _COLUMNS, f"{len(self):,} findings")
+
+    def __repr__(self) -> str:
+        return repr(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+    def to_pandas(self) -> DataFrame:
+        """A row a finding.
+
+        Raises
+        ------
+        TagboxError
+            ``extra-missing`` without pandas.
+        """
+        return self.table.to_pandas()
 
 
 class Findings:

@@ -7,17 +7,11 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from tagbox.api.runs import is_run, run_names
 from tagbox.cli.console import say
 from tagbox.device import Device, Engine, choose_engine
 from tagbox.errors import TagboxError, require_extra
 from tagbox.paths import is_plain_name
-
-_MODELS = ("model.json", "ensemble.json")
-
-
-def is_run(folder: Path) -> bool:
-    """Whether the folder holds a saved model or ensemble."""
-    return any(os.path.isfile(folder / name) for name in _MODELS)
 
 
 def find_run(given: Path, runs: Path, *, files: bool = False) -> Path:
@@ -75,15 +69,6 @@ def require_packages(what: str, device: Device, engine: Engine = "auto") -> None
     """
     chosen, _ = choose_engine(engine, device)
     require_extra(what, chosen, "safetensors")
-
-
-def run_names(runs: Path) -> list[str]:
-    """The names of the finished runs in a folder, sorted."""
-    try:
-        folders = sorted(os.listdir(runs))
-    except OSError:
-        return []
-    return [name for name in folders if not name.startswith(".") and is_run(runs / name)]
 
 
 def category_rows(names: Sequence[str], known: Sequence[str], run: Path) -> list[int] | None:

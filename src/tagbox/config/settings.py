@@ -39,9 +39,8 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
 
 
 class ClassifierSettings(TypedDict, total=False):
-    """Fields of `ClassifierConfig` as keyword arguments."""
+    """Fields of `ClassifierConfig` as keyword arguments, without `val`."""
 
-    val: Path | str | None
     val_images: Path | str | None
     allow_overlap: bool
     val_fraction: float
@@ -82,9 +81,8 @@ class ClassifierSettings(TypedDict, total=False):
 
 
 class DetectorSettings(TypedDict, total=False):
-    """Fields of `DetectorConfig` as keyword arguments."""
+    """Fields of `DetectorConfig` as keyword arguments, without `val`."""
 
-    val: Path | str | None
     val_images: Path | str | None
     allow_overlap: bool
     val_fraction: float

@@ -51,13 +51,14 @@ def load_train_val(
     config: ClassifierConfig | DetectorConfig,
     source: DataConfig,
     progress: Progress,
+    validation: Dataset | None = None,
 ) -> TrainVal:
     """Read the training and the validation data, or split a stratified part off the former.
 
     `progress` is told what of them will make the training or its metrics worthless.
 
     Of data that states splits, ``train`` is the training data, and ``val`` the validation data where the config
-    names no other.
+    names no other. `validation` is in memory, and taken in place of what the config names.
 
     Raises
     ------
@@ -68,6 +69,8 @@ def load_train_val(
         on both sides and the config does not allow it.
     """
     val, val_source = config.val, source
+    if validation is not None:
+        val = validation.source.path
     if isinstance(data, Path):
         source, stated_val = _stated_sides(data, source)
         if val is None and stated_val is not None:
@@ -105,7 +108,10 @@ def load_train_val(
         if overlap is not None:
             progress.say(f"warning: {overlap}, so metrics will be too good")
         return _told(parts, config, progress)
-    if config.val is None:
+    if validation is not None:
+        progress.say(f"validation: {describe(validation)}")
+        val_data = _labelled(_same_categories(validation, loaded, val, stated=False))
+    elif config.val is None:
         val_data = load_dataset(val, replace(val_source, max_images=None))
         progress.say(f"validation: {describe(val_data)}, the split {val_source.split}")
         val_data = _labelled(_same_categories(val_data, loaded, val, stated=True))
