@@ -1,6 +1,6 @@
 """Faster R-CNN as a beginners' tutorial uses it: 50 scenes to train on and 10 to validate, one category, two cores.
 
-    python benchmarks/fasterrcnn_tutorial.py [--size 320] [--epochs 20] [--category butterfly]
+    python benchmarks/fasterrcnn_tutorial.py [--size 512] [--epochs 12] [--category butterfly]
 
 First a training step of 4 pictures is timed: of the tutorial's network, torchvision's Faster R-CNN on MobileNetV3-Large, whose
 own transform enlarges 640x360 to 1333x749, and of `--detector fasterrcnn` at `--size`. Both have random weights, which does
@@ -28,8 +28,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", type=int, default=320)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--category", default="butterfly")
     parser.add_argument("--repeats", type=int, default=3, help="of each training step")
     parser.add_argument("--keep", type=Path, help="folder for scenes and run")
