@@ -125,6 +125,8 @@ def test_what_was_chosen_is_said_with_its_source() -> None:
     for words in ("fasterrcnn", "references/detection", "learning rate 0.005 (0.02 for 16 images)"):
         assert words in sentence
     assert "optimizer sgd" in sentence and "weight decay" not in sentence
+    # torchvision clips no gradients.
+    assert "clip 10 (added here)" in sentence
 
 
 def test_norms_follow_the_batches_where_no_weights_are_pretrained() -> None:

@@ -144,6 +144,8 @@ def own_settings_sentence(given: DetectorConfig, used: DetectorConfig) -> str | 
     words = {name: f"{name.replace('_', ' ')} {_plain(getattr(used, name))}" for name in chosen}
     if "learning_rate" in words:
         words["learning_rate"] += f" ({own.learning_rate:g} for {own.images} images)"
+    if "clip" in words and own.clip == DENSE.clip:
+        words["clip"] += " (added here)"
     return f"{used.detector} is trained as in {own.source}: {', '.join(words.values())}"
 
 
