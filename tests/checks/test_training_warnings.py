@@ -150,3 +150,22 @@ def test_the_sample_of_real_images_is_not_warned_of(shared_data: Path) -> None:
     for kind in (ClassifierConfig, DetectorConfig):
         assert warned(train, val, kind) == warned(train, None, kind) == []
     assert training_boxes(load_dataset(train)).clipped == 0
+
+
+def test_categories_of_almost_the_same_name(tmp_path: Path) -> None:
+    """The hints lead out."""
+    both = coco(tmp_path, "both", [["cat"], ["Cat"], ["dog"], []] * 4, names=("cat", "Cat", "dog"))
+    assert "'cat' and 'Cat'; merge them with --mapping" in warned(both)[0]
+    assert "category-names-alike" in {finding.code for finding in check_dataset(both)}
+    mapping = tmp_path / "mapping.json"
+    mapping.write_text('{"Cat": "cat"}')
+    merged = load_train_val(both, ClassifierConfig(), DataConfig(mapping=mapping), Heard())
+    assert merged.train.categories.names == ("cat", "dog")
+    val = coco(tmp_path, "val", [["Cat"], ["dog"], []], names=("Cat", "dog"))
+    train = coco(tmp_path, "train", MIXED * 3)
+    said = "such as 'Cat', which the other spells 'cat'; rename them in one of the two, or select"
+    with pytest.raises(TagboxError, match=said):
+        warned(train, val)
+    chosen = DataConfig(categories=["dog"])
+    loaded = load_train_val(train, ClassifierConfig(val=val), chosen, Heard())
+    assert loaded.validation.categories.names == ("dog",)

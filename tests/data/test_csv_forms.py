@@ -294,10 +294,10 @@ def test_further_columns_beside_selected_categories(tmp_path: Path) -> None:
 
 
 def test_a_column_mostly_of_flags_is_left_out_as_its_hint_says(tmp_path: Path) -> None:
-    path = table(tmp_path, "image,fold,cat,dog\na.png,0,1,0\nb.png,1,0,1\nc.png,2,1,1\n")
+    path = table(tmp_path, "image,grade,cat,dog\na.png,0,1,0\nb.png,1,0,1\nc.png,2,1,1\n")
     with pytest.raises(TagboxError, match="--categories") as caught:
         load_dataset(path)
-    assert caught.value.where == "line 4" and "'fold'" in caught.value.found
+    assert caught.value.where == "line 4" and "'grade'" in caught.value.found
     dataset = load_dataset(path, DataConfig(categories=("cat", "dog")))
     assert dataset.labels.tolist() == [[1, 0], [0, 1], [1, 1]]
 
@@ -327,3 +327,40 @@ def test_further_columns_beside_a_file_of_names_or_a_mapping(tmp_path: Path) -> 
     mapping.write_text("disc: round\n")
     dataset = load_dataset(path, DataConfig(categories=("round",), mapping=mapping))
     assert dataset.labels.tolist() == [[0], [1]]
+
+
+def test_boxes_in_a_table_are_named(tmp_path: Path) -> None:
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+    path = tmp_path / "x.csv"
+    path.write_text(header + "1.png,8,6,cat,1,1,4,4\n2.png,8,6,dog,1,1,4,4\n")
+    (note,) = load_dataset(path).source.notes
+    assert note.found == "the boxes in the columns xmin, ymin, xmax, ymax are not read"
+    path.write_text(header + "1.png,8,6,cat,1,1,4,4\n1.png,8,6,dog,1,1,4,4\n")
+    with pytest.raises(TagboxError, match="convert a table of boxes to COCO JSON"):
+        load_dataset(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (
+            "filename,file_size,file_attributes,region_shape_attributes,region_attributes",
+            "those of the VGG Image Annotator",
+        ),
+    ],
+)
+def test_tables_of_other_tools_are_named(tmp_path: Path, header: str, said: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"{header}\n{','.join('1' * (header.count(',') + 1))}\n")
+    with pytest.raises(TagboxError, match=said) as caught:
+        load_dataset(path)
+    assert caught.value.code == "csv-header"
+
+
+def test_kaggles_traffic_signs(tmp_path: Path) -> None:
+    path = tmp_path / "Train.csv"
+    path.write_text("Width,Height,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2,ClassId,Path\n9,9,1,1,5,5,20,a.png\n")
+    dataset = load_dataset(path)
+    assert dataset.categories.names == ("20",)
+    assert dataset.images.files.tolist() == ["a.png"]
+    assert [note.code for note in dataset.source.notes] == ["columns-unread"]

@@ -273,3 +273,32 @@ def test_any_names(name: str, files: list[str], anywhere: bool) -> None:
     parts = plain(name).split("/")
     assert ".." not in parts
     assert not plain(name).startswith("/")
+
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"
+
+
+def test_lists_and_folders_of_splits(tmp_path: Path, picture: Picture) -> None:
+    """A list, an entry of data.yaml and a list of VOC in the other form of Unicode than the files."""
+    for side in ("train", "val"):
+        picture(tmp_path / f"yolo/images/{side}{NFD}/{NFD}.png")
+        label = tmp_path / f"yolo/labels/{side}{NFC}/{NFC}.txt"
+        label.parent.mkdir(parents=True)
+        label.write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "yolo/val.txt").write_text(f"images/val{NFC}/{NFC}.png\n")
+    (tmp_path / "yolo/data.yaml").write_text(
+        f"train: images/train{NFC}\nval: val.txt\nnames: [cat]\n"
+    )
+    for side in ("train", "val"):
+        dataset = load_dataset(tmp_path / "yolo", split=side)
+        assert dataset.images.path(0).is_file() and len(dataset.annotations) == 1
+    picture(tmp_path / f"voc/JPEGImages/{NFD}.JPG")
+    record = tmp_path / f"voc/Annotations/{NFC}.xml"
+    record.parent.mkdir()
+    record.write_text(
+        f"<annotation><filename>{NFC}.jpg</filename><object><name>cat</name></object></annotation>"
+    )
+    listed = tmp_path / "voc/ImageSets/Main/train.txt"
+    listed.parent.mkdir(parents=True)
+    listed.write_text(f"{NFD}\n")
+    assert load_dataset(tmp_path / "voc", split="train").images.path(0).is_file()

@@ -52,6 +52,10 @@ def files_of(path: Path, split: str) -> list[str]:
         ("TEST", "test"),
         ("test_set", "test"),
         ("test-resized", "test"),
+        ("train-jpg", "train"),
+        ("train_v2", "train"),
+        ("holdout", "test"),
+        ("eval", "val"),
         ("trainer", None),
         ("contest", None),
         ("value", None),
@@ -285,6 +289,18 @@ TABLES = {
         ),
         ["train", "val"],
     ),
+    "is_train": (
+        "image,cat,dog,is_train\na.png,1,0,1\nb.png,0,1,0\nc.png,1,1,1\n",
+        ["train", "val"],
+    ),
+    "values beside names of splits": (
+        "image,label,Usage\na.png,cat,Training\nb.png,dog,PublicTest\n",
+        ["train", "PublicTest"],
+    ),
+    "a misspelt split": (
+        "filepaths,label,split\na.png,cat,train\nb.png,dog,vall\n",
+        ["train", "vall"],
+    ),
     "first column": (
         "subset;image;label\ntraining;a.png;cat\ntesting;b.png;dog\n",
         ["train", "test"],
@@ -312,6 +328,17 @@ def test_split_column_that_is_none(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "a.png")
     folds = text(tmp_path / "folds.csv", "image,labels,fold\na.png,cat,3\n")
     assert len(load_dataset(folds)) == 1
+    kfold = text(tmp_path / "kfold.csv", "image,cat,dog,kfold\na.png,1,0,1\nb.png,0,1,0\n")
+    dataset = load_dataset(kfold)
+    assert dataset.categories.names == ("cat", "dog")
+    assert [note.code for note in dataset.source.notes] == ["columns-unread"]
+    chosen = load_dataset(kfold, DataConfig(categories=["kfold", "cat"]))
+    assert set(chosen.categories.names) == {"kfold", "cat"}
+    for content in ("image,label,split\na.png,cat,2\n", "image_id,partition\na.png,0\n"):
+        numbers = text(tmp_path / "numbers.csv", content)
+        with pytest.raises(TagboxError, match="do not say which") as refused:
+            load_dataset(numbers)
+        assert refused.value.code == "csv-header"
     category = text(tmp_path / "wide.csv", "image,set,test\na.png,1,0\n")
     assert load_dataset(category).categories.names == ("set", "test")
     blank = text(tmp_path / "blank.csv", "image,labels,split\na.png,cat,train\nb.png,cat,\n")

@@ -17,7 +17,12 @@ from tagbox.checks.coco_checks import (
 )
 from tagbox.checks.findings import FindingList, Findings
 from tagbox.checks.image_checks import check_duplicates, check_pictures
-from tagbox.checks.label_checks import check_labels, check_lines
+from tagbox.checks.label_checks import (
+    check_in_no_split,
+    check_labels,
+    check_lines,
+    check_unnamed,
+)
 from tagbox.checks.split_checks import Side, check_sides
 from tagbox.checks.statistics import statistics
 from tagbox.config import DataConfig
@@ -27,6 +32,7 @@ from tagbox.data.formats.coco_columns import told_apart
 from tagbox.data.image_files import locate_images, require_images
 from tagbox.data.load import adapt, describe, mapped_names, read, source_of, stated_names
 from tagbox.data.split import Split
+from tagbox.data.split_names import role
 from tagbox.errors import TagboxError
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -138,10 +144,14 @@ def check_datasets(
     report = Report(Findings(limit))
     sides = []
     for path in paths:
-        for part in _stated(path, config):
-            side = _check_one(path, replace(config, split=part), report, pictures, bar)
-            if side is not None:
-                sides.append(side)
+        stated = _stated(path, config)
+        parts = stated if len(stated) > 1 else [config.split]
+        found = [_check_one(path, replace(config, split=p), report, pictures, bar) for p in parts]
+        sides += [side for side in found if side is not None]
+        if stated and None not in found:
+            check_in_no_split(path, [s.dataset for s in found if s is not None], report.findings)
+    if config.split is None:
+        check_unnamed([side.dataset for side in sides], report.findings)
     if split is not None:
         sides = _parts(split, sides, report.findings)
     if len(sides) > 1:
@@ -149,14 +159,12 @@ def check_datasets(
     return report
 
 
-def _stated(path: Path, config: DataConfig) -> list[str | None]:
-    """The splits to check: the chosen one, else all that the dataset states, else None for the whole."""
-    if config.split is None:
-        # What is wrong with the path is reported when it is read.
-        with suppress(TagboxError):
-            stated = stated_names(path, config)
-            return list(stated) if len(stated) > 1 else [None]
-    return [config.split]
+def _stated(path: Path, config: DataConfig) -> list[str]:
+    """The splits that the dataset states, unless one is chosen."""
+    # What is wrong with the path is reported when it is read.
+    with suppress(TagboxError):
+        return list(stated_names(path, config)) if config.split is None else []
+    return []
 
 
 def _parts(path: Path, sides: list[Side], findings: Findings) -> list[Side]:
@@ -184,18 +192,26 @@ def _check_one(
 ) -> Side | None:
     findings = report.findings
     try:
-        format, source, split = source_of(path, config)
+        format, source, _ = source_of(path, config)
     except TagboxError as error:
         findings.add_error(error)
         report.datasets.append(Checked(path, None, None, None, 0))
         return None
     named = path if config.split is None else Path(f"{path} ({config.split})")
-    dataset = _read(format, source, replace(config, split=split), findings, with_pictures)
+    if format == "coco":
+        dataset = _read_coco(source, config, findings, with_pictures)
+    else:
+        dataset = _read(path, config, findings, with_pictures)
     if dataset is None:
         report.datasets.append(Checked(named, format, None, None, 0))
         return None
     check_lines(format, source, dataset.images.files.tolist(), dataset.images.root, findings)
     check_labels(dataset, findings)
+    to_train = config.split is not None and role(config.split) in ("train", "val")
+    if len(dataset) and to_train and not dataset.images.labelled.any():
+        findings.add(
+            "no-labels", dataset.source.path, f"none of its {len(dataset):,} images has labels"
+        )
     read_pictures = None
     if with_pictures and _has_pictures(dataset, findings):
         with bar(f"Pictures of {named.name}", len(dataset)) if bar else nullcontext() as advance:
@@ -206,29 +222,38 @@ def _check_one(
     return Side(str(named), dataset, read_pictures)
 
 
-def _read(
-    format: str, source: Path, config: DataConfig, findings: Findings, with_pictures: bool
+def _read_coco(
+    source: Path, config: DataConfig, findings: Findings, with_pictures: bool
 ) -> Dataset | None:
-    """The readable part of a dataset, with the changes that the config asks for; None when nothing is readable.
+    """The readable part of a COCO file, with the changes that the config asks for; None when nothing is readable.
 
     With pictures, the places of boxes are checked in images of no stated size too.
     """
     try:
-        if format == "coco":
-            records = read_records(source, findings)
-            if records is None:
-                return None
-            records = told_apart(records, mapped_names(config))
-            root, located = locate_images(source, records.files, config.images)
-            if with_pictures:
-                records = with_file_sizes(records, root, located)
-            check_records(records, source, findings, located)
-            dataset = best_effort(records, source, root, located)
-        else:
-            dataset = read(source, config, findings.add_error)
-            # For repeated lines of YOLO files there is `label-twice` already.
-            columns = columns_of(dataset, read_sizes=with_pictures)
-            check_boxes(columns, source, findings, repeats=format != "yolo")
+        records = read_records(source, findings)
+        if records is None:
+            return None
+        records = told_apart(records, mapped_names(config))
+        root, located = locate_images(source, records.files, config.images)
+        if with_pictures:
+            records = with_file_sizes(records, root, located)
+        check_records(records, source, findings, located)
+        return adapt(best_effort(records, source, root, located), config)
+    except TagboxError as error:
+        findings.add_error(error)
+        return None
+
+
+def _read(
+    path: Path, config: DataConfig, findings: Findings, with_pictures: bool
+) -> Dataset | None:
+    """The same of a dataset of another format."""
+    try:
+        dataset = read(path, config, findings.add_error)
+        # For repeated lines of YOLO files there is `label-twice` already.
+        columns = columns_of(dataset, read_sizes=with_pictures)
+        repeats = dataset.source.format != "yolo"
+        check_boxes(columns, dataset.source.path, findings, repeats=repeats)
         return adapt(dataset, config)
     except TagboxError as error:
         findings.add_error(error)

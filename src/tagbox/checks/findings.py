@@ -84,6 +84,7 @@ CODES: dict[str, Rule] = {
     "file-name-ambiguous": Rule(
         "warning", "rename one: submissions and predictions name a picture by its stem alone"
     ),
+    "picture-in-no-split": Rule("info", "put it into a split, if that was not meant"),
     "picture-not-named": Rule("info", "label it, or move it away, if that was not meant"),
     # Label files of other formats.
     "label-line-blank": Rule("warning", "delete the blank line"),
@@ -95,6 +96,15 @@ CODES: dict[str, Rule] = {
         "info",
         "none needed: they are neither trained on nor scored; set difficult to 0 where they count",
     ),
+    "no-labels": Rule(
+        "warning", "none needed for images to predict; else look where their labels are"
+    ),
+    "split-doubtful": Rule("warning", "point at the folder of one split, if that is meant"),
+    "lists-unread": Rule(
+        "warning",
+        "none needed, if the folders say it all; else sort the pictures into train, val and test",
+    ),
+    "columns-unread": Rule("warning", "none needed, if the labels of the images are enough"),
     "labels-separator": Rule(
         "warning",
         "put | between names, or call the column label where a cell is one name, labels where it lists them",
@@ -104,6 +114,7 @@ CODES: dict[str, Rule] = {
     ),
     # Labels as a whole.
     "image-without-annotations": Rule("info", "none needed: it is an image with no category"),
+    "category-names-alike": Rule("warning", "merge them with --mapping, if they are one category"),
     "category-unused": Rule("warning", "add pictures of it, or leave it out with --categories"),
     # Pictures.
     "size-mismatch": Rule("error", SIZE_HINT),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from tagbox.checks.findings import Findings
+from tagbox.data.categories import alike, apart
 from tagbox.data.dataset import PRESENT, Dataset
-from tagbox.data.image_files import is_image
-from tagbox.data.recognise import challenge_root, label_file, label_folders
+from tagbox.data.image_files import is_image, list_images
+from tagbox.data.recognise import challenge_root, label_files, label_folders
+from tagbox.data.text import some
 from tagbox.files import find_files, read_file
 
 
@@ -54,10 +56,7 @@ def _label_files(format: str, path: Path, files: list[str], root: Path) -> Itera
         for folder in label_folders(challenge_root(path)).values():
             yield from find_files(folder, ".cls")
     elif format == "yolo":
-        for name in files:
-            source = label_file(root, name)
-            if os.path.isfile(source):
-                yield source
+        yield from filter(os.path.isfile, label_files(root, files))
 
 
 # Formats whose labels name each image file; in the others the files of a folder are listed.
@@ -68,11 +67,13 @@ def check_labels(dataset: Dataset, findings: Findings) -> None:
     """Add findings for the labels of a readable dataset as a whole, and the notes of its reader."""
     for note in dataset.source.notes:
         findings.add(note.code, dataset.source.path, note.found, note.where)
+    for one, other in alike(dataset.categories.names):
+        pair = " and ".join(apart(one, other))
+        found = f"{pair} differ only in case, spaces or the form of Unicode"
+        findings.add("category-names-alike", dataset.source.path, found)
     _check_use(dataset, findings)
     _check_stems(dataset, findings)
-    if dataset.source.format in _NAMES_PICTURES:
-        _check_unnamed(dataset, findings)
-    else:
+    if dataset.source.format not in _NAMES_PICTURES:
         _check_unlabelled(dataset, findings)
 
 
@@ -110,14 +111,19 @@ def _check_stems(dataset: Dataset, findings: Findings) -> None:
             )
 
 
-def _check_unnamed(dataset: Dataset, findings: Findings) -> None:
-    """Check for image files without a record in the folders of those with one."""
+def check_unnamed(datasets: Sequence[Dataset], findings: Findings) -> None:
+    """Check for image files that no record names in the folders of those with one, of any of the datasets."""
     named: dict[str, set[str]] = defaultdict(set)
-    for file in dataset.images.files.tolist():
-        folder, _, name = file.rpartition("/")
-        named[folder].add(name)
+    sources: dict[str, set[str]] = defaultdict(set)
+    for dataset in datasets:
+        if dataset.source.format not in _NAMES_PICTURES:
+            continue
+        for file in dataset.images.files.tolist():
+            folder, name = os.path.split(os.path.abspath(dataset.images.root / file))
+            named[folder].add(name)
+            sources[folder].add(dataset.source.path.name)
     for folder, names in sorted(named.items()):
-        path = dataset.images.root / folder
+        path = Path(folder)
         if not os.path.isdir(path):
             continue
         if not os.access(path, os.R_OK):
@@ -127,8 +133,19 @@ def _check_unnamed(dataset: Dataset, findings: Findings) -> None:
         # Without any named image in it, this is not the folder of the images.
         if present & names:
             for name in sorted(present - names):
-                found = f"no record of {dataset.source.path.name} names it"
+                found = f"no record of {some(sorted(sources[folder]))} names it"
                 findings.add("picture-not-named", path / name, found)
+
+
+def check_in_no_split(path: Path, sides: Sequence[Dataset], findings: Findings) -> None:
+    """Check for image files in a folder of splits that are in none of them."""
+    if any(side.source.format in _NAMES_PICTURES for side in sides):
+        return
+    named = {os.path.realpath(side.images.path(row)) for side in sides for row in range(len(side))}
+    folder = path if os.path.isdir(path) else path.parent
+    for name in list_images(folder):
+        if os.path.realpath(folder / name) not in named:
+            findings.add("picture-in-no-split", folder / name, "it is in none of the splits")
 
 
 def _check_unlabelled(dataset: Dataset, findings: Findings) -> None:

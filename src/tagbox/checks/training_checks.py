@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagbox.checks.findings import CODES
+from tagbox.data.categories import alike, apart
 from tagbox.data.dataset import ABSENT, PRESENT, Dataset
 from tagbox.data.record_pixels import record_pixels
 from tagbox.data.text import some
@@ -38,6 +39,10 @@ def training_warnings(
         if chosen:
             warnings.append(f"{which} image has {some(chosen)}: {so}; {hint}")
 
+    same = [" and ".join(apart(*pair)) for pair in alike(names)]
+    if same:
+        hint = CODES["category-names-alike"].hint
+        warnings.append(f"categories of almost the same name: {some(same, 3)}; {hint}")
     unused = ~used & ~validated if drawn else ~used
     warn("no training", unused, "it cannot be learned", CODES["category-unused"].hint)
     missing = used & ~validated

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -182,3 +183,29 @@ def _check_known(names: Sequence[str], known: Sequence[str], file: Path, where: 
                 where=where or name,
                 hint=near(name, known, noun="categories"),
             )
+
+
+def alike(names: Iterable[str], others: Iterable[str] | None = None) -> list[tuple[str, str]]:
+    """Pairs of names that differ only in case, spaces or the form of Unicode; of `names` with `others`, if given.
+
+    Names of one letter are never alike: where letters are recognised, their case counts.
+    """
+    known: dict[str, str] = {}
+    pairs = []
+    for name in names if others is None else others:
+        known.setdefault(_folded(name), name)
+    for name in names:
+        other = known.get(_folded(name))
+        if other is not None and other != name and len(name) > 1:
+            pairs.append((other, name))
+    return pairs
+
+
+def apart(one: str, other: str) -> tuple[str, str]:
+    """Two names as they are shown, in ASCII where they would look the same."""
+    show = ascii if normalize("NFC", one) == normalize("NFC", other) else repr
+    return show(one), show(other)
+
+
+def _folded(name: str) -> str:
+    return " ".join(normalize("NFKC", name).casefold().replace("_", " ").split())

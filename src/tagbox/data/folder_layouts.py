@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tagbox.data.image_files import list_images, split_name, visible_folders
 from tagbox.data.split_names import role, split_folders
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
-from tagbox.files import find_files, require_rights
+from tagbox.files import find_files, open_file, require_rights
 
 OTHER_KINDS = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")
+_PICTURES = re.compile(
+    r"(?:images?|imgs?|pictures|photos|frames|data|jpegimages)[ _-]?\d*", re.IGNORECASE
+)
+"""Names of folders of all images, whatever is in them."""
+_IMAGE_TITLE = re.compile(
+    rb"(?:^|[,;\t])\W*(?:(?:image|img|file|picture|photo)s?(?:[ _-]?(?:id|name|path|file|index|url))?s?|f?name|path|id)\W*(?:[,;\t]|$)",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 LAYOUT_FOLDERS = {"images", "labels", "annotations", "imgs", "masks", "img", "ann"}
 
 
@@ -49,6 +60,9 @@ def find_classes(path: Path, files: Sequence[str]) -> Path | None:
     if sides:
         others = [name for name in classes if name not in sides]
         raise _doubtful(root, f"{some(sides)} may be a split, and {some(others)} may be categories")
+    parts = {_split_word(name) for name in classes}
+    if len(parts) > 1 and None not in parts:
+        raise _doubtful(root, f"{some(classes)} may be parts of splits")
     if len(classes) == 1 and role(root.name) is None:
         raise _doubtful(
             root,
@@ -66,6 +80,17 @@ def find_classes(path: Path, files: Sequence[str]) -> Path | None:
     return root
 
 
+def unread_lists(path: Path) -> list[str]:
+    """Tables, and files named as splits such as ``meta/train.txt``, in `path` and the folders in it, relative to it."""
+    found = []
+    for folder in (path, *visible_folders(path)):
+        for file in (f for suffix in (".csv", ".json", ".txt") for f in find_files(folder, suffix)):
+            stem = file.stem
+            if file.suffix == ".csv" or stem == "train_test_split" or role(stem, prefixed=True):
+                found.append(file.relative_to(path).as_posix())
+    return found
+
+
 def class_root(path: Path) -> Path:
     """`path`, or the folder that it wraps: its only folder, where that holds folders of images itself."""
     while True:
@@ -78,17 +103,27 @@ def class_root(path: Path) -> Path:
 
 
 def class_sides(path: Path) -> list[str]:
-    """Names of the folders in `path` that are splits and hold class folders; none beside folders of images."""
+    """Names of the folders in `path` that are splits and hold class folders; none beside folders of images.
+
+    Beside splits, other folders of the same classes are splits too.
+    """
     files = list_images(path)
     classes = _children(files)
     sides = split_folders(classes)
     if (set(classes) - set(sides)) & _with_files(files):
         return []
-    return [
-        side
-        for side in sides
-        if _children([n.partition("/")[2] for n in files if n.startswith(f"{side}/")])
-    ]
+    classes_of = {name: set(_children(list_images(class_root(path / name)))) for name in classes}
+    sides = [side for side in sides if _may_be_classes(classes_of[side])]
+    known = {name for side in sides for name in classes_of[side]}
+    # Such as CVAT's subset default.
+    return [name for name in classes if name in sides or known & classes_of[name]]
+
+
+def _may_be_classes(names: set[str]) -> bool:
+    """Whether folders of a split are categories: neither splits themselves, nor one that holds all images."""
+    if len(names) == 1 and _PICTURES.fullmatch(next(iter(names))):
+        return False
+    return any(role(name, prefixed=True) is None for name in names)
 
 
 def _children(files: Sequence[str]) -> list[str]:
@@ -99,6 +134,12 @@ def _children(files: Sequence[str]) -> list[str]:
 def _with_files(files: Sequence[str]) -> set[str]:
     """Those of the first folders that hold images directly."""
     return {name.partition("/")[0] for name in files if name.count("/") == 1}
+
+
+def _split_word(name: str) -> str | None:
+    """The role of a name's first or last word: of ``train_real``, ``testA``."""
+    words = _WORD.findall(name)
+    return role(words[0]) or role(words[-1]) if words else None
 
 
 def _doubtful(path: Path, found: str) -> TagboxError:
@@ -121,9 +162,13 @@ def coco_splits(files: Sequence[Path]) -> dict[str, Path]:
         files = [file for file in files if not file.name.startswith(OTHER_KINDS)]
     by_file = {split_name(file): file for file in files}
     if not all(role(name, prefixed=True) for name in by_file) or len(by_file) < len(files):
-        by_file = {file.parent.name: file for file in files}
+        by_file = {_folder_name(file): file for file in files}
     roles = [role(name, prefixed=True) for name in by_file]
     return by_file if len(by_file) == len(files) and None not in roles else {}
+
+
+def _folder_name(file: Path) -> str:
+    return file.parent.parent.name if file.parent.name == "annotations" else file.parent.name
 
 
 def table_splits(folder: Path) -> dict[str, Path]:
@@ -135,3 +180,13 @@ def table_splits(folder: Path) -> dict[str, Path]:
     sides = split_folders([entry.name for entry in visible_folders(folder)])
     inner = {name: find_files(folder / name, ".csv") for name in sides}
     return {name: tables[0] for name, tables in inner.items() if len(tables) == 1}
+
+
+def names_images(table: Path, images: Sequence[str]) -> bool:
+    """Whether a table has a column of images by its title, or some of `images` are named in its first 4 MB."""
+    with open_file(table) as opened:
+        content = opened.read(1 << 22)
+    if _IMAGE_TITLE.search(content.partition(b"\n")[0].strip()):
+        return True
+    stems = (PurePosixPath(name).stem for name in images[:: max(1, len(images) // 50)])
+    return any(os.fsencode(stem) in content for stem in stems)

@@ -51,7 +51,8 @@ def locate_images(
     Searched are only `images` when given; else, in this order, the folder that a ``split.json`` beside
     the file names; the folder of the file; ``images/`` and ``data/`` beside it; ``../images``;
     ``../images/SPLIT``; ``../SPLIT``; ``SPLIT`` and ``images/SPLIT`` beside it, where SPLIT comes from
-    the name of the file (``train2017`` of ``instances_train2017.json``). The first folder with most of
+    the name of the file (``train2017`` of ``instances_train2017.json``), or the only folder there of its role
+    (``valid`` or ``val_images`` of ``instances_val.json``). The first folder with most of
     a sample of the named files is taken; a name that is not in it means the file of another spelling, if
     there is only one (`tagbox.data.name_matching`). Where no folder has a file of any name, folders in the
     names, drives and URLs are left out: of several files of a base name the one with the most of a
@@ -191,7 +192,23 @@ def candidate_folders(path: Path) -> list[Path]:
     if split:
         folders += [above / "images" / split, above / split]
         folders += [beside / split, beside / "images" / split]
+        for base in (above / "images", above, beside, beside / "images"):
+            named = [folder for folder in _folders(base) if _same_role(folder.name, split)]
+            folders += named if len(named) == 1 else []
     return list(dict.fromkeys(folder for folder in folders if os.path.isdir(folder))) or [beside]
+
+
+def _same_role(folder: str, split: str) -> bool:
+    """Whether a folder such as ``valid`` is that of a split such as ``val2017``; years do not differ."""
+    years = {"".join(filter(str.isdigit, name)) for name in (folder, split)} - {""}
+    wanted = role(split, prefixed=True)
+    return wanted is not None and role(folder, prefixed=True) == wanted and len(years) < 2
+
+
+def _folders(path: Path) -> list[Path]:
+    return (
+        visible_folders(path) if os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK) else []
+    )
 
 
 def split_name(path: Path) -> str:

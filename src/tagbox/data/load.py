@@ -12,11 +12,12 @@ from tagbox.config.arguments import checked_arguments
 from tagbox.data import categories as category_tools
 from tagbox.data import split
 from tagbox.data.dataset import Dataset, Note
+from tagbox.data.folder_layouts import unread_lists
 from tagbox.data.formats.common import Report, refuse
 from tagbox.data.image_files import is_visible, passed_over
 from tagbox.data.recognise import find_source, require_path
 from tagbox.data.recognise import recognise as recognise
-from tagbox.data.split_names import choose, several
+from tagbox.data.split_names import choose, role_of_path, several
 from tagbox.data.stated_splits import Part, stated_splits
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
@@ -92,6 +93,7 @@ def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
 
     `report` gets the faults that readers of line-by-line formats can skip.
     """
+    given = path
     format, path, split = source_of(path, config)
     dataset = _read(format, path, split, config, report)
     if format not in ("yolo", "labelme", "voc", "folders", "cls"):
@@ -100,6 +102,13 @@ def read(path: Path, config: DataConfig, report: Report = refuse) -> Dataset:
     found = passed_over([dataset.images.root])
     if found is not None and format != "voc":
         notes.append(Note("images-passed-over", found))
+    sides = {role_of_path(name) for name in dataset.images.files.tolist()}
+    if split is None and format != "folders" and len(sides) == 2 and None in sides:
+        found = f"a folder may be the split {next(filter(None, sides))}, and images outside it are read too"
+        notes.append(Note("split-doubtful", found))
+    lists = unread_lists(given) if format == "folders" else []
+    if lists:
+        notes.append(Note("lists-unread", f"files that may state more are not read: {some(lists)}"))
     roots = {each for each in (path, dataset.images.root) if os.path.isdir(each)}
     refused = {str(error.filename) for each in roots for error in refused_folders(each, is_visible)}
     if refused:

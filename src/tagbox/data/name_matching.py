@@ -12,6 +12,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from unicodedata import normalize
 from urllib.parse import unquote
 
@@ -61,6 +62,23 @@ def match_names(
                 if plain(name) != file:
                     del found[name]
     return found
+
+
+def spelt_path(base: Path, name: str) -> Path | None:
+    """The path below `base` that `name` means where it is spelt otherwise: each part is the only one of its folder that may be meant."""
+    current = base
+    for part in name.split("/"):
+        if part in ("", ".", "..") or os.path.lexists(current / part):
+            current = current / part
+            continue
+        try:
+            found = match_names([part], os.listdir(current)).get(part)
+        except (OSError, ValueError):
+            return None
+        if found is None:
+            return None
+        current = current / found
+    return Path(os.path.normpath(current))
 
 
 def possible_files(name: str, files: Collection[str], suffixes: Collection[str] = ()) -> list[str]:

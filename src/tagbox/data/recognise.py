@@ -8,13 +8,28 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from tagbox.data.folder_layouts import coco_splits, find_classes, table_splits
+from tagbox.data.folder_layouts import (
+    coco_splits,
+    find_classes,
+    names_images,
+    table_splits,
+)
 from tagbox.data.image_files import list_images, visible_folders
+from tagbox.data.name_matching import spelt_path
+from tagbox.data.other_formats import (
+    CHECK_PATH,
+    OTHER_FILES,
+    OTHER_JSON,
+    OTHER_XML,
+    looks_like_yolo,
+    other_json_kind,
+    refuse_supervisely,
+    xml_kind,
+)
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.files import (
@@ -30,6 +45,7 @@ from tagbox.text_files import decode_json, read_json_content, read_text
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NAMES_FILES = ("classes.txt", "obj.names", "classes.names", "predefined_classes.txt")
 _HEAD = 65536
+_FEW = 20
 _COCO_KEY = re.compile(rb'\s*\{\s*"(images|annotations|categories|info|licenses|type)"\s*:')
 _COCO_LIST = re.compile(rb'"(images|annotations)"\s*:\s*[\[{]')
 _LABELS = re.compile(rb'\s*\{\s*("(?:[^"\\]|\\.)*"\s*:\s*\[\s*(?:-?[\d.]|\])|\})')
@@ -81,7 +97,7 @@ def _of_file(path: Path) -> str:
             "format-unknown",
             "this is one Pascal VOC file" if one else "this XML is not Pascal VOC",
             file=path,
-            hint=f"point at its folder {path.parent}" if one else "export it as COCO JSON",
+            hint=f"point at its folder {path.parent}" if one else OTHER_XML[xml_kind(path)],
         )
     found = json_kind(path)
     if found in ("coco", "labels"):
@@ -92,7 +108,7 @@ def _of_file(path: Path) -> str:
             return "coco"
         hints = {
             "labelme": f"this is one labelme file; point at its folder {path.parent}",
-            **_FOREIGN,
+            **OTHER_JSON,
         }
         raise TagboxError(
             "format-unknown",
@@ -105,31 +121,12 @@ def _of_file(path: Path) -> str:
         "format-unknown",
         "a dataset is a COCO JSON, a labels JSON, a CSV, a data.yaml, or a folder",
         file=path,
-        hint=next((hint for ends, hint in _OTHERS.items() if suffix in ends), _CHECK_PATH),
+        hint=next((hint for ends, hint in OTHER_FILES.items() if suffix in ends), CHECK_PATH),
     )
 
 
-_CHECK_PATH = "check the path, or give its --format"
-_OTHERS = {
-    (
-        ".zip",
-        ".tar",
-        ".gz",
-        ".tgz",
-        ".bz2",
-        ".xz",
-        ".7z",
-        ".rar",
-    ): "unpack it, and point at the folder",
-    (".jsonl", ".ndjson", ".manifest", ".parquet", ".xlsx", ".xls", ".ods", ".feather"): (
-        "write it as a CSV of image,labels"
-    ),
-}
-"""What to do with other files, by their suffixes."""
-
-
 def json_kind(path: Path) -> str:
-    """``coco``, ``labels``, ``labelme``, a key of `_FOREIGN`, or ``""`` by a file's first bytes."""
+    """``coco``, ``labels``, ``labelme``, a key of `OTHER_JSON`, or ``""`` by a file's first bytes."""
     try:
         with open_file(path) as opened:
             head = opened.read(_HEAD).removeprefix(b"\xef\xbb\xbf")
@@ -144,32 +141,7 @@ def json_kind(path: Path) -> str:
     # Exporters may write keys of their own first.
     if head.lstrip()[:1] == b"{" and _COCO_LIST.search(head):
         return "coco"
-    return _foreign_kind(head)
-
-
-_FOREIGN = {
-    "results": "this is a list of detections, not a dataset; it is read as predictions",
-    "label studio": "these are Label Studio's tasks; export them as COCO or YOLO",
-    "createml": "this is CreateML's form; export the dataset as COCO or YOLO",
-    "via": "this is a project of the VGG Image Annotator; export its annotations as COCO",
-}
-"""What to do with JSON of other tools, by its kind."""
-
-
-def _foreign_kind(head: bytes) -> str:
-    def has(*keys: str) -> bool:
-        return all(re.search(rb'"%s"\s*:' % key.encode(), head) for key in keys)
-
-    if head.lstrip()[:1] == b"[":
-        if has("image_id", "score") or head.split() in ([b"[]"], [b"[", b"]"]):
-            return "results"
-        if has("from_name") or has("data") or has("annotator", "annotation_id"):
-            return "label studio"
-        if has("annotations", "coordinates") or has("image", "annotation"):
-            return "createml"
-    elif has("filename", "regions") or has("_via_settings") or b"__VIA_PROJECT_ID__" in head:
-        return "via"
-    return ""
+    return other_json_kind(head)
 
 
 def _top_level_keys(path: Path) -> list[str]:
@@ -182,17 +154,8 @@ def _top_level_keys(path: Path) -> list[str]:
 
 def _of_folder(path: Path) -> tuple[str, Path]:
     coco = coco_files(path)
-    if len(coco) > 1 and coco_splits(coco):
-        return "coco", path
-    if len(coco) > 1:
-        raise TagboxError(
-            "format-ambiguous",
-            f"it holds {len(coco)} COCO files: {some([str(f.relative_to(path)) for f in coco])}",
-            file=path,
-            hint="point at one of them",
-        )
     if coco:
-        return "coco", coco[0]
+        return "coco", coco[0] if len(coco) == 1 else _coco_splits(path, coco)
     if label_folders(challenge_root(path)):
         return "cls", path
     pictures = list_images(path)
@@ -202,23 +165,36 @@ def _of_folder(path: Path) -> tuple[str, Path]:
         return "labelme", path
     if any(is_voc(file) for file in find_files(path, ".xml", below=True)):
         return "voc", path
-    _refuse_supervisely(path)
-    tables = find_files(path, ".csv")
-    if len(tables) == 1:
-        return "csv", tables[0]
-    if table_splits(path):
+    refuse_supervisely(path)
+    every = find_files(path, ".csv")
+    tables = [table for table in every if names_images(table, pictures)]
+    if len(every) != 1 and table_splits(path):
         return "csv", path
+    if len(tables) > 1:
+        raise _several("tables that name pictures", path, tables)
+    if tables:
+        return "csv", tables[0]
     described = find_yaml(path)
     if described is not None and described.parent == path:
         return "yolo", path
     inner = visible_folders(path)
     if len(inner) == 1 and not any("/" not in name for name in pictures):
         # An archive may unpack into one folder.
-        with suppress(TagboxError):
+        try:
             return _of_folder(inner[0])
+        except TagboxError as error:
+            if error.code != "format-unknown":
+                raise
+    below = inner_coco_files(path)
+    if below:
+        return "coco", below[0] if len(below) == 1 else _coco_splits(path, below)
+    _refuse_datasets(path, inner)
     classes = find_classes(path, pictures)
     if classes is not None:
+        _refuse_label_files(classes)
         return "folders", classes
+    if len(every) == 1:
+        return "csv", every[0]
     for entry in inner:
         require_rights(entry, listed=True)
     for file in find_files(path, ".xml"):
@@ -237,13 +213,68 @@ def _of_folder(path: Path) -> tuple[str, Path]:
         "format-unknown",
         f"no dataset recognised in it ({found}); looked for {', '.join(looked)}",
         file=path,
-        hint="point at the annotations or give the --format",
+        hint=_other_annotations(path) or "point at the annotations or give the --format",
     )
+
+
+def _coco_splits(path: Path, files: Sequence[Path]) -> Path:
+    """`path`, if its COCO files are splits."""
+    if not coco_splits(files):
+        raise _several("COCO files", path, files)
+    return path
+
+
+def _several(what: str, path: Path, files: Sequence[Path]) -> TagboxError:
+    return TagboxError(
+        "format-ambiguous",
+        f"it holds {len(files)} {what}: {some([str(file.relative_to(path)) for file in files])}",
+        file=path,
+        hint="point at one of them",
+    )
+
+
+def _refuse_datasets(path: Path, inner: Sequence[Path]) -> None:
+    """Raise ``format-ambiguous`` where folders in `path` are YOLO datasets, rather than categories."""
+    described = [each for each in inner if _first_file(each, YAML_NAMES + NAMES_FILES)]
+    found = [each for each in described if list_images(each)]
+    if found:
+        raise TagboxError(
+            "format-ambiguous",
+            f"the folders {some([each.name for each in found])} in it are datasets of their own",
+            file=path,
+            hint="point at one of them",
+        )
+
+
+def _refuse_label_files(classes: Path) -> None:
+    """Raise ``format-unknown`` where pictures in what may be folders of classes have YOLO label files."""
+    names = list_images(classes)
+    for source in label_files(classes, names[:: max(1, len(names) // 200)]):
+        if os.path.isfile(source) and looks_like_yolo(source):
+            raise TagboxError(
+                "format-unknown",
+                f"{source} looks like the boxes of a picture, in YOLO's form",
+                file=classes,
+                hint=f"name their categories in {NAMES_FILES[0]} there; --format folders takes every folder for a category",
+            )
+
+
+def _other_annotations(path: Path) -> str | None:
+    """What to do with annotations in a folder, or in the folders in it, that are of a format which is not read."""
+    for folder in (path, *visible_folders(path)[:20]):
+        for file in find_files(folder, ".json")[:20]:
+            kind = json_kind(file)
+            if kind in OTHER_JSON:
+                return f"{file.relative_to(path)}: {OTHER_JSON[kind]}"
+        for file in find_files(folder, ".xml")[:20]:
+            if xml_kind(file):
+                return f"{file.relative_to(path)}: {OTHER_XML[xml_kind(file)]}"
+    return None
 
 
 def _has_label_files(path: Path, pictures: Sequence[str]) -> bool:
     """Whether an image has a YOLO label file, or any is in a folder ``labels`` where one would be."""
-    sources = [label_file(path, name) for name in pictures]
+    sources = label_files(path, pictures)
     folders = dict.fromkeys(source.parent for source in sources if "labels" in source.parent.parts)
     return any(os.path.isfile(source) for source in sources) or any(
         name.lower().endswith(".txt") and name not in NAMES_FILES
@@ -264,6 +295,17 @@ def coco_files(folder: Path) -> list[Path]:
     found = [file for file in files if os.path.isfile(file) and json_kind(file) == "coco"]
     for entry in inner if found else ():
         require_rights(entry)
+    return found
+
+
+def inner_coco_files(folder: Path) -> list[Path]:
+    """COCO JSON files in the folders in a folder, or in their ``annotations``; not among many other JSON files."""
+    found = []
+    for entry in visible_folders(folder):
+        for candidate in (entry, entry / "annotations"):
+            files = find_files(candidate, ".json")
+            if len(files) <= _FEW:
+                found += [file for file in files if json_kind(file) == "coco"]
     return found
 
 
@@ -320,13 +362,31 @@ def _first_file(folder: Path, names: Sequence[str]) -> Path | None:
     return next((folder / name for name in names if os.path.isfile(folder / name)), None)
 
 
-def label_file(root: Path, name: str) -> Path:
-    """The label file of an image: its path with ``labels`` for the last folder ``images``."""
-    parts = list((root / name).with_suffix(".txt").parts)
-    positions = [position for position, part in enumerate(parts[:-1]) if part == "images"]
-    if positions:
-        parts[positions[-1]] = "labels"
-    return Path(*parts)
+def label_files(root: Path, names: Sequence[str]) -> list[Path]:
+    """The label file of each image: its path with ``labels`` for the last folder ``images``.
+
+    Folders that are spelt in another case are taken where there are none of this one.
+    """
+    folders: dict[Path, Path] = {}
+    found = []
+    for name in names:
+        path = root / name
+        if path.parent not in folders:
+            folders[path.parent] = _label_folder(path.parent)
+        found.append(folders[path.parent] / path.with_suffix(".txt").name)
+    return found
+
+
+def _label_folder(images: Path) -> Path:
+    parts = images.parts
+    exact = [position for position, part in enumerate(parts) if part == "images"]
+    path = Path(*parts[: exact[-1]], "labels", *parts[exact[-1] + 1 :]) if exact else images
+    spelt = [position for position, part in enumerate(parts) if part.lower() == "images"]
+    if not spelt or (exact and os.path.isdir(path)):
+        return path
+    below = "/".join(("labels", *parts[spelt[-1] + 1 :]))
+    found = spelt_path(Path(*parts[: spelt[-1]]), below)
+    return path if found is None else found
 
 
 def is_labelme(path: Path) -> bool:
@@ -351,16 +411,3 @@ def is_voc(path: Path) -> bool:
             return True
         raise cannot_read(path, error) from error
     return bool(re.search(rb"<annotation[\s>]", head.replace(b"\0", b"")))
-
-
-def _refuse_supervisely(path: Path) -> None:
-    """Raise ``format-unknown`` for a project of Supervisely: ``meta.json``, and ``ann`` beside ``img``."""
-    if not (path / "meta.json").is_file() and not (path.parent / "meta.json").is_file():
-        return
-    if any((ann.parent / "img").is_dir() for depth in ("ann", "*/ann") for ann in path.glob(depth)):
-        raise TagboxError(
-            "format-unknown",
-            "this is a project of Supervisely, which is not read",
-            file=path,
-            hint="export it as COCO or Pascal VOC",
-        )

@@ -12,9 +12,9 @@ from tagbox.errors import TagboxError
 
 ROLES = ("train", "val", "test", "unlabelled")
 _ROLE = (
-    r"(?:(?P<train>train|training|trn)|(?P<val>val|valid|validate|validation|dev)"
-    r"|(?P<test>test|testing|tst)|(?P<unlabelled>unlabell?ed|unsup|pred|predict|prediction))"
-    r"(?:[ _-]?(?:set|data|split|images|imgs|resized))*[ _-]?\d*"
+    r"(?:(?P<train>train|training|trn)|(?P<val>val|valid|validate|validation|dev|minival|eval|evaluation)"
+    r"|(?P<test>test|testing|tst|holdout|hold[ _-]out)|(?P<unlabelled>unlabell?ed|unsup|pred|predict|prediction))"
+    r"(?:[ _-]?(?:set|data|split|images|imgs|resized|jpe?g|png|v))*[ _-]?\d*"
 )
 _EXACT = re.compile(_ROLE, re.IGNORECASE)
 _PREFIXED = re.compile(rf"(?:[a-z0-9]+[ _-])*?{_ROLE}", re.IGNORECASE)

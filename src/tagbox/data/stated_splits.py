@@ -8,7 +8,13 @@ from typing import NamedTuple
 
 from tagbox.data.folder_layouts import class_root, class_sides, coco_splits, table_splits
 from tagbox.data.image_files import visible_folders
-from tagbox.data.recognise import challenge_root, coco_files, is_labelme, label_folders
+from tagbox.data.recognise import (
+    challenge_root,
+    coco_files,
+    inner_coco_files,
+    is_labelme,
+    label_folders,
+)
 from tagbox.data.split_names import by_role, split_folders
 from tagbox.files import find_files
 
@@ -59,7 +65,7 @@ def stated_splits(
         case "csv":
             found = table_splits(path)
         case "coco" if os.path.isdir(path):
-            found = coco_splits(coco_files(path))
+            found = coco_splits(coco_files(path) or inner_coco_files(path))
         case "folders" if os.path.isdir(path):
             found = {name: class_root(path / name) for name in class_sides(path)}
         case "labelme" if os.path.isdir(path):

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from tagbox.checks.training_checks import training_warnings
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 from tagbox.config.classifier import POOLED_HEADS, VAL_FRACTION
+from tagbox.data.categories import alike, apart
 from tagbox.data.dataset import Dataset
 from tagbox.data.load import describe, load_dataset, stated_names
 from tagbox.data.seen_images import digests_of, shared_images
 from tagbox.data.split import Split, stratified_folds, stratified_split
 from tagbox.data.split_names import choose, role
+from tagbox.data.text import some
 from tagbox.errors import TagboxError, no_labels
 from tagbox.progress import Progress
 
@@ -72,11 +74,12 @@ def load_train_val(
     if validation is not None:
         val = validation.source.path
     if isinstance(data, Path):
-        source, stated_val = _stated_sides(data, source)
+        names = stated_names(data, source)
+        source, stated_val = _stated_sides(data, names, source)
         if val is None and stated_val is not None:
             val, val_source = data, replace(source, split=stated_val)
         if source.split is not None:
-            progress.say(f"{data} states its splits: training on {source.split}")
+            progress.say(f"{data} states its splits, {some(names)}: training on {source.split}")
     loaded = load_dataset(data, source) if isinstance(data, Path) else data
     progress.say(describe(loaded))
     loaded = _labelled(loaded)
@@ -200,9 +203,10 @@ def _overlap(train: Dataset, validation: Dataset, name: str) -> str | None:
     )
 
 
-def _stated_sides(data: Path, source: DataConfig) -> tuple[DataConfig, str | None]:
-    """How the training data is read, and the split for validation that the data states beside it, if any."""
-    names = stated_names(data, source)
+def _stated_sides(
+    data: Path, names: tuple[str, ...], source: DataConfig
+) -> tuple[DataConfig, str | None]:
+    """How the training data is read, and which of its splits is for validation, if any."""
     if source.split is not None:
         training = choose(source.split, names, data)
     elif "train" in names:
@@ -269,12 +273,15 @@ def _same_categories(
         return dataset
     if set(ours) != set(theirs) and not (stated and set(theirs) < set(ours)):
         only = sorted(set(ours) ^ set(theirs))
+        same = alike([name for name in theirs if name not in ours], ours)
+        here, there = apart(same[0][1], same[0][0]) if same else (repr(only[0]), "")
+        spelt = f", which the other spells {there}" if same else ""
         raise TagboxError(
             "categories-differ",
-            f"{len(only)} categories are in one dataset only, such as {only[0]!r}",
+            f"{len(only)} categories are in one dataset only, such as {here}{spelt}",
             file=path,
             where="categories",
-            hint="give both datasets the same categories, for example with --categories or --mapping",
+            hint="rename them in one of the two, or select those of both with --categories",
         )
     row = np.array([ours.index(name) for name in theirs], np.int32)
     unknown = dataset.unknown.copy()

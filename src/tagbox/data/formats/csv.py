@@ -28,17 +28,20 @@ from tagbox.data.formats.csv_columns import (
     NO,
     PRESENCE,
     Row,
+    box_columns,
     category_columns,
     flag_value,
     image_column_of,
     is_index,
     line_fault,
+    take_fold_columns,
     take_split_column,
     title_of,
     without_indices,
 )
 from tagbox.data.image_files import check_relative, locate_images
 from tagbox.data.split_names import by_role, choose
+from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.text_files import read_text
 
@@ -89,6 +92,7 @@ def read_csv(
     names = names or names_beside(path)
     known = None if names is None else read_names(names)
     rows, splits = take_split_column(without_indices(_rows(path), known), known, path)
+    rows, folds = take_fold_columns(rows, wanted.union(known or ()))
     header = [cell.strip() for cell in rows[0].cells]
     lowered = [title_of(cell) for cell in header]
     image_column = image_column_of(lowered, header, path)
@@ -99,7 +103,13 @@ def read_csv(
         (c for n in LABEL_COLUMNS for c, title in enumerate(lowered) if title == n and not wide),
         None,
     )
-    body = _sound_rows(rows[1:], image_column, len(header), label_column, path, report)
+    boxes = box_columns(others)
+    advice = (
+        "convert a table of boxes to COCO JSON"
+        if boxes
+        else "put all labels of an image in one line"
+    )
+    body = _sound_rows(rows[1:], image_column, len(header), label_column, path, report, advice)
     files = [row.cells[image_column].strip() for row in body]
     unknown = np.zeros((0, 2), np.int32)
     notes: list[Note] = []
@@ -113,6 +123,7 @@ def read_csv(
         categories, annotations, labelled, unknown = _wide(
             body, columns, header, known, path, report
         )
+    notes += [Note("columns-unread", f"{found} are not read") for found in _unread(folds, boxes)]
     root, located = locate_images(path, files, images)
     check_relative(located, path, "image {} (counted from 0)")
     dataset = build_dataset(
@@ -133,7 +144,13 @@ def read_csv(
 
 
 def csv_splits(path: Path, names: Path | None = None) -> tuple[str, ...]:
-    """The splits that a column of a CSV file names: ``split`` with train, val, test, or ``is_valid`` with 0 and 1."""
+    """The splits that a column of a CSV file names: ``split`` with train, val, test, or ``is_valid`` with 0 and 1.
+
+    Raises
+    ------
+    TagboxError
+        ``csv-header`` for a column of splits that does not say which, ``csv-line`` for an empty cell in it.
+    """
     names = names or names_beside(path)
     known = None if names is None else read_names(names)
     splits = take_split_column(_rows(path), known, path)[1]
@@ -202,8 +219,9 @@ def _sound_rows(
     label_column: int | None,
     path: Path,
     report: Report,
+    advice: str,
 ) -> list[Row]:
-    """The lines that name an image not named before, with as many cells as the header."""
+    """The lines that name an image not named before, with as many cells as the header; `advice` for others."""
     # Labels in the last column may continue in further cells; a wide table has no further cells.
     wide = label_column is None
     first: dict[str, int] = {}
@@ -220,7 +238,7 @@ def _sound_rows(
                     f"the image {name!r} stands already in line {first[name]}",
                     file=path,
                     where=f"line {row.line}",
-                    hint="put all labels of an image in one line",
+                    hint=advice,
                 )
             )
         elif (wide and count != width) or (count > width and label_column != width - 1):
@@ -242,6 +260,11 @@ def _refuse_absences(body: list[Row], titles: list[str], header: list[str], path
                 problem = f"the column {header[column]!r} says that the label is absent"
                 hint = "leave such lines out, or write a column for each category with 1 and 0"
                 raise line_fault(path, row.line, problem, hint)
+
+
+def _unread(folds: list[str], boxes: list[str]) -> list[str]:
+    found = [f"the folds in the column {some(folds)}"] if folds else []
+    return found + ([f"the boxes in the columns {some(boxes)}"] if boxes else [])
 
 
 def _narrow(

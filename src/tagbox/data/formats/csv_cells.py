@@ -24,6 +24,7 @@ LISTS = (
 SINGLE = (
     *("label_name", "tag_name", "category_name", "class_name"),
     *("label", "tag", "category", "class", "target", "choice"),
+    *("label_id", "category_id", "class_id"),
 )
 """Titles of a column whose cells are one name each; names are taken before indices."""
 SEPARATORS = ("|", ";", ",")

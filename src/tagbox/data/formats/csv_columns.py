@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from tagbox.data.formats.common import Report
 from tagbox.data.formats.csv_cells import LISTS, SINGLE
 from tagbox.data.image_files import is_image
 from tagbox.data.split_names import by_role, role
+from tagbox.data.text import some
 from tagbox.errors import TagboxError
 
 IMAGE_COLUMNS = (
@@ -29,12 +31,16 @@ YES = {"1", "1.0", "true", "yes"}
 NO = {"0", "0.0", "false", "no"}
 UNSURE = {"", "?", "-1", "-1.0", "nan", "<na>", "na", "n/a", "#n/a", "none", "null"}
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "usage", "purpose", "dataset")
+_CERTAIN = ("split", "partition")
+"""Those that are never a category or a fact about the images."""
 SPLIT_FLAGS = {
     **dict.fromkeys(("is_valid", "is_val", "is_validation"), ("val", "train")),
-    "is_test": ("test", "train"),
-    "is_train": ("train", "val"),
+    **dict.fromkeys(("is_test", "is_testing"), ("test", "train")),
+    **dict.fromkeys(("is_train", "is_training", "is_training_image"), ("train", "val")),
 }
 """The splits of the lines with 1 and with 0 in a column of this title."""
+_FOLDS = re.compile(r"(?:k|cv)?_?folds?(?:_?(?:id|no|nr|number|index))?")
+_BOXES = re.compile(r"x_?min|x_?max|y_?min|y_?max|[xy][12]|bbox.*|roi\.?[xy][12]")
 FLAGS = YES | NO | UNSURE
 _VIA = "export the annotations of the VGG Image Annotator as COCO"
 _BETWEEN_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\s-]+")
@@ -113,32 +119,78 @@ def without_indices(rows: list[Row], known: tuple[str, ...] | None) -> list[Row]
 def take_split_column(
     rows: list[Row], known: tuple[str, ...] | None, path: Path
 ) -> tuple[list[Row], dict[int, str]]:
-    """The lines without the column of splits, and the split of each line; no splits without such a column."""
-    header = [title_of(cell) for cell in rows[0].cells]
-    for column, title in enumerate(header):
+    """The lines without the column of splits, and the split of each line; no splits without such a column.
+
+    A value beside names of splits is the name of one too: ``PublicTest``.
+
+    Raises
+    ------
+    TagboxError
+        ``csv-header`` where a column must be of splits and does not say which, ``csv-line`` for an empty cell in it.
+    """
+    header = [cell.strip() for cell in rows[0].cells]
+    for column, name in enumerate(header):
+        title = title_of(name)
         cells = {row.line: row.cells[column].strip() for row in rows[1:] if column < len(row.cells)}
-        if known is not None and rows[0].cells[column].strip() in known:
+        if name in (known or ()):
             continue
-        found = {cell.lower() for cell in cells.values()}
-        splits: dict[int, str] = {}
-        if title in SPLIT_FLAGS and found and found <= YES | NO:
-            yes, no = SPLIT_FLAGS[title]
-            splits = {n: yes if cell.lower() in YES else no for n, cell in cells.items()}
-        elif title.removeprefix("data_") in SPLIT_COLUMNS and found - {""}:
-            if all(role(cell) for cell in found - {""}):
-                named = {
-                    name: key for key, name in by_role(list(dict.fromkeys(cells.values()))).items()
-                }
-                splits = {line: named[cell] for line, cell in cells.items()}
+        splits = _splits_of(title.removeprefix("data_"), name, cells, path)
         if splits:
             blank = next((line for line, split in splits.items() if not split), None)
             if blank is not None:
                 raise line_fault(
-                    path, blank, "its split is missing", f"fill in the column {title!r}"
+                    path, blank, "its split is missing", f"fill in the column {name!r}"
                 )
-            rest = [Row(r.line, r.cells[:column] + r.cells[column + 1 :]) for r in rows]
-            return rest, splits
+            return _without(rows, column), splits
     return rows, {}
+
+
+def take_fold_columns(rows: list[Row], chosen: Collection[str]) -> tuple[list[Row], list[str]]:
+    """The lines without the columns that number the folds of a cross-validation, and their titles."""
+    header = [cell.strip() for cell in rows[0].cells]
+    found = [
+        column
+        for column, name in enumerate(header)
+        if _FOLDS.fullmatch(title_of(name))
+        and name not in chosen
+        and all(is_index(row.cells[column].strip()) for row in rows[1:] if column < len(row.cells))
+    ]
+    for column in reversed(found):
+        rows = _without(rows, column)
+    return rows, [header[column] for column in found]
+
+
+def _splits_of(title: str, name: str, cells: dict[int, str], path: Path) -> dict[int, str]:
+    """Line to its split, as a column of this title states them; empty for another column."""
+    found = {cell.lower() for cell in cells.values()}
+    if title in SPLIT_FLAGS and found and found <= YES | NO:
+        yes, no = SPLIT_FLAGS[title]
+        return {line: yes if cell.lower() in YES else no for line, cell in cells.items()}
+    if title not in SPLIT_COLUMNS or not found - {""}:
+        return {}
+    values = list(dict.fromkeys(cells.values()))
+    if any(role(value, prefixed=title in _CERTAIN) for value in values):
+        named = {value: key for key, value in by_role(values).items()}
+        return {line: named[cell] for line, cell in cells.items()}
+    if title in _CERTAIN:
+        raise TagboxError(
+            "csv-header",
+            f"the column {name!r} states splits, but {some(sorted(found - {''}), 3)} do not say which",
+            file=path,
+            where="line 1",
+            hint="write train, val and test in it, or leave the column out",
+        )
+    return {}
+
+
+def _without(rows: list[Row], column: int) -> list[Row]:
+    return [Row(r.line, r.cells[:column] + r.cells[column + 1 :]) for r in rows]
+
+
+def box_columns(titles: list[str]) -> list[str]:
+    """Those of `titles` that are of a box: ``xmin``, ``Roi.X1``, ``bbox``."""
+    found = [title for title in titles if _BOXES.fullmatch(title_of(title))]
+    return found if len(found) >= 4 or any("bbox" in title.lower() for title in found) else []
 
 
 def category_columns(

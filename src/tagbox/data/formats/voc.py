@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from unicodedata import normalize
 from xml.etree.ElementTree import Element, SubElement, TreeBuilder, tostring
 from xml.parsers.expat import ExpatError, ParserCreate
 
@@ -156,28 +157,16 @@ def voc_files(folder: Path) -> list[Path]:
 def voc_splits(path: Path) -> dict[str, set[Path]]:
     """Split to its XML files: by the lists in ``ImageSets/Main``, else by folders such as ``train`` and ``val``.
 
-    Without a list ``train``, ``trainval`` is it.
+    The lists are in `path` or beside the folders of XML files, such as in ``VOCdevkit/VOC2007``; those of several such folders are one
+    split. Without a list ``train``, ``trainval`` is it. A list of another name, such as CVAT's ``default``, is a split
+    if it has images that are in no other.
     """
     sources = voc_files(path)
-    lists = find_files(path / "ImageSets/Main", ".txt")
-    named = {file.stem: file for file in lists if role(file.stem)}
-    both = next((file for file in lists if file.stem == "trainval"), None)
-    if both is not None and not any(role(name) == "train" for name in named):
-        named["train"] = both
-    if named:
-        by_stem = {source.stem: source for source in sources}
-        found = {}
-        for name, file in named.items():
-            lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
-            lacking = [line for line in lines if line not in by_stem]
-            if lacking:
-                raise TagboxError(
-                    "file-missing",
-                    f"there is no annotation of {lacking[0]!r} ({len(lacking):,} of {len(lines):,} are not there)",
-                    file=file,
-                    hint="restore the XML files, or correct the list",
-                )
-            found[name] = {by_stem[line] for line in lines}
+    found: dict[str, set[Path]] = {}
+    for folder in sorted({path, *(source.parent.parent for source in sources)}):
+        for name, listed in _listed_splits(folder, sources).items():
+            found[name] = found.get(name, set()) | listed
+    if found:
         return found
     sides: dict[str, set[Path]] = {}
     for source in sources:
@@ -185,6 +174,47 @@ def voc_splits(path: Path) -> dict[str, set[Path]]:
         if side is not None:
             sides.setdefault(side, set()).add(source)
     return sides if len(sides) > 1 else {}
+
+
+def _listed_splits(folder: Path, sources: list[Path]) -> dict[str, set[Path]]:
+    """Split to its XML files by the lists in ``ImageSets/Main`` of `folder`; no split without one named as such."""
+    texts = {file: read_text(file) for file in find_files(folder / "ImageSets/Main", ".txt")}
+    lists = {
+        file.stem: (
+            file,
+            [normalize("NFC", line.strip()) for line in text.splitlines() if line.strip()],
+        )
+        for file, text in texts.items()
+    }
+    named = [name for name in lists if role(name)]
+    if "trainval" in lists and not any(role(name) == "train" for name in named):
+        named.append("trainval")
+    if not named:
+        return {}
+    own = [source for source in sources if folder in source.parents]
+    files = {normalize("NFC", source.stem): source for source in own}
+    for source in own:
+        below = source.relative_to(folder).with_suffix("").as_posix().partition("/")[2]
+        files[normalize("NFC", below)] = source
+    found: dict[str, set[Path]] = {}
+    for name in named:
+        file, lines = lists[name]
+        lacking = [line for line in lines if line not in files]
+        if lacking:
+            raise TagboxError(
+                "file-missing",
+                f"there is no annotation of {lacking[0]!r} ({len(lacking):,} of {len(lines):,} are not there)",
+                file=file,
+                hint="restore the XML files, or correct the list",
+            )
+        found["train" if name == "trainval" else name] = {files[line] for line in lines}
+    known = set().union(*found.values())
+    for name in lists.keys() - set(named):
+        # Lists of one category have a second column.
+        listed = {files[line] for line in lists[name][1] if line in files}
+        if listed - known and not listed & known:
+            found[name] = listed
+    return found
 
 
 def read_voc_file(path: Path, report: Report = refuse) -> File:
@@ -275,18 +305,24 @@ def _syntax(path: Path, found: str) -> TagboxError:
 
 
 def _index(pictures: list[str]) -> dict[str, list[str]]:
-    """Base name, and stem, to the images of that name."""
+    """Base name, and stem, to the images of that name, as they are and after a zero byte without case and form."""
     index: dict[str, list[str]] = {}
     for name in pictures:
         base = PurePosixPath(name)
         for key in {base.name, base.stem}:
             index.setdefault(key, []).append(name)
+            index.setdefault(_folded(key), []).append(name)
     return index
+
+
+def _folded(name: str) -> str:
+    return "\0" + normalize("NFC", name).casefold()
 
 
 def _picture_of(source: Path, record: File, path: Path, index: dict[str, list[str]]) -> str | None:
     """The image of an XML file: of the same name, else as it says; of several one of the same split or folder."""
-    same, said = index.get(source.stem, []), index.get(record.filename, [])
+    names = (source.stem, record.filename)
+    same, said = (index.get(name) or index.get(_folded(name), []) for name in names)
     candidates = same or said
     beside = source.parent.relative_to(path).as_posix()
     if len(candidates) > 1:

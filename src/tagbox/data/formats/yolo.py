@@ -26,14 +26,20 @@ from tagbox.data.formats.common import (
 )
 from tagbox.data.formats.yolo_lines import PoseTest, Xywh, keypoint_shape, read_yolo_file
 from tagbox.data.formats.yolo_splits import Layout
-from tagbox.data.image_files import flat_names, image_sizes, list_images, picture_size
+from tagbox.data.image_files import (
+    flat_names,
+    image_sizes,
+    is_visible,
+    list_images,
+    picture_size,
+)
 from tagbox.data.name_matching import match_names
 from tagbox.data.recognise import (
     NAMES_FILES,
     YAML_NAMES,
     find_names,
     find_yaml,
-    label_file,
+    label_files,
 )
 from tagbox.errors import TagboxError
 from tagbox.files import require_rights
@@ -175,10 +181,14 @@ def read_yolo(
     categories = Categories.from_names(category_names(folder, described, names))
     root, files = yolo_layout(path, images).pictures(split)
     if not files:
+        where = f"put its pictures there, or correct {split} in {described}"
         raise TagboxError(
-            "format-unknown", "there is no picture in it", file=root, hint="check --images"
+            "format-unknown" if split is None else "split-missing",
+            "there is no picture in it",
+            file=root,
+            hint="check --images" if split is None or described is None else where,
         )
-    sources = [label_file(root, name) for name in files]
+    sources = label_files(root, files)
     present = _label_files({source.parent for source in sources})
     with_labels = {source.parent for source in present}
     if not with_labels and split is None:
@@ -191,7 +201,7 @@ def read_yolo(
     # The labels of other splits may be in the same folder.
     others: set[Path] = set()
     if split is not None:
-        others = {label_file(root, name) for name in list_images(root)} - set(sources)
+        others = set(label_files(root, list_images(root))) - set(sources)
     sources = _in_their_spelling(sources, present - others)
     _check_pairs(files, sources, present - others, root, report)
     image_rows: list[int] = []
@@ -329,7 +339,7 @@ def _label_files(folders: set[Path]) -> set[Path]:
             found |= {
                 folder / name
                 for name in os.listdir(folder)
-                if name.lower().endswith(".txt") and name not in NAMES_FILES
+                if name.lower().endswith(".txt") and name not in NAMES_FILES and is_visible(name)
             }
     return found
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from tagbox.data.image_files import IMAGE_SUFFIXES, list_images
+from tagbox.data.name_matching import match_names, spelt_path
 from tagbox.data.split_names import by_role, choose, role, role_of_path
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
@@ -53,7 +55,7 @@ class Layout:
         named = self.content.get("path")
         if not named or list_images(self.folder):
             return self.folder
-        root = self.folder / str(named)
+        root = self.folder / os.path.expanduser(str(named))
         return root if os.path.isdir(root) and not _is_top(root) else self.folder
 
     @cached_property
@@ -64,6 +66,14 @@ class Layout:
         stated = {}
         if self.described is not None:
             stated = stated_entries(self.content, self.described)
+        others = {k: v for k, v in self.content.items() if not role(str(k)) and _is_list(v)}
+        if stated and others:
+            found = {
+                str(name): _meanings(value, self._bases)[0]
+                for name, value in (stated | others).items()
+                if _is_list(value) and is_there(value, self._bases)
+            }
+            stated |= {name: others[name] for name in _further_lists(found, stated)}
         return stated or darknet_entries(self.folder)
 
     @property
@@ -98,7 +108,7 @@ class Layout:
     def _bases(self) -> list[Path]:
         """The folders to which stated paths may be relative: that of ``path:``, and the dataset's."""
         named = self.content.get("path")
-        bases = [self.folder / str(named)] if named else []
+        bases = [self.folder / os.path.expanduser(str(named))] if named else []
         return list(dict.fromkeys([base for base in bases if os.path.isdir(base)] + [self.folder]))
 
 
@@ -133,18 +143,20 @@ def darknet_entries(folder: Path) -> dict[str, Any]:
     for settings in find_files(folder, ".data"):
         for line in read_text(settings).splitlines():
             key, _, value = (part.strip() for part in line.partition("="))
-            if role(key) and (value or "").endswith(".txt"):
+            if _is_list(value):
                 # Darknet's paths are relative to where it was started.
                 base = PurePosixPath(value.replace("\\", "/")).name
                 if os.path.isfile(folder / base):
                     found[key] = base
-    if not found:
+    if not any(map(role, found)):
         found = {
-            path.stem: path.name
-            for path in find_files(folder, ".txt")
-            if role(path.stem) and _lists_pictures(path)
+            path.stem: path.name for path in find_files(folder, ".txt") if _lists_pictures(path)
         }
-    return {name: found[key] for name, key in by_role(list(found)).items()}
+    named = [key for key in found if role(key)]
+    if not named:
+        return {}
+    named += _further_lists({key: folder / base for key, base in found.items()}, named)
+    return {name: found[key] for name, key in by_role(named).items()}
 
 
 def pictures_of(name: str, value: Any, bases: list[Path], described: Path) -> Pictures:
@@ -228,7 +240,9 @@ def _find(entry: str, bases: list[Path], name: str, described: Path) -> Path:
             else f"{entry!r} is not there (looked in {some(bases, 3)})",
             file=described,
             where=name,
-            hint="correct the path, or choose another split with --split",
+            hint="write the folder, or a list of folders, without * and ?"
+            if glob.has_magic(entry)
+            else f"correct the path, or leave {name} out of the file",
         )
     if len(found) > 1:
         raise TagboxError(
@@ -246,8 +260,8 @@ def _is_top(folder: Path) -> bool:
     return os.path.dirname(real := os.path.realpath(folder)) == real
 
 
-def _meanings(entry: str, bases: list[Path]) -> list[Path]:
-    """The existing paths that an entry may mean, usually one.
+def _meanings(entry: str, bases: list[Path], *, spelt_otherwise: bool = True) -> list[Path]:
+    """The existing paths that an entry may mean, usually one, where there is none of its spelling also one of another.
 
     Roboflow writes ``../train/images`` for ``train/images`` beside the file. An absolute path of another
     machine means its longest end that is found.
@@ -260,6 +274,8 @@ def _meanings(entry: str, bases: list[Path]) -> list[Path]:
             Path(os.path.normpath(base / text[3:])) for base in bases if text.startswith("../")
         ]
         found = [next((p for p in paths if os.path.exists(p)), None) for paths in (literal, inside)]
+        if not any(found) and spelt_otherwise:
+            found = [spelt_path(base, text.removeprefix("../")) for base in bases]
         return list(dict.fromkeys(path for path in found if path is not None))
     if os.path.exists(text):
         return [Path(text)]
@@ -277,7 +293,8 @@ def _of_list(path: Path, bases: list[Path]) -> list[str]:
     found, missing = [], []
     lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     for line in lines:
-        meanings = [m for m in _meanings(line, [path.parent, *bases]) if not os.path.isdir(m)]
+        meant = _meanings(line, [path.parent, *bases], spelt_otherwise=False)
+        meanings = [meaning for meaning in meant if not os.path.isdir(meaning)]
         if not meanings:
             # Darknet's paths begin in the folder where it was started.
             parts = PurePosixPath(line.replace("\\", "/")).parts
@@ -285,6 +302,9 @@ def _of_list(path: Path, bases: list[Path]) -> list[str]:
             meanings = [end for end in ends if os.path.isfile(end)][:1]
         found += [str(meaning) for meaning in meanings[:1]]
         missing += [] if meanings else [line]
+    spelt = _spelt_otherwise(missing, [path.parent, *bases])
+    found += spelt.values()
+    missing = [line for line in missing if line not in spelt]
     if missing or not lines:
         raise TagboxError(
             "image-missing",
@@ -295,6 +315,34 @@ def _of_list(path: Path, bases: list[Path]) -> list[str]:
             hint="correct the list, or put the pictures there",
         )
     return found
+
+
+def _spelt_otherwise(lines: list[str], bases: list[Path]) -> dict[str, str]:
+    """Lines of a list to the only file of another spelling that each may mean."""
+    by_folder: dict[str, dict[str, str]] = {}
+    for line in lines:
+        folder, _, base = line.replace("\\", "/").rpartition("/")
+        by_folder.setdefault(folder, {})[base] = line
+    found: dict[str, str] = {}
+    for folder, names in by_folder.items():
+        meant = _meanings(folder or ".", bases)
+        if meant and os.path.isdir(meant[0]):
+            matches = match_names(names, list_images(meant[0], recursive=False))
+            found |= {names[base]: str(meant[0] / file) for base, file in matches.items()}
+    return found
+
+
+def _further_lists(lists: Mapping[str, Path], named: Collection[str]) -> list[str]:
+    """Of lists of pictures those beside the `named` splits that share none with them: CVAT's subset ``default``."""
+    lines = {name: set(read_text(path).split("\n")) - {""} for name, path in lists.items()}
+    known = {line for name in named for line in lines.get(name, ())}
+    # Splits that are folders may hold what a list names.
+    others = lines.keys() - set(named) if known and set(named) <= lines.keys() else ()
+    return sorted(name for name in others if not lines[name] & known)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, str) and value.endswith(".txt")
 
 
 def _lists_pictures(path: Path) -> bool:
