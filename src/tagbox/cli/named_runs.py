@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tagbox.api.runs import is_run, run_names
 from tagbox.cli.console import say
+from tagbox.config.detector import NANODET
 from tagbox.device import Device, Engine, choose_engine
 from tagbox.errors import TagboxError, require_extra
 from tagbox.paths import is_plain_name
@@ -17,7 +18,8 @@ from tagbox.paths import is_plain_name
 def find_run(given: Path, runs: Path, *, files: bool = False) -> Path:
     """The folder of the run that `given` names: its path, or else its name in `runs`.
 
-    Where there are both, the path is taken, and that is said.
+    Where there are both, the path is taken, and that is said. ``nanodet_g`` is the installed detector of COCO's
+    categories where there is neither.
 
     Parameters
     ----------
@@ -27,7 +29,8 @@ def find_run(given: Path, runs: Path, *, files: bool = False) -> Path:
     Raises
     ------
     TagboxError
-        ``bundle-missing`` where there is neither, with the names that look like it.
+        ``bundle-missing`` where there is neither, with the names that look like it; ``extra-missing`` where
+        ``nanodet_g`` is not installed.
     """
     named = runs / given
     plain = is_plain_name(str(given))
@@ -43,6 +46,12 @@ def find_run(given: Path, runs: Path, *, files: bool = False) -> Path:
         return named
     if files and given.suffix:
         return given
+    if str(given) == NANODET:
+        from tagbox.models.detectors.nanodet_weights import TRAINED_ON, package_folder
+
+        folder = package_folder()
+        say(f"{NANODET}: a detector of COCO's 80 categories, trained on {TRAINED_ON}")
+        return folder
     if plain and os.path.isdir(runs / f".{given}.partial"):
         found, hint = "this run is not finished", "go on with its training by --resume"
     else:

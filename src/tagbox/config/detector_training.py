@@ -67,6 +67,7 @@ DENSE = PublishedTraining(
     schedule="cosine",
     ema=0.99,
 )
+NANODET = replace(DENSE, size=416)
 TRANSFORMER = PublishedTraining(
     source="RT-DETR's and D-FINE's optimizer.yml",
     learning_rate=1e-4,
@@ -94,7 +95,7 @@ PUBLISHED = {
         optimizer="adamw",
         weight_decay=0.05,
     ),
-    "nanodet_g": DENSE,
+    "nanodet_g": NANODET,
     "fcos": ONE_STAGE,
     "fcos_resnet50_fpn": ONE_STAGE,
     "ssd300_vgg16": PublishedTraining(
@@ -128,7 +129,7 @@ def with_own_settings(config: DetectorConfig) -> DetectorConfig:
     del settings["source"], settings["images"]
     if own.images:
         settings["learning_rate"] = own.learning_rate * config.batch_size / own.images
-    trained_norms = config.weights == "none" and own is not DENSE
+    trained_norms = config.weights == "none" and own not in (DENSE, NANODET)
     settings["batch_norm"] = "train" if trained_norms else "frozen"
     missing = {name: value for name, value in settings.items() if getattr(config, name) is None}
     return replace(config, **missing) if missing else config
