@@ -842,7 +842,7 @@ BUNDLES = [
         "value",
     ),
     # predict says the same of a bundle, and what is wrong with the pictures it is given
-    Case("predict nowhere images", coco(), "bundle-missing", "nowhere/model.json"),
+    Case("predict nowhere images", coco(), "bundle-missing", "nowhere"),
     Case(
         "predict run images", run(lambda f: _cut(f / "model.json")), "bundle-json", "run/model.json"
     ),
@@ -867,7 +867,7 @@ ENSEMBLES = [
         "'gnu'",
     ),
     # a run that is not there, and one whose weights are not
-    Case("ensemble run x --val labels.json --name e", run(), "bundle-missing", "x/model.json"),
+    Case("ensemble run x --val labels.json --name e", run(), "bundle-missing", "x"),
     Case(
         TOGETHER,
         both(runs("elk", "yak"), lambda f: (f / "other" / "model.safetensors").unlink()),

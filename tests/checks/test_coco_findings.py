@@ -116,13 +116,13 @@ FAULTS: list[tuple[Break, str, str, str | None]] = [
     ),
     (_set("images", 0, width=float("nan")), "json-number", "error", "images[0] (id 1).width"),
     (
-        _set("images", 0, file_name="../a.jpg"),
+        _set("images", 0, file_name="../elsewhere.jpg"),
         "file-name-outside",
         "error",
         "images[0] (id 1).file_name",
     ),
     (
-        _set("images", 0, file_name="/a.jpg"),
+        _set("images", 0, file_name="/elsewhere.jpg"),
         "file-name-outside",
         "error",
         "images[0] (id 1).file_name",

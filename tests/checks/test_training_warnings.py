@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,10 @@ def warned(
     kind: type[ClassifierConfig | DetectorConfig] = ClassifierConfig,
 ) -> list[str]:
     heard = Heard()
-    load_train_val(train, kind(val=val), DataConfig(), heard)
+    config = kind(val=val)
+    if val is None and isinstance(config, ClassifierConfig):
+        config = replace(config, folds=0)
+    load_train_val(train, config, DataConfig(), heard)
     return [line for line in heard.lines if "warning" in line]
 
 

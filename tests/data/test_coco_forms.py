@@ -118,7 +118,7 @@ def test_text_ids_come_back_as_they_were(
     split = Split.of(dataset, {"train": np.array([0, 2]), "val": np.array([1])}, seed=0)
     split.save(tmp_path / "split.json")
     assert Split.load(tmp_path / "split.json").rows(dataset)["val"].tolist() == [1]
-    assert {f.severity for f in check_dataset(path) if f.code.startswith("id")} == {"warning"}
+    assert {f.severity for f in check_dataset(path) if f.code.startswith("id")} == {"info"}
 
 
 def results(folder: Path, image: Any, category: Any = 2) -> Path:
