@@ -131,14 +131,15 @@ def test_odd_but_sound_files_are_read(coco: Write, lists: dict[str, Any]) -> Non
 def test_reading_by_record_gives_the_same_columns(shared_data: Path) -> None:
     from dataclasses import fields
 
-    from tagbox.data.formats.coco import _decode, mapped, top_level
+    from tagbox.data.formats.coco import _columns, _decode, top_level
     from tagbox.data.formats.coco_columns import Columns
     from tagbox.data.formats.coco_records import RecordReader
+    from tagbox.text_files import read_json_content
 
     path = shared_data / "coco-sample/annotations/instances_val2017.json"
-    with mapped(path) as content:
-        fast = _decode(content, path)
-        by_record = Columns(**RecordReader(path).columns(top_level(content, path)))
+    content = read_json_content(path)
+    fast = _columns(_decode(content, path))
+    by_record = Columns(**RecordReader(path).columns(top_level(content, path)))
     for field in fields(Columns):
         assert_array_equal(getattr(fast, field.name), getattr(by_record, field.name), field.name)
 

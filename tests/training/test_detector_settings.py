@@ -49,7 +49,7 @@ OPEN = [name for name in OPEN if name not in ("val", "val_images", "workers")]
         # What was measured here, for any batch.
         ("dense", 8, "adamw", 0.002, 0.02, 320),
         ("dense", 64, "adamw", 0.002, 0.02, 320),
-        ("nanodet_g", 8, "adamw", 0.002, 0.02, 320),
+        ("nanodet_g", 8, "adamw", 0.002, 0.02, 416),
     ],
 )
 def test_the_published_settings_in_proportion_to_the_batch(

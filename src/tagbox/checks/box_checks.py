@@ -22,7 +22,7 @@ from tagbox.data.box_faults import (
     without_area,
 )
 from tagbox.data.dataset import Dataset
-from tagbox.data.image_files import image_sizes
+from tagbox.data.record_pixels import image_sizes
 from tagbox.data.segmentation import SegmentationError
 
 TINY = 1.0

@@ -22,9 +22,9 @@ from tagbox.data.dataset import Dataset, rows_of
 from tagbox.data.formats.coco import annotation_place, dataset_of, top_level
 from tagbox.data.formats.coco_columns import NO_ID, Columns, SegmentedRecord, annotation_columns
 from tagbox.data.formats.coco_records import NOT_FINITE, RecordReader
-from tagbox.data.image_files import picture_size
 from tagbox.data.segmentation import SegmentationError, raw_segmentation_box
 from tagbox.errors import TagboxError
+from tagbox.images.header import picture_size
 from tagbox.paths import leads_outside
 from tagbox.text_files import read_json_content
 

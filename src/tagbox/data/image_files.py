@@ -9,11 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from tagbox.data.dataset import Dataset
 from tagbox.data.name_matching import match_names, plain, possible_files
@@ -21,7 +19,6 @@ from tagbox.data.split_names import role, role_of_path
 from tagbox.data.text import some
 from tagbox.errors import TagboxError
 from tagbox.files import read_file, refused_folders, require_rights
-from tagbox.images.header import read_header
 from tagbox.paths import leading_outside, leads_back, leads_outside
 from tagbox.text_output import unescaped
 
@@ -395,24 +392,6 @@ def _sample(names: Sequence[str]) -> list[str]:
     """At most `_SAMPLE` evenly spaced names, the first and the last among them."""
     rows = np.linspace(0, len(names) - 1, min(_SAMPLE, len(names))).astype(int)
     return [names[row] for row in dict.fromkeys(rows.tolist())]
-
-
-def image_sizes(dataset: Dataset, rows: NDArray[np.integer] | None = None) -> NDArray[np.float64]:
-    """(N, 2) width and height of every image as the dataset states them, 0 where it does not.
-
-    For the images `rows`, sizes that are not stated are read from the files; 0 where that fails.
-    """
-    images = dataset.images
-    sizes = np.column_stack([images.widths, images.heights]).astype(np.float64)
-    if rows is not None:
-        for row in rows[(sizes[rows] == 0).any(axis=1)].tolist():
-            sizes[row] = picture_size(images.path(row))
-    return sizes
-
-
-def picture_size(image: Path | IO[bytes]) -> tuple[int, int]:
-    """Upright width and height in pixels, read from the header; (0, 0) when it cannot be read."""
-    return read_header(image).upright
 
 
 def flat_names(files: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco import top_level
 from tagbox.data.formats.coco_records import raw_records
 from tagbox.data.formats.yolo import image_shares
-from tagbox.data.image_files import image_sizes
+from tagbox.data.record_pixels import image_sizes
 from tagbox.text_files import read_json_content
 
 BOX_FORMATS = ("coco", "yolo", "labelme", "voc")

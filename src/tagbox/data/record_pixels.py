@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from tagbox.data.box_faults import EDGE
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
-from tagbox.images.header import Header, read_header
+from tagbox.images.header import Header, picture_size, read_header
 
 Boxes = NDArray[np.float64]
 Kind = Literal["turned", "swapped", "scaled", "mismatch"]
@@ -347,3 +347,16 @@ def _moved(
     )
     moved[rows] = np.hstack([np.minimum(one, two), np.abs(two - one)])
     return moved
+
+
+def image_sizes(dataset: Dataset, rows: NDArray[np.integer] | None = None) -> NDArray[np.float64]:
+    """(N, 2) width and height of every image as the dataset states them, 0 where it does not.
+
+    For the images `rows`, sizes that are not stated are read from the files; 0 where that fails.
+    """
+    images = dataset.images
+    sizes = np.column_stack([images.widths, images.heights]).astype(np.float64)
+    if rows is not None:
+        for row in rows[(sizes[rows] == 0).any(axis=1)].tolist():
+            sizes[row] = picture_size(images.path(row))
+    return sizes

@@ -104,3 +104,8 @@ def orientation_of(picture: object) -> int:
     except Exception:  # Broken EXIF never spoils an intact image, whatever the parser raises on it.
         return 1
     return value if 1 <= value <= 8 else 1
+
+
+def picture_size(image: Path | IO[bytes]) -> tuple[int, int]:
+    """Upright width and height in pixels, read from the header; (0, 0) when it cannot be read."""
+    return read_header(image).upright

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.data.image_files import picture_size
 from tagbox.errors import bad_value
 from tagbox.images.decode import ImageInput, decode_bytes, image_source
 from tagbox.images.geometry import Letterbox, letterboxed
+from tagbox.images.header import picture_size
 
 if TYPE_CHECKING:
     from tagbox.models.detectors.base import Found

@@ -18,8 +18,7 @@ from tagbox.atomic_io import atomic_path
 from tagbox.data.dataset import Dataset
 from tagbox.data.formats.coco_pixels import annotation_in_file, image_in_file
 from tagbox.data.formats.coco_records import raw_records
-from tagbox.data.image_files import image_sizes
-from tagbox.data.record_pixels import RecordPixels
+from tagbox.data.record_pixels import RecordPixels, image_sizes
 from tagbox.errors import TagboxError
 from tagbox.text_files import read_json_content
 from tagbox.text_output import encode_json

@@ -28,8 +28,9 @@ from tagbox.data.formats.common import (
     require_known_labels,
     write_small,
 )
-from tagbox.data.image_files import flat_names, image_sizes, list_images
+from tagbox.data.image_files import flat_names, list_images
 from tagbox.data.recognise import is_voc
+from tagbox.data.record_pixels import image_sizes
 from tagbox.data.split_names import role, role_of_path
 from tagbox.errors import TagboxError
 from tagbox.files import cannot_read, find_files, read_file

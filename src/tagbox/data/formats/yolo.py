@@ -28,10 +28,8 @@ from tagbox.data.formats.yolo_lines import PoseTest, Xywh, keypoint_shape, read_
 from tagbox.data.formats.yolo_splits import Layout
 from tagbox.data.image_files import (
     flat_names,
-    image_sizes,
     is_visible,
     list_images,
-    picture_size,
 )
 from tagbox.data.name_matching import match_names
 from tagbox.data.recognise import (
@@ -41,8 +39,10 @@ from tagbox.data.recognise import (
     find_yaml,
     label_files,
 )
+from tagbox.data.record_pixels import image_sizes
 from tagbox.errors import TagboxError
 from tagbox.files import require_rights
+from tagbox.images.header import picture_size
 from tagbox.yaml_files import read_yaml
 
 
