@@ -87,7 +87,6 @@ def test_the_challenge_form_is_strictly_valid_sorted_and_complete(place: Path, c
         cli, place, "predict", "runs/first", "scenes/test", "--format", "challenge", "--out", out
     )
     assert done.returncode == 0, done.stderr
-    assert re.search(rf"challenge cannot hold [\d,]+ probabilities: {out}", done.stderr)
     said = read_submission(place / out)
     stems = sorted(path.stem for path in (place / "scenes/test").glob("*.jpg"))
     assert list(said) == stems

@@ -275,7 +275,6 @@ def predict(
             evidence=evidence,
             shown=shown,
         )
-        not_held = int(outputs.ok.sum()) * len(classifier.categories)
     if format == "table":
         rows = predictions.table()
         print_table(f"{len(rows)} images", ["image", "found" if detector else "labels"], rows)
@@ -284,8 +283,6 @@ def predict(
     else:
         atomic_write(out, predictions.encode(format))
         say(f"predictions: {out}")
-    if format == "challenge":
-        say(f"challenge cannot hold {not_held:,} probabilities: {out or 'standard output'}")
     if save_images is not None:
         with progress_bar("drawing", len(paths)) as advance:
             predictions.save_images(save_images, advance)
