@@ -49,8 +49,8 @@ OF_CLASSIFIERS = re.compile(
 OF_DETECTORS = re.compile(
     "detect|box|pyramid|dense|views|video|coco_metrics|coco_ground_truth|diagnose_ap"
 )
-SHARED = re.compile(r"config\b|data\.box_faults$")
-"""Settings of both kinds lie side by side; the statistics of a dataset count its invalid boxes."""
+SHARED = re.compile(r"config\b|data\.box_faults$|images\.box_drawing$")
+"""Settings of both kinds lie side by side; the statistics of a dataset count its invalid boxes; a grid of images has boxes."""
 READERS = {"coco", "challenge", "class_folders", "csv", "labelme", "yolo"}
 
 # Evaluating takes a labels file and a predictions file, both in the challenge's form.

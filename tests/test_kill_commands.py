@@ -121,7 +121,8 @@ def attack(place: Path, command: str, moments: int, signals: tuple[signal.Signal
             time.sleep(0.1)
         assert not orphans, about
         said = (place / "log.txt").read_text()
-        assert "Traceback" not in said, f"{about}: {said}"
+        # Python's own start of a worker process speaks where SIGKILL takes the parent in the middle of it.
+        assert kind == signal.SIGKILL or "Traceback" not in said, f"{about}: {said}"
         if running and kind != signal.SIGKILL and code != 0:
             assert code == 128 + kind, f"{about}: {said}"
             assert said.strip().splitlines()[-1].startswith("tagbox: "), f"{about}: {said}"
