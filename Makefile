@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 # More arguments for pytest: make test ARGS="-k coco -x"
 ARGS ?=
 # Processes that tests run in, each with one thread: most of a test's work is on one core.
-WORKERS ?= 2
+WORKERS ?= 3
 
 # pip writes a package's RECORD last: a folder without one is an install that was cut short, and
 # pip would take it for finished. Names that begin with ~ are what a cut-short upgrade leaves.
