@@ -50,5 +50,7 @@ def test_recipes_name_their_downloads(cli: Cli) -> None:
     found = {recipe["name"]: recipe["downloads"] for recipe in json.loads(done.stdout)}
     assert found["frozen"] == found["challenge"] == found["dense"] == "nothing"
     assert "167 MB" in found["fasterrcnn"]
-    table = cli("recipes", env={"COLUMNS": "160"}).stdout
-    assert "downloads" in table and "167 MB" in table
+    for columns in ("80", "200"):
+        listed = cli("recipes", env={"COLUMNS": columns}).stdout
+        assert "fasterrcnn (detector; downloads 167 MB from download.pytorch.org)" in listed
+        assert max(map(len, listed.splitlines())) <= min(int(columns), 110)

@@ -76,6 +76,14 @@ def test_headline_says_what_the_metrics_say() -> None:
         assert f'<p class="value">{data.metrics[key]:.3f}</p>' in page
 
 
+def test_a_run_in_folds_says_what_its_metrics_are_of() -> None:
+    page = render_report(replace(report_data(words(6), 50), out_of_fold=True))
+    assert "Metrics of the out-of-fold predictions" in page
+    assert "in the saved model, which was trained on all images." in page
+    assert "validation image" not in page
+    assert "Metrics on the validation images" in render_report(report_data(words(6), 50))
+
+
 def test_exclusive_labels_have_their_own_page() -> None:
     data = exclusive_data(words(10), 200)
     page = render_report(data)

@@ -46,7 +46,7 @@ def test_a_run_teaches_as_its_predictions_do(scenes: Path, cli: Cli, teacher: Pa
     )
     assert said.returncode == 0, said.stderr
     histories = []
-    for name, source in (("by-run", "runs/teacher"), ("by-file", "said.csv"), ("alone", None)):
+    for name, source in (("by-run", "teacher"), ("by-file", "said.csv"), ("alone", None)):
         taught = () if source is None else ("--teacher", source)
         done = cli(*command(scenes, name), "--epochs", "3", *taught, cwd=teacher)
         assert done.returncode == 0, done.stderr
@@ -65,3 +65,12 @@ def test_label_sets_cannot_teach(scenes: Path, cli: Cli, teacher: Path) -> None:
     assert done.returncode == 1
     assert "[teacher-probabilities]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_teacher_is_named_before_any_work(scenes: Path, cli: Cli, teacher: Path) -> None:
+    tune = ("tune", *command(scenes, "no")[1:])
+    for typed in (command(scenes, "no"), tune):
+        done = cli(*typed, "--teacher", "techer", cwd=teacher)
+        assert done.returncode == 1
+        assert "did you mean teacher" in done.stderr
+        assert not (teacher / "runs" / "no").exists() and not (teacher / "studies").exists()

@@ -97,6 +97,7 @@ def ensemble(
         classifier = EnsembleClassifier(with_plain(candidates), device=config.device)
         classifier.require_views()
         outputs = out_of_fold_outputs(candidates, dataset)
+        in_folds = outputs is not None
         _say_seen(folders, dataset, outputs, progress)
         # All images, also unlabelled ones, as in `tagbox evaluate`: the probabilities are bit-equal.
         paths = [dataset.images.path(row) for row in range(len(dataset))]
@@ -124,7 +125,7 @@ def ensemble(
                 **config.to_dict(),
             },
         }
-        metrics = _write(run_dir, name, evaluation, outputs.errors, settings)
+        metrics = _write(run_dir, name, evaluation, outputs.errors, settings, out_of_fold=in_folds)
         merge_seen(folders, run_dir, digests_of(dataset))
     return Run(folder=runs / name, metrics=metrics)
 
@@ -185,6 +186,8 @@ def _write(
     evaluation: EnsembleEvaluation,
     left_out: Sequence[TagboxError],
     settings: dict[str, Any],
+    *,
+    out_of_fold: bool,
 ) -> dict[str, Any]:
     """Write the run directory; return the content of ``metrics.json``."""
     import yaml
@@ -226,6 +229,7 @@ def _write(
         truth=evaluation.images.labels,
         probabilities=evaluation.probabilities,
         metrics=evaluation.metrics,
+        out_of_fold=out_of_fold,
         thresholds=thresholds.to_dict(),
         tuning=evaluation.tuned.report,
         images=classifier_examples(

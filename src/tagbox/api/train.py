@@ -323,6 +323,7 @@ def _train_run(
                     progress.say(kept(trained.config, trained.history, trained.best_epoch))
                 metrics = write_run(run_dir.folder, train_val, trained, source, command=command)
                 facts = _report_facts(name, trained, source, command)
+                facts["out_of_fold"] = train_val.folds > 0
                 assert log is not None
                 write_report(report(trained, log, facts), run_dir.folder / "report.html")
     if runtime is not None:

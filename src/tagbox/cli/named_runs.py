@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from tagbox.api.runs import is_run, run_names
 from tagbox.cli.console import say
+from tagbox.config import ClassifierConfig
 from tagbox.config.detector import NANODET
 from tagbox.device import Device, Engine, choose_engine
 from tagbox.errors import TagboxError, require_extra
@@ -59,6 +61,13 @@ def find_run(given: Path, runs: Path, *, files: bool = False) -> Path:
         near = get_close_matches(given.name, run_names(runs), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}" if near else "tagbox runs lists the runs"
     raise TagboxError("bundle-missing", found, file=given, hint=hint)
+
+
+def named_teacher(config: ClassifierConfig, runs: Path) -> ClassifierConfig:
+    """The configuration with the folder of the run that ``--teacher`` names; see `find_run`."""
+    if config.teacher is None:
+        return config
+    return replace(config, teacher=find_run(config.teacher, runs, files=True))
 
 
 def require_named(name: str | None, *, overwrite: bool) -> None:

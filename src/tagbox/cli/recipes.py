@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from tagbox.cli.console import print_json
-from tagbox.cli.tables import print_table
+from collections.abc import Sequence
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+from tagbox.cli.console import console, print_json
+
+if TYPE_CHECKING:
+    from tagbox.config.recipes import Recipe
+
+_WIDEST = 110
+"""Characters of a line, where the terminal is wider."""
 
 
 def recipes(name: str | None = None, /, *, json: bool = False) -> None:
@@ -39,11 +48,21 @@ def recipes(name: str | None = None, /, *, json: bool = False) -> None:
     if json:
         print_json(plain[0] if name else plain)
     elif name:
-        print(yaml.safe_dump(plain[0], sort_keys=False, width=110).rstrip())
+        print(yaml.safe_dump(plain[0], sort_keys=False, width=_width()).rstrip())
     else:
-        rows = [
-            (recipe.name, recipe.task, recipe.about, recipe.expect, recipe.downloads)
-            for recipe in chosen
-        ]
-        heads = ("name", "trains a", "what it is", "what to expect", "downloads")
-        print_table("Recipes", heads, rows)
+        _print_list(chosen)
+
+
+def _print_list(recipes: Sequence[Recipe]) -> None:
+    """A recipe after the other: sentences in narrow columns of a table are hard to read."""
+    indent = "    "
+    for recipe in recipes:
+        head = f"{recipe.name} ({recipe.task}; downloads {recipe.downloads})"
+        print(fill(head, _width(), subsequent_indent=indent))
+        for sentences in (recipe.about, f"To expect: {recipe.expect}"):
+            print(fill(sentences, _width(), initial_indent=indent, subsequent_indent=indent))
+    print("\ntagbox recipes NAME shows the settings of one, --recipe NAME trains with them")
+
+
+def _width() -> int:
+    return min(console(stderr=False).width, _WIDEST)

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 from tagbox.cli.config_file import SettingsOptions, fill_from_file
 from tagbox.cli.console import TerminalProgress, print_json, say
-from tagbox.cli.named_runs import require_named
+from tagbox.cli.named_runs import named_teacher, require_named
 from tagbox.cli.option_groups import grouped_app
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
 
@@ -74,6 +74,7 @@ def classifier(
     from tagbox.api.train import train_classifier
     from tagbox.evaluation.evaluate_labels import headline
 
+    config = named_teacher(config, run.runs)
     if keep_checkpoints and not config.finetune.keep_checkpoints:
         config = replace(config, finetune=replace(config.finetune, keep_checkpoints=True))
     trained = train_classifier(

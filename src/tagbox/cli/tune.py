@@ -20,6 +20,7 @@ from tagbox.cli.config_file import (
     task_of,
 )
 from tagbox.cli.console import TerminalProgress, print_json, say
+from tagbox.cli.named_runs import named_teacher
 from tagbox.cli.option_groups import grouped_app
 from tagbox.cli.tables import print_table
 from tagbox.config import (
@@ -125,6 +126,9 @@ def _fill(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) ->
     fill_from_file(app, commands, arguments)
 
 
+_RUNS = Path("runs")
+"""Where the teacher of a search is looked for by its name."""
+
 Typed = Annotated[tuple[str, ...], Parameter(show=False, negative=())]
 
 
@@ -157,6 +161,7 @@ def classifier(
     cache
         Keep the features of the images for later runs.
     """
+    config = named_teacher(config, _RUNS)
     _tune(data, config, options, source, settings, typed, cache=cache)
 
 

@@ -83,7 +83,7 @@ class ClassifierConfig(Config):
     label_smoothing: float = 0.0
     """Label smoothing; 0 disables it."""
     teacher: Path | None = None
-    """Run to distil from, or a file of its predictions on the training images."""
+    """Run to distil from, by folder or name, or a file of its predictions on the training images."""
     teacher_weight: float = 0.5
     """Weight of the teacher's probabilities relative to the labels; an unknown label takes the teacher's
     alone."""

@@ -139,7 +139,7 @@ class ClassifierReport(Report):
         positives = int((self.truth == PRESENT).sum())
         unknown = int((self.truth == UNKNOWN).sum())
         facts = [
-            count(images, "validation image"),
+            count(images, "image" if self.out_of_fold else "validation image"),
             count(categories, "category", "categories"),
             "one category per image" if self.single_label else count(positives, "label"),
         ]
@@ -209,7 +209,11 @@ def _examples(report: ClassifierReport) -> Section:
     single = report.single_label
     text = "Ordered by log loss." if single else "Ordered by the F1 of the image's labels."
     if any(image.evidence for image in report.images):
-        text += " The maps show which regions of the image support a label."
+        text += " The maps show which regions of the image support a label"
+        # The labels are those of a fold's head, which is not kept.
+        text += (
+            " in the saved model, which was trained on all images." if report.out_of_fold else "."
+        )
     return examples_section(report, text, shown=4, scores=not single)
 
 
@@ -312,7 +316,7 @@ def _categories(report: ClassifierReport) -> Section:
         report,
         _COLUMNS,
         bar="ap" if precision else "f1",
-        unit="validation images",
+        unit="images" if report.out_of_fold else "validation images",
         statistic=("images", "training images"),
         chance=chance,
     )

@@ -49,7 +49,9 @@ def metrics_section(
     return Section(
         id="metrics",
         label="Metrics",
-        title="Metrics on the validation images",
+        title="Metrics of the out-of-fold predictions"
+        if report.out_of_fold
+        else "Metrics on the validation images",
         blocks=[
             *(block("paragraph", text=r, style="reason") for r in metrics.get("reasons") or ()),
             block("tiles", tiles=_tiles(metrics, headline)),

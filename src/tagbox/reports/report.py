@@ -47,6 +47,9 @@ class Report(ABC):
         K names.
     metrics
         Metrics on the validation images; a section whose keys are missing or None is left out.
+    out_of_fold
+        Whether the metrics and examples are of the training images themselves, each predicted by a model that was
+        trained in folds without it.
     history
         The rows of ``history.csv``; ``train_NAME`` and ``val_NAME`` share a chart.
     best_epoch
@@ -70,6 +73,7 @@ class Report(ABC):
     title: str
     categories: Sequence[str]
     metrics: Mapping[str, Any]
+    out_of_fold: bool = False
     history: Sequence[Mapping[str, float | int | None]] = ()
     best_epoch: int | None = None
     images: Sequence[Example] = ()

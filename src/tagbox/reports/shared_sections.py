@@ -98,7 +98,8 @@ def category_section(
         for key, values in distinct.items()
         if values and not (key in _SET and len(values) == 1 < len(rows))
     ]
-    trained = (report.statistics or {}).get("categories") or ()
+    # In folds the support is of the training images.
+    trained = (not report.out_of_fold and (report.statistics or {}).get("categories")) or ()
     counts = {row["name"]: row[statistic[0]] for row in trained}
     headers = ["category", *([statistic[1]] if trained else []), *(columns[key] for key in kept)]
 
