@@ -128,7 +128,8 @@ def test_memory_runs_out(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_head_larger_than_any_memory(data: Path, tmp_path: Path) -> None:
-    training = Started(tmp_path, [str(TAGBOX), *words(data, "one", "--hidden", "4000000000")])
+    wide = ("--head", "mlp", "--hidden", "4000000000")
+    training = Started(tmp_path, [str(TAGBOX), *words(data, "one", *wide)])
     training.fails_with("memory-full")
 
 

@@ -100,9 +100,10 @@ def probabilities(run: Path) -> np.ndarray:
 
 
 def assert_alike(one: Path, two: Path) -> None:
+    # Two processes add in another order, and each step makes the rounding larger: how much depends on the processor.
     for name in ("train_loss", "val_loss"):
-        np.testing.assert_allclose(column(two, name), column(one, name), rtol=2e-4, err_msg=name)
-    np.testing.assert_allclose(probabilities(two), probabilities(one), atol=1e-4)
+        np.testing.assert_allclose(column(two, name), column(one, name), rtol=1e-3, err_msg=name)
+    np.testing.assert_allclose(probabilities(two), probabilities(one), atol=1e-3)
     # Seventeen images over two processes: each counted once, the metrics of the same scores.
     assert probabilities(two).shape == probabilities(one).shape == (17, 14)
 
