@@ -99,12 +99,12 @@ class Case(NamedTuple):
 
 CASES = [
     # boxes outside the picture: wholly, by half, and by the width of a rounded edge
-    Case(second(bbox=[50, 5, 9, 9]), "box-outside", BOX, 0, "box-outside", BOX),
-    Case(second(bbox=[-30, -9, 20, 5]), "box-outside", BOX, 0, "box-outside", BOX),
-    Case(second(bbox=[30, 5, 20, 9]), "box-outside", BOX),
+    Case(second(bbox=[50, 5, 9, 9]), "box-outside", BOX, 1, "box-outside", BOX),
+    Case(second(bbox=[-30, -9, 20, 5]), "box-outside", BOX, 1, "box-outside", BOX),
+    Case(second(bbox=[30, 5, 20, 9]), "box-leaves-image", BOX),
     # no width, no height, both negative, a width without end
-    Case(second(bbox=[5, 5, 0, 9]), "box-degenerate", BOX, 0, "box-degenerate", BOX),
-    Case(second(bbox=[5, 5, 9, 0]), "box-degenerate", BOX, 0, "box-degenerate", BOX),
+    Case(second(bbox=[5, 5, 0, 9]), "box-degenerate", BOX, 1, "box-degenerate", BOX),
+    Case(second(bbox=[5, 5, 9, 0]), "box-degenerate", BOX, 1, "box-degenerate", BOX),
     Case(second(bbox=[5, 5, -3, 9]), "bad-box", BOX, 1, "bad-box", "annotations[1] (id 2).bbox"),
     Case(
         coco_text(lambda t: t.replace("[0, 0, 40, 30]", "[0, NaN, 40, 30]")),
@@ -342,7 +342,7 @@ CASES = [
         yolo(b="1 0.5 0.5 0 0.2\n"),
         "box-degenerate",
         "b.jpg, annotation 1 of it",
-        0,
+        1,
         "box-degenerate",
         "b.jpg, annotation 1 of it",
         file="data",
@@ -366,7 +366,7 @@ CASES = [
         ),
         "box-degenerate",
         "b.jpg, annotation 1 of it",
-        0,
+        1,
         "box-degenerate",
         "b.jpg, annotation 1 of it",
         file="data",
@@ -424,6 +424,8 @@ def test_a_check_says_it(
     assert first["found"] and first["hint"]
     assert exit_code == case.exit_code, findings
     assert exit_code or first["severity"] != "error"
+    if case.training == case.check:  # What stops a training is an error, or its hint says so.
+        assert first["severity"] == "error" or "stops at it" in first["hint"], first
     assert content_hash(tmp_path) == before
 
 

@@ -40,8 +40,8 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"area": -3}, "bad-area", "error", ".area"),
     ({"bbox": [1, 2, 0.5, 10], "area": 5}, "box-tiny", "info", ".bbox"),
     ({"bbox": [0, 0.5, 40, 29.5], "area": 900}, "box-whole-image", "info", ".bbox"),
-    ({"bbox": [50, 2, 10, 10]}, "box-outside", "warning", ".bbox"),
-    ({"bbox": [35, 2, 10, 10]}, "box-outside", "warning", ".bbox"),
+    ({"bbox": [50, 2, 10, 10]}, "box-outside", "error", ".bbox"),
+    ({"bbox": [35, 2, 10, 10]}, "box-leaves-image", "warning", ".bbox"),
 ]
 
 

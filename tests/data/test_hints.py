@@ -335,8 +335,8 @@ FINDINGS = {
         changes={"categories": ("cat", "dog")},
     ),
     "box-outside": Case(
-        coco(put("annotations", 0, bbox=[30, 2, 20, 10])),
-        "clip the box to the image",
+        coco(put("annotations", 0, bbox=[50, 2, 20, 10])),
+        "correct the box",
         coco(put("annotations", 0, bbox=[30, 2, 10, 10])),
     ),
     "box-degenerate": Case(

@@ -146,18 +146,20 @@ def _check_places(
         )
         findings.add("boxes-corners", path, found, "annotations[].bbox")
         return
-    wholly_outside = outside(boxes, sizes)
 
-    def describe(row: int) -> tuple[str, str]:
-        verb = "lies outside" if wholly_outside[row] else "leaves"
-        width, height = sizes[row]
-        found = f"{format_box(boxes[row])} {verb} the image of {width:g}×{height:g}"
-        return columns.place(row, "bbox"), found
+    def describe(verb: str) -> Callable[[int], tuple[str, str]]:
+        def at(row: int) -> tuple[str, str]:
+            width, height = sizes[row]
+            found = f"{format_box(boxes[row])} {verb} the image of {width:g}×{height:g}"
+            return columns.place(row, "bbox"), found
+
+        return at
 
     not_negative = (boxes[:, 2:] >= 0).all(axis=1)
-    findings.add_rows(
-        "box-outside", path, not_negative & (wholly_outside | leaving(boxes, sizes)), describe
-    )
+    apart = not_negative & outside(boxes, sizes)
+    findings.add_rows("box-outside", path, apart, describe("lies outside"))
+    partly = ~without_area(boxes) & ~apart & leaving(boxes, sizes)
+    findings.add_rows("box-leaves-image", path, partly, describe("leaves"))
 
 
 def _check_sizes(columns: BoxColumns, path: Path, findings: Findings) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Severity = Literal["error", "warning", "info"]
 _COLUMNS = ("severity", "code", "where", "found", "hint", "file")
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+TRAINING = "`tagbox train detector` stops at it, with --boxes drop it leaves it out"
+"""What `data.training_boxes.training_boxes` does with such a box."""
 
 
 class Rule(NamedTuple):
@@ -58,9 +60,12 @@ CODES: dict[str, Rule] = {
     "missing-annotation-id": Rule("warning", "number the annotations from 1"),
     "missing-area": Rule("info", "none needed here; other COCO tools stop without `area`"),
     "missing-iscrowd": Rule("info", "none needed here; other COCO tools stop without `iscrowd`"),
-    "box-degenerate": Rule("warning", "draw the box again, or drop the annotation"),
-    "box-outside": Rule("warning", "clip the box to the image, or correct the image's size"),
-    # Boxes, as a detector needs them.
+    "box-leaves-image": Rule(
+        "warning", "none needed, if the image's size is right: training clips the box to the image"
+    ),
+    # Boxes, as a detector needs them: the errors stop a training, or would be objects that nothing can match.
+    "box-degenerate": Rule("error", f"draw the box again, or drop the annotation; {TRAINING}"),
+    "box-outside": Rule("error", f"correct the box, or the image's size; {TRAINING}"),
     "boxes-corners": Rule("error", "write them as x, y, width, height"),
     "boxes-normalised": Rule("error", "write them in pixels: times the image's width and height"),
     "bad-area": Rule("error", "write the object's area in pixels², or leave it out"),
@@ -74,7 +79,11 @@ CODES: dict[str, Rule] = {
     "duplicate-box": Rule("warning", "keep one of them: a detector can find it only once"),
     "only-crowds": Rule("warning", ONLY_CROWDS_HINT),
     "box-from-segmentation": Rule("info", "none needed here; other COCO tools want a bbox"),
-    "annotation-without-box": Rule("info", "draw its box, if a detector is to learn from it"),
+    "annotation-without-box": Rule(
+        "info",
+        "draw its box, if a detector is to learn from it; `tagbox train detector` stops at it, "
+        "with --boxes drop it leaves the image out",
+    ),
     "box-tiny": Rule("info", "none needed, if an object that small is meant"),
     "box-whole-image": Rule("info", "none needed, if the object fills the image"),
     # File names.
