@@ -100,7 +100,7 @@ def generate(folder: Path) -> str:
     parts = ("--images", "80", "--val", "30", "--test", "6")
     said = tagbox(folder, "synth", "scenes", *parts, *size, "--seed", "5", "--json")
     faulty = json.loads((folder / VAL).read_text())
-    faulty["annotations"][0]["bbox"][2] = 0
+    faulty["annotations"][0]["bbox"][2] = 200  # It leaves the image.
     (folder / "faulty.json").write_text(json.dumps(faulty))
     return said
 
