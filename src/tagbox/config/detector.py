@@ -48,7 +48,7 @@ class DetectorConfig(Config):
     `packaged`, `backbone`, `none`, or the path of a checkpoint."""
     size: int | None = None
     """Longest side of an image in the network, in pixels: larger images are scaled down, none is scaled up. When
-    not given 320; 640 for a transformer, 300 for ssd300_vgg16."""
+    not given 320; 416 for nanodet_g, 640 for a transformer, 300 for ssd300_vgg16."""
     trainable_layers: str = "all"
     """Trained part of the backbone: none, all, or the number of its last stages."""
     boxes: Literal["refuse", "drop"] = "refuse"
@@ -66,7 +66,7 @@ class DetectorConfig(Config):
     detector was published with."""
     learning_rate: float | None = None
     """Peak learning rate of the detector's own layers; when not given in proportion to `batch_size`, but 0.002 for
-    dense."""
+    dense and nanodet_g."""
     backbone_rate: float | None = None
     """Learning rate of the backbone, as a share of `learning_rate`."""
     layer_decay: float = 1.0
