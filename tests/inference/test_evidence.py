@@ -32,7 +32,7 @@ def test_the_terms_sum_to_the_logit(pooling: str) -> None:
     features = np.concatenate([pooled(m, pooling) for m in maps])[None]
     logits = head_logits(weights, features)[0]
     for category in range(2):
-        heats, constant = evidence(weights, maps, pooling, category)
+        heats, constant = evidence(weights, maps, [pooling] * len(maps), category)
         assert [heat.shape for heat in heats] == [(3, 4), (6, 6)]
         total = sum(heat.sum() for heat in heats) + constant
         assert total == pytest.approx(logits[category], rel=1e-4, abs=1e-4)
@@ -47,7 +47,7 @@ def test_the_place_of_the_object_is_where_the_evidence_is() -> None:
         "output.weight": np.ones((1, 2), np.float32),
         "output.bias": np.zeros(1, np.float32),
     }
-    (heat,), constant = evidence(weights, [feature_map], "mean+max", 0)
+    (heat,), constant = evidence(weights, [feature_map], ["mean+max"], 0)
     assert constant == 0.0
     assert heat[2, 1] == pytest.approx(8 / 16 + 8)
     assert np.count_nonzero(heat) == 1

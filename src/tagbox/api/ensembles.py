@@ -220,6 +220,7 @@ def _write(
         "members": evaluation.members,
         "images": {"validation": len(evaluation.images)},
         "left_out": [str(error) for error in left_out],
+        **({} if saved.transfer is None else {"transfer": saved.transfer}),
     }
     write_metrics(run_dir, metrics)
     thresholds = evaluation.tuned.thresholds
@@ -247,6 +248,7 @@ def _write(
         ],
         versions=saved.versions,
         command=settings["command"],
+        transfer=saved.transfer,
     )
     write_report(report, run_dir / "report.html")
     return metrics

@@ -240,7 +240,8 @@ def _evaluate_labels(
         if thresholds is not None:
             thresholds = thresholds.reordered(predictions.categories, chosen.categories)
         predictions = chosen
-    return score(predictions, dataset, settings, thresholds=thresholds)
+    result = score(predictions, dataset, settings, thresholds=thresholds)
+    return result if predictions.transfer is None else result | {"transfer": predictions.transfer}
 
 
 def _evaluate_boxes(

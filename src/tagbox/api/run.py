@@ -131,14 +131,20 @@ class Run:
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{n} {v:.3f}" for n, v in list(self.evaluation.headline.items())[:4])
-        return f"<Run {str(self.folder)!r}: {shown}>"
+        return f"<Run {str(self.folder)!r}: {shown}{self._transfer}>"
+
+    @property
+    def _transfer(self) -> str:
+        """What follows its figures where it uses what was trained on COCO."""
+        transfer = self.metrics.get("transfer")
+        return f"; {transfer}" if transfer else ""
 
     def _repr_html_(self) -> str:
         charts = self.charts
         first = {name: charts[name] for name in ("loss", "map", "ap") if name in charts}
         where = f"report: {escape(str(self.report))}"
         return (
-            f"<div><p><b>{escape(self.folder.name)}</b> · {where}</p>"
+            f"<div><p><b>{escape(self.folder.name)}</b> · {where}{escape(self._transfer)}</p>"
             f"{self.evaluation._headline()._repr_html_()}{Charts(first)._repr_html_()}</div>"
         )
 

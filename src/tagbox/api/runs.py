@@ -36,7 +36,8 @@ def list_runs(folder: Path | str = Path("runs")) -> Table:
             hint="tagbox train writes runs to the folder runs, or to --runs FOLDER",
         )
     found = [_described(folder / name) for name in run_names(folder)]
-    shown = ("name", "kind", "metric", "value", "epochs", "date", "data")
+    transfer = ("transfer",) if any(run["transfer"] for run in found) else ()
+    shown = ("name", "kind", "metric", "value", *transfer, "epochs", "date", "data")
     return Table(sorted(found, key=lambda run: run["date"]), shown, f"runs in {folder}")
 
 
@@ -80,6 +81,7 @@ def _described(folder: Path) -> dict[str, Any]:
         "metric": first[0],
         "value": first[1],
         "metrics": shown,
+        "transfer": metrics.get("transfer"),
         "images": metrics.get("images", {}),
         "epochs": metrics.get("epochs"),
         "best_epoch": metrics.get("best_epoch"),

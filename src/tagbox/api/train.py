@@ -144,6 +144,7 @@ def train_classifier(
             tuning=trained.tuning,
             images=examples,
             baselines=baselines or {},
+            transfer=trained.transfer,
         )
 
     return _train_run(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tagbox.backends.encoder import Encoder, Precision, Reduction
 from tagbox.config import ClassifierConfig, Geometry
+from tagbox.config.detector import NANODET
 from tagbox.device import Device, Engine, choose_engine
 from tagbox.errors import TagboxError
-from tagbox.models.backbones import Backbone, create_backbone, parse_backbones
+from tagbox.models.backbones import Backbone, BackboneRequest, create_backbone, parse_backbones
 from tagbox.models.heads import wants_map
 
 
@@ -56,7 +57,7 @@ def create_encoders(config: ClassifierConfig) -> tuple[Encoder, ...]:
     ------
     TagboxError
         ``head-backbones`` for several backbones under a head that looks at the feature map; what
-        `create_backbone` and `create_encoder` raise.
+        `create_backbone`, `create_scores` and `create_encoder` raise.
     """
     requests = parse_backbones(config.backbone)
     if wants_map(config.head) and len(requests) > 1:
@@ -68,7 +69,7 @@ def create_encoders(config: ClassifierConfig) -> tuple[Encoder, ...]:
         )
     return tuple(
         create_encoder(
-            create_backbone(request, config.weights),
+            _backbone(request, config.weights),
             geometry=config.geometry,
             pooling="map" if wants_map(config.head) else config.pooling,
             engine=config.engine,
@@ -77,3 +78,11 @@ def create_encoders(config: ClassifierConfig) -> tuple[Encoder, ...]:
         )
         for request in requests
     )
+
+
+def _backbone(request: BackboneRequest, weights: str) -> Backbone:
+    if request.name == NANODET:
+        from tagbox.models.detectors.scores import create_scores
+
+        return create_scores(request, weights)
+    return create_backbone(request, weights)

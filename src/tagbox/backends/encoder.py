@@ -12,17 +12,16 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import Geometry, Pooling
+from tagbox.config import Geometry
 from tagbox.errors import extra_missing
 from tagbox.images.decode import pixels_version
 from tagbox.models.backbones import Backbone, BackboneSpec
+from tagbox.models.backbones.base import Reduction as Reduction
 from tagbox.sharing import shared_property
 
 Squares = NDArray[np.uint8]
 Features = NDArray[np.float32]
 Put = Callable[[Features], None]
-Reduction = Pooling | Literal["map"]
-"""How a feature map becomes a vector: pooled, or flattened (``map``)."""
 Precision = Literal["fp32", "bf16"]
 
 
@@ -42,8 +41,7 @@ class Encoder(ABC):
         self.backbone = backbone
         self.geometry: Geometry = geometry
         self.precision: Precision = precision
-        # A class token is one position: its mean, its maximum and its map are the same numbers.
-        self.pooling: Reduction = pooling if backbone.spec.mean_pooled else "mean"
+        self.pooling: Reduction = backbone.spec.pooling(pooling)
 
     @property
     def spec(self) -> BackboneSpec:
@@ -60,7 +58,7 @@ class Encoder(ABC):
         """Length of a feature vector: the backbone's, twice for ``mean+max``, D h w for ``map``."""
         if self.pooling == "map":
             return math.prod(self.map_shape)
-        return self.spec.dim * (2 if self.pooling == "mean+max" else 1)
+        return self.spec.features(self.pooling)
 
     @property
     def map_shape(self) -> tuple[int, int, int]:

@@ -84,7 +84,9 @@ def ensemble(
     else:
         _show(made)
     scores = headline(made.metrics["validation"])
-    say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    transfer = made.metrics.get("transfer")
+    say(f"validation: {shown}" + (f"; {transfer}" if transfer else ""))
     say(f"run: {made.folder}\nreport: {made.report}")
 
 

@@ -243,6 +243,10 @@ def predict(
         _refuse_outputs(out, save_images, paths, read_files)
         classifier = load_classifier(run, engine=engine, device=device, precision=precision)
         shown = category_rows(categories, classifier.categories, run)
+        if format == "challenge" and classifier.transfer is not None:
+            say(
+                f"{classifier.transfer}: the challenge forbids other data of COCO, so this is no entry for it"
+            )
         if evidence:
             classifier.require_evidence()
         dataset = None if truth is None else _dataset(truth)

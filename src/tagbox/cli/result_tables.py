@@ -224,7 +224,7 @@ def _show_thresholds(result: Mapping[str, Any]) -> None:
 
 def show_compared(results: Sequence[Mapping[str, Any]]) -> None:
     """One row for each set of predictions, all scored on the same images."""
-    from tagbox.evaluation.score import left_out_notes
+    from tagbox.evaluation.score import left_out_notes, transfer_notes
 
     rows = []
     for result in results:
@@ -240,7 +240,7 @@ def show_compared(results: Sequence[Mapping[str, Any]]) -> None:
         rows,
     )
     for result in results:
-        for note in left_out_notes(result):
+        for note in [*left_out_notes(result), *transfer_notes(result)]:
             say(f"{result['predictions']}: {note}")
     if any(_metrics_at(result)[0] == CROSS_FITTED for result in results):
         say(

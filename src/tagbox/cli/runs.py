@@ -60,4 +60,5 @@ def _headline(run: Mapping[str, Any]) -> str:
     if run["metric"] is None:
         return "-"
     names = {"map": "mAP", "ap": "AP"}
-    return f"{names.get(run['metric'], run['metric'])} {run['value']:.3f}"
+    headline = f"{names.get(run['metric'], run['metric'])} {run['value']:.3f}"
+    return f"{headline}, COCO transfer" if run["transfer"] else headline

@@ -16,6 +16,7 @@ from tagbox.cli.console import TerminalProgress, print_json, say
 from tagbox.cli.named_runs import named_teacher, require_named
 from tagbox.cli.option_groups import grouped_app
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
+from tagbox.config.recipes import CHALLENGE
 
 if TYPE_CHECKING:
     from tagbox.api.run import Run
@@ -75,6 +76,10 @@ def classifier(
     from tagbox.evaluation.evaluate_labels import headline
 
     config = named_teacher(config, run.runs)
+    if run.recipe == CHALLENGE:
+        from tagbox.training.transfer import refuse_transfer
+
+        refuse_transfer(config)
     if keep_checkpoints and not config.finetune.keep_checkpoints:
         config = replace(config, finetune=replace(config.finetune, keep_checkpoints=True))
     trained = train_classifier(
@@ -127,7 +132,9 @@ def _show(run: Run, metrics: Mapping[str, float], json: bool) -> None:
     """Print the validation metrics and the paths of the run."""
     if json:
         print_json(run.metrics)
-    say("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    transfer = run.metrics.get("transfer")
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    say(f"validation: {shown}" + (f"; {transfer}" if transfer else ""))
     say(f"run: {run.folder}\nreport: {run.report}")
 
 

@@ -32,6 +32,7 @@ from tagbox.config import (
     TuneOptions,
     load_recipe,
 )
+from tagbox.config.recipes import CHALLENGE
 from tagbox.studies.search_space import flat_settings
 
 if TYPE_CHECKING:
@@ -161,8 +162,15 @@ def classifier(
     cache
         Keep the features of the images for later runs.
     """
+    from tagbox.training.transfer import refuse_transfer, transfer_note, transfer_of
+
     config = named_teacher(config, _RUNS)
+    if settings.recipe == CHALLENGE:
+        refuse_transfer(config)
     _tune(data, config, options, source, settings, typed, cache=cache)
+    transfer = transfer_of(config)
+    if transfer is not None:
+        say(transfer_note(transfer))
 
 
 def detector(

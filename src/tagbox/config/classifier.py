@@ -54,7 +54,8 @@ class ClassifierConfig(Config):
     """Whether an image has any number of categories (multi) or exactly one (exclusive); auto decides by the
     data."""
     backbone: str = "efficientnet_lite2@448"
-    """Backbone NAME or NAME@SIZE; the features of several joined by + are concatenated."""
+    """Backbone NAME or NAME@SIZE; the features of several joined by + are concatenated. nanodet_g adds a detector's
+    scores of COCO's categories."""
     weights: str = "default"
     """Pretrained weights: `default`, `packaged`, `none`, or the path of a checkpoint."""
     geometry: Geometry = "squash"

@@ -17,7 +17,9 @@ from tagbox.config.classifier import ClassifierConfig
 from tagbox.config.detector import DetectorConfig
 from tagbox.errors import TagboxError, bad_value
 
-RECIPES = ("frozen", "finetune", "asl-mldecoder", "challenge", "dense", "fasterrcnn")
+CHALLENGE = "challenge"
+"""The recipe of the MS COCO classification challenge, which forbids other data of COCO."""
+RECIPES = ("frozen", "finetune", "asl-mldecoder", CHALLENGE, "dense", "fasterrcnn")
 TASKS: Mapping[str, type[ClassifierConfig] | type[DetectorConfig]] = {
     "classifier": ClassifierConfig,
     "detector": DetectorConfig,

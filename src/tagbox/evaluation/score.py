@@ -254,7 +254,17 @@ def notes(result: Mapping[str, Any]) -> list[str]:
     for reason in dict.fromkeys(absent.values()):
         keys = ", ".join(key for key, value in absent.items() if value == reason)
         lines.append(f"No {keys}: {reason}.")
-    return lines + list(result.get("reasons", ()))
+    return lines + transfer_notes(result) + list(result.get("reasons", ()))
+
+
+def transfer_notes(result: Mapping[str, Any]) -> list[str]:
+    """What figures owe to training on COCO, where the model used it."""
+    if not result.get("transfer"):
+        return []
+    return [
+        f"{result['transfer']}: on pictures of COCO's train2017 the figures are too good, because the detector was "
+        "trained on them."
+    ]
 
 
 def left_out_notes(result: Mapping[str, Any]) -> list[str]:

@@ -105,6 +105,11 @@ class Classifier(LabelPredictor):
         """See `LabelPredictor.thresholds`."""
         return self.bundle.thresholds
 
+    @property
+    def transfer(self) -> str | None:
+        """See `LabelPredictor.transfer`."""
+        return self.bundle.transfer
+
     @shared_property
     def encoders(self) -> tuple[Encoder, ...]:
         """One for each backbone; made when first needed.
@@ -237,13 +242,14 @@ class Classifier(LabelPredictor):
         for encoder in self.encoders:
             square = to_square(image, encoder.spec.size, self.bundle.geometry)
             maps.append(encoder.maps(square[None])[0])
+        poolings = [encoder.pooling for encoder in self.encoders]
         height, width = image.shape[:2]
         # Every square shows the same part of the image, whatever its size.
         size = self.encoders[0].spec.size
         placed = placement(width, height, size, self.bundle.geometry)
         return [
             over_image(
-                combined(evidence(self.bundle.head, maps, self.bundle.pooling, k)[0]),
+                combined(evidence(self.bundle.head, maps, poolings, k)[0]),
                 placed,
                 width,
                 height,
@@ -256,6 +262,10 @@ class Classifier(LabelPredictor):
 def _backbone(spec: BackboneSpec, arrays: Arrays) -> Backbone:
     try:
         with building(Path("model.json")):
+            if spec.source == "detector":
+                from tagbox.models.detectors.scores import load_scores
+
+                return load_scores(spec, arrays)
             return load_backbone(spec, arrays)
     except TagboxError as error:
         if error.code != "weights-mismatch":

@@ -119,6 +119,11 @@ class EnsembleClassifier(LabelPredictor):
         return self.ensemble.thresholds
 
     @property
+    def transfer(self) -> str | None:
+        """See `LabelPredictor.transfer`: that of its members."""
+        return self.ensemble.transfer
+
+    @property
     def has_evidence(self) -> bool:
         """Never; see `require_evidence`."""
         return False

@@ -40,7 +40,7 @@ def require_linear(weights: Weights) -> None:
 
 
 def evidence(
-    weights: Weights, maps: Sequence[NDArray[np.float32]], pooling: str, category: int
+    weights: Weights, maps: Sequence[NDArray[np.float32]], poolings: Sequence[str], category: int
 ) -> tuple[list[NDArray[np.float64]], float]:
     """The terms of one category's logit, by position.
 
@@ -50,8 +50,8 @@ def evidence(
         A linear head's state: ``mean``, ``scale``, ``output.weight``, ``output.bias``.
     maps
         One image's feature map of each backbone, (D, h, w) float32.
-    pooling
-        ``mean``, ``max`` or ``mean+max``: how each map became features, in that order.
+    poolings
+        ``mean``, ``max`` or ``mean+max``, of each map: how it became features, in that order.
     category
         Row of the category.
 
@@ -64,7 +64,7 @@ def evidence(
     constant = float(weights["output.bias"][category] - gain @ weights["mean"])
     heats = []
     start = 0
-    for feature_map in maps:
+    for feature_map, pooling in zip(maps, poolings, strict=True):
         depth, height, width = feature_map.shape
         flat = feature_map.reshape(depth, -1).astype(np.float64)
         heat = np.zeros(height * width)

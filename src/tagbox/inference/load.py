@@ -125,5 +125,6 @@ def predict_dataset(
         probabilities=outputs.probabilities,
         source=str(run),
         labels=model.labels,
+        transfer=model.transfer,
     )
     return predictions, model.thresholds

@@ -66,6 +66,11 @@ class LabelPredictor(Predictor[NDArray[np.float32]]):
 
     @property
     @abstractmethod
+    def transfer(self) -> str | None:
+        """``COCO transfer (…)`` where it uses what was trained on COCO; else None."""
+
+    @property
+    @abstractmethod
     def has_evidence(self) -> bool:
         """Whether exact evidence maps exist."""
 

@@ -146,6 +146,7 @@ class _ClassifierDescription(_Description, kw_only=True):
     base_rates: list[float] | None = None
     # Absent in bundles that are older than exclusive labels.
     labels: LabelKind = "multi"
+    transfer: str | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -168,6 +169,9 @@ class ClassifierBundle(Bundle):
         K shares of the training images in which each category is present; None in older bundles.
     labels
         ``multi`` (sigmoid) or ``exclusive`` (softmax).
+    transfer
+        Whose training on COCO it uses, as ``COCO transfer (…)``: of a detector's scores, or of a teacher that used
+        them; None where of none.
     """
 
     backbones: tuple[tuple[BackboneSpec, Arrays], ...]
@@ -178,6 +182,7 @@ class ClassifierBundle(Bundle):
     thresholds: Thresholds
     base_rates: tuple[float, ...] | None = None
     labels: LabelKind = "multi"
+    transfer: str | None = None
 
     _format = "tagbox-classifier"
     _description_type = _ClassifierDescription
@@ -201,6 +206,7 @@ class ClassifierBundle(Bundle):
             "data_fingerprint": self.data_fingerprint,
             "versions": self.versions,
             "base_rates": self.base_rates,
+            **({} if self.transfer is None else {"transfer": self.transfer}),
         }
 
     @classmethod
@@ -219,6 +225,10 @@ class ClassifierBundle(Bundle):
         if kind_of(head) != description.head.kind:
             raise mismatch(path, "head.kind", f"the weights are those of the head {kind_of(head)}")
         _require_outputs(head, description, path)
+        if description.transfer is None and any(
+            s.source == "detector" for s in description.backbones
+        ):
+            raise mismatch(path, "transfer", "it uses a detector's scores and does not say so")
         thresholds = Thresholds.from_dict(description.thresholds, file=path)
         if thresholds.per_category is not None and len(thresholds.per_category) != count:
             found = f"{len(thresholds.per_category)} thresholds for {count} categories"
@@ -235,6 +245,7 @@ class ClassifierBundle(Bundle):
             "thresholds": thresholds,
             "base_rates": None if rates is None else tuple(rates),
             "labels": description.labels,
+            "transfer": description.transfer,
         }
 
 
@@ -354,8 +365,7 @@ def _require_outputs(head: Arrays, description: _ClassifierDescription, path: Pa
         width = sum(spec.dim for spec in description.backbones)
         features = np.zeros((1, width, 1, 1), np.float32)
     else:
-        twice = description.pooling == "mean+max"
-        width = sum(s.dim * (2 if twice and s.mean_pooled else 1) for s in description.backbones)
+        width = sum(spec.features(description.pooling) for spec in description.backbones)
         features = np.zeros((1, width), np.float32)
     with building(path), np.errstate(all="ignore"):
         logits = head_logits(head, features)

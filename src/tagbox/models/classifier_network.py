@@ -47,7 +47,7 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = backbone.module
         self.head = head
-        self.pooling = pooling if backbone.spec.mean_pooled else "mean"
+        self.pooling = backbone.spec.pooling(pooling)
         self.maps = wants_map(head_kind)
         self.channels_last = False
         self.spec = backbone.spec

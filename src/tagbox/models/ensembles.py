@@ -99,6 +99,12 @@ class Ensemble:
         """Whether categories exclude each other; the same for all members."""
         return self.members[0].bundle.labels
 
+    @property
+    def transfer(self) -> str | None:
+        """What the first member says that uses what was trained on COCO; None where none does."""
+        said = (member.bundle.transfer for member in self.members)
+        return next((transfer for transfer in said if transfer), None)
+
 
 class _View(msgspec.Struct, forbid_unknown_fields=True):
     size: int | None

@@ -32,6 +32,8 @@ class Predictions:
         The file or run they came from, for messages.
     labels
         Whether an image has exactly one category; None where it is not known, as for a file.
+    transfer
+        ``COCO transfer (…)`` where the model uses what was trained on COCO; None where it does not, or is not known.
     """
 
     images: tuple[str, ...]
@@ -40,6 +42,7 @@ class Predictions:
     decisions: NDArray[np.bool_] | None = None
     source: str = "predictions"
     labels: LabelKind | None = None
+    transfer: str | None = None
 
     def __post_init__(self) -> None:
         _require_arrays(

@@ -101,6 +101,8 @@ class ClassifierReport(Report):
         `Tuned.report`: the objective at the tuned thresholds, and cross-fitted.
     baselines
         Metrics of other models on the same images: model to metric to value.
+    transfer
+        ``COCO transfer (…)`` where the model uses what was trained on COCO; shown in the header.
     """
 
     truth: NDArray[np.int8]
@@ -109,6 +111,7 @@ class ClassifierReport(Report):
     thresholds: Mapping[str, Any] | None = None
     tuning: Mapping[str, Any] | None = None
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    transfer: str | None = None
 
     def __post_init__(self) -> None:
         if self.probabilities is None and self.decisions is None:
@@ -134,7 +137,7 @@ class ClassifierReport(Report):
         return Thresholds.from_dict(self.thresholds or {}).decide(self.probabilities)
 
     def facts(self) -> list[str]:
-        """Number of images, categories and labels."""
+        """Number of images, categories and labels, and what else the metrics are due to."""
         images, categories = self.truth.shape
         positives = int((self.truth == PRESENT).sum())
         unknown = int((self.truth == UNKNOWN).sum())
@@ -143,7 +146,8 @@ class ClassifierReport(Report):
             count(categories, "category", "categories"),
             "one category per image" if self.single_label else count(positives, "label"),
         ]
-        return [*facts, f"{count(unknown, 'unknown label')} ignored"] if unknown else facts
+        facts += [f"{count(unknown, 'unknown label')} ignored"] if unknown else []
+        return facts if self.transfer is None else [*facts, self.transfer]
 
     def sections(self) -> list[Section]:
         """Metrics, examples, training, thresholds or calibration, categories, confusion, data."""

@@ -27,6 +27,7 @@ from tagbox.training.resolve_config import kind_sentence, label_kind, resolve
 from tagbox.training.saved_run import Trained, versions
 from tagbox.training.tensorboard import TensorBoardLog
 from tagbox.training.train_val import TrainVal
+from tagbox.training.transfer import transfer_note, transfer_of
 
 if TYPE_CHECKING:
     from tagbox.backends.feature_cache import FeatureCache
@@ -91,6 +92,7 @@ def train(
         encoded = encode(train_val, encoders, config, cache, progress, runtime)
     importing.join()
     runtime = runtime or _runtime(device)
+    transfer = transfer_of(config)
     stage = None
     if not resumed:
         assert encoded is not None
@@ -133,7 +135,7 @@ def train(
     assert stage is not None
     if not runtime.main:
         return None
-    trained = _evaluated(stage)
+    trained = _evaluated(stage, transfer)
     for note in trained.notes or ():
         progress.say(note)
     for reason in trained.metrics["reasons"]:
@@ -141,7 +143,7 @@ def train(
     return trained
 
 
-def _evaluated(stage: Stage) -> TrainedClassifier:
+def _evaluated(stage: Stage, transfer: str | None) -> TrainedClassifier:
     """The classifier with thresholds and metrics of the validation images, computed as prediction does."""
     config, train, validation = stage.config, stage.train, stage.validation
     probabilities = stage.out_of_fold
@@ -174,6 +176,7 @@ def _evaluated(stage: Stage) -> TrainedClassifier:
             data_fingerprint=train.fingerprint,
             base_rates=tuple(priors.tolist()),
             labels=label_kind(config),
+            transfer=transfer,
         ),
         encoders=stage.encoders,
         train=train,
@@ -189,14 +192,19 @@ def _evaluated(stage: Stage) -> TrainedClassifier:
         best_epoch=stage.train_state.best_epoch,
         parameters=stage.parameters,
         left_out=stage.left_out,
-        notes=_notes(stage),
+        notes=_notes(stage, transfer),
     )
 
 
-def _notes(stage: Stage) -> list[str] | None:
-    """How the model was validated, where no image was held out from it."""
+def _notes(stage: Stage, transfer: str | None) -> list[str] | None:
+    """How the model was validated, where no image was held out from it, and what else its figures are due to."""
+    notes = [] if transfer is None else [transfer_note(transfer)]
+    return [*_folds_note(stage), *notes] or None
+
+
+def _folds_note(stage: Stage) -> list[str]:
     if stage.out_of_fold is None:
-        return None
+        return []
     thresholds = "" if label_kind(stage.config) == "exclusive" else " and the thresholds"
     return [
         f"{stage.config.folds} folds: every image was predicted by a head that was not trained on it; these "

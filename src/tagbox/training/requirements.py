@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tagbox.config import ClassifierConfig, DetectorConfig
-from tagbox.config.detector import ON_A_BACKBONE
+from tagbox.config.detector import NANODET, ON_A_BACKBONE
 from tagbox.errors import require_extra
 from tagbox.models.backbones import parse_backbones
 from tagbox.models.backbones.names import require_backbone
@@ -18,7 +18,8 @@ def require_trainable(config: ClassifierConfig | DetectorConfig) -> None:
     Raises
     ------
     TagboxError
-        ``extra-missing``; ``backbone-unknown``, ``backbone-size``, ``detector-unknown``, with near names.
+        ``extra-missing``; ``backbone-unknown``, ``backbone-size``, ``detector-unknown``, with near names; the codes of
+        `models.detectors.scores.require_scores`.
     """
     require_extra("training", *PACKAGES)
     if isinstance(config, DetectorConfig):
@@ -28,4 +29,9 @@ def require_trainable(config: ClassifierConfig | DetectorConfig) -> None:
             require_backbone(config.backbone)
         return
     for request in parse_backbones(config.backbone):
-        require_backbone(request.name)
+        if request.name != NANODET:
+            require_backbone(request.name)
+            continue
+        from tagbox.models.detectors.scores import require_scores
+
+        require_scores(request, config.weights, trained=config.finetune.active)

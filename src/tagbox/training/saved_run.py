@@ -50,7 +50,7 @@ class Trained:
         Why images were left out, a sentence each.
     notes
         What was changed in a detector's training data; see `data.training_boxes.TrainingBoxes.notes`. Of a
-        classifier how it was validated in folds.
+        classifier how it was validated in folds, and what it owes to COCO.
     """
 
     config: ClassifierConfig | DetectorConfig
@@ -65,6 +65,11 @@ class Trained:
     parameters: dict[str, int]
     left_out: list[str]
     notes: list[str] | None = None
+
+    @property
+    def transfer(self) -> str | None:
+        """See `ClassifierBundle`; None of a detector."""
+        return self.bundle.transfer if isinstance(self.bundle, ClassifierBundle) else None
 
 
 def versions() -> dict[str, str]:
@@ -106,6 +111,7 @@ def write_run(
         "parameters": trained.parameters,
         "left_out": trained.left_out,
         **({} if trained.notes is None else {"notes": trained.notes}),
+        **({} if trained.transfer is None else {"transfer": trained.transfer}),
     }
     write_metrics(folder, metrics)
     return metrics

@@ -26,7 +26,9 @@ Mean = Annotated[float, msgspec.Meta(ge=-1000, le=1000)]
 Deviation = Annotated[float, msgspec.Meta(ge=1e-4, le=1000)]
 Colour = tuple[Mean, Mean, Mean]
 """A value of each of red, green and blue."""
-Source = Literal["packaged", "torchvision", "timm"]
+Source = Literal["packaged", "torchvision", "timm", "detector"]
+Reduction = Pooling | Literal["map"]
+"""How a feature map becomes a vector: pooled, or flattened (``map``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class BackboneSpec:
     name
         Without the source's prefix: ``resnet18``.
     source
-        Who defines the architecture.
+        Who defines the architecture; ``detector`` for the scores of one.
     size
         Side in pixels of the square it is given.
     mean, std
@@ -50,8 +52,8 @@ class BackboneSpec:
     weights_sha256
         Of the file of weights; of the arrays where there is no file.
     mean_pooled
-        Whether there is a map whose mean over positions is the feature. Where not (a class token),
-        the "map" has one position.
+        Whether there is a map that is pooled over positions. Where not (a class token), the "map" has one
+        position.
     """
 
     name: str
@@ -63,6 +65,20 @@ class BackboneSpec:
     weights: str
     weights_sha256: str
     mean_pooled: bool
+
+    def pooling(self, asked: Reduction) -> Reduction:
+        """How its map becomes a vector where `asked` is the setting of the classifier.
+
+        A class token is one position, whose mean, maximum and map are the same numbers. Of a detector's scores
+        the maximum says whether there is an object; their mean says how large it is.
+        """
+        if not self.mean_pooled:
+            return "mean"
+        return "max" if self.source == "detector" and asked != "map" else asked
+
+    def features(self, asked: Pooling) -> int:
+        """Length of its pooled vector."""
+        return self.dim * len(self.pooling(asked).split("+"))
 
 
 class Backbone(ABC):
@@ -111,7 +127,7 @@ def normalise(squares: Tensor, spec: BackboneSpec, *, channels_last: bool = Fals
     return pixels if channels_last else pixels.contiguous()
 
 
-def pool(feature_map: Tensor, pooling: Pooling | Literal["map"]) -> Tensor:
+def pool(feature_map: Tensor, pooling: Reduction) -> Tensor:
     """(B, D, h, w) to (B, D), (B, 2 D) for ``mean+max``, (B, D h w) for ``map``."""
     import torch
 
