@@ -193,9 +193,9 @@ def alike(names: Iterable[str], others: Iterable[str] | None = None) -> list[tup
     known: dict[str, str] = {}
     pairs = []
     for name in names if others is None else others:
-        known.setdefault(_folded(name), name)
+        known.setdefault(folded(name), name)
     for name in names:
-        other = known.get(_folded(name))
+        other = known.get(folded(name))
         if other is not None and other != name and len(name) > 1:
             pairs.append((other, name))
     return pairs
@@ -207,5 +207,6 @@ def apart(one: str, other: str) -> tuple[str, str]:
     return show(one), show(other)
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """A name without differences in case, spaces and the form of Unicode."""
     return " ".join(normalize("NFKC", name).casefold().replace("_", " ").split())

@@ -25,6 +25,7 @@ from tagbox.training.failures import require_torch
 from tagbox.training.frozen import Encoded, Stage, encode, train_frozen
 from tagbox.training.resolve_config import kind_sentence, label_kind, resolve
 from tagbox.training.saved_run import Trained, versions
+from tagbox.training.stacking import with_detector
 from tagbox.training.tensorboard import TensorBoardLog
 from tagbox.training.train_val import TrainVal
 from tagbox.training.transfer import transfer_note, transfer_of
@@ -150,6 +151,7 @@ def _evaluated(stage: Stage, transfer: str | None) -> TrainedClassifier:
     if probabilities is None:
         probabilities = activate(head_logits(stage.head, stage.features), label_kind(config))
     priors = class_priors(train.labels)
+    stage, probabilities, stacked = with_detector(stage, probabilities, priors)
     tuned, metrics = tune_and_evaluate(
         validation.labels,
         probabilities,
@@ -192,14 +194,12 @@ def _evaluated(stage: Stage, transfer: str | None) -> TrainedClassifier:
         best_epoch=stage.train_state.best_epoch,
         parameters=stage.parameters,
         left_out=stage.left_out,
-        notes=_notes(stage, transfer),
+        notes=[*_folds_note(stage), *stacked, *_transfer_note(transfer)] or None,
     )
 
 
-def _notes(stage: Stage, transfer: str | None) -> list[str] | None:
-    """How the model was validated, where no image was held out from it, and what else its figures are due to."""
-    notes = [] if transfer is None else [transfer_note(transfer)]
-    return [*_folds_note(stage), *notes] or None
+def _transfer_note(transfer: str | None) -> list[str]:
+    return [] if transfer is None else [transfer_note(transfer)]
 
 
 def _folds_note(stage: Stage) -> list[str]:
