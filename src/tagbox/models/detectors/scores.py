@@ -19,6 +19,7 @@ from tagbox.models.backbones import Backbone, BackboneRequest, BackboneSpec, req
 from tagbox.models.backbones.base import Arrays, arrays_sha256
 from tagbox.models.detectors.nanodet import MEAN, SIDE, STD, STRIDES, openvino_model, state_shapes
 from tagbox.models.detectors.nanodet_weights import TRAINED_ON, load_weights, package_folder
+from tagbox.sharing import shared_property
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -122,14 +123,11 @@ class DetectorScores(Backbone):
     def __init__(self, spec: BackboneSpec, arrays: Arrays) -> None:
         super().__init__(spec)
         self._arrays = dict(arrays)
-        self._module: nn.Module | None = None
 
-    @property
+    @shared_property
     def module(self) -> nn.Module:
         """See `Backbone.module`."""
-        if self._module is None:
-            self._module = _torch_module(self._arrays)
-        return self._module
+        return _torch_module(self._arrays)
 
     @property
     def parameters(self) -> int:
