@@ -194,17 +194,14 @@ def _evaluated(stage: Stage, transfer: str | None) -> TrainedClassifier:
         best_epoch=stage.train_state.best_epoch,
         parameters=stage.parameters,
         left_out=stage.left_out,
-        notes=[*_folds_note(stage), *stacked, *_transfer_note(transfer)] or None,
+        notes=[*(_notes(stage) or ()), *stacked, *_transfer_note(transfer)] or None,
     )
 
 
-def _transfer_note(transfer: str | None) -> list[str]:
-    return [] if transfer is None else [transfer_note(transfer)]
-
-
-def _folds_note(stage: Stage) -> list[str]:
+def _notes(stage: Stage) -> list[str] | None:
+    """How the model was validated, where no image was held out from it."""
     if stage.out_of_fold is None:
-        return []
+        return None
     thresholds = "" if label_kind(stage.config) == "exclusive" else " and the thresholds"
     return [
         f"{stage.config.folds} folds: every image was predicted by a head that was not trained on it; these "
@@ -218,6 +215,10 @@ def _in_folds() -> Any:
     from tagbox.training.folds import train_in_folds
 
     return train_in_folds
+
+
+def _transfer_note(transfer: str | None) -> list[str]:
+    return [] if transfer is None else [transfer_note(transfer)]
 
 
 def _runtime(device: str) -> Runtime:
