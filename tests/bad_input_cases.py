@@ -1002,6 +1002,13 @@ CONFIGS = [
     # the same on the command line
     Case("train classifier labels.json --name ../r", coco(), "run-name", "", "../r"),
     Case("train classifier labels.json --name r --epochs 0", coco(), "config-value", "", "epochs"),
+    Case(
+        "train classifier labels.json --name r --head ridge --loss focal",
+        coco(),
+        "config-value",
+        "",
+        "loss",
+    ),
     # rates whose step float32 does not hold
     Case(TRAIN_HERE + " --learning-rate 1e39", coco(), "config-value", "", "learning_rate: 1e+39"),
     Case(TRAIN_HERE + " --weight-decay nan", coco(), "config-value", "", "weight_decay: nan"),

@@ -238,7 +238,7 @@ def test_when_a_part_is_held_out_instead(images: int, config: ClassifierConfig, 
         ({"folds": -5}, "at least 2"),
         ({"folds": 5, "val": Path("val.json")}, "the validation images are given"),
         ({"folds": 5, "val_fraction": 0.2}, "a part of the images is held out"),
-        ({"folds": 5, "head": "ml_decoder"}, "only linear and mlp heads"),
+        ({"folds": 5, "head": "ml_decoder"}, "only linear, mlp and ridge heads"),
         ({"folds": 5, "finetune": FinetuneConfig(unfreeze="all")}, "a frozen backbone"),
     ],
 )

@@ -10,9 +10,10 @@ import torch
 
 from tagbox.backends.create import create_encoders
 from tagbox.config import ClassifierConfig, DataConfig
+from tagbox.device import SMALL_STEP, threads_for
 from tagbox.progress import Silent
 from tagbox.training.distributed import Runtime
-from tagbox.training.frozen import SMALL_STEP, encode_train_val, threads_for, train_head
+from tagbox.training.frozen import encode_train_val, train_head
 from tagbox.training.resolve_config import resolve
 from tagbox.training.train_val import load_train_val
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from tagbox.backends.encoder import Encoder
 from tagbox.backends.feature_cache import FeatureCache, feature_key
 from tagbox.backends.pipeline import in_order
+from tagbox.config import HeadSetting
 from tagbox.errors import TagboxError
 from tagbox.images.decode import ImageInput, decode_source, image_name, image_source
 from tagbox.images.geometry import to_square
-from tagbox.models.heads import HeadKind, wants_map
+from tagbox.models.heads import wants_map
 
 NEXT_SCALE = 0.75
 """The least that the JPEG decoder's next smaller scale may take off (a half to three eighths)."""
@@ -182,7 +183,7 @@ def encode_parts(
 
 
 def as_head_takes(
-    features: NDArray[np.float32], encoders: Sequence[Encoder], head: HeadKind
+    features: NDArray[np.float32], encoders: Sequence[Encoder], head: HeadSetting
 ) -> NDArray[np.float32]:
     """Encoded features (..., dim) in the shape of a head's input, (..., D) or (..., D, h, w)."""
     if not wants_map(head):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ from tagbox.errors import TagboxError
 Geometry = Literal["squash", "pad", "crop"]
 Pooling = Literal["mean", "max", "mean+max"]
 HeadKind = Literal["linear", "mlp", "ml_decoder", "csra"]
+HeadSetting = Literal["linear", "mlp", "ml_decoder", "csra", "ridge"]
 LabelKind = Literal["multi", "exclusive"]
 Metric = Literal[
     "map",
@@ -30,8 +31,13 @@ Metric = Literal[
 BestBy = Literal["auto", Metric]
 Objective = Literal["challenge_f1", "micro_f1", "macro_f1", "cf1", "of1", "samples_f1"]
 VAL_FRACTION = 0.1
-POOLED_HEADS: tuple[HeadKind, ...] = ("linear", "mlp")
+POOLED_HEADS: tuple[HeadSetting, ...] = ("linear", "mlp", "ridge")
 """Heads on pooled features, which are trained in seconds."""
+TRAINED = (
+    *("anneal_epochs", "label_smoothing", "teacher", "dropout", "epochs", "batch_size"),
+    *("learning_rate", "weight_decay", "patience"),
+)
+"""Settings of a head that is trained in epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +55,7 @@ class ClassifierConfig(Config):
     folds: int | Literal["auto"] = "auto"
     """Folds of cross-validation where no `val` is given: predictions of heads that were not trained on an image
     choose the epoch and the thresholds, and the model's head is trained on all images; 0 holds out `val_fraction`
-    instead. auto is 5 for a linear or mlp head on a frozen backbone, up to 5,000 images."""
+    instead. auto is 5 for a linear, mlp or ridge head on a frozen backbone, up to 5,000 images."""
     labels: Literal["auto", "multi", "exclusive"] = "auto"
     """Whether an image has any number of categories (multi) or exactly one (exclusive); auto decides by the
     data."""
@@ -64,8 +70,9 @@ class ClassifierConfig(Config):
     """Pooling of the feature map to a vector; the maximum finds small objects."""
     mirror: bool = True
     """Encode the mirror image of each training image as well."""
-    head: HeadKind = "linear"
-    """Head: linear or mlp on pooled features; ml_decoder or csra on the whole feature map."""
+    head: HeadSetting = "linear"
+    """Head: linear or mlp on pooled features; ml_decoder or csra on the whole feature map; ridge is a linear head
+    computed in closed form, for few images."""
     hidden: int = 512
     """Width of the MLP's hidden layer, or of ML-Decoder's attention (a multiple of 8)."""
     queries: int | None = None
@@ -127,6 +134,8 @@ class ClassifierConfig(Config):
         require_seed(self.seed)
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
         self._require_folds()
+        if self.head == "ridge":
+            self._require_no_epochs()
         for name in ("epochs", "batch_size", "hidden", "patience"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require_rates(self.learning_rate, self.weight_decay)
@@ -142,6 +151,18 @@ class ClassifierConfig(Config):
         require(0 <= smoothing < 1, "label_smoothing", smoothing, "in [0, 1)")
         require(0 < self.teacher_weight <= 1, "teacher_weight", self.teacher_weight, "in (0, 1]")
         require(self.top_k is None or self.top_k >= 1, "top_k", self.top_k, "at least 1")
+
+    def _require_no_epochs(self) -> None:
+        """Refuse settings of a training in epochs."""
+        other = epoch_setting(self)
+        if other is not None:
+            raise TagboxError(
+                "config-value",
+                f"the head ridge is computed in closed form from the features of unaugmented images, without epochs "
+                f"or a loss to choose, and {other} is set",
+                where=other,
+                hint="leave it out, or choose the head linear",
+            )
 
     def _require_folds(self) -> None:
         """Refuse folds of one part, and settings that leave folds nothing to do."""
@@ -159,7 +180,7 @@ class ClassifierConfig(Config):
             (
                 "head",
                 self.head not in POOLED_HEADS,
-                f"only {' and '.join(POOLED_HEADS)} heads are trained in folds",
+                f"only {', '.join(POOLED_HEADS[:-1])} and {POOLED_HEADS[-1]} heads are trained in folds",
             ),
         ):
             if given:
@@ -169,6 +190,21 @@ class ClassifierConfig(Config):
                     where="folds",
                     hint="leave one of the two out, or set folds to 0",
                 )
+
+
+def epoch_setting(config: ClassifierConfig) -> str | None:
+    """The first setting, other than its default, that only a training in epochs has; None if none is."""
+    for name, given in (
+        # What auto becomes, by which validation images are judged, is no choice.
+        ("loss", config.loss not in ("auto", "bce", "cross_entropy")),
+        *((name, getattr(config, name) != getattr(ClassifierConfig, name)) for name in TRAINED),
+        ("finetune.unfreeze", config.finetune.active),
+        # The crop is resolved for every training.
+        ("augment", replace(config.augment, crop="auto") != AugmentConfig()),
+    ):
+        if given:
+            return name
+    return None
 
 
 SIZES = range(32, 2049)

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 from tagbox.config.augment import AugmentConfig, BoxAugmentConfig
 from tagbox.config.base import Config
-from tagbox.config.classifier import BestBy, Geometry, HeadKind, Objective, Pooling
+from tagbox.config.classifier import BestBy, Geometry, HeadSetting, Objective, Pooling
 from tagbox.config.detector import DetectionMetric
 from tagbox.config.finetune import AutoBool, FinetuneConfig
 from tagbox.errors import TagboxError
@@ -51,7 +51,7 @@ class ClassifierSettings(TypedDict, total=False):
     geometry: Geometry
     pooling: Pooling
     mirror: bool
-    head: HeadKind
+    head: HeadSetting
     hidden: int
     queries: int | None
     attention: float

@@ -126,6 +126,11 @@ class ClassifierReport(Report):
         """Whether every image has exactly one category."""
         return self.metrics.get("labels") == "exclusive"
 
+    @property
+    def closed_form(self) -> bool:
+        """Whether the head was computed without epochs, so that there is no history to draw."""
+        return bool(self.history) and "penalty" in self.history[-1]
+
     @cached_property
     def predicted(self) -> NDArray[np.bool_]:
         """(N, K) bool predicted labels: the decisions, else probabilities at the thresholds, or their maximum."""
@@ -153,6 +158,11 @@ class ClassifierReport(Report):
         """Metrics, examples, training, thresholds or calibration, categories, confusion, data."""
         single = self.single_label
         absent = ("thresholds", "at_0.5", "at_global", "at_per_category")
+        history = training_section(
+            self,
+            "accuracy" if single else "map",
+            only=_SINGLE_LABEL_HISTORY if single else None,
+        )
         return [
             metrics_section(
                 self,
@@ -163,9 +173,7 @@ class ClassifierReport(Report):
                 hidden=absent if single else (),
             ),
             _examples(self),
-            training_section(self, "accuracy", only=_SINGLE_LABEL_HISTORY)
-            if single
-            else training_section(self, "map"),
+            *([] if self.closed_form else [history]),
             _calibration(self) if single else _thresholds(self),
             _categories(self),
             _confusion(self) if single else _co_occurrence(self),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -29,7 +29,9 @@ from tagbox.training.distributed import Runtime
 from tagbox.training.frozen import Encoded, encode, train_head
 from tagbox.training.memory import MEMORY_SHARE, available_memory
 from tagbox.training.resolve_config import label_kind, resolve
+from tagbox.training.ridge_head import fit_ridge_head
 from tagbox.training.run_dir import RunDir
+from tagbox.training.task import TrainState
 from tagbox.training.teacher import mixed_targets, teacher_probabilities
 from tagbox.training.train_val import TrainVal
 
@@ -85,13 +87,16 @@ class ClassifierTrainer(Trainer[ClassifierConfig]):
         self.began = time.perf_counter()
         if config.finetune.active:
             return self.train_network(config, name, on_epoch)
-        _, state = train_head(
+        fit: Callable[..., tuple[Any, ...]] = train_head
+        if config.head == "ridge":
+            fit = fit_ridge_head
+        state: TrainState = fit(
             encoded,
             config,
             Runtime(choose_device(config.device, config.engine)),
             targets=self._targets(encoded, config),
             on_epoch=lambda row, _: on_epoch(row) if on_epoch else None,
-        )
+        )[1]
         assert state.best_row is not None
         return Outcome(row=state.best_row, epoch=state.best_epoch, epochs=len(state.history))
 

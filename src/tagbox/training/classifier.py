@@ -23,7 +23,8 @@ from tagbox.predictions.predictions import Predictions
 from tagbox.progress import Progress
 from tagbox.training.failures import require_torch
 from tagbox.training.frozen import Encoded, Stage, encode, train_frozen
-from tagbox.training.resolve_config import kind_sentence, label_kind, resolve
+from tagbox.training.history import penalty_text
+from tagbox.training.resolve_config import head_kind, kind_sentence, label_kind, resolve
 from tagbox.training.saved_run import Trained, versions
 from tagbox.training.stacking import with_detector
 from tagbox.training.tensorboard import TensorBoardLog
@@ -107,7 +108,7 @@ def train(
             log=log,
             on_epoch=None if config.finetune.active else on_epoch,
             progress=progress,
-            in_folds=_in_folds() if encoded.fold_of is not None else None,
+            in_folds=_in_folds(config, encoded),
         )
         if encoded.sampled:
             # The head was trained on a sample; the network is trained on all images.
@@ -168,7 +169,7 @@ def _evaluated(stage: Stage, transfer: str | None) -> TrainedClassifier:
         bundle=ClassifierBundle(
             backbones=tuple((e.backbone.spec, e.backbone.arrays()) for e in stage.encoders),
             head=dict(stage.head),
-            head_kind=config.head,
+            head_kind=head_kind(config),
             categories=train.categories,
             geometry=config.geometry,
             pooling=config.pooling,
@@ -202,7 +203,15 @@ def _notes(stage: Stage) -> list[str] | None:
     """How the model was validated, where no image was held out from it."""
     if stage.out_of_fold is None:
         return None
-    thresholds = "" if label_kind(stage.config) == "exclusive" else " and the thresholds"
+    exclusive = label_kind(stage.config) == "exclusive"
+    if stage.config.head == "ridge":
+        penalty = penalty_text(float(stage.train_state.history[-1]["penalty"] or 0))
+        return [
+            f"{stage.config.folds} folds: every image was predicted by a regression on the other folds; the "
+            f"calibration{'' if exclusive else ', the thresholds'} and the metrics are of these predictions; the "
+            f"head that is saved is the {penalty} on all {len(stage.train):,} images"
+        ]
+    thresholds = "" if exclusive else " and the thresholds"
     return [
         f"{stage.config.folds} folds: every image was predicted by a head that was not trained on it; these "
         f"predictions chose epoch {stage.train_state.best_epoch}{thresholds}, and are what the metrics are of; "
@@ -210,8 +219,15 @@ def _notes(stage: Stage) -> list[str] | None:
     ]
 
 
-def _in_folds() -> Any:
+def _in_folds(config: ClassifierConfig, encoded: Encoded) -> Any:
+    """What trains the head, if it is not `train_head`."""
     require_torch()
+    if config.head == "ridge":
+        from tagbox.training.ridge_head import fit_ridge_head
+
+        return fit_ridge_head
+    if encoded.fold_of is None:
+        return None
     from tagbox.training.folds import train_in_folds
 
     return train_in_folds

@@ -22,7 +22,7 @@ from tagbox.training.frozen import Stage, configured_head
 from tagbox.training.history import Row, epoch_summary
 from tagbox.training.network import train_network
 from tagbox.training.optim import optimizer_of
-from tagbox.training.resolve_config import label_kind
+from tagbox.training.resolve_config import head_kind, label_kind
 from tagbox.training.run_dir import RANDAUGMENT, RunDir, require_same_data, require_same_randaugment
 from tagbox.training.tensorboard import TensorBoardLog, watch_labels
 from tagbox.training.train_val import TrainVal
@@ -134,7 +134,7 @@ def finetune(
     features = np.zeros((0, final.dim), np.float32)
     if runtime.main:
         # Evaluated through the encoder, as prediction does; images that became unreadable are left out.
-        validation, features = _encoded(validation, final, config.head, progress)
+        validation, features = _encoded(validation, final, head_kind(config), progress)
     return Stage(
         config=config,
         encoders=[final],
@@ -191,7 +191,7 @@ def build(backbone: Backbone, head: nn.Module, config: ClassifierConfig) -> Netw
     return Network(
         backbone,
         head,
-        head_kind=config.head,
+        head_kind=head_kind(config),
         pooling=config.pooling,
         unfreeze=config.finetune.unfreeze,
         train_norms=config.finetune.batch_norm == "train",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +12,17 @@ from numpy.typing import NDArray
 
 from tagbox.backends.encoder import Encoder
 from tagbox.backends.features import as_head_takes, encode_images
-from tagbox.config import ClassifierConfig, HeadKind
+from tagbox.config import ClassifierConfig, HeadSetting
 from tagbox.data.dataset import Dataset
 from tagbox.data.image_files import require_images
+from tagbox.device import threads_for
 from tagbox.errors import TagboxError, no_readable_images
 from tagbox.metrics.multilabel import class_priors
 from tagbox.models.backbones import Arrays
 from tagbox.models.heads import wants_map
 from tagbox.progress import Progress, foretelling
 from tagbox.training.history import epoch_summary
-from tagbox.training.resolve_config import label_kind
+from tagbox.training.resolve_config import head_kind, label_kind
 from tagbox.training.tensorboard import TensorBoardLog, watch_labels
 from tagbox.training.train_val import TrainVal
 
@@ -146,7 +146,7 @@ def encode_train_val(
     train_val: TrainVal,
     encoders: Sequence[Encoder],
     *,
-    head: HeadKind,
+    head: HeadSetting,
     mirror: bool,
     cache: FeatureCache | None,
     progress: Progress,
@@ -224,28 +224,6 @@ def _encode(
     return features, kept, errors
 
 
-SMALL_STEP = 3e7
-"""Multiplications of a forward pass below which several threads are slower than one.
-
-A linear head's step takes a millisecond on one core. On a busy machine of two cores, two threads took four to
-five times as long as one.
-"""
-
-
-@contextmanager
-def threads_for(multiplications: float) -> Iterator[None]:
-    """Context in which torch uses one thread if a step is small, and all of its threads otherwise."""
-    import torch
-
-    before = torch.get_num_threads()
-    if multiplications < SMALL_STEP:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 WARM_UP = 0.3
 """Share of the steps in which the learning rate rises, as in torch's one-cycle."""
 VAL_BATCH = 256
@@ -258,7 +236,7 @@ def configured_head(
     from tagbox.models.heads import create_head
 
     return create_head(
-        config.head,
+        head_kind(config),
         scale,
         rates,
         hidden=config.hidden,
@@ -358,7 +336,7 @@ def train_frozen(
     log: TensorBoardLog | None,
     on_epoch: Callable[[Row], None] | None,
     progress: Progress,
-    in_folds: Callable[..., tuple[nn.Module, TrainState, NDArray[np.float32]]] | None = None,
+    in_folds: Callable[..., tuple[nn.Module, TrainState, NDArray[np.float32] | None]] | None = None,
 ) -> Stage:
     """Train the head on the features; every process trains the same one.
 
@@ -369,7 +347,7 @@ def train_frozen(
     on_epoch
         Called with each history row; an exception ends the training.
     in_folds
-        `training.folds.train_in_folds`, where the images are in folds.
+        `training.folds.train_in_folds`, where the images are in folds; `training.ridge_head.fit_ridge_head` for ridge.
     """
     targets = None
     if teacher is not None:
@@ -379,7 +357,10 @@ def train_frozen(
     watch = watch_labels(config, encoded.train.categories.names, log if runtime.main else None)
     out_of_fold = None
     heads = 1 if encoded.fold_of is None else len(np.unique(encoded.fold_of)) + 1
-    with progress.bar("training the head", heads * config.epochs, "epochs") as advance:
+    bar = ("training the head", heads * config.epochs, "epochs")
+    if config.head == "ridge":
+        bar = ("computing the head", 1, "heads")
+    with progress.bar(*bar) as advance:
 
         def after_epoch(row: Row, val_metrics: ClassificationMetrics) -> None:
             if in_folds is None:

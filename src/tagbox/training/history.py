@@ -58,12 +58,19 @@ def _defined(value: float | int | None) -> float | None:
 
 
 def epoch_summary(row: Row, best_by: str) -> str:
-    """One line for an epoch of a classifier, with the metric that selects the best one."""
+    """One line for an epoch of a classifier, with the metric that selects the best one, or for a head without epochs."""
     names = ["train_loss", "val_loss", metric_column(best_by), "val_map", "val_micro_f1"]
     names.append("val_accuracy")
     metrics = {name: row.get(name) for name in names}
     listed = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items() if value is not None)
-    return f"epoch {row['epoch']}: {listed}"
+    penalty = row.get("penalty")
+    what = f"epoch {row['epoch']}" if penalty is None else penalty_text(penalty)
+    return f"{what}: {listed}"
+
+
+def penalty_text(share: float) -> str:
+    """The penalty of a ridge regression in words; see `training.ridge.RidgeFit.share`."""
+    return f"ridge regression with a penalty of {share:.2g} times the Gram matrix's trace"
 
 
 _PARTS = ("train_loss_", "val_loss_")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig, LabelKind
+from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig, HeadKind, LabelKind
 from tagbox.config.augment import resolve_crop
 from tagbox.config.detector_training import own_settings_sentence, with_own_settings
 from tagbox.config.finetune import FREE
@@ -70,7 +70,8 @@ def resolve(config: ClassifierConfig, train_val: TrainVal) -> ClassifierConfig:
     if config.best_by == "auto":
         many = train_val.folds or config.finetune.active
         config = replace(config, best_by="map" if many else "val_loss")
-    config = replace(config, folds=train_val.folds)
+    mirror = config.mirror and config.head != "ridge"
+    config = replace(config, folds=train_val.folds, mirror=mirror)
     return replace(config, labels=labels, loss=loss, augment=replace(config.augment, crop=crop))
 
 
@@ -143,6 +144,11 @@ def on_pictures(config: ClassifierConfig | DetectorConfig) -> bool:
 def label_kind(config: ClassifierConfig) -> LabelKind:
     """Whether categories exclude each other, of a resolved configuration."""
     return "exclusive" if config.labels == "exclusive" else "multi"
+
+
+def head_kind(config: ClassifierConfig) -> HeadKind:
+    """Which head is saved: that of ridge regression is linear."""
+    return "linear" if config.head == "ridge" else config.head
 
 
 def kind_sentence(

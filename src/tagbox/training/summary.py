@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tagbox.config import ClassifierConfig, DetectorConfig
 from tagbox.config.detector import ON_A_BACKBONE
 from tagbox.device import choose_device, choose_engine
-from tagbox.training.history import Row, metric_column
+from tagbox.training.history import Row, metric_column, penalty_text
 from tagbox.training.resolve_config import steps
 from tagbox.training.train_val import TrainVal
 
@@ -25,6 +25,8 @@ def plan(config: ClassifierConfig | DetectorConfig, train_val: TrainVal) -> str:
         engine, device = choose_engine(config.engine, config.device)
         model = f"{config.backbone} with the head {config.head}"
         epochs = f"at most {config.epochs} epochs of the head"
+        if config.head == "ridge":
+            epochs = "in closed form, without epochs"
         if config.finetune.active:
             epochs += f", then {config.finetune.epochs} of the network"
         machine = f"{_named(device)}, encoded by {engine}"
@@ -60,13 +62,15 @@ def kept(
     history: Sequence[Row],
     best_epoch: int,
 ) -> str:
-    """Which epoch's weights were kept, by which metric, and why training ended where it did.
+    """Which epoch's weights were kept, by which metric, and why training ended where it did; of ridge its penalty.
 
     Parameters
     ----------
     history
         All rows, also those of a classifier's head before its network.
     """
+    if isinstance(config, ClassifierConfig) and config.head == "ridge":
+        return f"kept: {penalty_text(float(history[-1]['penalty'] or 0))}"
     column = metric_column(config.best_by)
     value = next((row.get(column) for row in history if row["epoch"] == best_epoch), None)
     reached = "" if value is None else f" ({column} {value:.4f})"

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tagbox.config import HeadKind, LabelKind
+from tagbox.config import HeadKind, HeadSetting, LabelKind
 
 Weights = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.float32]
@@ -62,7 +62,7 @@ class FeatureScale:
         return cls(mean=mean.astype(np.float32), scale=scale.astype(np.float32))
 
 
-def wants_map(kind: HeadKind) -> bool:
+def wants_map(kind: HeadSetting) -> bool:
     """Whether the head takes feature maps (N, D, h, w); the others take pooled features (N, D)."""
     return kind in ("ml_decoder", "csra")
 
