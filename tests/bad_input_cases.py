@@ -847,6 +847,33 @@ BUNDLES = [
         "predict run images", run(lambda f: _cut(f / "model.json")), "bundle-json", "run/model.json"
     ),
     Case("predict run", run(), "no-images", ""),
+    # no run, and words that are not images; a run after them; a folder of images that is named as a run
+    Case("predict labels.json", coco(), "no-run", "labels.json"),
+    Case("predict images/a.jpg run", run(), "run-order", "run"),
+    Case(
+        "predict images --runs named",
+        both(run(), lambda f: shutil.copytree(f / "run", f / "named/images")),
+        "run-or-images",
+        "images",
+    ),
+    # the truth of images, where it is of several splits
+    Case(
+        "predict run images --save-images {out}/drawn --truth data",
+        both(
+            run(),
+            coco(),
+            lambda f: [
+                shutil.copytree(f / "images", f / "data" / part) for part in ("train", "val")
+            ],
+            lambda f: [
+                shutil.copy(f / "labels.json", f / f"data/{part}/_annotations.coco.json")
+                for part in ("train", "val")
+            ],
+        ),
+        "format-ambiguous",
+        "data",
+        "--truth",
+    ),
     Case("predict run x.jpg", run(), "image-missing", "x.jpg"),
     Case("predict run photos/*.jpg", run(), "no-images", "photos/*.jpg"),
     Case("predict run images --evidence", run(), "option-alone", "", "--evidence"),

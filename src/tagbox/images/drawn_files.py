@@ -67,7 +67,7 @@ def refuse_drawn(folder: Path, paths: Sequence[Path]) -> None:
     targets = [folder / name for name in drawn_names(paths)]
     refuse_inputs(targets, paths, flag="--save-images")
     for target in targets:
-        if os.path.lexists(target) and not _is_drawn(target):
+        if os.path.lexists(target) and not is_drawn(target):
             raise TagboxError(
                 "not-made-by-tagbox",
                 "tagbox did not draw this file and would replace it",
@@ -77,7 +77,7 @@ def refuse_drawn(folder: Path, paths: Sequence[Path]) -> None:
             )
 
 
-def _is_drawn(path: Path) -> bool:
+def is_drawn(path: Path) -> bool:
     """Whether an earlier call of `save_jpegs` wrote the file."""
     try:
         with open_file(path) as content, Image.open(content) as opened:

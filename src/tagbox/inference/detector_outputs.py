@@ -138,6 +138,8 @@ class BoxPredictions:
         Whose ids COCO results have.
     truth
         `truth_pixels`: whose boxes are drawn dashed, and in pixels of whose records COCO results are.
+    model
+        What the model is and was trained on, where it was not trained by the user; also written to JSON.
     """
 
     paths: Sequence[Path]
@@ -146,6 +148,7 @@ class BoxPredictions:
     decimals: int | None = None
     target: CocoTarget | None = None
     truth: RecordPixels | None = None
+    model: str | None = None
 
     def table(self) -> list[list[str]]:
         """Path and objects (``cat 93%``, ``3 dog 93% to 51%``) of each image that could be read."""
@@ -211,6 +214,8 @@ class BoxPredictions:
         for row, each in numbered:
             images[row]["objects"].append(each)
         header = json_header(predicted.categories, self.thresholds)
+        if self.model is not None:
+            header["model"] = self.model
         return b"".join(json_parts(header, "images", images.values()))
 
     def save_images(self, folder: Path, progress: Callable[[int], object]) -> None:

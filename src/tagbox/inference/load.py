@@ -32,13 +32,18 @@ def load_model(
 ) -> LabelPredictor | DetectorModel:
     """The classifier, the ensemble or the detector of a run folder; no pickle, no network.
 
+    ``nanodet_g`` is the installed detector of COCO's 80 categories, which was trained on COCO train2017.
+
     Raises
     ------
     TagboxError
         The codes of `load_classifier` and `load_detector`; ``detector-precision`` for a detector in
-        anything but fp32.
+        anything but fp32; ``extra-missing`` and ``weights-corrupt`` of ``nanodet_g``.
     """
-    if not is_detector(Path(run)):
+    from tagbox.models.detectors.nanodet_weights import package_or
+
+    run = package_or(Path(run))
+    if not is_detector(run):
         return load_classifier(run, engine=engine, device=device, precision=precision)
     if precision != "fp32":
         raise TagboxError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -321,22 +320,6 @@ def test_the_package_is_a_saved_detector(package: Path, monkeypatch: pytest.Monk
         nanodet_weights.load_weights("default")
     assert raised.value.code == "weights-corrupt"
     assert DetectorBundle.load(package).categories.names == coco80.NAMES
-
-
-def test_it_is_used_by_its_name(package: Path, tmp_path: Path) -> None:
-    from PIL import Image
-
-    Image.new("RGB", (64, 48), "grey").save(tmp_path / "photo.png")
-    done = subprocess.run(
-        [sys.executable, "-m", "tagbox", "predict", "nanodet_g", "photo.png", "--json"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(package.parent), *sys.path])},
-    )
-    assert done.returncode == 0, done.stderr
-    assert "trained on COCO train2017" in done.stderr
-    assert json.loads(done.stdout)
 
 
 def test_without_the_package() -> None:

