@@ -38,6 +38,9 @@ def words(data: Path, name: str, *settings: str) -> list[str]:
     flags = {
         "--finetune.epochs": "3",
         "--finetune.batch-size": "12",
+        # AdamW divides a rounding by the size of a small gradient, and does not see a gradient of the wrong scale.
+        "--finetune.optimizer": "sgd",
+        "--finetune.learning-rate": "0.01",
         # A clock decides neither.
         "--finetune.channels-last": "no",
         "--finetune.precision": "fp32",
@@ -100,10 +103,10 @@ def probabilities(run: Path) -> np.ndarray:
 
 
 def assert_alike(one: Path, two: Path) -> None:
-    # Two processes add in another order, and each step makes the rounding larger: how much depends on the processor.
+    # Two processes add in another order, and each step makes the rounding larger.
     for name in ("train_loss", "val_loss"):
-        np.testing.assert_allclose(column(two, name), column(one, name), rtol=1e-3, err_msg=name)
-    np.testing.assert_allclose(probabilities(two), probabilities(one), atol=1e-3)
+        np.testing.assert_allclose(column(two, name), column(one, name), rtol=5e-5, err_msg=name)
+    np.testing.assert_allclose(probabilities(two), probabilities(one), atol=2e-4)
     # Seventeen images over two processes: each counted once, the metrics of the same scores.
     assert probabilities(two).shape == probabilities(one).shape == (17, 14)
 
@@ -139,7 +142,7 @@ def test_two_processes_train_a_detector_as_one_does(data: Path, tmp_path: Path) 
     finish(launch(tmp_path, words("two")), tmp_path)
     one, two = (tmp_path / "runs" / name for name in ("one", "two"))
     for name in ("train_loss", "train_loss_box", "train_loss_score", "val_loss"):
-        np.testing.assert_allclose(column(two, name), column(one, name), rtol=1e-3, err_msg=name)
+        np.testing.assert_allclose(column(two, name), column(one, name), rtol=5e-5, err_msg=name)
     found = [json.loads((run / "predictions.json").read_text()) for run in (one, two)]
     best = [sorted((each["score"] for each in run), reverse=True)[:100] for run in found]
     np.testing.assert_allclose(best[1], best[0], atol=1e-4)
