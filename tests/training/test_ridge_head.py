@@ -26,8 +26,10 @@ from tagbox.models.heads import activate, head_logits
 from tagbox.predictions.files import read_predictions
 from tagbox.training.distributed import Runtime
 from tagbox.training.frozen import Encoded
+from tagbox.training.resolve_config import head_sentence, resolve
 from tagbox.training.ridge import RidgeFit
 from tagbox.training.ridge_head import fit_ridge_head
+from tagbox.training.train_val import TrainVal
 
 CONFIG = ClassifierConfig(head="ridge", labels="multi", best_by="map")
 RIDGE = ClassifierConfig(head="ridge", backbone="efficientnet_lite0@96")
@@ -193,3 +195,30 @@ def test_settings_of_a_training_in_epochs_are_refused(settings: dict[str, Any], 
     with pytest.raises(TagboxError, match="closed form") as caught:
         ClassifierConfig(head="ridge", **settings)
     assert (caught.value.code, caught.value.where) == ("config-value", field)
+
+
+@pytest.mark.parametrize(
+    ("images", "settings", "head", "why"),
+    [
+        (99, {}, "linear", "99 training images; ridge is better from 100 to 5,000"),
+        (100, {}, "ridge", "100 training images"),
+        (5000, {}, "ridge", "5,000 training images"),
+        (5001, {}, "linear", "5,001 training images"),
+        (100, {"epochs": 5}, "linear", "epochs is set"),
+        (100, {"finetune": FinetuneConfig(unfreeze="1")}, "linear", "finetune.unfreeze is set"),
+        (100, {"labels": "exclusive"}, "linear", "every picture has one category"),
+    ],
+)
+def test_auto_is_ridge_where_it_was_measured_better(
+    images: int, settings: dict[str, Any], head: str, why: str
+) -> None:
+    several = settings.get("labels") != "exclusive"
+    labels = [[0, 1] if n == 0 and several else [n % 3] for n in range(images)]
+    data = dataset([f"{n}.png" for n in range(images)], labels)
+    requested = ClassifierConfig(head="auto", **settings)
+    resolved = resolve(requested, TrainVal(train=data, validation=data, split=None))
+    sentence = head_sentence(requested, resolved, images)
+    assert resolved.head == head and sentence is not None
+    assert sentence.startswith(f"the head is {head} (auto)") and why in sentence
+    assert head_sentence(resolved, resolved, images) is None
+    assert resolved.mirror == (head == "linear")

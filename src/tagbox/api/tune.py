@@ -16,6 +16,7 @@ from tagbox.config import (
     DetectionMetric,
     DetectorConfig,
     DetectorTuneOptions,
+    HeadSetting,
     Metric,
     TuneOptions,
 )
@@ -271,7 +272,9 @@ def run_study(
                 hint="leave --folds out",
             )
         best_by = "map" if config.best_by == "auto" else config.best_by
-        config = replace(config, folds=0, best_by=best_by)
+        # Searches are mostly about settings of epochs; `head` may be among what is searched.
+        head: HeadSetting = "linear" if config.head == "auto" else config.head
+        config = replace(config, folds=0, best_by=best_by, head=head)
     train_val = load_train_val(
         Path(data) if isinstance(data, str) else data, config, source, progress
     )

@@ -14,7 +14,7 @@ from tagbox.errors import TagboxError
 Geometry = Literal["squash", "pad", "crop"]
 Pooling = Literal["mean", "max", "mean+max"]
 HeadKind = Literal["linear", "mlp", "ml_decoder", "csra"]
-HeadSetting = Literal["linear", "mlp", "ml_decoder", "csra", "ridge"]
+HeadSetting = Literal["linear", "mlp", "ml_decoder", "csra", "ridge", "auto"]
 LabelKind = Literal["multi", "exclusive"]
 Metric = Literal[
     "map",
@@ -32,7 +32,7 @@ BestBy = Literal["auto", Metric]
 Objective = Literal["challenge_f1", "micro_f1", "macro_f1", "cf1", "of1", "samples_f1"]
 VAL_FRACTION = 0.1
 POOLED_HEADS: tuple[HeadSetting, ...] = ("linear", "mlp", "ridge")
-"""Heads on pooled features, which are trained in seconds."""
+"""Heads on pooled features, which are trained in seconds; auto is one of them."""
 TRAINED = (
     *("anneal_epochs", "label_smoothing", "teacher", "dropout", "epochs", "batch_size"),
     *("learning_rate", "weight_decay", "patience"),
@@ -72,7 +72,8 @@ class ClassifierConfig(Config):
     """Encode the mirror image of each training image as well."""
     head: HeadSetting = "linear"
     """Head: linear or mlp on pooled features; ml_decoder or csra on the whole feature map; ridge is a linear head
-    computed in closed form, for few images."""
+    computed in closed form, for few images. auto is ridge for 100 to 5,000 training images with independent labels if no
+    setting of a training in epochs is given, else linear."""
     hidden: int = 512
     """Width of the MLP's hidden layer, or of ML-Decoder's attention (a multiple of 8)."""
     queries: int | None = None
@@ -179,7 +180,7 @@ class ClassifierConfig(Config):
             ),
             (
                 "head",
-                self.head not in POOLED_HEADS,
+                self.head not in (*POOLED_HEADS, "auto"),
                 f"only {', '.join(POOLED_HEADS[:-1])} and {POOLED_HEADS[-1]} heads are trained in folds",
             ),
         ):

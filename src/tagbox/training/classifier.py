@@ -24,7 +24,13 @@ from tagbox.progress import Progress
 from tagbox.training.failures import require_torch
 from tagbox.training.frozen import Encoded, Stage, encode, train_frozen
 from tagbox.training.history import penalty_text
-from tagbox.training.resolve_config import head_kind, kind_sentence, label_kind, resolve
+from tagbox.training.resolve_config import (
+    head_kind,
+    head_sentence,
+    kind_sentence,
+    label_kind,
+    resolve,
+)
 from tagbox.training.saved_run import Trained, versions
 from tagbox.training.stacking import with_detector
 from tagbox.training.tensorboard import TensorBoardLog
@@ -84,9 +90,12 @@ def train(
     importing = threading.Thread(target=require_torch, daemon=True)
     importing.start()
     requested, config = config, resolve(config, train_val)
-    sentence = kind_sentence(requested, config, train_val)
-    if sentence is not None:
-        progress.say(sentence)
+    for sentence in (
+        kind_sentence(requested, config, train_val),
+        head_sentence(requested, config, len(train_val.train)),
+    ):
+        if sentence is not None:
+            progress.say(sentence)
     encoders = create_encoders(config) if encoded is None else encoded.encoders
     device = choose_device(config.device, config.engine)
     resumed = run_dir is not None and run_dir.state is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tagbox.config import ClassifierConfig, DetectorConfig, FinetuneConfig, HeadKind, LabelKind
 from tagbox.config.augment import resolve_crop
+from tagbox.config.classifier import HeadSetting, epoch_setting
 from tagbox.config.detector_training import own_settings_sentence, with_own_settings
 from tagbox.config.finetune import FREE
 from tagbox.data.dataset import exclusive, require_single_label
@@ -18,6 +19,9 @@ from tagbox.training.train_val import TrainVal
 
 if TYPE_CHECKING:
     from tagbox.training.distributed import Runtime
+
+RIDGE_IMAGES = range(100, 5001)
+"""Numbers of training images for which ridge was better than the head trained in epochs: ``benchmarks/ridge_head.py``."""
 
 Training = TypeVar("Training", ClassifierConfig, DetectorConfig)
 """The configuration of a training, of either kind of model."""
@@ -70,6 +74,12 @@ def resolve(config: ClassifierConfig, train_val: TrainVal) -> ClassifierConfig:
     if config.best_by == "auto":
         many = train_val.folds or config.finetune.active
         config = replace(config, best_by="map" if many else "val_loss")
+    if config.head == "auto":
+        head: HeadSetting = "linear"
+        few = len(train_val.train) in RIDGE_IMAGES and labels == "multi"
+        if few and epoch_setting(replace(config, loss=loss)) is None:
+            head = "ridge"
+        config = replace(config, head=head)
     mirror = config.mirror and config.head != "ridge"
     config = replace(config, folds=train_val.folds, mirror=mirror)
     return replace(config, labels=labels, loss=loss, augment=replace(config.augment, crop=crop))
@@ -148,7 +158,34 @@ def label_kind(config: ClassifierConfig) -> LabelKind:
 
 def head_kind(config: ClassifierConfig) -> HeadKind:
     """Which head is saved: that of ridge regression is linear."""
-    return "linear" if config.head == "ridge" else config.head
+    match config.head:
+        case "ridge" | "auto":
+            return "linear"
+        case trained:
+            return trained
+
+
+def head_sentence(
+    requested: ClassifierConfig, resolved: ClassifierConfig, images: int
+) -> str | None:
+    """Which head ``auto`` became, and why; None where it was not asked for.
+
+    Parameters
+    ----------
+    images
+        Number of training images.
+    """
+    if requested.head != "auto":
+        return None
+    least, most = RIDGE_IMAGES[0], RIDGE_IMAGES[-1]
+    why = f"{images:,} training images, and it is better from {least:,} to {most:,}"
+    if resolved.head != "ridge" and images in RIDGE_IMAGES:
+        setting = epoch_setting(requested)
+        why = "every picture has one category" if setting is None else f"{setting} is set"
+        why = f"ridge is for independent labels and a training without epochs, and {why}"
+    elif resolved.head != "ridge":
+        why = f"{images:,} training images; ridge is better from {least:,} to {most:,}"
+    return f"the head is {resolved.head} (auto): {why}"
 
 
 def kind_sentence(

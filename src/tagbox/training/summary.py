@@ -9,7 +9,7 @@ from tagbox.config import ClassifierConfig, DetectorConfig
 from tagbox.config.detector import ON_A_BACKBONE
 from tagbox.device import choose_device, choose_engine
 from tagbox.training.history import Row, metric_column, penalty_text
-from tagbox.training.resolve_config import steps
+from tagbox.training.resolve_config import resolve, steps
 from tagbox.training.train_val import TrainVal
 
 
@@ -19,9 +19,10 @@ def plan(config: ClassifierConfig | DetectorConfig, train_val: TrainVal) -> str:
     Raises
     ------
     TagboxError
-        ``device-missing``, ``engine-device``.
+        ``device-missing``, ``engine-device``; the codes of `resolve`.
     """
     if isinstance(config, ClassifierConfig):
+        config = resolve(config, train_val)
         engine, device = choose_engine(config.engine, config.device)
         model = f"{config.backbone} with the head {config.head}"
         epochs = f"at most {config.epochs} epochs of the head"

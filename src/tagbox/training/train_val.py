@@ -136,7 +136,7 @@ def _fold_of(config: ClassifierConfig | DetectorConfig, data: Dataset) -> NDArra
         return None
     folds = config.folds
     if folds == "auto":
-        pooled = config.head in POOLED_HEADS and not config.finetune.active
+        pooled = config.head in (*POOLED_HEADS, "auto") and not config.finetune.active
         if not pooled or config.val_fraction != VAL_FRACTION or len(data) > MOST_IN_FOLDS:
             return None
         folds = FOLDS
