@@ -79,6 +79,18 @@ def test_an_unknown_label_is_the_mean_of_the_known_ones() -> None:
     assert fit.intercept == pytest.approx([*filled.mean(axis=0)], abs=1e-12)
 
 
+def test_a_feature_that_hardly_varies_does_not_decide_where_it_does() -> None:
+    features, labels = sample(50, 12)
+    features[:, 11] = 3 + 1e-4 * np.random.default_rng(0).normal(size=50)
+    fit = RidgeFit.of(features, labels)
+    other = features[:1].copy()
+    other[0, 11] = 3.5
+    outputs = [
+        ((x - fit.scale.mean) * fit.scale.scale) @ fit.weight.T for x in (features[:1], other)
+    ]
+    assert outputs[1] == pytest.approx(outputs[0], abs=0.1)
+
+
 @pytest.mark.parametrize("images", [1, 2, 5])
 def test_features_or_labels_that_tell_nothing(images: int) -> None:
     features, labels = np.ones((images, 7), np.float32), np.ones((images, 3), np.int8)

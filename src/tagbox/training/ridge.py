@@ -26,6 +26,8 @@ Doubles = NDArray[np.float64]
 
 PENALTIES = 0.005 * 10.0 ** np.linspace(-4, 2, 25)
 """Penalties to choose from, as shares of the Gram matrix's trace, the sum of its eigenvalues."""
+LEAST_DEVIATION = 0.3
+"""Added to the deviations in quadrature, as a share of their median."""
 BLOCK_VALUES = 1 << 22
 """Values of features in float64 at once (32 MiB)."""
 
@@ -42,7 +44,7 @@ class RidgeFit:
         (N, K) int8: 1 present, 0 absent, -1 unknown. An unknown label is replaced by the mean of the category's known
         ones, so that it says nothing.
     scale
-        Makes the features' means 0 and their deviations 1.
+        Makes the features' means 0 and their deviations 1, or less where they hardly vary.
     penalty
         Added to the eigenvalues: the coefficients minimise ``|y - x w|^2 + penalty |w|^2``.
     share
@@ -67,7 +69,7 @@ class RidgeFit:
         labels
             (N, K) int8.
         """
-        scale = FeatureScale.of(features[:, None])
+        scale = _softened(FeatureScale.of(features[:, None]))
         spectrum = _Spectrum.of(features, scale, _centred(labels))
         trace = spectrum.trace or 1.0
         scores = [spectrum.gcv(trace * share) for share in PENALTIES]
@@ -205,6 +207,17 @@ class _Spectrum:
             root = vectors / np.sqrt(self.values + penalty)
         ones = np.full((len(rows), 1), len(self.wanted) ** -0.5)
         return np.concatenate([root, ones], axis=1), fitted
+
+
+def _softened(scale: FeatureScale) -> FeatureScale:
+    """`scale` without large factors for features that hardly vary.
+
+    In few images a feature may be all but constant that is not so in others: divided by its small deviation it would
+    be hundreds of deviations away there, and decide the output.
+    """
+    deviation = 1.0 / scale.scale.astype(np.float64)
+    least = LEAST_DEVIATION * np.median(deviation)
+    return FeatureScale(scale.mean, (1.0 / np.hypot(deviation, least)).astype(np.float32))
 
 
 def _without(root: Doubles, residuals: Doubles) -> Doubles:
