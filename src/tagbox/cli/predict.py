@@ -189,7 +189,7 @@ def predict(
             raise TagboxError("option-alone", found, where=flag, hint=hint)
     read_files = [*run_inputs(run), *([] if truth is None else [truth])]
     predictions: LabelPredictions | BoxPredictions
-    starter: str | None = None
+    described: str | None = None
     if detector:
         from tagbox.inference.detector_outputs import BoxPredictions, coco_target, truth_pixels
         from tagbox.inference.views import Tiles
@@ -242,7 +242,7 @@ def predict(
         if shown is not None:
             every = boxes.detections
             boxes = replace(boxes, detections=every.take(np.isin(every.category_rows, shown)))
-        starter = description_of(run)
+        described = description_of(run)
         predictions = BoxPredictions(
             paths=paths,
             outputs=boxes,
@@ -250,7 +250,7 @@ def predict(
             decimals=round,
             target=target,
             truth=pixels,
-            model=starter,
+            model=described,
         )
     else:
         from tagbox.backends.feature_cache import FeatureCache
@@ -301,8 +301,8 @@ def predict(
     if format == "table":
         rows = predictions.table()
         title = f"{len(rows)} image{'s' * (len(rows) != 1)}"
-        if starter is not None:
-            title += f": {starter}"
+        if described is not None:
+            title += f": {described}"
         print_table(title, ["image", "found" if detector else "labels"], rows)
     elif out is None:
         sys.stdout.buffer.write(predictions.encode(format))
