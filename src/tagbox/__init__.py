@@ -1,4 +1,4 @@
-"""tagbox recognises what is in pictures: multi-label tags from one COCO-format dataset.
+"""tagbox recognises what is in images: labels and boxes, from one COCO-format dataset.
 
 The public names are imported when first used (PEP 562), so that `import tagbox` stays light and
 scoring never loads torch.
@@ -78,4 +78,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -195,3 +195,15 @@ def _identity(path: Path | str) -> _Identity | None:
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the folder holds a saved model or ensemble."""
+    return any(os.path.isfile(folder / name) for name in ("model.json", "ensemble.json"))
+
+
+def named_run(run: Path | str, runs: Path = Path("runs")) -> Path:
+    """The folder of the run that is given by its path, or else by its name in `runs`; `run` where there is neither."""
+    named = runs / run
+    by_name = not os.path.lexists(run) and is_plain_name(str(run)) and is_run(named)
+    return named if by_name else Path(run)

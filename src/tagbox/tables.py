@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, overload
 
 from tagbox.errors import require_extra, visible
@@ -83,9 +85,9 @@ class Table(Sequence[Mapping[str, Any]]):
         right = [self._numeric(name) for name in self.columns]
         lines = [
             "  ".join(
-                cell.rjust(width) if to_right else cell.ljust(width)
-                for cell, width, to_right in zip(line, widths, right, strict=True)
+                line[k].rjust(widths[k]) if right[k] else line[k].ljust(widths[k]) for k in part
             ).rstrip()
+            for part in _parts(widths, continued=all(right[1:]))
             for line in cells
         ]
         return "\n".join([*([self.title] if self.title else []), *lines, *self._others()])
@@ -116,6 +118,20 @@ class Table(Sequence[Mapping[str, Any]]):
         """What is said of the rows that are not shown."""
         more = len(self) - SHOWN
         return [f"… and {more:,} more rows" if more > 1 else "… and 1 more row"] if more > 0 else []
+
+
+def _parts(widths: Sequence[int], *, continued: bool) -> list[list[int]]:
+    """The columns that are shown beside each other: all, or of a table that is continued as many as the terminal holds.
+
+    Each part begins with the first column, as a long history is read.
+    """
+    parts = [[*range(len(widths))][:1]]
+    room = get_terminal_size().columns if continued else sys.maxsize
+    for column in range(1, len(widths)):
+        if len(parts[-1]) > 1 and sum(widths[k] + 2 for k in (*parts[-1], column)) - 2 > room:
+            parts.append([0])
+        parts[-1].append(column)
+    return parts
 
 
 def data_frame(columns: Mapping[str, Any]) -> DataFrame:

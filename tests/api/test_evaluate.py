@@ -110,7 +110,8 @@ def test_an_evaluation_shows_itself(run: tagbox.Run, boxes: tagbox.Run) -> None:
         assert html.count("<table") == 2
         names = evaluation.per_category.column("name")
         assert names and all(name in html for name in names)
-        assert {row["metric"] for row in evaluation.metrics} >= set(evaluation.headline)
+        listed = {row["metric"] for row in evaluation.metrics}
+        assert listed >= set(evaluation.headline) and "resamples" not in listed
         assert len(evaluation.confusions) >= 0 and repr(evaluation.confusions)
 
 
@@ -143,19 +144,39 @@ def test_a_run_is_opened_with_all_that_it_has(run: tagbox.Run, boxes: tagbox.Run
         assert "loss" in opened.charts and "best" in str(opened.charts["loss"])
         assert str(each.folder) in repr(opened)
     assert tagbox.open_run("labels", runs=run.folder.parent).folder == run.folder
+    assert "categories: " in repr(run.model) and "categories: " in repr(boxes.model)
     assert isinstance(run.config, tagbox.ClassifierConfig)
     assert (run.config.epochs, run.config.backbone) == (3, "efficientnet_lite0@64")
     assert isinstance(boxes.config, tagbox.DetectorConfig) and boxes.config.size == 64
     assert run.model.network() is not None
 
 
+def test_a_run_is_found_by_its_name(
+    run: tagbox.Run, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(run.folder)
+    monkeypatch.chdir(tmp_path)
+    data = tagbox.load_dataset(scenes / "annotations" / "instances_val.json")
+    assert tagbox.load_model("mine").categories == run.model.categories
+    assert tagbox.evaluate("mine", data, intervals=False)["map"] == run.evaluation["map"]
+    (tmp_path / "mine").write_text("of another kind")  # A path comes first.
+    with pytest.raises(TagboxError):
+        tagbox.evaluate("mine", data)
+
+
+def test_a_wrong_keyword_names_the_function(run: tagbox.Run) -> None:
+    with pytest.raises(TypeError, match=r"^predict\(\) got an unexpected keyword argument 'flp'"):
+        run.predict([], flp=True)
+
+
 def test_an_ensemble_is_opened_too(run: tagbox.Run, scenes: Path, tmp_path: Path) -> None:
     made = tagbox.ensemble(
         [run],
         scenes / "annotations" / "instances_val.json",
-        tagbox.EnsembleConfig(flip=True),
         name="e",
         runs=tmp_path,
+        flip=True,
     )
     opened = tagbox.open_run(made.folder)
     assert isinstance(opened.config, tagbox.EnsembleConfig) and opened.config.flip

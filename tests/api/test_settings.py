@@ -20,6 +20,8 @@ from tagbox.config import (
     DataSettings,
     DetectorConfig,
     DetectorSettings,
+    EnsembleConfig,
+    EnsembleSettings,
     ScoreOptions,
     ScoreSettings,
     SynthConfig,
@@ -39,6 +41,7 @@ from tagbox.errors import TagboxError
         (DataConfig, DataSettings, {"split"}),
         (ScoreSettings, ScoreOptions, set()),
         (SynthConfig, SynthSettings, set()),
+        (EnsembleConfig, EnsembleSettings, set()),
     ],
 )
 def test_the_types_of_keyword_arguments_are_those_of_the_fields(
@@ -46,7 +49,8 @@ def test_the_types_of_keyword_arguments_are_those_of_the_fields(
 ) -> None:
     expected = {}
     for name, kind in typing.get_type_hints(config).items():
-        parts = {Sequence[str] if part == tuple[str, ...] else part for part in _parts(kind)}
+        lists = {tuple[str, ...]: Sequence[str], tuple[int, ...]: Sequence[int]}
+        parts = {lists.get(part, part) for part in _parts(kind)}
         if Path in parts:
             parts.add(str)
         if any(isinstance(part, type) and issubclass(part, Config) for part in parts):

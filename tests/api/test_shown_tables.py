@@ -26,6 +26,20 @@ def test_a_table_is_aligned_text() -> None:
     ]
 
 
+def test_numbers_wider_than_the_terminal_continue_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    rows = [{"epoch": 1, "train_loss": 0.5, "val_loss": 0.25, "val_map": 0.125}]
+    assert repr(Table(rows)).splitlines() == [
+        "epoch  train_loss",
+        "    1      0.5000",
+        "epoch  val_loss",
+        "    1    0.2500",
+        "epoch  val_map",
+        "    1   0.1250",
+    ]
+    assert len(repr(Table([{**rows[0], "note": "text"}])).splitlines()) == 2
+
+
 def test_html_is_escaped() -> None:
     html = Table(ROWS)._repr_html_()
     assert "<b>" not in html and "a&lt;b&gt;" in html and "\x1b" not in html
@@ -57,7 +71,10 @@ def test_columns_and_slices() -> None:
 )
 def test_any_values_are_shown(rows: list[dict[str, Any]]) -> None:
     table = Table(rows)
-    assert len(repr(table).split("\n")) == (len(rows) + 1 if table.columns or rows else 1)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("COLUMNS", "10000")
+        lines = repr(table).split("\n")
+    assert len(lines) == (len(rows) + 1 if table.columns or rows else 1)
     assert table._repr_html_().count("<td") == len(rows) * len(table.columns)
 
 

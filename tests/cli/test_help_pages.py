@@ -60,6 +60,7 @@ def test_help_fits_eighty_columns(typed: Typed, name: str) -> None:
     code, page, _ = typed(*name.split(), "--help")
     assert code == 0
     assert max(map(len, page.splitlines())) <= 80
+    assert "What to install" not in page
 
 
 def test_the_first_page_says_what_to_install_for_what(typed: Typed) -> None:

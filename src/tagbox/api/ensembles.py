@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from tagbox.api.report_examples import classifier_examples
 from tagbox.api.run import Run
-from tagbox.config import DataConfig, EnsembleConfig
+from tagbox.config import DataConfig, EnsembleConfig, EnsembleSettings, with_settings
 from tagbox.config.arguments import checked_arguments
 from tagbox.data.dataset import UNKNOWN, Dataset
 from tagbox.errors import TagboxError, no_labels, require_extra
@@ -32,6 +32,7 @@ def ensemble(
     cache: bool = True,
     command: str = "",
     progress: Progress | None = None,
+    **settings: Unpack[EnsembleSettings],
 ) -> Run:
     """Combine saved runs, with test-time views, and write the run directory of the ensemble.
 
@@ -42,7 +43,7 @@ def ensemble(
     Parameters
     ----------
     members
-        Finished runs with the same categories, or their folders; an ensemble stands for its members.
+        Finished runs with the same categories, their folders, or their names in `runs`; an ensemble stands for its members.
     val
         The validation data, of any format that `load_dataset` reads, or in memory.
     config
@@ -59,6 +60,8 @@ def ensemble(
         The command line, for the report.
     progress
         Receives messages and progress bars; when not given, bars in a notebook and nothing elsewhere.
+    **settings
+        Fields of `EnsembleConfig`, in place of those of `config`: ``flip=True, scales=(384, 448)``.
 
     Raises
     ------
@@ -75,14 +78,19 @@ def ensemble(
     from tagbox.device import choose_engine
     from tagbox.inference.ensemble import EnsembleClassifier
     from tagbox.models.ensembles import combine_runs, views_of
-    from tagbox.paths import paths_in, refuse_inputs_below
+    from tagbox.paths import named_run, paths_in, refuse_inputs_below
     from tagbox.training.ensemble import evaluate_ensemble, out_of_fold_outputs, with_plain
     from tagbox.training.run_dir import run_folder
 
-    config, source = config or EnsembleConfig(), source or DataConfig()
+    own = ("name", "runs", "source", "overwrite", "cache", "command", "progress")
+    config = with_settings(config or EnsembleConfig(), settings, own)
+    source = source or DataConfig()
     engine, _ = choose_engine("auto", config.device)
     require_extra("an ensemble", engine, "safetensors")
-    folders = [Path(member.folder if isinstance(member, Run) else member) for member in members]
+    folders = [
+        member.folder if isinstance(member, Run) else named_run(member, Path(runs))
+        for member in members
+    ]
     progress = progress or default_progress()
     runs = Path(runs)
     views = views_of(config.scales, mirrored=config.flip)
@@ -116,7 +124,7 @@ def ensemble(
         )
         for reason in evaluation.metrics["reasons"]:
             progress.say(f"warning: {reason}")
-        settings: dict[str, Any] = {
+        used: dict[str, Any] = {
             "command": command,
             "data": source.to_dict(),
             "ensemble": {
@@ -125,7 +133,7 @@ def ensemble(
                 **config.to_dict(),
             },
         }
-        metrics = _write(run_dir, name, evaluation, outputs.errors, settings, out_of_fold=in_folds)
+        metrics = _write(run_dir, name, evaluation, outputs.errors, used, out_of_fold=in_folds)
         merge_seen(folders, run_dir, digests_of(dataset))
     return Run(folder=runs / name, metrics=metrics)
 

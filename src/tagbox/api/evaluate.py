@@ -14,6 +14,7 @@ from tagbox.data.dataset import Dataset
 from tagbox.device import Device
 from tagbox.errors import TagboxError
 from tagbox.files import open_file
+from tagbox.paths import named_run
 from tagbox.progress import Progress, default_progress
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def evaluate(
     Parameters
     ----------
     predictions
-        A run or its folder; a file: a CSV of probabilities, the challenge's JSON, COCO results, what
+        A run, its folder or its name in ``runs``; a file: a CSV of probabilities, the challenge's JSON, COCO results, what
         ``tagbox predict --json`` wrote; what `predict` returned; `Predictions` or `Detections`.
     data
         The truth: a dataset of any format that `load_dataset` reads, or one in memory.
@@ -79,11 +80,11 @@ def evaluate(
     dataset = original if isinstance(data, Dataset) else adapt(original, source)
     progress.say(describe(dataset))
     folder = getattr(predictions, "folder", predictions)
-    if isinstance(folder, (str, os.PathLike)):
+    if isinstance(folder, (str, Path)):
         from tagbox.models.detectors.nanodet_weights import package_or
 
         result = evaluate_path(
-            package_or(Path(folder)),
+            package_or(named_run(folder)),
             original,
             dataset,
             source,

@@ -120,7 +120,9 @@ class Evaluation(Mapping[str, Any]):
 
 
 _METRIC = ("metric", "value", "low", "high", "reliable")
-_COUNTS = frozenset(("images", "categories", "positives", "unknown_labels", "missing", "extra"))
+_COUNTS = frozenset(
+    ("images", "categories", "positives", "unknown_labels", "missing", "extra", "resamples")
+)
 
 
 def _is_metric(name: str, value: Any) -> bool:

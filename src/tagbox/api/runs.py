@@ -10,9 +10,8 @@ from typing import Any
 
 from tagbox.config.arguments import checked_arguments
 from tagbox.errors import TagboxError
+from tagbox.paths import is_run
 from tagbox.tables import Table
-
-_MODELS = ("model.json", "ensemble.json")
 
 
 @checked_arguments
@@ -39,11 +38,6 @@ def list_runs(folder: Path | str = Path("runs")) -> Table:
     transfer = ("transfer",) if any(run["transfer"] for run in found) else ()
     shown = ("name", "kind", "metric", "value", *transfer, "epochs", "date", "data")
     return Table(sorted(found, key=lambda run: run["date"]), shown, f"runs in {folder}")
-
-
-def is_run(folder: Path) -> bool:
-    """Whether the folder holds a saved model or ensemble."""
-    return any(os.path.isfile(folder / name) for name in _MODELS)
 
 
 def run_names(runs: Path) -> list[str]:

@@ -78,6 +78,8 @@ def command_line(imported: Collection[str] = tuple(COMMANDS)) -> App:
             from tagbox.cli.option_groups import grouped_app
 
             command = grouped_app(command, name)
+        # What to install stands on the first page; the markdown of the others would make a paragraph of its table.
+        command.help_epilogue = ""
         app.command(command)
     return app
 

@@ -7,13 +7,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from tagbox.api.runs import is_run
 from tagbox.cli.console import TerminalProgress, print_json, say
 from tagbox.cli.named_runs import find_run, require_packages
 from tagbox.cli.result_tables import show_boxes, show_compared, show_labels
 from tagbox.config import DataConfig, ScoreSettings
 from tagbox.device import Device
 from tagbox.errors import TagboxError
+from tagbox.paths import is_run
 
 
 def evaluate(

@@ -8,13 +8,13 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from tagbox.api.runs import is_run, run_names
+from tagbox.api.runs import run_names
 from tagbox.cli.console import say
 from tagbox.config import ClassifierConfig
 from tagbox.config.detector import NANODET
 from tagbox.device import Device, Engine, choose_engine
 from tagbox.errors import TagboxError, require_extra
-from tagbox.paths import is_plain_name
+from tagbox.paths import is_plain_name, is_run
 
 
 def find_run(given: Path, runs: Path, *, files: bool = False) -> Path:

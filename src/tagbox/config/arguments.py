@@ -49,7 +49,11 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:  # As Python says it, with the name of the function.
+            raise TypeError(f"{function.__name__}() {error}") from None
+        for name, value in bound.arguments.items():
             parameter = signature.parameters[name]
             annotation = parameter.annotation
             if isinstance(annotation, str) and parameter.kind is not parameter.VAR_KEYWORD:

@@ -161,6 +161,16 @@ class ScoreOptions(TypedDict, total=False):
     seed: int
 
 
+class EnsembleSettings(TypedDict, total=False):
+    """Fields of `EnsembleConfig` as keyword arguments."""
+
+    flip: bool
+    scales: Sequence[int]
+    weights: Literal["auto", "equal"]
+    objective: Objective | None
+    device: Literal["auto", "cuda", "mps", "cpu"]
+
+
 def with_settings(config: C, settings: Mapping[str, Any], arguments: Collection[str] = ()) -> C:
     """`config` with other values for some of its settings.
 

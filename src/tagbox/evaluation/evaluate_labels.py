@@ -329,9 +329,8 @@ def _category_table(
 
 
 def headline(result: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics to show first, those that there are."""
-    keys: tuple[str, ...] = ("map", "challenge_f1", "micro_f1", "macro_f1", "cf1", "of1")
-    keys += ("hamming_loss",)
+    """The metrics to show first, those that there are; OF1 is micro F1."""
+    keys: tuple[str, ...] = ("map", "micro_f1", "macro_f1", "hamming_loss", "challenge_f1", "cf1")
     if result.get("labels") == "exclusive":
         keys = ("accuracy", "top5_accuracy", "macro_f1", "log_loss", "calibration_error", "map")
     return {key: result[key] for key in keys if result.get(key) is not None}

@@ -77,7 +77,7 @@ def image_source(image: ImageInput, name: str) -> bytes | NDArray[np.uint8]:
             return _upright_rgb(image, partial(warn_once, name))
     raise TagboxError(
         "image-unreadable",
-        f"a {type(image).__name__} is no image",
+        f"an object of type {type(image).__name__} is no image",
         file=name,
         hint="give a path, bytes, a PIL image or an array",
     )

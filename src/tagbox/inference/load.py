@@ -15,6 +15,7 @@ from tagbox.device import Device, Engine
 from tagbox.errors import TagboxError
 from tagbox.inference.predictor import LabelPredictor
 from tagbox.models.bundle import is_detector, is_ensemble
+from tagbox.paths import named_run
 from tagbox.predictions.predictions import Predictions
 from tagbox.predictions.thresholds import Thresholds
 
@@ -30,9 +31,15 @@ def load_model(
     device: Device = "auto",
     precision: Precision = "fp32",
 ) -> LabelPredictor | DetectorModel:
-    """The classifier, the ensemble or the detector of a run folder; no pickle, no network.
+    """The classifier, the ensemble or the detector of a run; no pickle, no network.
 
-    ``nanodet_g`` is the installed detector of COCO's 80 categories, which was trained on COCO train2017.
+    Parameters
+    ----------
+    run
+        Its folder, or its name in the folder ``runs``; ``nanodet_g`` is the installed detector of COCO's 80
+        categories, which was trained on COCO train2017.
+    engine, device, precision
+        What computes, where, and in which floating-point format; fp32 is the only one of detectors.
 
     Raises
     ------
@@ -42,7 +49,7 @@ def load_model(
     """
     from tagbox.models.detectors.nanodet_weights import package_or
 
-    run = package_or(Path(run))
+    run = package_or(named_run(run))
     if not is_detector(run):
         return load_classifier(run, engine=engine, device=device, precision=precision)
     if precision != "fp32":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tagbox.config import LabelKind
 from tagbox.config.arguments import checked_arguments
-from tagbox.errors import TagboxError
+from tagbox.errors import TagboxError, visible
 from tagbox.images.decode import ImageInput
 from tagbox.inference.label_results import ClassifierOutput as ClassifierOutput
 from tagbox.inference.label_results import LabelResults
@@ -45,6 +45,11 @@ class Predictor(ABC, Generic[Result]):
     @abstractmethod
     def results(self, images: Iterable[ImageInput]) -> Iterator[Result | TagboxError]:
         """One result for each image, in order; in the place of one that cannot be read its error."""
+
+    def __repr__(self) -> str:
+        names = self.categories
+        some = ", ".join(visible(name) for name in names[:6]) + (", …" if len(names) > 6 else "")
+        return f"<{type(self).__name__} of {len(names)} categories: {some}>"
 
     @abstractmethod
     def network(self) -> nn.Module:
@@ -150,7 +155,7 @@ class LabelPredictor(Predictor[NDArray[np.float32]]):
         Returns
         -------
         LabelResults
-            A result for each image, in order.
+            A result for each image, in order; ``results.at(threshold=0.5)`` or ``results.at(top_k=3)`` decides anew.
 
         Raises
         ------

@@ -66,6 +66,10 @@ class TorchDataset(torch.utils.data.Dataset[tuple[Any, Any]]):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    def __repr__(self) -> str:
+        targets = "labels" if self._boxes is None else "boxes"
+        return f"<TorchDataset of {len(self):,} images with {targets}: {self.dataset!r}>"
+
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         """Image and target `index`.
 
