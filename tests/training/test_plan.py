@@ -10,10 +10,16 @@ import pytest
 from torchvision.models import get_model_weights
 
 from tagbox.config import RECIPES, ClassifierConfig, DataConfig, FinetuneConfig, load_recipe
+from tagbox.config.base import as_flags, described
 from tagbox.errors import TagboxError
 from tagbox.progress import Silent
 from tagbox.training.resolve_config import differences, resolve, with_free_settings
-from tagbox.training.run_dir import fingerprints, require_same_data
+from tagbox.training.run_dir import (
+    fingerprints,
+    require_same_data,
+    saved_config,
+    write_config,
+)
 from tagbox.training.train_val import TrainVal, load_train_val
 
 
@@ -50,6 +56,20 @@ def test_settings_that_do_not_go_together(
     assert raised.value.code == "config-value"
 
 
+def test_the_way_back_to_a_former_default_is_told_as_flags(tmp_path: Path) -> None:
+    begun = ClassifierConfig(objective="challenge_f1", mirror=False)
+    write_config(tmp_path / "config.yaml", begun, DataConfig(), command="")
+    with pytest.raises(TagboxError) as raised:
+        saved_config(tmp_path, ClassifierConfig(), DataConfig())
+    assert raised.value.code == "resume-changed"
+    assert "resume with those it was begun with (--no-mirror --objective challenge_f1)" in str(
+        raised.value
+    )
+    # A list, or a value of several words, has no flag of one word.
+    assert as_flags({"seed": (1, 2), "categories": (["a"], [])}) == ""
+    assert as_flags({"lr": ("searched in 1 to 2", 1)}) == ""
+
+
 def test_differences_are_named_and_auto_is_none() -> None:
     saved = ClassifierConfig(
         seed=3, finetune=FinetuneConfig(unfreeze="all", precision="fp32", workers=4)
@@ -59,11 +79,10 @@ def test_differences_are_named_and_auto_is_none() -> None:
         seed=4,
         finetune=FinetuneConfig(unfreeze="2", precision="auto", workers=0, accumulate=2),
     )
-    assert differences(saved.to_dict(), given.to_dict()) == [
-        "seed: 3 -> 4",
-        "finetune.unfreeze: all -> 2",
-    ]
-    assert differences(saved.to_dict(), saved.to_dict()) == []
+    changed = differences(saved.to_dict(), given.to_dict())
+    assert described(changed) == "seed: 3 -> 4; finetune.unfreeze: all -> 2"
+    assert as_flags(changed) == " (--seed 3 --finetune.unfreeze all)"
+    assert differences(saved.to_dict(), saved.to_dict()) == {}
     resumed = with_free_settings(saved, given)
     assert (resumed.finetune.workers, resumed.finetune.accumulate) == (0, 2)
     assert (resumed.seed, resumed.finetune.unfreeze) == (3, "all")

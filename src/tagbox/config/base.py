@@ -226,3 +226,23 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
             hint="write a section, such as classifier, with settings below it",
         )
     return content
+
+
+def described(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """Settings that were one and are another, in words."""
+    return "; ".join(f"{name}: {then} -> {now}" for name, (then, now) in changed.items())
+
+
+def as_flags(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """The former values of such settings as they are typed, in brackets; empty where one has no flag of one value."""
+    flags = []
+    for name, (then, _) in changed.items():
+        group, _, setting = name.replace("_", "-").rpartition(".")
+        if isinstance(then, bool):
+            setting, value = setting if then else f"no-{setting}", ""
+        elif isinstance(then, (int, float, str)) and " " not in str(then):
+            value = f" {then}"
+        else:
+            return ""
+        flags.append(f"--{group}{'.' * bool(group)}{setting}{value}")
+    return f" ({' '.join(flags)})"

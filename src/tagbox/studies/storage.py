@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tagbox.atomic_io import cannot_write, sole_use
+from tagbox.config.base import as_flags, described
 from tagbox.errors import TagboxError, extra_missing
 from tagbox.files import read_file
 from tagbox.output_folder import marked_by, require_made, write_mark
@@ -170,17 +171,17 @@ class StudyStorage:
                     hint="restore the data, or choose another --name",
                 )
         then, now = stored["settings"], about["settings"]
-        changed = [
-            f"{name}: {then.get(name)} -> {now.get(name)}"
+        changed = {
+            name: (then.get(name), now.get(name))
             for name in dict.fromkeys([*then, *now])
             if then.get(name) != now.get(name)
-        ]
+        }
         if changed:
             raise TagboxError(
                 "study-changed",
-                f"the study was begun with other settings ({'; '.join(changed)})",
+                f"the study was begun with other settings ({described(changed)})",
                 file=self.address,
-                hint="go on with those, or choose another --name",
+                hint=f"go on with those{as_flags(changed)}, or choose another --name",
             )
 
     @contextmanager

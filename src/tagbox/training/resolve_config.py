@@ -213,16 +213,18 @@ def kind_sentence(
     return None
 
 
-def differences(saved: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The settings in which a run that is resumed would differ, as ``name: saved -> given``.
+def differences(
+    saved: Mapping[str, Any], given: Mapping[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    """The settings in which a run that is resumed would differ: name to what was saved and what is given.
 
     ``auto`` counts as unchanged.
     """
-    found = []
+    found: dict[str, tuple[Any, Any]] = {}
     for name, value in saved.items():
         path, other = f"{prefix}{name}", given.get(name)
         if isinstance(value, Mapping) and isinstance(other, Mapping):
-            found += differences(value, other, f"{path}.")
+            found |= differences(value, other, f"{path}.")
         elif path.removeprefix("finetune.") not in FREE and other != value and other != "auto":
-            found.append(f"{path}: {value} -> {other}")
+            found[path] = value, other
     return found

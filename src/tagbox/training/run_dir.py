@@ -15,7 +15,7 @@ import yaml
 
 from tagbox.atomic_io import atomic_write, cannot_write, locked_folder, remove_unlocked
 from tagbox.config import ClassifierConfig, DataConfig, DetectorConfig
-from tagbox.config.base import read_yaml
+from tagbox.config.base import as_flags, described, read_yaml
 from tagbox.config.detector_training import with_own_settings
 from tagbox.data.dataset import Dataset
 from tagbox.errors import TagboxError
@@ -321,13 +321,13 @@ def saved_config(folder: Path, config: Training, source: DataConfig) -> Training
     saved = type(config).from_dict(sections[kind] or {}, file=path)
     given = with_own_settings(config) if isinstance(config, DetectorConfig) else config
     changed = differences(saved.to_dict(), given.to_dict())
-    changed += differences(sections.get("data") or {}, source.to_dict())
+    changed |= differences(sections.get("data") or {}, source.to_dict())
     if changed:
         raise TagboxError(
             "resume-changed",
-            f"the run was begun with other settings ({'; '.join(changed)})",
+            f"the run was begun with other settings ({described(changed)})",
             file=path,
-            hint="resume with those it was begun with, or start anew with --overwrite",
+            hint=f"resume with those it was begun with{as_flags(changed)}, or start anew with --overwrite",
         )
     return with_free_settings(saved, config)
 
