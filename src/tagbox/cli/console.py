@@ -174,7 +174,9 @@ def progress_bar(description: str, total: int, unit: str = "images") -> Iterator
             progress.advance(task, count)
             if note is not None:
                 progress.update(task, description=f"{description}, {visible(note)}")
-            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
+            done = progress.tasks[0]
+            # In the end the mean: of a few images that come at once rich's is that of an instant.
+            speed = done.completed / done.elapsed if done.finished and done.elapsed else done.speed
             if speed:
                 progress.update(task, rate=rate(speed, unit))
 

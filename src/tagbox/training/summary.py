@@ -38,13 +38,14 @@ def plan(config: ClassifierConfig | DetectorConfig, train_val: TrainVal) -> str:
         model += "" if config.size is None else f", at most {config.size} pixels"
         epochs = f"at most {config.epochs} epochs"
         machine = _named(device)
-    pictures = f"{len(train_val.train):,} pictures"
+    images = f"{len(train_val.train):,} images"
     if train_val.folds:
-        pictures += f" in {train_val.folds} folds, then all of them"
+        images += f" in {train_val.folds} folds, then all of them"
     else:
-        pictures += f", {len(train_val.validation):,} for validation"
-    categories = len(train_val.train.categories)
-    return f"training {model}: {pictures}, {categories} categories; {epochs}; on {machine}"
+        images += f", {len(train_val.validation):,} for validation"
+    count = len(train_val.train.categories)
+    categories = "1 category" if count == 1 else f"{count} categories"
+    return f"training {model}: {images}, {categories}; {epochs}; on {machine}"
 
 
 def _named(device: str) -> str:
