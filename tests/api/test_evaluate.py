@@ -101,6 +101,18 @@ def test_held_out_needs_a_record_of_the_training(run: tagbox.Run, scenes: Path) 
     assert caught.value.code == "seen-unknown"
 
 
+def test_labels_have_curves(run: tagbox.Run, scenes: Path) -> None:
+    data = tagbox.load_dataset(scenes / "annotations" / "instances_test.json")
+    for predictions in (run, run.predict(data)):
+        charts = tagbox.evaluate(predictions, data, intervals=False).charts
+        assert list(charts) == ["precision_recall", "f1_threshold", "precision_recall_threshold"]
+        assert "micro average" in charts["precision_recall"]
+    found = tagbox.evaluate(run, data, intervals=False)
+    assert f"tuned {found['thresholds']['value']:.3f}" in found.charts["f1_threshold"]
+    # What is saved of a run's own validation are the metrics alone.
+    assert not run.evaluation.charts
+
+
 def test_an_evaluation_shows_itself(run: tagbox.Run, boxes: tagbox.Run) -> None:
     for each, metric in ((run, "map"), (boxes, "ap")):
         evaluation = each.evaluation

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tagbox.reports.charts import Chart, history_chart
 from tagbox.reports.page import metric_name
@@ -49,9 +50,25 @@ def history_charts(rows: Sequence[Mapping[str, Any]], best_epoch: int | None) ->
     return Charts({name: chart for name, chart in charts.items() if chart})
 
 
-def evaluation_charts(result: Mapping[str, Any]) -> Charts:
-    """The charts of an evaluation: curves and calibration of detections, a confusion matrix where there is one."""
+def evaluation_charts(
+    result: Mapping[str, Any],
+    truth: NDArray[np.int8] | None = None,
+    probabilities: NDArray[np.floating[Any]] | None = None,
+) -> Charts:
+    """The charts of an evaluation: curves, calibration of detections, a confusion matrix where there is one.
+
+    Parameters
+    ----------
+    truth, probabilities
+        (N, K) of labels, which may go together in an image; without them their curves are left out.
+    """
     charts: dict[str, Chart] = {}
+    if truth is not None and result.get("labels") == "multi":
+        from tagbox.reports.classifier_charts import threshold_charts
+
+        names = ("precision_recall", "f1_threshold", "precision_recall_threshold")
+        curves = threshold_charts(truth, probabilities, result.get("thresholds"))
+        charts |= dict(zip(names, curves, strict=False))
     if result.get("task") == "detection":
         from tagbox.reports.detector_charts import score_charts
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tagbox.inference.box_results import BoxResults
     from tagbox.inference.label_results import LabelResults
     from tagbox.predictions.predictions import Detections, Predictions
+    from tagbox.predictions.thresholds import Thresholds
 
 
 @checked_arguments
@@ -83,7 +84,7 @@ def evaluate(
     if isinstance(folder, (str, Path)):
         from tagbox.models.detectors.nanodet_weights import package_or
 
-        result = evaluate_path(
+        return evaluate_path(
             package_or(named_run(folder)),
             original,
             dataset,
@@ -93,7 +94,6 @@ def evaluate(
             device=device,
             progress=progress,
         )
-        return Evaluation(result)
     if held_out:
         raise TagboxError(
             "seen-unknown",
@@ -101,19 +101,21 @@ def evaluate(
             where="held_out",
             hint="give the run, or data that it was not trained on",
         )
-    return Evaluation(_score_in_memory(predictions, dataset, settings))
+    return _evaluate_in_memory(predictions, dataset, settings)
 
 
-def _score_in_memory(predictions: Any, dataset: Dataset, settings: ScoreSettings) -> dict[str, Any]:
-    """`score` of what `predict` returned, or of predictions without thresholds."""
+def _evaluate_in_memory(predictions: Any, dataset: Dataset, settings: ScoreSettings) -> Evaluation:
+    """The evaluation of what `predict` returned, or of predictions without thresholds."""
     from tagbox.evaluation.score import score
     from tagbox.predictions.predictions import Detections, Predictions
 
-    if isinstance(predictions, (Predictions, Detections)):
-        return score(predictions, dataset, settings)
+    if isinstance(predictions, Predictions):
+        return _scored_labels(predictions, dataset, settings, None)
+    if isinstance(predictions, Detections):
+        return Evaluation(score(predictions, dataset, settings))
     if hasattr(predictions, "probabilities"):
         thresholds = predictions.thresholds
-        return score(predictions.predictions, dataset, settings, thresholds=thresholds)
+        return _scored_labels(predictions.predictions, dataset, settings, thresholds)
     from tagbox.data.record_pixels import record_pixels
     from tagbox.predictions.alignment import align_detections
 
@@ -124,7 +126,22 @@ def _score_in_memory(predictions: Any, dataset: Dataset, settings: ScoreSettings
     found = replace(found, boxes=pixels.to_record(found.boxes, found.image_rows))
     cuts = predictions.thresholds.reordered(predictions.categories, found.categories)
     result = score(found, dataset, settings, thresholds=cuts)
-    return {**result, "extra": result["extra"] + len(left_out)}
+    return Evaluation({**result, "extra": result["extra"] + len(left_out)})
+
+
+def _scored_labels(
+    predictions: Predictions,
+    dataset: Dataset,
+    settings: ScoreSettings,
+    thresholds: Thresholds | None,
+) -> Evaluation:
+    """`score` of predictions of labels, with what their curves are drawn from."""
+    from tagbox.evaluation.score import score
+    from tagbox.predictions.alignment import align
+
+    result = score(predictions, dataset, settings, thresholds=thresholds)
+    aligned = align(predictions, dataset, missing=settings.missing, extra=settings.extra)
+    return Evaluation(result, truth=aligned.truth, probabilities=aligned.probabilities)
 
 
 def evaluate_path(
@@ -137,7 +154,7 @@ def evaluate_path(
     held_out: bool,
     device: Device,
     progress: Progress,
-) -> dict[str, Any]:
+) -> Evaluation:
     """The metrics of a run or of a file of predictions.
 
     Parameters
@@ -150,10 +167,10 @@ def evaluate_path(
     if path.is_dir() or held_out:
         dataset, seen = _seen(path, whole, held_out, progress)
     if _holds_detections(path):
-        result = _evaluate_boxes(path, original, dataset, source, settings, device, progress)
-    else:
-        result = _evaluate_labels(path, dataset, source, settings, device, progress)
-    return result | seen
+        boxes = _evaluate_boxes(path, original, dataset, source, settings, device, progress)
+        return Evaluation(boxes | seen)
+    labels = _evaluate_labels(path, dataset, source, settings, device, progress)
+    return labels.with_keys(seen)
 
 
 def _seen(
@@ -216,9 +233,8 @@ def _evaluate_labels(
     settings: ScoreSettings,
     device: Device,
     progress: Progress,
-) -> dict[str, Any]:
-    """`score` of a classifier's run or of a file of label predictions; only a run needs torch."""
-    from tagbox.evaluation.score import score
+) -> Evaluation:
+    """The evaluation of a classifier's run or of a file of label predictions; only a run needs torch."""
     from tagbox.predictions.alignment import index_names, restrict
     from tagbox.predictions.files import read_predictions_and_thresholds
 
@@ -243,8 +259,9 @@ def _evaluate_labels(
         if thresholds is not None:
             thresholds = thresholds.reordered(predictions.categories, chosen.categories)
         predictions = chosen
-    result = score(predictions, dataset, settings, thresholds=thresholds)
-    return result if predictions.transfer is None else result | {"transfer": predictions.transfer}
+    labels = _scored_labels(predictions, dataset, settings, thresholds)
+    transfer = predictions.transfer
+    return labels if transfer is None else labels.with_keys({"transfer": transfer})
 
 
 def _evaluate_boxes(

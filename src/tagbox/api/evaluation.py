@@ -4,19 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tagbox.api.charts import Charts, confusion_counts, evaluation_charts
 from tagbox.errors import visible
 from tagbox.evaluation.score import notes
 from tagbox.tables import Table
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 class Evaluation(Mapping[str, Any]):
-    """What `tagbox evaluate --json` prints, as a mapping: ``evaluation["map"]``; `docs/evaluate-json.md` has the keys."""
+    """What `tagbox evaluate --json` prints, as a mapping: ``evaluation["map"]``; `docs/evaluate-json.md` has the keys.
 
-    def __init__(self, result: Mapping[str, Any]) -> None:
+    Parameters
+    ----------
+    result
+        As `evaluate_labels` and `evaluate_boxes` return it.
+    truth, probabilities
+        (N, K) int8 (1 present, 0 absent, -1 unknown) and (N, K) floats of the images, from which the curves of labels
+        are drawn.
+    """
+
+    def __init__(
+        self,
+        result: Mapping[str, Any],
+        *,
+        truth: NDArray[np.int8] | None = None,
+        probabilities: NDArray[np.floating[Any]] | None = None,
+    ) -> None:
         self._result = dict(result)
+        self._truth, self._probabilities = truth, probabilities
+
+    def with_keys(self, more: Mapping[str, Any]) -> Evaluation:
+        """The same evaluation with more keys."""
+        result = {**self._result, **more}
+        return Evaluation(result, truth=self._truth, probabilities=self._probabilities)
 
     def __getitem__(self, key: str) -> Any:
         return self._result[key]
@@ -97,8 +122,8 @@ class Evaluation(Mapping[str, Any]):
 
     @property
     def charts(self) -> Charts:
-        """Precision and recall, calibration, the confusion matrix: those that there are."""
-        return evaluation_charts(self)
+        """Precision and recall, metrics over the threshold, calibration, the confusion matrix: those that there are."""
+        return evaluation_charts(self, self._truth, self._probabilities)
 
     def _headline(self) -> Table:
         intervals = self.get("intervals", {})

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from tagbox.api.runs import is_run
 from tagbox.cli.named_runs import find_run
 from tagbox.config.detector import NANODET
 from tagbox.data.image_files import IMAGE_SUFFIXES, collect_images, is_image, list_images
 from tagbox.errors import TagboxError
 from tagbox.inference.video import SUFFIXES as VIDEOS
-from tagbox.paths import is_plain_name
+from tagbox.paths import is_plain_name, is_run
 
 DRAWN = "drawn"
 """Folder of the drawn images, numbered where there is one."""

@@ -132,7 +132,7 @@ def threshold_curves(
 
 def threshold_charts(
     truth: NDArray[np.int8],
-    probabilities: NDArray[np.float32] | None,
+    probabilities: NDArray[np.floating[Any]] | None,
     thresholds: Mapping[str, Any] | None,
 ) -> list[Chart]:
     """Precision over recall, and metrics over one threshold for all categories.
