@@ -184,6 +184,8 @@ def test_a_signal_between_the_start_of_a_process_and_its_task(
         "    return child\n"
         "util.spawnv_passfds = start_and_signal\n"
         "sys.argv[0] = 'tagbox'\n"
+        # Tests run in the background by a shell ignore Ctrl-C, and so would this process.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "main()\n"
     )
     words = ["synth", "out", "--images", "200", *SIZE, "--workers", "2"]
