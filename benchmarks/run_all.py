@@ -20,6 +20,7 @@ BENCHMARKS = (
     "help_time",
     "average_precision",
     "interval_coverage",
+    "false_verdicts",
     "box_interval_coverage",
     "evaluation_speed",
     "open_annotations",

@@ -46,7 +46,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "Predictions",
         "Detections",
     ),
-    "Evaluation": ("evaluate", "Evaluation", "evaluate_labels", "evaluate_boxes"),
+    "Evaluation": (
+        "evaluate",
+        "Evaluation",
+        "compare",
+        "Comparison",
+        "evaluate_labels",
+        "evaluate_boxes",
+    ),
     "Tables, charts and errors": (
         "tagbox.tables.Table",
         "tagbox.api.charts.Charts",

@@ -537,6 +537,11 @@ def found(**changes: object) -> Build:
     return said(json.dumps([good, good | changes]))
 
 
+ALL_SAID = '{"a": [0], "b": [1], "c": [], "d": [0]}'
+COMPARE = "compare p.json q.json labels.json"
+PAIR = both(said(ALL_SAID), write("q.json", ALL_SAID.replace("[1]", "[0]")))
+
+
 def scored(content: str | bytes) -> Build:
     """A dataset and predictions as CSV."""
     return both(coco(), write("p.csv", content))
@@ -603,6 +608,33 @@ PREDICTIONS = [
     Case(f"{SCORE_JSON} --top-k 1", found(), "needs-labels", "p.json", "--top-k"),
     Case(f"{SCORE_JSON} --thresholds nan", found(), "config-value", "", "thresholds"),
     Case("evaluate p.json p.json labels.json", found(), "several-predictions", "p.json"),
+    # a comparison: one model, none, the same twice, boxes with labels, probabilities that there are not, single runs
+    # beside recipes, one run of a recipe, runs that there are not, images of another dataset, no truth
+    Case("compare p.json labels.json", found(), "too-few-models", ""),
+    Case("compare p.json", found(), "too-few-models", ""),
+    Case("compare p.json ./p.json labels.json", found(), "same-predictions", "p.json"),
+    Case(
+        "compare p.json q.json labels.json",
+        both(found(), write("q.json", ALL_SAID)),
+        "kinds-differ",
+        "",
+        "--as-labels",
+    ),
+    Case(f"{COMPARE} --metric map", PAIR, "metric-missing", "", "--metric"),
+    Case(f"{COMPARE} --group r=p.json", PAIR, "option-excludes", "", "--group"),
+    Case("compare labels.json --group r=p.json --group s=q.json", PAIR, "too-few-models", ""),
+    Case(
+        COMPARE, both(PAIR, coco(lambda c: c.pop("annotations"))), "nothing-labelled", "labels.json"
+    ),
+    Case("compare labels.json --group r=run-*", PAIR, "bundle-missing", "", "--group"),
+    Case("compare labels.json --group run-1", PAIR, "option-value", "", "--group"),
+    Case(
+        COMPARE,
+        both(PAIR, write("q.json", ALL_SAID.replace('"d"', '"z"'))),
+        "unknown-image",
+        "q.json",
+        "'z'",
+    ),
     Case(f"{SCORE_JSON} --as-labels", found(score=40), "score-range", "p.json", "[1].score"),
     # a dataset of tags without a box
     Case(

@@ -35,12 +35,16 @@ _EXPORTS = {
     "EnsembleConfig": "tagbox.config",
     "evaluate": "tagbox.api.evaluate",
     "Evaluation": "tagbox.api.evaluation",
+    "compare": "tagbox.api.compare",
+    "Comparison": "tagbox.api.comparison",
     "open_run": "tagbox.api.run",
     "list_runs": "tagbox.api.runs",
     "synth": "tagbox.api.synth",
 }
 
 if TYPE_CHECKING:
+    from tagbox.api.compare import compare as compare
+    from tagbox.api.comparison import Comparison as Comparison
     from tagbox.api.ensembles import ensemble as ensemble
     from tagbox.api.evaluate import evaluate as evaluate
     from tagbox.api.evaluation import Evaluation as Evaluation

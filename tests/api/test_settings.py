@@ -15,6 +15,8 @@ import tagbox
 from tagbox.config import (
     ClassifierConfig,
     ClassifierSettings,
+    CompareOptions,
+    CompareSettings,
     Config,
     DataConfig,
     DataSettings,
@@ -40,6 +42,7 @@ from tagbox.errors import TagboxError
         (DetectorConfig, DetectorSettings, {"val"}),
         (DataConfig, DataSettings, {"split"}),
         (ScoreSettings, ScoreOptions, set()),
+        (CompareSettings, CompareOptions, set()),
         (SynthConfig, SynthSettings, set()),
         (EnsembleConfig, EnsembleSettings, set()),
     ],

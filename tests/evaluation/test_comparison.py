@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
 from tagbox.evaluation.comparison import paired_label_differences, paired_map_difference
+from tagbox.metrics.jackknife import without_each
 from tagbox.metrics.multilabel import LABEL_METRICS, label_metrics
 from tagbox.metrics.single_label import one_hot
 
@@ -77,8 +78,10 @@ def test_label_metrics_leave_images_out_as_scikit_learn_does() -> None:
         assert found[name].difference == pytest.approx(whole)
         error = np.sqrt(59 * np.var([difference(r) for r in left]))
         # One more label that one model gets right and the other wrong.
-        moves = [(1 + abs(whole)) / 61] if average == "samples" else []
-        for category in range(3 if not moves else 0):
+        apart = (decisions[0] != decisions[1]).sum(axis=0)
+        square = ((1 + abs(whole)) / 61) ** 2 if average == "samples" else 0.0
+        for category in range(3 if not square else 0):
+            moves = []
             for there in (1, 0):
                 for right in (0, 1):
                     row = np.full((1, 3), -1, np.int8)
@@ -90,10 +93,36 @@ def test_label_metrics_leave_images_out_as_scikit_learn_does() -> None:
                         label_metrics(np.vstack([truth, row]), np.vstack([each, one]))[name]
                         for each, one in zip(decisions, said, strict=True)
                     ]
-                    moves.append(abs(more[1] - more[0] - whole))
-        half = Z * np.sqrt(error**2 + 2 * max(moves) ** 2)
+                    moves.append(more[1] - more[0] - whole)
+            # Each category as often as the models disagree about it.
+            square += (apart[category] + 1) / (apart + 1).sum() * np.mean(np.square(moves))
+        half = Z * np.sqrt(error**2 + 2 * square)
         ends = [whole * 60 / 62 - half, whole * 60 / 62 + half]
         assert [found[name].low, found[name].high] == pytest.approx(ends, abs=1e-9)
+
+
+def test_the_weights_of_the_challenge_stay_those_of_all_images() -> None:
+    """Against leaving images out by scikit-learn's precisions and recalls, averaged with the weights of all images."""
+    truth, (first, second) = problem(1.0)
+    decisions = [scores > 0.5 for scores in (first, second)]
+    weights = 1 / truth.sum(axis=0)
+    weights /= weights.sum()
+
+    def f1(rows: np.ndarray, said: np.ndarray) -> float:
+        p, r = (
+            weights @ score(truth[rows], said[rows], average=None, zero_division=0)
+            for score in (precision_score, recall_score)
+        )
+        return float(2 * p * r / (p + r))
+
+    without = [
+        f1(r, decisions[1]) - f1(r, decisions[0])
+        for r in (np.delete(np.arange(60), row) for row in range(60))
+    ]
+    each = [without_each(truth, d, fixed_weights=True)["challenge_f1"] for d in decisions]
+    assert each[1] - each[0] == pytest.approx(without)
+    free = [without_each(truth, d)["challenge_f1"] for d in decisions]
+    assert free[0] != pytest.approx(each[0])
 
 
 @pytest.mark.parametrize(("images", "losses", "gains"), [(100, 0, 0), (100, 3, 9), (400, 20, 5)])

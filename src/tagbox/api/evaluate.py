@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tagbox.inference.box_results import BoxResults
     from tagbox.inference.label_results import LabelResults
     from tagbox.predictions.predictions import Detections, Predictions
-    from tagbox.predictions.thresholds import Thresholds
+    from tagbox.predictions.thresholds import ScoreThresholds, Thresholds
 
 
 @checked_arguments
@@ -107,15 +107,25 @@ def evaluate(
 def _evaluate_in_memory(predictions: Any, dataset: Dataset, settings: ScoreSettings) -> Evaluation:
     """The evaluation of what `predict` returned, or of predictions without thresholds."""
     from tagbox.evaluation.score import score
+    from tagbox.predictions.predictions import Predictions
+
+    found, thresholds, left_out = predictions_in_memory(predictions, dataset, settings)
+    if isinstance(found, Predictions):
+        return _scored_labels(found, dataset, settings, thresholds)
+    result = score(found, dataset, settings, thresholds=thresholds)
+    return Evaluation({**result, "extra": result["extra"] + left_out})
+
+
+def predictions_in_memory(
+    predictions: Any, dataset: Dataset, settings: ScoreSettings
+) -> tuple[Predictions | Detections, Any, int]:
+    """The predictions in what `predict` returned, their thresholds, and how many keys of detections were left out."""
     from tagbox.predictions.predictions import Detections, Predictions
 
-    if isinstance(predictions, Predictions):
-        return _scored_labels(predictions, dataset, settings, None)
-    if isinstance(predictions, Detections):
-        return Evaluation(score(predictions, dataset, settings))
+    if isinstance(predictions, (Predictions, Detections)):
+        return predictions, None, 0
     if hasattr(predictions, "probabilities"):
-        thresholds = predictions.thresholds
-        return _scored_labels(predictions.predictions, dataset, settings, thresholds)
+        return predictions.predictions, predictions.thresholds, 0
     from tagbox.data.record_pixels import record_pixels
     from tagbox.predictions.alignment import align_detections
 
@@ -125,8 +135,7 @@ def _evaluate_in_memory(predictions: Any, dataset: Dataset, settings: ScoreSetti
     pixels.require()
     found = replace(found, boxes=pixels.to_record(found.boxes, found.image_rows))
     cuts = predictions.thresholds.reordered(predictions.categories, found.categories)
-    result = score(found, dataset, settings, thresholds=cuts)
-    return Evaluation({**result, "extra": result["extra"] + len(left_out)})
+    return found, cuts, len(left_out)
 
 
 def _scored_labels(
@@ -166,7 +175,7 @@ def evaluate_path(
     seen: dict[str, Any] = {}
     if path.is_dir() or held_out:
         dataset, seen = _seen(path, whole, held_out, progress)
-    if _holds_detections(path):
+    if holds_detections(path):
         boxes = _evaluate_boxes(path, original, dataset, source, settings, device, progress)
         return Evaluation(boxes | seen)
     labels = _evaluate_labels(path, dataset, source, settings, device, progress)
@@ -213,7 +222,7 @@ def _seen(
     return dataset, {"seen": {**counts, "held_out": held_out}} if training or validation else {}
 
 
-def _holds_detections(path: Path) -> bool:
+def holds_detections(path: Path) -> bool:
     """Whether `path` is a results file (a JSON list) or the run of a detector."""
     if os.path.isdir(path):
         from tagbox.models.bundle import is_detector
@@ -234,7 +243,17 @@ def _evaluate_labels(
     device: Device,
     progress: Progress,
 ) -> Evaluation:
-    """The evaluation of a classifier's run or of a file of label predictions; only a run needs torch."""
+    """The evaluation of a classifier's run or of a file of label predictions."""
+    predictions, thresholds = label_predictions(path, dataset, source, device, progress)
+    labels = _scored_labels(predictions, dataset, settings, thresholds)
+    transfer = predictions.transfer
+    return labels if transfer is None else labels.with_keys({"transfer": transfer})
+
+
+def label_predictions(
+    path: Path, dataset: Dataset, source: DataConfig, device: Device, progress: Progress
+) -> tuple[Predictions, Thresholds | None]:
+    """The predictions of a classifier's run on the dataset, or of a file, with their thresholds; only a run needs torch."""
     from tagbox.predictions.alignment import index_names, restrict
     from tagbox.predictions.files import read_predictions_and_thresholds
 
@@ -259,9 +278,7 @@ def _evaluate_labels(
         if thresholds is not None:
             thresholds = thresholds.reordered(predictions.categories, chosen.categories)
         predictions = chosen
-    labels = _scored_labels(predictions, dataset, settings, thresholds)
-    transfer = predictions.transfer
-    return labels if transfer is None else labels.with_keys({"transfer": transfer})
+    return predictions, thresholds
 
 
 def _evaluate_boxes(
@@ -274,8 +291,35 @@ def _evaluate_boxes(
     progress: Progress,
 ) -> dict[str, Any]:
     """`score` of a detector's run or of a results file, whose ids are those of `original`."""
+    from tagbox.evaluation.score import score
+
+    found, thresholds, settings, unknown = box_predictions(
+        path, original, dataset, source, settings, device, progress
+    )
+    result = score(found, dataset, settings, thresholds=thresholds)
+    if not settings.as_labels:
+        result["extra"] += unknown
+    return result
+
+
+def box_predictions(
+    path: Path,
+    original: Dataset,
+    dataset: Dataset,
+    source: DataConfig,
+    settings: ScoreSettings,
+    device: Device,
+    progress: Progress,
+) -> tuple[Detections, ScoreThresholds | None, ScoreSettings, int]:
+    """The detections of a run on the dataset, or of a results file, whose ids are those of `original`.
+
+    Returns
+    -------
+    tuple
+        The detections, their score thresholds, the settings to score them with, and how many were left out on reading.
+    """
     from tagbox.evaluation.coco_ground_truth import ground_truth
-    from tagbox.evaluation.score import refuse_label_settings, score
+    from tagbox.evaluation.score import refuse_label_settings
     from tagbox.predictions.alignment import adapt_detections
     from tagbox.predictions.coco_results import read_known_results, read_results
 
@@ -293,7 +337,7 @@ def _evaluate_boxes(
         if source.categories:
             # A detector may know more categories than were chosen.
             settings = replace(settings, extra="ignore")
-        return score(found, dataset, settings, thresholds=thresholds)
+        return found, thresholds, settings, 0
     from tagbox.data.record_pixels import record_pixels
 
     differing = len(record_pixels(dataset).kinds)
@@ -307,7 +351,4 @@ def _evaluate_boxes(
         found, unknown = read_known_results(path, original)
     else:
         found = read_results(path, original)
-    result = score(adapt_detections(found, original, dataset, source), dataset, settings)
-    if not settings.as_labels:
-        result["extra"] += unknown
-    return result
+    return adapt_detections(found, original, dataset, source), None, settings, unknown

@@ -29,6 +29,7 @@ COMMANDS = {
     "split": "Split a dataset into parts or folds, stratified by category.",
     "train": "Train a classifier or a detector on a dataset.",
     "evaluate": "Evaluate a run, or any file of predictions or detections, on a dataset.",
+    "compare": "Compare runs or files of predictions: which differences are real.",
     "predict": "Predict the categories in images, and with a detector also the boxes.",
     "tune": "Search for the best settings of a recipe.",
     "ensemble": "Combine runs, or average the predictions of test-time views of the images.",
@@ -41,7 +42,7 @@ COMMANDS = {
 """First line of each command's help, with which the root help and a misspelt name import no command."""
 
 INSTALL = {
-    "tagbox": "check, show, split, synth, evaluate files",
+    "tagbox": "check, show, split, synth, evaluate, compare",
     "tagbox[train]": "train, predict, evaluate runs, ensemble, demo",
     "tagbox[train,tune]": "tune",
     "tagbox[train,transformers]": "detectors huggingface/OWNER/NAME",

@@ -93,6 +93,15 @@ GROUPS: Mapping[str, Groups] = {
         "Predicted labels": ("labels", "objective", "at-least-one", "top-k"),
         "Statistics": ("resamples", "seed"),
     },
+    "compare": {
+        COMMON: (
+            *("group", "metric", "images", "split", "categories", "thresholds", "held-out"),
+            *("as-labels", "missing", "extra", "report", "out", "json", "runs", "device"),
+        ),
+        "Data": ("format", *_DATA[2:]),
+        "Predicted labels": ("labels", "at-least-one", "top-k"),
+        "Statistics": ("seed",),
+    },
 }
 """Groups of the commands that have many options; other commands have one list."""
 

@@ -18,6 +18,7 @@ from tagbox.config.detector import ON_A_BACKBONE, DetectionMetric, DetectorConfi
 from tagbox.config.finetune import FinetuneConfig
 from tagbox.config.options import (
     ClassifierTuneOptions,
+    CompareSettings,
     DetectorTuneOptions,
     ScoreSettings,
     TuneOptions,
@@ -25,6 +26,7 @@ from tagbox.config.options import (
 from tagbox.config.recipes import RECIPES, Recipe, load_recipe
 from tagbox.config.settings import (
     ClassifierSettings,
+    CompareOptions,
     DataSettings,
     DetectorSettings,
     EnsembleSettings,
@@ -41,6 +43,8 @@ __all__ = [
     "ClassifierConfig",
     "ClassifierSettings",
     "ClassifierTuneOptions",
+    "CompareOptions",
+    "CompareSettings",
     "Config",
     "Crop",
     "DataConfig",

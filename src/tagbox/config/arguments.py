@@ -71,7 +71,10 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
 def _check(name: str, value: Any, annotation: str, names: Mapping[str, Any]) -> None:
     wanted = []
-    for part in re.sub(r"\[.*\]", "", annotation).split(" | "):
+    plain, brackets = annotation, 1
+    while brackets:  # The innermost first.
+        plain, brackets = re.subn(r"\[[^\[\]]*\]", "", plain)
+    for part in plain.split(" | "):
         if part == "None":
             if value is None:
                 return

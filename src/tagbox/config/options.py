@@ -12,15 +12,12 @@ from tagbox.config.detector import DetectionMetric
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreSettings(Config):
-    """How predictions are scored against a dataset."""
+class CompareSettings(Config):
+    """How predictions are read and decided before they are compared on a dataset."""
 
     thresholds: float | Path | None = None
     """A number for all categories, or a JSON file of thresholds (for detections: score thresholds), in place of
     the saved ones."""
-
-    objective: Objective = "micro_f1"
-    """Metric that thresholds are tuned for where predictions of labels bring none."""
 
     at_least_one: bool = False
     """Give every image at least the category nearest to its threshold (labels)."""
@@ -43,6 +40,22 @@ class ScoreSettings(Config):
     """Score detectors as taggers: the score of a category in an image is that of its best box. Several
     predictions, of detectors and classifiers, are then compared in one table."""
 
+    seed: int = 0
+    """Random seed of what is drawn."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_seed(self.seed)
+        require(self.top_k is None or self.top_k >= 1, "top_k", self.top_k, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings(CompareSettings):
+    """How predictions are scored against a dataset."""
+
+    objective: Objective = "micro_f1"
+    """Metric that thresholds are tuned for where predictions of labels bring none."""
+
     intervals: bool = True
     """Compute confidence intervals."""
 
@@ -54,8 +67,6 @@ class ScoreSettings(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_seed(self.seed)
-        require(self.top_k is None or self.top_k >= 1, "top_k", self.top_k, "at least 1")
         require(self.resamples > 0, "resamples", self.resamples, "above 0")
 
 

@@ -145,20 +145,25 @@ class SynthSettings(TypedDict, total=False):
     format: Literal["coco", "cls"]
 
 
-class ScoreOptions(TypedDict, total=False):
-    """Fields of `ScoreSettings` as keyword arguments."""
+class CompareOptions(TypedDict, total=False):
+    """Fields of `CompareSettings` as keyword arguments."""
 
     thresholds: float | Path | str | None
-    objective: Objective
     at_least_one: bool
     top_k: int | None
     labels: Literal["auto", "multi", "exclusive"]
     missing: Literal["error", "empty"]
     extra: Literal["error", "ignore"]
     as_labels: bool
+    seed: int
+
+
+class ScoreOptions(CompareOptions, total=False):
+    """Fields of `ScoreSettings` as keyword arguments."""
+
+    objective: Objective
     intervals: bool
     resamples: int
-    seed: int
 
 
 class EnsembleSettings(TypedDict, total=False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,26 +69,52 @@ def score(
         return _score_labels(predictions, dataset, settings, thresholds)
     if isinstance(thresholds, Thresholds):
         raise TypeError("Thresholds belong to predictions of labels, and these are detections")
-    names = dataset.categories.names
-    if not settings.as_labels:
-        refuse_label_settings(settings, predictions.source)
-    aligned, left_out = align_detections(predictions, dataset, settings.extra)
-    used = None if thresholds is None else thresholds.reordered(predictions.categories, names)
+    aligned, used, left_out = aligned_boxes(predictions, dataset, settings, thresholds)
     if settings.as_labels:
-        # Keyed by path: a decimal id may be another image's file name.
-        labels = as_labels(replace(aligned, images=tuple(dataset.images.files.tolist())))
-        label_levels = None if used is None else used.of_labels(len(names))
-        return _score_labels(labels, dataset, settings, label_levels)
-    if isinstance(settings.thresholds, Path):
-        used = read_score_thresholds(settings.thresholds, names)
-    elif settings.thresholds is not None:
-        used = ScoreThresholds(value=settings.thresholds)
+        return _score_labels(*detections_as_labels(aligned, used, dataset, settings))
     from tagbox.evaluation.evaluate_detections import evaluate_boxes
 
     result = evaluate_boxes(
         dataset, aligned, cuts=used, intervals=settings.intervals, seed=settings.seed
     )
-    return {"fingerprint": dataset.fingerprint, **result, "extra": len(left_out)}
+    return {"fingerprint": dataset.fingerprint, **result, "extra": left_out}
+
+
+def aligned_boxes(
+    detections: Detections,
+    dataset: Dataset,
+    settings: ScoreSettings,
+    saved: ScoreThresholds | None,
+) -> tuple[Detections, ScoreThresholds | None, int]:
+    """Detections aligned with the dataset, the score thresholds they are scored at, and how many keys were left out.
+
+    With ``as_labels`` the thresholds are the saved ones: those of the settings are of labels then. Parameters and
+    errors are those of `score`.
+    """
+    names = dataset.categories.names
+    if not settings.as_labels:
+        refuse_label_settings(settings, detections.source)
+    aligned, left_out = align_detections(detections, dataset, settings.extra)
+    used = None if saved is None else saved.reordered(detections.categories, names)
+    if not settings.as_labels:
+        if isinstance(settings.thresholds, Path):
+            used = read_score_thresholds(settings.thresholds, names)
+        elif settings.thresholds is not None:
+            used = ScoreThresholds(value=settings.thresholds)
+    return aligned, used, len(left_out)
+
+
+def detections_as_labels(
+    aligned: Detections,
+    thresholds: ScoreThresholds | None,
+    dataset: Dataset,
+    settings: ScoreSettings,
+) -> tuple[Predictions, Dataset, ScoreSettings, Thresholds | None]:
+    """The arguments of `scored_labels` for aligned detections that are scored as labels; errors as `score`."""
+    # Keyed by path: a decimal id may be another image's file name.
+    labels = as_labels(replace(aligned, images=tuple(dataset.images.files.tolist())))
+    levels = None if thresholds is None else thresholds.of_labels(len(dataset.categories))
+    return labels, dataset, settings, levels
 
 
 def refuse_label_settings(settings: ScoreSettings, source: str) -> None:
@@ -114,11 +140,19 @@ def refuse_label_settings(settings: ScoreSettings, source: str) -> None:
         )
 
 
-def _score_labels(
-    predictions: Predictions, dataset: Dataset, settings: ScoreSettings, saved: Thresholds | None
-) -> dict[str, Any]:
-    from tagbox.evaluation.evaluate_labels import evaluate_labels
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ScoredLabels:
+    """Predictions of labels as they are scored: aligned, whether labels are exclusive, and thresholds if there are any."""
 
+    aligned: Aligned
+    kind: LabelKind
+    thresholds: Thresholds | None
+
+
+def scored_labels(
+    predictions: Predictions, dataset: Dataset, settings: ScoreSettings, saved: Thresholds | None
+) -> ScoredLabels:
+    """Align predictions of labels and settle what `score` scores them as; its parameters and errors."""
     aligned = align(predictions, dataset, missing=settings.missing, extra=settings.extra)
     kind = _label_kind(predictions, aligned, dataset, settings)
     thresholds = None
@@ -144,6 +178,16 @@ def _score_labels(
             file=predictions.source,
             hint=f"leave --thresholds, --at-least-one and --top-k out, or {way_out}",
         )
+    return ScoredLabels(aligned=aligned, kind=kind, thresholds=thresholds)
+
+
+def _score_labels(
+    predictions: Predictions, dataset: Dataset, settings: ScoreSettings, saved: Thresholds | None
+) -> dict[str, Any]:
+    from tagbox.evaluation.evaluate_labels import evaluate_labels
+
+    scored = scored_labels(predictions, dataset, settings, saved)
+    aligned = scored.aligned
     return {
         "fingerprint": dataset.fingerprint,
         **evaluate_labels(
@@ -151,12 +195,12 @@ def _score_labels(
             categories=aligned.categories,
             probabilities=aligned.probabilities,
             decisions=aligned.decisions,
-            thresholds=thresholds,
+            thresholds=scored.thresholds,
             objective=settings.objective,
             intervals=settings.intervals,
             resamples=settings.resamples,
             seed=settings.seed,
-            labels=kind,
+            labels=scored.kind,
         ),
         "missing": len(aligned.missing),
         "extra": len(aligned.extra),

@@ -27,8 +27,20 @@ ENTRIES = 2_000_000
 """Images × categories of the counts that are kept at once."""
 
 
-def without_each(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> dict[str, Array]:
-    """(N,) values of every label metric without each image in turn; means over images leave out what they count."""
+def without_each(
+    truth: NDArray[np.int8], decisions: NDArray[np.bool_], *, fixed_weights: bool = False
+) -> dict[str, Array]:
+    """(N,) values of every label metric without each image in turn; means over images leave out what they count.
+
+    Parameters
+    ----------
+    truth
+        (N, K) int8: 1 present, 0 absent, -1 unknown.
+    decisions
+        (N, K) bool.
+    fixed_weights
+        Whether the challenge's class weights stay those of all images.
+    """
     present, known = truth == PRESENT, truth != UNKNOWN
     images, categories = truth.shape
     masks = decisions & present, decisions & known, present
@@ -48,7 +60,8 @@ def without_each(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> dict[
             fn=positives - tp,
             known=entries - known[rows].sum(axis=1, dtype=float),
         )
-        parts.append(challenge_metrics(without) | category_metrics(without))
+        weights = totals[2] if fixed_weights else None
+        parts.append(challenge_metrics(without, weights) | category_metrics(without))
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     values, counted = sample_values(truth, decisions)
     values = values[counted > 0]
@@ -70,8 +83,13 @@ HIT, FALSE_ALARM, MISS, REJECTION = range(4)
 """Rows of `with_one_more`."""
 
 
-def with_one_more(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> dict[str, Array]:
-    """(4, K) values of each metric of counts after one more hit, false alarm, miss or rejection in each category."""
+def with_one_more(
+    truth: NDArray[np.int8], decisions: NDArray[np.bool_], *, fixed_weights: bool = False
+) -> dict[str, Array]:
+    """(4, K) values of each metric of counts after one more hit, false alarm, miss or rejection in each category.
+
+    The parameters are those of `without_each`.
+    """
     base = count_labels(truth, decisions)
     categories = truth.shape[1]
     step = max(1, ENTRIES // max(categories, 1))
@@ -88,7 +106,8 @@ def with_one_more(truth: NDArray[np.int8], decisions: NDArray[np.bool_]) -> dict
             )
             for tp, fp, fn in ((one, no, no), (no, one, no), (no, no, one), (no, no, no))
         ]
-        values = [challenge_metrics(counts) | category_metrics(counts) for counts in after]
+        weights = base.support if fixed_weights else None
+        values = [challenge_metrics(counts, weights) | category_metrics(counts) for counts in after]
         parts.append({name: np.stack([each[name] for each in values]) for name in values[0]})
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
@@ -146,18 +165,33 @@ def group_jackknife(
     dict or None
         None for fewer than two images, or where one group holds all positives there are.
     """
-    rows = np.flatnonzero(scored)
-    groups = min(len(rows), GROUPS)
+    weights = group_weights(scored, seed)
+    groups = len(weights) - 1
     if groups < 2:
         return None
-    group = np.full(len(scored), -1)
-    group[rows] = np.random.default_rng(seed).permutation(len(rows)) % groups
-    weights = np.vstack([np.ones(len(group)), group != np.arange(groups)[:, None]])
     found = {}
-    for name, values in metrics(weights.astype(np.float32)).items():
+    for name, values in metrics(weights).items():
         if np.isnan(values).any():
             return None
         value, without = float(values[0]), values[1:]
-        error = float(np.sqrt((groups - 1) * without.var()))
-        found[name] = value, error, (groups - 1) * (float(without.mean()) - value)
+        bias = (groups - 1) * (float(without.mean()) - value)
+        found[name] = value, jackknife_error(without), bias
     return found
+
+
+def group_weights(scored: NDArray[np.bool_], seed: int) -> NDArray[np.float32]:
+    """(1 + G, N) weights of the images: first 1 for all, then 0 for those of each of G groups in turn.
+
+    Parameters
+    ----------
+    scored
+        (N,) bool; the images that are dealt to at most `GROUPS` groups.
+    seed
+        Of the groups; the same for models that are compared.
+    """
+    rows = np.flatnonzero(scored)
+    groups = min(len(rows), GROUPS)
+    group = np.full(len(scored), -1)
+    group[rows] = np.random.default_rng(seed).permutation(len(rows)) % max(groups, 1)
+    weights = np.vstack([np.ones(len(group)), group != np.arange(groups)[:, None]])
+    return weights.astype(np.float32)

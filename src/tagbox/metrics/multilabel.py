@@ -145,14 +145,22 @@ def _column_sums(mask: NDArray[np.bool_]) -> Array:
     return np.asarray(mask.view(np.uint8).sum(axis=0, dtype=np.uint32), dtype=np.float64)
 
 
-def challenge_metrics(counts: LabelCounts) -> dict[str, Array]:
+def challenge_metrics(counts: LabelCounts, support: Array | None = None) -> dict[str, Array]:
     """The MS COCO classification challenge's scores, (…,) each.
 
     With support n_c in what is scored, ``w_c = (1/n_c) / Σ(1/n)``; ``P = Σ w_c·P_c``,
     ``R = Σ w_c·R_c``, ``F1 = 2PR/(P+R)``. Categories without support take no weight. Its
     "accuracy" is micro recall.
+
+    Parameters
+    ----------
+    counts
+        Counts of each category.
+    support
+        (K,) supports for the weights where they are not those of `counts`, such as of all images while some are left
+        out: the weight of a category with 8 positives changes by an eighth with one of them.
     """
-    weight = ratio(1.0, counts.support)
+    weight = ratio(1.0, counts.support if support is None else support)
     weight = weight / np.maximum(weight.sum(axis=-1, keepdims=True), np.finfo(float).tiny)
     precision = (weight * counts.precision).sum(axis=-1)
     recall = (weight * counts.recall).sum(axis=-1)
