@@ -240,7 +240,7 @@ def test_a_training_says_what_it_does_and_what_was_kept(place: Path, cli: Cli) -
         assert (place / "made" / name / "model.json").exists()
     said = done.stderr.splitlines()
     plan = next(line for line in said if line.startswith("training efficientnet_lite0@96"))
-    for part in ("60 pictures, 30 for validation", "at most 4 epochs", "CPU", "openvino"):
+    for part in ("60 images, 30 for validation", "at most 4 epochs", "CPU", "openvino"):
         assert part in plan
     epochs = [line for line in said if line.startswith("epoch ")]
     assert [line.partition(":")[0] for line in epochs] == [f"epoch {n}" for n in range(1, 5)]
