@@ -12,7 +12,6 @@ from tagbox.cli.named_runs import find_run
 from tagbox.config.detector import NANODET
 from tagbox.data.image_files import IMAGE_SUFFIXES, collect_images, is_image, list_images
 from tagbox.errors import TagboxError
-from tagbox.inference.video import SUFFIXES as VIDEOS
 from tagbox.paths import is_plain_name, is_run
 
 DRAWN = "drawn"
@@ -104,7 +103,10 @@ def _is_picture(path: Path) -> bool:
 
 
 def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEOS
+    # Imported where a video may have been named: a classifier's prediction has none.
+    from tagbox.inference.video import SUFFIXES
+
+    return path.suffix.lower() in SUFFIXES
 
 
 def _matches(pattern: Path) -> list[Path]:
